@@ -1,0 +1,148 @@
+"""`benchmark cache`: look at, check and tidy the compile cache."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
+
+from benchmark.compile_cache import CompileCache, Entry
+
+app = typer.Typer(
+    help="Look at, check and tidy the compile cache.", no_args_is_help=True, add_completion=False
+)
+
+DAMAGED = 2
+"""Exit code of `verify` when entries are damaged."""
+
+Folder = Annotated[Path, typer.Option("--cache", metavar="FOLDER", help="The compile cache.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_FOLDER = Path("compile_cache")
+
+
+@app.command()
+def ls(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
+    """List what is cached, latest use first."""
+    entries = sorted(CompileCache(cache).entries(), key=lambda entry: -entry.used_at)
+    total = sum(entry.bytes for entry in entries)
+    if as_json:
+        _print_json({"cache": str(cache), "bytes": total, "entries": [_record(entry) for entry in entries]})
+        return
+    if entries:
+        _print_entries(entries)
+    print(f"{cache}: {_counted(len(entries))}, {decimal(total)}")
+
+
+@app.command()
+def verify(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
+    """Read every file and compare it with its manifest; exit code 2 if one is damaged."""
+    opened = CompileCache(cache)
+    sound = {entry.manifest.key for entry in opened.entries()}
+    damaged = dict(opened.verify())
+    checked = len(sound | damaged.keys())
+    if as_json:
+        listed = [{"key": key, "problem": problem} for key, problem in damaged.items()]
+        _print_json({"cache": str(cache), "checked": checked, "damaged": listed})
+    else:
+        for key, problem in damaged.items():
+            print(f"damaged: {cache / key}: {problem}")
+        print(f"{cache}: {_counted(checked)} checked, {len(damaged)} damaged")
+        if damaged:
+            print("Delete the folders above, or leave them: a run that needs one sets it aside and builds it")
+            print("again; `benchmark cache gc` then throws away what was set aside.")
+    if damaged:
+        raise typer.Exit(DAMAGED)
+
+
+@app.command()
+def gc(
+    limit_gb: Annotated[float, typer.Option(min=0, help="Size to keep below; 1 GB is 1e9 bytes.")],
+    cache: Folder = DEFAULT_FOLDER,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Remove the least recently used entries beyond a limit, and whatever was set aside as damaged.
+
+    Entries used within the last minute stay.
+    """
+    opened = CompileCache(cache)
+    limit_bytes = int(limit_gb * 1e9)
+    before = sum(entry.bytes for entry in opened.entries())
+    removed = opened.gc(limit_bytes, dry_run=dry_run)
+    freed = sum(entry.bytes for entry in removed)
+    kept = before - freed
+    if as_json:
+        facts = {"limit_bytes": limit_bytes, "removed_bytes": freed, "kept_bytes": kept, "dry_run": dry_run}
+        _print_json({"cache": str(cache), **facts, "removed": [_record(entry) for entry in removed]})
+        return
+    if removed:
+        _print_entries(removed)
+    verb = "would remove" if dry_run else "removed"
+    print(f"{cache}: {verb} {_counted(len(removed))}, {decimal(freed)}; {decimal(kept)} remain")
+    if kept > limit_bytes:
+        print(f"Still above {decimal(limit_bytes)}: the rest was used within the last minute.")
+
+
+def _record(entry: Entry) -> dict[str, Any]:
+    manifest = entry.manifest
+    return {
+        "key": manifest.key,
+        "kind": manifest.kind,
+        "label": _label(entry),
+        "bytes": entry.bytes,
+        "made_s": manifest.made_s,
+        "created_at": manifest.created_at,
+        "unused_s": round(_unused_s(entry), 3),
+        "hostname": manifest.hostname,
+        "folder": str(entry.folder),
+    }
+
+
+def _print_entries(entries: Sequence[Entry]) -> None:
+    """A table for people; for pipes, lines whose columns two spaces or more keep apart."""
+    lines = [("kind", "size", "built in", "unused for", "what")]
+    for entry in entries:
+        built, unused = _duration(entry.manifest.made_s), _duration(_unused_s(entry))
+        lines.append((entry.manifest.kind, decimal(entry.bytes), built, unused, _label(entry)))
+    if sys.stdout.isatty():
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for name in lines[0]:
+            table.add_column(name, no_wrap=name != "what", overflow="fold")
+        for line in lines[1:]:
+            table.add_row(*line)
+        Console(markup=False, emoji=False, highlight=False).print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _label(entry: Entry) -> str:
+    return str(entry.manifest.facts.get("label") or entry.manifest.key)
+
+
+def _unused_s(entry: Entry) -> float:
+    return max(0.0, time.time() - entry.used_at)
+
+
+def _counted(entries: int) -> str:
+    return "1 entry" if entries == 1 else f"{entries} entries"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    print(json.dumps(document, indent=2))

@@ -1,0 +1,502 @@
+"""Compiled artefacts, weights and reference answers by content key: built once, never seen half-written.
+
+Layout: `<root>/<key>/` holds an entry's files and its manifest; builds happen in `<root>/.tmp` and arrive by
+rename; entries that don't match their manifest are moved to `<root>/.damaged`. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+from filelock import FileLock, Timeout
+from pydantic import NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
+
+from benchmark.errors import CacheError
+from benchmark.paths import CachePaths
+from benchmark.records import frozen
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["weights", "reference", "artifact"]
+Stamps = dict[str, tuple[int, int]]
+"""File name to (bytes, modification time in nanoseconds): unless they change, a file is hashed only once."""
+
+KEY = re.compile(r"[0-9a-f]{32}")
+BLOCK_BYTES = 4 << 20
+FOREIGN_BUILD_S = 24 * 3600.0
+"""Age at which another host's unfinished build is given up."""
+CLOCK_SLACK_S = 60.0
+"""Start times of processes and times of files may disagree this much."""
+
+
+def content_key(parts: Mapping[str, Any]) -> str:
+    """Name a content by what decides it: 32 hex digits of SHA-256 over canonical JSON.
+
+    Raises:
+        TypeError: a part that has no one spelling in JSON.
+        ValueError: a float that is not a number or infinite.
+    """
+    text = json.dumps(_plain(parts, "parts"), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def entry_key(kind: Kind, made_of: Mapping[str, Any]) -> str:
+    """Key under which `CompileCache.get_or_build` keeps such an entry; for looking ahead without building."""
+    return content_key({"kind": kind, "made_of": made_of})
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Reduce to JSON's own types; a path becomes its string, a tuple a list."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where} is {value}: only finite numbers can be part of a cache entry")
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {name: _plain(item, f"{where}.{name}") for name, item in value.items()}
+    raise TypeError(
+        f"{where} is {value!r}: turn it into strings, numbers, sequences or mappings with string keys"
+    )
+
+
+@frozen
+class FileFacts:
+    """What a file of an entry must look like."""
+
+    bytes: NonNegativeInt
+    sha256: str
+
+
+@frozen
+class Manifest:
+    """What an entry is and what it was made of; lies in its folder as JSON."""
+
+    kind: Kind
+    key: str
+    made_of: Mapping[str, Any]
+    """What the key was computed from."""
+    files: Mapping[str, FileFacts]
+    """By name relative to the entry's folder, with `/` on every system."""
+    made_s: NonNegativeFloat
+    """Seconds the build took."""
+    facts: Mapping[str, Any]
+    """Whatever the builder wants to be remembered; `label` is shown to people."""
+    created_at: str
+    """ISO 8601, UTC."""
+    hostname: str
+
+    def to_json(self) -> str:
+        """Spell the manifest as it lies on disk."""
+        return _MANIFEST.dump_json(self, indent=1).decode() + "\n"
+
+    @staticmethod
+    def read(path: Path) -> Manifest:
+        """Read a manifest back.
+
+        Raises:
+            CacheError: it is missing or not a manifest.
+        """
+        try:
+            return _MANIFEST.validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise CacheError(f"{path.name} is missing") from None
+        except (OSError, ValidationError) as error:
+            raise CacheError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
+
+
+_MANIFEST = TypeAdapter(Manifest)
+
+
+def _seal(
+    building: Path, kind: Kind, made_of: Mapping[str, Any], made_s: float, facts: Mapping[str, Any]
+) -> Manifest:
+    """Bring a finished build to disk and write its manifest."""
+    files = {}
+    target = CachePaths(root=building.parent).manifest(building)
+    for path in sorted(building.rglob("*")):
+        name = path.relative_to(building).as_posix()
+        if path == target or path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise CacheError(
+                f"{kind}: the build left {name}: an entry holds plain files, none called {target.name}"
+            )
+        if path.is_file():
+            files[name] = FileFacts(bytes=path.stat().st_size, sha256=_sha256(path))
+        _fsync(path)
+    manifest = Manifest(
+        kind=kind,
+        key=entry_key(kind, made_of),
+        made_of=_plain(made_of, "made_of"),
+        files=files,
+        made_s=made_s,
+        facts=_plain(facts, "facts"),
+        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        hostname=socket.gethostname(),
+    )
+    target.write_text(manifest.to_json(), encoding="utf-8")
+    _fsync(target)
+    _fsync(building)
+    return manifest
+
+
+def _stamps(folder: Path, manifest: Manifest) -> Stamps:
+    """Stamp every file; one that is missing or has another size is raised as CacheError."""
+    stamps = {}
+    for name, file in manifest.files.items():
+        try:
+            found = (folder / name).stat()
+        except OSError as error:
+            raise CacheError(f"{name} cannot be found ({error.strerror})") from error
+        if found.st_size != file.bytes:
+            raise CacheError(f"{name} has {found.st_size} bytes instead of {file.bytes}")
+        stamps[name] = (found.st_size, found.st_mtime_ns)
+    return stamps
+
+
+def _check_hashes(folder: Path, manifest: Manifest) -> None:
+    for name, file in manifest.files.items():
+        try:
+            digest = _sha256(folder / name)
+        except OSError as error:
+            raise CacheError(f"{name} cannot be read ({error.strerror})") from error
+        if digest != file.sha256:
+            raise CacheError(f"{name} has the right size but not the content it was written with")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@frozen
+class Entry:
+    """A finished entry, ready to be loaded from its folder."""
+
+    folder: Path
+    manifest: Manifest
+    hit: bool
+    """False where this call built it."""
+    used_at: float
+    """Last use, in seconds since the epoch."""
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files but the manifest."""
+        return sum(file.bytes for file in self.manifest.files.values())
+
+
+class CompileCache:
+    """Entries by content key in one folder, which processes and hosts may share.
+
+    What it keeps in memory are the stamps of entries whose hashes it has checked itself.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        if "://" in str(root):
+            raise CacheError(f"cache.root={root} is a URL: the cache works on files, so choose a folder")
+        self.root = Path(root).expanduser().absolute()
+        self._paths = CachePaths(root=self.root)
+        self._trusted: dict[str, Stamps] = {}
+
+    def prepare(self) -> None:
+        """Make the folders and clear away what dead builders left.
+
+        Raises:
+            CacheError: the folder can't be written.
+        """
+        with self._writing():
+            for folder in (self._paths.temporary, self._paths.damaged):
+                folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self._paths.temporary):
+                pass  # mode bits prove nothing: the mount and its user mapping have a say too
+        self._sweep()
+
+    def find(self, key: str) -> Entry | None:
+        """Return the entry if it is there and sound; a damaged one is set aside with a warning.
+
+        Sizes are checked always, hashes on the first use of an entry and whenever a file has changed since.
+
+        Raises:
+            CacheError: `key` can't be a key.
+        """
+        folder = self._folder(key)
+        with suppress(CacheError):
+            return self._sound(folder)
+        with self._alone(key, wait=False) as alone:
+            # Whoever holds the key is mending it right now: for us it is not there.
+            return self._sound_or_set_aside(folder) if alone else None
+
+    def get_or_build(
+        self, kind: Kind, made_of: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]
+    ) -> Entry:
+        """Return the entry made of these parts; if there is none, `build` writes it into the folder it gets.
+
+        One process per host builds a key while the others wait. What `build` returns are the manifest's
+        facts; what it raises passes through, and nothing stays behind.
+
+        Raises:
+            CacheError: the cache can't be written, or the build left a link or a special file.
+        """
+        key = entry_key(kind, made_of)
+        if found := self.find(key):
+            return found
+        with self._alone(key, wait=True):
+            if found := self._sound_or_set_aside(self._folder(key)):
+                return found
+            building = self._paths.temporary / _work_name()
+            try:
+                with self._writing():
+                    building.mkdir(parents=True)
+                started = time.perf_counter()
+                facts = build(building)
+                made_s = time.perf_counter() - started
+                with self._writing():
+                    manifest = _seal(building, kind, made_of, made_s, facts)
+                    return self._publish(building, manifest)
+            finally:
+                _delete(building)
+
+    def entries(self) -> list[Entry]:
+        """List what is there, by key, without checking any file; unreadable entries are left out."""
+        listed = []
+        for folder in self._folders():
+            used_at = self._used_at(folder)
+            if used_at is not None:
+                with suppress(CacheError):
+                    manifest = self._manifest(folder)
+                    listed.append(Entry(folder=folder, manifest=manifest, hit=True, used_at=used_at))
+        return listed
+
+    def verify(self) -> list[tuple[str, str]]:
+        """Hash every file; return key and problem of the damaged entries, which stay where they are."""
+        return [(folder.name, damage) for folder in self._folders() if (damage := self._damage(folder))]
+
+    def gc(
+        self,
+        limit_bytes: int,
+        keep: frozenset[str] = frozenset(),
+        min_age_s: float = 60,
+        *,
+        dry_run: bool = False,
+    ) -> list[Entry]:
+        """Remove the least recently used entries until the rest fits the limit, and return them.
+
+        Those in `keep` and those used within `min_age_s` seconds stay. What was set aside as damaged and
+        what dead builders left goes in any case. A dry run removes nothing.
+
+        Raises:
+            CacheError: the cache can't be written.
+        """
+        entries = sorted(self.entries(), key=lambda entry: entry.used_at)
+        excess = sum(entry.bytes for entry in entries) - limit_bytes
+        removed = []
+        for entry in entries:
+            if excess <= 0:
+                break
+            # Asked anew, because deleting takes its time and somebody may have used the entry meanwhile.
+            used_at = self._used_at(entry.folder)
+            if entry.manifest.key in keep or used_at is None or time.time() - used_at < min_age_s:
+                continue
+            removed.append(entry)
+            excess -= entry.bytes
+            if not dry_run:
+                self.remove(entry.manifest.key)
+        if not dry_run:
+            self._sweep()
+            for leftover in self._paths.damaged.glob("*"):
+                _delete(leftover)
+        return removed
+
+    def remove(self, key: str) -> None:
+        """Remove an entry at one stroke; one that is not there is no error.
+
+        Raises:
+            CacheError: `key` can't be a key, or the cache can't be written.
+        """
+        folder = self._folder(key)
+        doomed = self._paths.temporary / _work_name()
+        with self._writing(), suppress(FileNotFoundError):
+            self._paths.temporary.mkdir(exist_ok=True)
+            folder.rename(doomed)
+        _delete(doomed)
+
+    def _folder(self, key: str) -> Path:
+        if not KEY.fullmatch(key):
+            raise CacheError(f"{key!r} is no cache key: 32 hex digits, as `benchmark cache ls` lists them")
+        return self._paths.entry(key)
+
+    def _folders(self) -> list[Path]:
+        if not self.root.is_dir():
+            return []
+        return sorted(path for path in self.root.iterdir() if KEY.fullmatch(path.name) and path.is_dir())
+
+    def _sweep(self) -> None:
+        for leftover in self._paths.temporary.glob("*"):
+            if _is_abandoned(leftover):
+                _delete(leftover)
+
+    def _used_at(self, folder: Path) -> float | None:
+        """Last use in seconds since the epoch, None where the entry has gone or never was one."""
+        try:
+            return self._paths.manifest(folder).stat().st_mtime
+        except OSError:
+            return None
+
+    def _manifest(self, folder: Path) -> Manifest:
+        manifest = Manifest.read(self._paths.manifest(folder))
+        if manifest.key != folder.name:
+            raise CacheError(f"its manifest belongs to {manifest.key}")
+        return manifest
+
+    def _damage(self, folder: Path) -> str | None:
+        try:
+            manifest = self._manifest(folder)
+            _stamps(folder, manifest)
+            _check_hashes(folder, manifest)
+        except CacheError as damage:
+            return str(damage) if folder.is_dir() else None  # else removed while we looked
+        return None
+
+    def _sound(self, folder: Path) -> Entry | None:
+        """Check an entry and note its use; damage is raised as CacheError."""
+        if not folder.is_dir():
+            return None
+        manifest = self._manifest(folder)
+        stamps = _stamps(folder, manifest)
+        if self._trusted.get(folder.name) != stamps:
+            _check_hashes(folder, manifest)
+            self._trusted[folder.name] = stamps
+        with suppress(OSError):  # in a read-only cache the entry merely looks older than it is
+            os.utime(self._paths.manifest(folder))
+        return Entry(folder=folder, manifest=manifest, hit=True, used_at=time.time())
+
+    def _sound_or_set_aside(self, folder: Path) -> Entry | None:
+        """Look again, now that nobody else on this host touches the key."""
+        try:
+            return self._sound(folder)
+        except CacheError as damage:
+            aside = self._paths.damaged / f"{folder.name}-{uuid.uuid4().hex[:8]}"
+            with suppress(OSError):  # removed by somebody meanwhile, or not ours to move
+                self._paths.damaged.mkdir(exist_ok=True)
+                folder.rename(aside)
+                log.warning("damaged cache entry %s moved to %s: %s", folder.name, aside, damage)
+            return None
+
+    def _publish(self, building: Path, manifest: Manifest) -> Entry:
+        folder = self._folder(manifest.key)
+        self._trusted[manifest.key] = _stamps(building, manifest)
+        try:
+            building.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if winner := self._sound_or_set_aside(folder):  # of another host, which our lock can't hold back
+                return winner
+            building.rename(folder)
+        _fsync(self.root)
+        return Entry(folder=folder, manifest=manifest, hit=False, used_at=time.time())
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CacheError(
+                f"compile cache {self.root} cannot be written ({error}): free space there, mend its "
+                "permissions, or choose another folder with cache.root="
+            ) from error
+
+    @contextmanager
+    def _alone(self, key: str, *, wait: bool) -> Iterator[bool]:
+        """Hold a key against all others on this host; yields False where it is held and we don't wait."""
+        # Locks live on the local disk: on network file systems they are slow at best.
+        folder = Path(tempfile.gettempdir()) / f"benchmark-locks-{os.getuid()}"
+        lock = FileLock(folder / f"{content_key({'root': self.root.resolve(), 'key': key})}.lock")
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            lock.acquire(timeout=0)
+        except Timeout:
+            if wait:
+                log.info("another process builds cache entry %s: waiting for it", key)
+                lock.acquire()
+        except OSError as error:
+            raise CacheError(
+                f"no locks in {folder} ({error}): set TMPDIR to a local folder of yours"
+            ) from error
+        try:
+            yield lock.is_locked
+        finally:
+            lock.release()
+
+
+def _delete(path: Path) -> None:
+    """Delete a file or a whole folder; what can't be deleted stays for the next sweep."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+def _work_name() -> str:
+    return f"{_here()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+
+def _here() -> str:
+    """Where a process id means something: containers can share a hostname without sharing processes."""
+    try:
+        processes = Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        processes = 0
+    return f"{socket.gethostname()}.{processes}"
+
+
+def _is_abandoned(leftover: Path) -> bool:
+    """Tell whether the process that made this work folder is gone; of other hosts, only age tells."""
+    try:
+        changed_at = leftover.stat().st_mtime
+    except OSError:
+        return False  # its owner has just cleared it away
+    here, _, tail = leftover.name.rpartition("-")[0].rpartition("-")
+    if here != _here() or not tail.isdecimal():
+        return time.time() - changed_at > FOREIGN_BUILD_S
+    try:
+        process = psutil.Process(int(tail))
+        zombie: bool = process.status() == psutil.STATUS_ZOMBIE
+        started_at: float = process.create_time()
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+    reused = started_at > changed_at + CLOCK_SLACK_S  # a builder is older than its folder
+    return zombie or reused

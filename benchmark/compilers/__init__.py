@@ -1,0 +1,1 @@
+"""One compiler per file; the same stem as its YAML in conf/compiler."""

@@ -1,0 +1,116 @@
+"""A compiler that computes nothing: its latencies follow a law, its faults come when asked for.
+
+For tests, documentation and drills. Only `hardware=simulated` takes it, and its rows say `simulated=true`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import NonNegativeFloat
+
+from benchmark.errors import UnsupportedOperator
+from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
+
+_TOKENS = 128
+_SPEED: dict[FastMath, float] = {"none": 1.0, "matmult": 0.7, "all": 0.5}
+
+Fault = Literal["none", "raise", "unsupported_op", "abort", "segfault", "kill", "exit", "hang", "eat_memory"]
+
+
+@frozen
+class Simulated:
+    """A call takes (call_ms + item_ms × batch × sequence_length / 128) × speed of the fast_math × (1 ± jitter)."""
+
+    fast_math: FastMath = "none"
+    """none: × 1; matmult: × 0.7; all: × 0.5."""
+    call_ms: NonNegativeFloat = 1.0
+    item_ms: NonNegativeFloat = 0.5
+    jitter: NonNegativeFloat = 0.0
+    """Relative standard deviation, seeded by the batch size."""
+    fault: Fault = "none"
+    """What goes wrong; faults that end a process need hardware.isolated=true."""
+    fault_stage: Literal["compile", "load", "call"] = "call"
+    """Where it goes wrong."""
+
+    name: ClassVar[str] = "simulated"
+    runs_on: ClassVar[frozenset[str]] = frozenset({"simulated"})
+    leaves_artifact: ClassVar[bool] = True
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    def refuse(self) -> str | None:
+        """Nothing is impossible here."""
+        return None
+
+    def versions(self) -> Mapping[str, str]:
+        """This program's own version: the law is part of it."""
+        return {"simulated": metadata.version("benchmark-orchestrator")}
+
+    def compile(self, workload: Workload, folder: Path) -> CompileReport:
+        """Write the law down."""
+        self._strike("compile")
+        latency_ms = self._latency_ms(workload)
+        (folder / "law.json").write_text(json.dumps({"latency_ms": latency_ms}), encoding="utf-8")
+        return CompileReport(subgraphs=1, graph_breaks=0, ops_on_device_fraction=1.0)
+
+    def load(self, workload: Workload, folder: Path | None) -> Session:
+        """Return a call that moves a clock of its own."""
+        assert folder is not None  # noqa: S101 - leaves_artifact
+        self._strike("load")
+        latency_ns = json.loads((folder / "law.json").read_text(encoding="utf-8"))["latency_ms"] * 1e6
+        spread = random.Random(workload.batch_size)  # noqa: S311 - no secret
+        now = 0
+
+        def run() -> Any:
+            nonlocal now
+            self._strike("call")
+            now += round(latency_ns * max(0.1, spread.gauss(1, self.jitter)))
+            return ()
+
+        made_up = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast=self.fast_math)
+        return Session(run=run, arithmetic=made_up, clock=lambda: now)
+
+    def _latency_ms(self, workload: Workload) -> float:
+        tokens = (workload.sequence_length or _TOKENS) / _TOKENS
+        return (self.call_ms + self.item_ms * workload.batch_size * tokens) * _SPEED[self.fast_math]
+
+    def _strike(self, stage: str) -> None:
+        """Let the fault happen if its stage has come."""
+        if self.fault == "none" or stage != self.fault_stage:
+            return
+        if self.fault == "unsupported_op":
+            raise UnsupportedOperator("simulated: aten::imagined has no kernel")
+        if self.fault == "raise" or multiprocessing.parent_process() is None:
+            raise RuntimeError(f"simulated fault {self.fault!r} (faults that end a process need hardware.isolated=true)")
+        _END[self.fault]()
+
+
+def _eat_memory() -> None:
+    eaten = []
+    while True:
+        eaten.append(bytearray(64 << 20))
+
+
+def _hang() -> None:
+    while True:
+        time.sleep(3600)
+
+
+_END: dict[Fault, Any] = {
+    "abort": os.abort,
+    "segfault": lambda: ctypes.string_at(0),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit": lambda: os._exit(3),
+    "hang": _hang,
+    "eat_memory": _eat_memory,
+}

@@ -1,0 +1,1 @@
+"""One device per file: identity, availability, lease and synchronisation."""

@@ -1,0 +1,59 @@
+"""This host's CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+from pydantic import NonNegativeInt, PositiveInt, Strict
+
+from benchmark import host
+from benchmark.records import DeviceFacts, frozen
+
+Cores = Annotated[tuple[NonNegativeInt, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
+
+
+@frozen
+class Cpu:
+    """Threads and affinity are set in the child, before a library starts its pool."""
+
+    name: str = "cpu"
+    threads: PositiveInt | None = None
+    """Intra-op threads; null takes one for each physical core that may be used."""
+    affinity: Cores | None = None
+    """Logical CPUs to stay on, as `taskset -c` counts them; null leaves the host's own."""
+    instance_type: str | None = None
+    """Cloud instance type; null asks the firmware."""
+
+    kind: ClassVar[str] = "cpu"
+    simulated: ClassVar[bool] = False
+    isolated: ClassVar[bool] = True
+
+    def missing(self) -> str | None:
+        """Refuse CPUs that this host doesn't grant."""
+        if self.affinity is None:
+            return None
+        absent = sorted(set(self.affinity) - os.sched_getaffinity(0))
+        allowed = sorted(os.sched_getaffinity(0))
+        return f"hardware.affinity names CPUs {absent}, this host grants {allowed}" if absent else None
+
+    def facts(self) -> DeviceFacts:
+        """The CPU by name, with the threads it will use."""
+        cores = len(self.affinity) if self.affinity else host.usable_cores()
+        return DeviceFacts(
+            device_name=host.cpu_model(),
+            cores=cores,
+            instance_type=self.instance_type or host.instance_type(),
+            threads=self.threads or cores,
+            isa=host.isa(),
+        )
+
+    def settle(self) -> None:
+        """Move this process to its CPUs."""
+        if self.affinity:
+            os.sched_setaffinity(0, self.affinity)
+
+    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
+        """CPU calls return when they are done."""
+        return run

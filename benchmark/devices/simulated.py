@@ -1,0 +1,36 @@
+"""A device that isn't there: whatever runs on it follows a law instead of taking time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from benchmark.records import DeviceFacts, frozen
+
+
+@frozen
+class SimulatedDevice:
+    """Its rows say `simulated=true`."""
+
+    name: str = "simulated"
+    isolated: bool = False
+    """true gives every run a real child process, for drills with faults."""
+    instance_type: str | None = None
+
+    kind: ClassVar[str] = "simulated"
+    simulated: ClassVar[bool] = True
+
+    def missing(self) -> str | None:
+        """Nothing to miss."""
+        return None
+
+    def facts(self) -> DeviceFacts:
+        """One imaginary core."""
+        return DeviceFacts(device_name="simulated", cores=1, instance_type=self.instance_type)
+
+    def settle(self) -> None:
+        """Nothing to settle."""
+
+    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
+        """Simulated calls return when they are done."""
+        return run

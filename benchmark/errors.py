@@ -1,0 +1,136 @@
+"""Everything this program raises on purpose.
+
+BenchmarkError                 the user's mistake or the world's: printed as one line, exit code 1
+├── ConfigError                a configuration that cannot be meant
+├── StoreError                 results that cannot be read or written
+├── CacheError                 compiled artefacts that cannot be read or written
+└── RunFailure                 one cell could not be measured: becomes a row with its status, the grid goes on
+    ├── Incompatible           the combination can never work
+    ├── Unavailable            this host lacks the device, the weights or the data
+    │   └── LibraryMissing     … or a library; says the command that installs it
+    ├── UnsupportedOperator    the compiler does not know an operator of the model
+    ├── CompileFailed          the compiler gave up
+    ├── OutOfMemory            of the host or of the device
+    ├── TimedOut               a child ran past its limit and was stopped
+    ├── Crashed                a child died or raised
+    └── WrongAnswer            the compiled model does not compute what the reference does
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Status = Literal[
+    "ok",
+    "compile_error",
+    "unsupported_op",
+    "fallback",
+    "oom_host",
+    "oom_device",
+    "timeout",
+    "crashed",
+    "accuracy_fail",
+    "incompatible",
+    "unavailable",
+    "dominated",
+    "interrupted",
+]
+"""What became of a cell; `design.md` §4 gives each word's meaning, `schema.md` repeats it."""
+
+
+class BenchmarkError(Exception):
+    """The user's mistake or the world's; its text says what was wrong, where, and what to do."""
+
+
+class ConfigError(BenchmarkError):
+    """A configuration that cannot be meant: names the key and the allowed values."""
+
+
+class StoreError(BenchmarkError):
+    """Results that cannot be read or written."""
+
+
+class CacheError(BenchmarkError):
+    """Compiled artefacts that cannot be read or written."""
+
+
+class RunFailure(BenchmarkError):
+    """One cell could not be measured; `status` is what its row will say."""
+
+    status: Status = "crashed"
+
+
+class Incompatible(RunFailure):
+    """The combination of model, lengths, compiler and hardware can never work."""
+
+    status = "incompatible"
+
+
+class Unavailable(RunFailure):
+    """This host lacks the device, the weights or the data."""
+
+    status = "unavailable"
+
+
+class LibraryMissing(Unavailable):
+    """A library is not installed; the text ends in the command that installs it."""
+
+
+class UnsupportedOperator(RunFailure):
+    """The compiler does not know an operator of the model."""
+
+    status = "unsupported_op"
+
+
+class CompileFailed(RunFailure):
+    """The compiler gave up."""
+
+    status = "compile_error"
+
+
+class OutOfMemory(RunFailure):
+    """The host's memory, or the limit set for a child, was not enough."""
+
+    status = "oom_host"
+
+
+class OutOfDeviceMemory(OutOfMemory):
+    """The device's memory was not enough."""
+
+    status = "oom_device"
+
+
+class TimedOut(RunFailure):
+    """A child ran past its limit and was stopped."""
+
+    status = "timeout"
+
+
+class Crashed(RunFailure):
+    """A child raised, aborted or was killed."""
+
+    status = "crashed"
+
+
+class WrongAnswer(RunFailure):
+    """The compiled model does not compute what the fp32 reference does."""
+
+    status = "accuracy_fail"
+
+
+FAILURES: dict[Status, type[RunFailure]] = {
+    kind.status: kind
+    for kind in (
+        Crashed,
+        Incompatible,
+        Unavailable,
+        UnsupportedOperator,
+        CompileFailed,
+        OutOfMemory,
+        OutOfDeviceMemory,
+        TimedOut,
+        WrongAnswer,
+    )
+}
+"""Status to exception: how a failure reported by a child is raised again in the parent."""
+

@@ -1,0 +1,111 @@
+"""What this host is: read from /proc, the firmware's DMI tables and git, never from the network."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+import psutil
+
+from benchmark.records import frozen
+
+_DMI = Path("/sys/devices/virtual/dmi/id")
+_ISA = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "sve", "bf16")
+
+
+@frozen
+class Provenance:
+    """Where and by what a row was made."""
+
+    hostname: str
+    cpu_model: str
+    cores: int
+    """Physical cores this process may use."""
+    memory_gib: float
+    os: str
+    python: str
+    command: str
+    git_commit: str | None
+    git_dirty: bool | None
+
+
+@lru_cache(maxsize=1)
+def provenance() -> Provenance:
+    """Facts that stay the same while this program runs."""
+    commit = _git("rev-parse", "HEAD")
+    return Provenance(
+        hostname=socket.gethostname(),
+        cpu_model=cpu_model(),
+        cores=usable_cores(),
+        memory_gib=round(psutil.virtual_memory().total / 2**30, 2),
+        os=f"{platform.system()} {platform.release()}",
+        python=platform.python_version(),
+        command=" ".join(["python -m benchmark", *sys.argv[1:]]),
+        git_commit=commit,
+        git_dirty=None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
+    )
+
+
+@lru_cache(maxsize=1)
+def cpu_model() -> str:
+    """The CPU's name as the kernel tells it."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+@lru_cache(maxsize=1)
+def isa() -> str:
+    """Instruction sets that change generated code, sorted and joined by commas."""
+    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
+    flags = frozenset(found[1].split()) if found else frozenset()
+    return ",".join(sorted(flags.intersection(_ISA)))
+
+
+def usable_cores() -> int:
+    """Physical cores this process may use: hyper-threads and a container's CPU quota taken into account."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    physical, logical = psutil.cpu_count(logical=False) or allowed, psutil.cpu_count() or allowed
+    cores = min(allowed, max(1, round(allowed * physical / logical)))
+    quota = _cpu_quota()
+    return max(1, min(cores, int(quota))) if quota else cores
+
+
+@lru_cache(maxsize=1)
+def instance_type() -> str | None:
+    """Cloud instance type by the DMI tables; EC2 and Alibaba write it into the product name, others don't."""
+    vendor, product = _read(_DMI / "sys_vendor").strip(), _read(_DMI / "product_name").strip()
+    return product if vendor in {"Amazon EC2", "Alibaba Cloud"} and product else None
+
+
+def _cpu_quota() -> float | None:
+    """CPUs granted by the control group (v2, else v1), or None without a quota."""
+    quota, _, period = _read(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
+    if not period:
+        quota = _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
+        period = _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
+    try:
+        share = int(quota) / int(period)
+    except ValueError:
+        return None
+    return share if share > 0 else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603, S607
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,201 @@
+"""Child processes for the heavy part of a stage: forked from a server that has the libraries loaded.
+
+A fork of the preloaded server costs 0.02 s where a fresh interpreter needs 4 s. The server only imports: had
+it ever computed with two OpenMP threads, children with two threads would hang in their first matrix product.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import multiprocessing
+import os
+import re
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from multiprocessing import connection, forkserver
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from benchmark.errors import FAILURES, Crashed, OutOfMemory, RunFailure, Status, TimedOut
+from benchmark.records import ChildLimits
+
+T = TypeVar("T")
+
+_ENVIRONMENT = {
+    "OMP_WAIT_POLICY": "passive",  # spinning threads cost a factor of 4 to 15 beside any other process
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of compile workers that could outlive the child
+    "AOTI_RUNTIME_CHECK_INPUTS": "1",  # else a .pt2 answers inputs of another shape, silently
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+"""Read by libraries when they load, so it must be there before the server starts; the user's own values win."""
+
+_NO_MEMORY = re.compile(r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE)
+_GRACE_S = 5.0
+
+
+class Forkserver:
+    """Runs each call in a fresh child that cannot outlive this process."""
+
+    def __init__(self, preload: Iterable[str]) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(sorted(preload))
+
+    def warm(self) -> None:
+        """Start the server now; its imports go on while this process plans."""
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
+        forkserver.ensure_running()
+
+    def call(self, function: Callable[..., T], /, *arguments: Any, limits: ChildLimits) -> T:
+        """Return what `function` returns in a child of its own.
+
+        Raises:
+            RunFailure: what the child raised, or how it ended: OutOfMemory, TimedOut, Crashed.
+        """
+        self.warm()
+        limits.log.parent.mkdir(parents=True, exist_ok=True)
+        answer, answer_end = self._context.Pipe(duplex=False)
+        leash_end, leash = self._context.Pipe(duplex=False)
+        child = self._context.Process(
+            target=_child, args=(answer_end, leash_end, limits, function, arguments), daemon=True
+        )
+        kills_before = _kernel_memory_kills()
+        try:
+            child.start()
+            answer_end.close()
+            leash_end.close()
+            verdict = _await(answer, child, limits.timeout_s)
+        finally:
+            leash.close()  # whatever happened, also Ctrl-C: the child and its descendants end here
+            _end(child)
+            answer.close()
+        if verdict is None:
+            raise _death(child.exitcode, limits, kills_before)
+        status, value = verdict
+        if status == "ok":
+            return value  # type: ignore[no-any-return]
+        raise FAILURES.get(status, Crashed)(value)
+
+
+class Inline:
+    """Runs each call here: for devices that compute nothing."""
+
+    def call(self, function: Callable[..., T], /, *arguments: Any, limits: ChildLimits) -> T:  # noqa: ARG002
+        """Return what `function` returns; its errors are told as a child's would be."""
+        try:
+            return function(*arguments)
+        except Exception as error:
+            status, text = describe(error)
+            raise FAILURES.get(status, Crashed)(text) from error
+
+
+def describe(error: BaseException) -> tuple[Status, str]:
+    """Status and text for whatever a stage raised."""
+    if isinstance(error, RunFailure):
+        return error.status, str(error)
+    text = f"{type(error).__name__}: {error}".strip()
+    if type(error).__name__ == "OutOfMemoryError":  # torch's, for every kind of accelerator
+        return "oom_device", text
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+        return "oom_host", text
+    return "crashed", text
+
+
+def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Status, Any] | None:
+    """Return the child's answer, None if it died without one.
+
+    Raises:
+        TimedOut: neither came in time.
+    """
+    ready = connection.wait([answer, child.sentinel], timeout_s)
+    if not ready:
+        raise TimedOut(f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log")
+    try:
+        return answer.recv() if answer in ready or answer.poll() else None  # type: ignore[no-any-return]
+    except (EOFError, OSError):
+        return None
+
+
+def _end(child: Any) -> None:
+    """Make sure that the child and everything it started is gone."""
+    if child.pid is None:
+        return
+    child.join(0.2)  # a child that has answered is on its way out
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    if child.is_alive():
+        child.kill()
+    child.join(_GRACE_S)
+
+
+def _death(exitcode: int | None, limits: ChildLimits, kills_before: int) -> RunFailure:
+    """Say how a child died that gave no answer."""
+    last = _last_line(limits.log)
+    told = f"; last words: {last}" if last else ""
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        if _NO_MEMORY.search(last):
+            return OutOfMemory(f"the child ran out of memory and ended by {name}{told}")
+        if -exitcode == signal.SIGKILL and _kernel_memory_kills() > kills_before:
+            return OutOfMemory("the kernel killed the child for want of memory: use a smaller batch, or set limits.memory_gib")
+        return Crashed(f"the child was ended by {name}{told}")
+    return Crashed(f"the child left with exit code {exitcode} and no answer{told}")
+
+
+def _last_line(log: Path) -> str:
+    with contextlib.suppress(OSError):
+        lines = [line for line in log.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
+        said = [line for line in lines if "terminate called" in line or "what()" in line or "Fatal Python error" in line]
+        return " ".join(said or lines[-1:])[:300]
+    return ""
+
+
+def _kernel_memory_kills() -> int:
+    """How often the kernel's memory killer has struck on this host; 0 where it isn't told."""
+    with contextlib.suppress(OSError, ValueError):
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
+
+
+def _child(answer: Any, leash: Any, limits: ChildLimits, function: Callable[..., Any], arguments: tuple[Any, ...]) -> NoReturn:
+    """Entry of a child: bounded, on a leash, its output in the run's log."""
+    os.setsid()  # one group to kill: compilers start compilers
+    threading.Thread(target=_follow, args=(leash,), daemon=True).start()
+    _redirect(limits.log)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.memory_bytes is not None:
+        # RLIMIT_DATA counts private memory only; RLIMIT_AS would also count mapped weights.
+        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+    try:
+        verdict: tuple[Status, Any] = ("ok", function(*arguments))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
+        traceback.print_exc()
+        verdict = describe(error)
+    answer.send(verdict)
+    answer.close()
+    sys.stderr.flush()
+    os._exit(0)  # freeing gigabytes of weights politely would only cost time
+
+
+def _follow(leash: Any) -> None:
+    """End this process group when the parent is gone, however it went."""
+    with contextlib.suppress(EOFError, OSError):
+        leash.recv()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _redirect(log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    faulthandler.enable()

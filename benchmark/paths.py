@@ -1,0 +1,83 @@
+"""Every name of a file or folder under the output folder; nobody else joins such strings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmark.records import frozen
+
+
+@frozen
+class CampaignPaths:
+    """The folder of one campaign: Hydra's snapshots, logs, compiler work folders."""
+
+    folder: Path
+
+    def log(self, run_id: str) -> Path:
+        """Everything the children of one run printed."""
+        return self.folder / "logs" / f"{run_id}.log"
+
+
+@frozen
+class StorePaths:
+    """The results store; nothing but *.parquet may lie in `root`."""
+
+    root: Path
+
+    @property
+    def anchor(self) -> Path:
+        """Zero rows, sorts first: plain readers take their column types from it."""
+        return self.root / "0-schema.parquet"
+
+    @property
+    def side(self) -> Path:
+        """Work files of the store, on the same file system, hidden from readers."""
+        return self.root.parent / f".{self.root.name}"
+
+    @property
+    def temporary(self) -> Path:
+        """Files being written."""
+        return self.side / "tmp"
+
+    @property
+    def journal(self) -> Path:
+        """Compactions under way."""
+        return self.side / "journal"
+
+    @property
+    def compact_lock(self) -> Path:
+        """One compaction at a time."""
+        return self.side / "compact.lock"
+
+    def run(self, run_id: str) -> Path:
+        """The file of one run."""
+        return self.root / f"run-{run_id}.parquet"
+
+    def part(self, name: str) -> Path:
+        """A compacted file; `name` sorts by time."""
+        return self.root / f"part-{name}.parquet"
+
+
+@frozen
+class CachePaths:
+    """The compile cache: one folder per key, with a manifest."""
+
+    root: Path
+
+    def entry(self, key: str) -> Path:
+        """A finished entry."""
+        return self.root / key
+
+    def manifest(self, entry: Path) -> Path:
+        """What an entry is, is made of, and must look like."""
+        return entry / "manifest.json"
+
+    @property
+    def temporary(self) -> Path:
+        """Entries being built."""
+        return self.root / ".tmp"
+
+    @property
+    def damaged(self) -> Path:
+        """Entries set aside because their files do not match their manifest."""
+        return self.root / ".damaged"

@@ -1,0 +1,174 @@
+"""The seams: what a plug-in must answer. At most four methods each; the plug-in *is* its options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from benchmark.records import (
+    ChildLimits,
+    CompileReport,
+    DeviceFacts,
+    FastMath,
+    Model,
+    Row,
+    Sampling,
+    Session,
+    Timing,
+    Workload,
+)
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Task(Protocol):
+    """How a kind of model is made, loaded and fed. The methods but `refuse` run in a child."""
+
+    @property
+    def name(self) -> str:
+        """The task as Hugging Face names it."""
+
+    @property
+    def has_sequence_length(self) -> bool:
+        """Whether `seq_len` is an axis of these models; where not, cells that differ in it alone are one."""
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Distributions it stands on: their versions are part of identities and keys."""
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """Modules worth importing once, before children are forked."""
+
+    def refuse(self, sequence_length: int | None) -> str | None:
+        """Say why such inputs can't be had, or None."""
+
+    def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
+        """Write the model into `folder`; return facts about it.
+
+        Raises:
+            Unavailable: pretrained weights that can't be had here.
+        """
+
+    def module(self, folder: Path) -> Any:
+        """Load the weights: a torch module in eval mode, positional tensors in, a tensor or a tuple out."""
+
+    def inputs(self, model: Model, batch_size: int, sequence_length: int | None, seed: int) -> Mapping[str, Any]:
+        """Seeded tensors by name, in the order of the module's positional inputs."""
+
+
+@runtime_checkable
+class Compiler(Protocol):
+    """Turns a workload into something that can be called. It never sees the cache."""
+
+    @property
+    def name(self) -> str:
+        """The stem of its file and of its YAML."""
+
+    @property
+    def runs_on(self) -> frozenset[str]:
+        """Kinds of device it can target."""
+
+    @property
+    def leaves_artifact(self) -> bool:
+        """Whether `compile` writes files that `load` needs."""
+
+    @property
+    def preload(self) -> tuple[str, ...]:
+        """Modules worth importing once, before children are forked."""
+
+    @property
+    def fast_math(self) -> FastMath:
+        """How much arithmetic may leave fp32."""
+
+    def refuse(self) -> str | None:
+        """Say why these options can't be had from this compiler, or None."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions that decide the generated code. Runs in the parent: no heavy import.
+
+        Raises:
+            LibraryMissing: with the command that installs it.
+        """
+
+    def compile(self, workload: Workload, folder: Path) -> CompileReport:
+        """Write the artefact into `folder`. Runs in a child.
+
+        Raises:
+            UnsupportedOperator: an operator of the model is unknown to the compiler.
+        """
+
+    def load(self, workload: Workload, folder: Path | None) -> Session:
+        """Load for timing. Runs in a fresh child; `folder` is null where there is no artefact."""
+
+
+@runtime_checkable
+class Device(Protocol):
+    """Where a cell runs."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls this hardware: the stem of its YAML."""
+
+    @property
+    def kind(self) -> str:
+        """What compilers know: cpu, cuda, inferentia1, neuron, simulated."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether its numbers are invented; rows say so, and no report shows them unless asked."""
+
+    @property
+    def isolated(self) -> bool:
+        """Whether runs need child processes."""
+
+    def missing(self) -> str | None:
+        """Say what this host lacks to be such a device and what to do, or None."""
+
+    def facts(self) -> DeviceFacts:
+        """Identity; for a device that is missing, as far as the configuration tells."""
+
+    def settle(self) -> None:
+        """In the child, before anything is loaded: affinity, visible cores."""
+
+    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
+        """Return the call as it has to be timed: with a wait for the device where calls are asynchronous."""
+
+
+@runtime_checkable
+class Scenario(Protocol):
+    """How a loaded model is called and timed."""
+
+    @property
+    def name(self) -> str:
+        """The stem of its YAML."""
+
+    def measure(self, session: Session, sampling: Sampling) -> Timing:
+        """Warm up, then call until the sampling is content. Runs in the child."""
+
+
+class Runner(Protocol):
+    """Where a stage's heavy part runs: a child process, or here for devices that compute nothing."""
+
+    def call(self, function: Callable[..., T], /, *arguments: Any, limits: ChildLimits) -> T:
+        """Return what `function` returns.
+
+        Raises:
+            RunFailure: of the kind that tells what became of the child.
+        """
+
+
+class Observer(Protocol):
+    """Whoever watches a grid run."""
+
+    def started(self, label: str) -> None:
+        """A cell begins."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """One stage of the current cell."""
+
+    def finished(self, row: Row) -> None:
+        """A cell has left its row in the store."""

@@ -1,0 +1,220 @@
+"""The nouns that pass between stages: frozen, typed at construction, units in their names."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import numpy as np
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Strict
+from pydantic.dataclasses import dataclass
+from typing_extensions import dataclass_transform
+
+T = TypeVar("T")
+
+_STRICT = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
+
+Names = Annotated[tuple[str, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
+FastMath = Literal["none", "matmult", "all"]
+"""How much arithmetic may leave fp32: nothing, matrix products, everything the compiler likes."""
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
+def frozen(cls: type[T]) -> type[T]:
+    """House dataclass: immutable, keyword-only, typed at construction, no unknown fields."""
+    return dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
+
+
+@frozen
+class Model:
+    """A model as its YAML states it: enough to build it without a download."""
+
+    name: str
+    """The name it is chosen by: the stem of its YAML."""
+    architecture: Mapping[str, Any]
+    """`model_type` and the fields of its transformers configuration that differ from the defaults."""
+    parameters: PositiveInt
+    """Parameters of the published model with this head; building fails if the architecture has others."""
+    hub_id: str | None = None
+    """Where `weights=pretrained` comes from; without it only random or local weights are possible."""
+    revision: str | None = None
+    """Commit of the hub repository; null takes the branch `main`, and the row then says `main`."""
+
+
+@frozen
+class Sampling:
+    """How long to look: calls are made until both minima are reached, or one maximum."""
+
+    warmup_calls: NonNegativeInt
+    """Calls before the first sample."""
+    warmup_s: NonNegativeFloat
+    """Seconds of warm-up at least."""
+    min_calls: PositiveInt
+    """Samples at least."""
+    max_calls: PositiveInt
+    """Samples at most."""
+    min_s: NonNegativeFloat
+    """Seconds of sampling at least."""
+    max_s: PositiveFloat
+    """Seconds of sampling at most."""
+
+
+@frozen
+class DeviceFacts:
+    """What identifies the device a cell asks for, as found on this host."""
+
+    device_name: str
+    cores: PositiveInt
+    """Cores of the device that the run uses."""
+    instance_type: str | None = None
+    """Cloud instance type from the firmware's DMI tables, or as configured; null where neither says."""
+    driver_version: str | None = None
+    threads: PositiveInt | None = None
+    """Intra-op threads a host library may use."""
+    isa: str = ""
+    """Instruction sets that change generated code; part of the cache key."""
+
+
+@frozen
+class ChildLimits:
+    """What a child process may use, and where its output goes."""
+
+    log: Path
+    timeout_s: PositiveFloat
+    memory_bytes: PositiveInt | None = None
+    """Private memory (RLIMIT_DATA); null sets no limit."""
+
+
+@frozen
+class Workload:
+    """A model ready to be compiled: how to get the module, and what to feed it. Not compiled yet."""
+
+    load_module: Callable[[], Any]
+    """Called in a child: the module in eval mode, positional tensors in, a tensor or a tuple out."""
+    input_names: Names
+    """Names of the positional inputs, in order."""
+    input_shapes: Mapping[str, tuple[int, ...]]
+    input_dtypes: Mapping[str, str]
+    reference: Path | None
+    """Folder with `inputs.safetensors` and the fp32 answers to them in `outputs.safetensors`; null where
+    nothing is computed (simulated)."""
+    weights_digest: str
+    parameters: PositiveInt
+    batch_size: PositiveInt
+    sequence_length: PositiveInt | None
+    threads: PositiveInt | None
+    torch_device: Literal["cpu", "cuda"]
+
+
+@frozen
+class CompileReport:
+    """What the compiler told about its work; unknown stays null."""
+
+    flags: Names = ()
+    """The effective flags, as given to the compiler."""
+    subgraphs: int | None = None
+    graph_breaks: int | None = None
+    ops_on_device_fraction: float | None = None
+    unsupported_ops: Names | None = None
+
+
+@frozen
+class Artifact:
+    """A compiled workload. `folder` is null for compilers that leave nothing behind."""
+
+    folder: Path | None
+    key: str | None
+    report: CompileReport
+    cache_hit: bool | None
+    compile_s: float | None
+    """Seconds the compiler took when the artefact was made, also on a cache hit."""
+    artifact_bytes: int | None
+
+
+@frozen
+class Arithmetic:
+    """The arithmetic in effect, whatever was asked for."""
+
+    model_dtype: str
+    matmul_dtype: str
+    other_dtype: str
+    autocast: str
+
+
+@frozen
+class Session:
+    """A loaded model: one call of `run` is one timed run."""
+
+    run: Callable[[], Any]
+    arithmetic: Arithmetic
+    clock: Callable[[], int] = time.perf_counter_ns
+    """Nanoseconds; a simulated device brings its own."""
+
+
+@frozen
+class Timing:
+    """What the clock said, unsummarised: statistics belong to reports."""
+
+    nanoseconds: tuple[int, ...]
+    """One per timed call, in order; warm-ups excluded."""
+    warmup_calls: NonNegativeInt
+    warmup_s: NonNegativeFloat
+    """Seconds that the warm-up took."""
+    wall_s: NonNegativeFloat
+    """Seconds from the first timed call to the end of the last."""
+    cpu_s: NonNegativeFloat
+    """CPU seconds of this process, all threads, over the same time."""
+
+
+@frozen
+class Measured:
+    """What a measuring child brings home."""
+
+    timing: Timing
+    first_call_ns: NonNegativeInt
+    """The call before the warm-up: lazy initialisation shows here."""
+    answers: tuple[np.ndarray, ...]
+    """Outputs of the first call, as float32 on the host."""
+    arithmetic: Arithmetic
+    load_s: NonNegativeFloat
+    peak_host_bytes: NonNegativeInt
+    peak_device_bytes: NonNegativeInt | None = None
+
+
+@frozen
+class Quality:
+    """The compiled model's answers against the fp32 reference on the same inputs."""
+
+    cosine: float | None = None
+    """Least over the items of the batch and the outputs."""
+    max_abs_error: float | None = None
+    top1_agreement: float | None = None
+    """Share of items whose greatest entry of the first output stands at the same place."""
+
+
+@frozen
+class Failure:
+    """Why a cell has no measurement."""
+
+    status: str
+    stage: str
+    error: str
+
+
+@frozen
+class Row:
+    """What a run leaves in the store; the columns are spelled in `schema` alone."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        """Identity of the run: the store keeps one row for each."""
+        return str(self.values["run_id"])
+
+    @property
+    def status(self) -> str:
+        """What became of the cell."""
+        return str(self.values["status"])

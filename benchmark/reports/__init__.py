@@ -1,0 +1,1 @@
+"""What a person sees: rows and progress in, text out."""

@@ -1,0 +1,267 @@
+"""The row as one arrow schema: every column's name, type, unit and meaning stand here and nowhere else.
+
+Promises to readers: a column keeps its name and type for ever; a new column is nullable, and rows
+written before it read as null. Each addition raises `SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import pyarrow as pa
+
+from benchmark.errors import Status
+from benchmark.records import frozen
+
+SCHEMA_VERSION: Final = 1
+"""Raised whenever a column is added."""
+
+_TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+_TIME, _TEXTS, _INTS = pa.timestamp("us", tz="UTC"), pa.list_(pa.string()), pa.list_(pa.int64())
+_TEXT_MAP, _REAL_MAP = pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.float64())
+
+_TYPE_WORDS = {
+    _TEXT: "string",
+    _INT: "int64",
+    _REAL: "double",
+    _BOOL: "bool",
+    _TIME: "timestamp[us, UTC]",
+    _TEXTS: "list<string>",
+    _INTS: "list<int64>",
+    _TEXT_MAP: "map<string, string>",
+    _REAL_MAP: "map<string, double>",
+}
+"""How `schema.md` spells a type: arrow's own spelling differs between its versions."""
+
+_STATISTICS = {
+    "min": "least",
+    "mean": "mean",
+    "std": "standard deviation of the",
+    "p50": "median",
+    "p90": "90th percentile of the",
+    "p95": "95th percentile of the",
+    "p99": "99th percentile of the",
+    "max": "greatest",
+}
+_BOUNDED = ("mean", "p50", "p90", "p95", "p99")
+"""Latency statistics that come with a confidence interval."""
+
+REQUIRED: Final = (
+    "schema_version",
+    "run_id",
+    "campaign",
+    "cell_id",
+    "environment_id",
+    "started_at",
+    "finished_at",
+    "status",
+)
+"""Columns that no row may leave null. Their arrow fields are nullable all the same: readers agree on that."""
+
+STATUSES: Mapping[Status, str] = {
+    "ok": "measured, and the answers agree with the reference",
+    "compile_error": "the compiler gave up",
+    "unsupported_op": "the compiler does not know an operator of the model",
+    "fallback": "ran, but not on the device that was asked for",
+    "oom_host": "the host's memory, or the limit set for a child, was not enough",
+    "oom_device": "the device's memory was not enough",
+    "timeout": "a child ran past its limit and was stopped",
+    "crashed": "a child raised, aborted or was killed",
+    "accuracy_fail": "the compiled model does not compute what the fp32 reference does",
+    "incompatible": "this combination can never work",
+    "unavailable": "this host lacks the device, the library, the weights or the data",
+    "dominated": "not tried: a smaller batch or length of the same cell already ran out of memory",
+    "interrupted": "stopped from outside",
+}
+
+
+@frozen
+class Column:
+    """One column of the row."""
+
+    section: str
+    name: str
+    type: pa.DataType
+    unit: str
+    """Empty where the value has none."""
+    meaning: str
+
+    @property
+    def field(self) -> pa.Field:
+        """The column as arrow knows it, with unit and meaning as metadata."""
+        return pa.field(self.name, self.type, metadata={"unit": self.unit, "meaning": self.meaning})
+
+
+def _section(name: str, *columns: tuple[str, pa.DataType, str, str]) -> tuple[Column, ...]:
+    return tuple(
+        Column(section=name, name=column, type=kind, unit=unit, meaning=meaning)
+        for column, kind, unit, meaning in columns
+    )
+
+
+def _bounds(name: str, unit: str) -> Iterator[tuple[str, pa.DataType, str, str]]:
+    yield f"{name}_lo", _REAL, unit, f"lower bound of the confidence interval of `{name}`"
+    yield f"{name}_hi", _REAL, unit, f"upper bound of the confidence interval of `{name}`"
+
+
+def _latencies() -> Iterator[tuple[str, pa.DataType, str, str]]:
+    for statistic, words in _STATISTICS.items():
+        name = f"latency_{statistic}_ms"
+        yield name, _REAL, "ms", f"{words} latency of one call"
+        if statistic in _BOUNDED:
+            yield from _bounds(name, "ms")
+
+
+COLUMNS: Final[tuple[Column, ...]] = (
+    *_section(
+        "identity",
+        ("schema_version", _INT, "", "version of this schema that the row was written in"),
+        ("run_id", _TEXT, "", "hash of campaign, cell, environment and repeat: one row for each"),
+        ("campaign", _TEXT, "", "name of the group of runs"),
+        ("cell_id", _TEXT, "", "hash of the resolved configuration: what was measured"),
+        ("environment_id", _TEXT, "", "hash of hardware identity and versions: where it was measured"),
+        ("repeat", _INT, "", "number of the repetition, from 0"),
+        ("started_at", _TIME, "", "when the run began"),
+        ("finished_at", _TIME, "", "when the run ended; the newest row of a run counts"),
+        ("status", _TEXT, "", "what became of the cell, see above"),
+        ("stage", _TEXT, "", "stage that failed; null when ok"),
+        ("error", _TEXT, "", "first lines of the reason; null when ok"),
+        ("log_path", _TEXT, "", "file with everything the run printed"),
+        ("simulated", _BOOL, "", "nothing was measured: a law of a simulated device gave the numbers"),
+        ("source", _TEXT, "", "where an imported row comes from; null for a measurement of one's own"),
+    ),
+    *_section(
+        "model",
+        ("model", _TEXT, "", "name of the model's configuration"),
+        ("model_id", _TEXT, "", "name of the model on the hub"),
+        ("revision", _TEXT, "", "commit of the hub repository"),
+        ("weights", _TEXT, "", "`random`, `pretrained` or a path"),
+        ("task", _TEXT, "", "kind of model: how it is loaded and fed"),
+        ("parameters", _INT, "", "parameters of the model"),
+    ),
+    *_section(
+        "axes",
+        ("hardware", _TEXT, "", "name of the hardware's configuration"),
+        ("instance_type", _TEXT, "", "cloud instance type"),
+        ("compiler", _TEXT, "", "name of the compiler"),
+        ("fast_math", _TEXT, "", "how much may leave fp32: `none`, `matmult` or `all`"),
+        ("batch_size", _INT, "items", "items in one call"),
+        ("sequence_length", _INT, "tokens", "tokens in one item; null for models without"),
+        ("image_size", _INT, "pixels", "height and width of one image"),
+        ("input_length", _INT, "tokens", "tokens given to a generation"),
+        ("output_length", _INT, "tokens", "tokens made by a generation"),
+        ("scenario", _TEXT, "", "how the model was called"),
+        ("replicas", _INT, "", "copies of the model that were loaded"),
+        ("workers", _INT, "", "callers at a time"),
+        ("threads", _INT, "", "threads within one operator"),
+        ("pipeline_cores", _INT, "", "device cores that one model is cut over"),
+        ("tensor_parallel", _INT, "", "devices that one tensor is cut over"),
+        ("data_parallel", _INT, "", "devices that one batch is cut over"),
+    ),
+    *_section(
+        "arithmetic",
+        ("model_dtype", _TEXT, "", "type of the weights"),
+        ("matmul_dtype", _TEXT, "", "effective type of matrix products, whatever was asked for"),
+        ("other_dtype", _TEXT, "", "effective type of everything else"),
+        ("autocast", _TEXT, "", "who casts, and to what; `none` where nobody does"),
+    ),
+    *_section(
+        "compile",
+        ("cache_hit", _BOOL, "", "the artefact came from the cache"),
+        ("compile_s", _REAL, "s", "time the compiler took when the artefact was made, also on a cache hit"),
+        ("artifact_bytes", _INT, "bytes", "size of the artefact"),
+        ("load_s", _REAL, "s", "time to load the artefact for timing"),
+        ("subgraphs", _INT, "", "pieces that the compiler cut the model into"),
+        ("graph_breaks", _INT, "", "places where the compiler gave back to Python"),
+        ("ops_on_device_fraction", _REAL, "0…1", "share of the operators that the device runs"),
+        ("unsupported_ops", _TEXTS, "", "operators that the compiler does not know"),
+        ("compiler_flags", _TEXTS, "", "flags in effect, as given to the compiler"),
+    ),
+    *_section(
+        "latency",
+        ("samples", _INT, "calls", "timed calls"),
+        *_latencies(),
+        ("latency_ns", _INTS, "ns", "every sample, in order, without warm-up"),
+        ("first_call_ms", _REAL, "ms", "the very first call after loading"),
+        ("warmup_calls", _INT, "calls", "calls before the first sample"),
+        ("steady", _BOOL, "", "the samples show neither trend nor step"),
+        ("noise_flags", _TEXTS, "", "reasons to doubt the samples"),
+    ),
+    *_section(
+        "throughput",
+        ("throughput_per_s", _REAL, "`throughput_unit`/s", "units finished in a second"),
+        *_bounds("throughput_per_s", "`throughput_unit`/s"),
+        ("throughput_unit", _TEXT, "", "what is counted: items, tokens, images"),
+        ("qps_under_slo", _REAL, "calls/s", "highest rate of calls that keeps `slo_ms`"),
+        ("slo_ms", _REAL, "ms", "latency objective of the server scenario"),
+    ),
+    *_section(
+        "quality",
+        ("cosine", _REAL, "-1…1", "similarity to the fp32 reference: least over items and outputs"),
+        ("max_abs_error", _REAL, "", "greatest difference from the fp32 reference"),
+        ("top1_agreement", _REAL, "0…1", "share of items with the same greatest entry as the reference"),
+        ("accuracy", _REAL, "0…1", "share of right answers on `dataset`"),
+        ("accuracy_lo", _REAL, "0…1", "lower bound of the confidence interval of `accuracy`"),
+        ("accuracy_hi", _REAL, "0…1", "upper bound of the confidence interval of `accuracy`"),
+        ("accuracy_n", _INT, "items", "items of `dataset` that were answered"),
+        ("accuracy_s", _REAL, "s", "time to answer them"),
+        ("dataset", _TEXT, "", "name of the labelled data"),
+    ),
+    *_section(
+        "resources",
+        ("peak_host_bytes", _INT, "bytes", "most host memory of the measuring child"),
+        ("peak_device_bytes", _INT, "bytes", "most device memory"),
+        ("energy_j_per_inference", _REAL, "J", "energy of one call, divided by its batch"),
+        ("flops_per_call", _REAL, "FLOP", "floating-point operations of one call"),
+        ("roofline_fraction", _REAL, "0…1", "share of what the device could do at best"),
+        ("cpu_percent", _REAL, "%", "CPU use of the whole host while timing; 100 is every core"),
+        ("cpu_share", _REAL, "cores", "CPU seconds of the measuring child in a second of timing"),
+        ("stage_seconds", _REAL_MAP, "s", "wall time by stage"),
+    ),
+    *_section(
+        "provenance",
+        ("git_commit", _TEXT, "", "commit of this program"),
+        ("git_dirty", _BOOL, "", "the working tree differed from that commit"),
+        ("command", _TEXT, "", "command line"),
+        ("hostname", _TEXT, "", "name of the host"),
+        ("cpu_model", _TEXT, "", "name of the CPU"),
+        ("cores", _INT, "", "cores of the device that the run could use"),
+        ("memory_gib", _REAL, "GiB", "memory of the host"),
+        ("device_name", _TEXT, "", "name of the device"),
+        ("driver_version", _TEXT, "", "version of the device's driver"),
+        ("framework_versions", _TEXT_MAP, "", "version of each library that takes part"),
+        ("os", _TEXT, "", "operating system and its version"),
+        ("overrides", _TEXTS, "", "overrides on the command line and of the sweep"),
+        ("config", _TEXT, "", "resolved configuration, as JSON"),
+    ),
+)
+"""Every column in order, grouped by section."""
+
+SCHEMA: Final = pa.schema(
+    [column.field for column in COLUMNS], metadata={"schema_version": str(SCHEMA_VERSION)}
+)
+
+
+def markdown() -> str:
+    """Text of `schema.md`: every status, then every column, by section."""
+    required = ", ".join(f"`{name}`" for name in REQUIRED)
+    lines = [
+        "<!-- Generated: python -c 'from benchmark import schema; print(schema.markdown(), end=\"\")' -->",
+        "# The row",
+        "",
+        f"Version {SCHEMA_VERSION}. A column keeps its name and type for ever; a new column is nullable,",
+        f"and rows written before it read as null. Never null: {required}.",
+        "",
+        "| `status` | meaning |",
+        "| --- | --- |",
+        *(f"| `{status}` | {meaning} |" for status, meaning in STATUSES.items()),
+    ]
+    for section in dict.fromkeys(column.section for column in COLUMNS):
+        lines += ["", f"## {section}", "", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| `{column.name}` | `{_TYPE_WORDS[column.type]}` | {column.unit} | {column.meaning} |"
+            for column in COLUMNS
+            if column.section == section
+        ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,144 @@
+"""Make the model and its named inputs, once per architecture and once per shape, with the fp32 answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmark import libraries
+from benchmark.cell import Cell, spelled
+from benchmark.compile_cache import CompileCache, Entry, content_key
+from benchmark.errors import Unavailable
+from benchmark.protocols import Runner
+from benchmark.records import ChildLimits, Workload
+
+
+def build(cell: Cell, cache: CompileCache, runner: Runner, limits: ChildLimits) -> Workload:
+    """Return the cell's workload; weights and reference come from the cache where they have been made before.
+
+    Raises:
+        Unavailable: weights that can't be had here.
+        RunFailure: the model couldn't be built.
+    """
+    e = cell.experiment
+    if e.hardware.simulated:
+        return _imagined(cell)
+    weights, digest = _weights(cell, cache, runner, limits)
+    reference = _reference(cell, weights, digest, cache, runner, limits)
+    facts = reference.manifest.facts
+    shapes = {name: tuple(shape) for name, shape in facts["input_shapes"].items()}
+    return Workload(
+        load_module=partial(e.task.module, weights),
+        input_names=tuple(facts["input_names"]),
+        input_shapes=shapes,
+        input_dtypes=dict(facts["input_dtypes"]),
+        reference=reference.folder,
+        weights_digest=digest,
+        parameters=facts["parameters"],
+        batch_size=e.batch,
+        sequence_length=cell.sequence_length,
+        threads=e.hardware.facts().threads,
+        torch_device="cuda" if e.hardware.kind == "cuda" else "cpu",
+    )
+
+
+def _imagined(cell: Cell) -> Workload:
+    """A workload for devices that compute nothing."""
+    e = cell.experiment
+    return Workload(
+        load_module=_nothing,
+        input_names=(),
+        input_shapes={},
+        input_dtypes={},
+        reference=None,
+        weights_digest=content_key({"architecture": e.model.architecture, "seed": e.seed}),
+        parameters=e.model.parameters,
+        batch_size=e.batch,
+        sequence_length=cell.sequence_length,
+        threads=e.hardware.facts().threads,
+        torch_device="cpu",
+    )
+
+
+def _nothing() -> None:
+    """The module of a simulated workload."""
+
+
+def _weights(cell: Cell, cache: CompileCache, runner: Runner, limits: ChildLimits) -> tuple[Path, str]:
+    """Folder of the weights, and a digest of their content."""
+    e = cell.experiment
+    if e.weights not in {"random", "pretrained"}:
+        return _local_weights(Path(e.weights))
+    made_of: dict[str, Any] = {"task": spelled(e.task), "weights": e.weights}
+    if e.weights == "random":
+        made_of |= {"architecture": dict(e.model.architecture), "seed": e.seed, "versions": _versions(cell)}
+    else:
+        made_of |= {"hub_id": e.model.hub_id, "revision": e.model.revision or "main"}
+    entry = cache.get_or_build(
+        "weights",
+        made_of,
+        lambda folder: runner.call(_make_weights, e.task, e.model, e.weights, e.seed, folder, limits=limits),
+    )
+    return entry.folder, content_key({"files": {name: file.sha256 for name, file in entry.manifest.files.items()}})
+
+
+def _local_weights(folder: Path) -> tuple[Path, str]:
+    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("config.json"))
+    if not (folder / "config.json").is_file() or len(files) < 2:  # noqa: PLR2004 - configuration and weights
+        raise Unavailable(
+            f"weights={folder}: no config.json with *.safetensors there; "
+            "use random, pretrained, or a folder written by save_pretrained"
+        )
+    return folder.resolve(), content_key({"files": {file.name: _digest(file) for file in files}})
+
+
+def _digest(file: Path) -> str:
+    import hashlib
+
+    state = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 22):
+            state.update(block)
+    return state.hexdigest()
+
+
+def _reference(
+    cell: Cell, weights: Path, digest: str, cache: CompileCache, runner: Runner, limits: ChildLimits
+) -> Entry:
+    """Inputs and what the model answers to them in fp32, eager."""
+    e = cell.experiment
+    made_of = {
+        "weights": digest,
+        "task": spelled(e.task),
+        "model": dict(e.model.architecture),
+        "batch_size": e.batch,
+        "sequence_length": cell.sequence_length,
+        "seed": e.seed,
+        "versions": _versions(cell),
+    }
+    return cache.get_or_build(
+        "reference",
+        made_of,
+        lambda folder: runner.call(_make_reference, cell, weights, folder, limits=limits),
+    )
+
+
+def _versions(cell: Cell) -> dict[str, str]:
+    return libraries.versions(*cell.experiment.task.libraries, install="pip install -e .")
+
+
+def _make_weights(task: Any, model: Any, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
+    return {"label": f"{model.name} {weights}", **task.make_weights(model, weights, seed, folder)}
+
+
+def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any]:
+    """In the child: one forward pass, in the arithmetic everything else is judged by."""
+    from benchmark import torch_models
+
+    e = cell.experiment
+    e.hardware.settle()
+    inputs = e.task.inputs(e.model, e.batch, cell.sequence_length, e.seed)
+    facts = torch_models.write_reference(e.task.module(weights), inputs, folder, e.hardware.facts().threads)
+    return {"label": f"{e.model.name} b{e.batch} s{cell.sequence_length}", **facts}

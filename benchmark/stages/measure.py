@@ -1,0 +1,77 @@
+"""Load the artefact in a fresh child that holds the device, and time its calls."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock
+
+from benchmark.cell import Cell
+from benchmark.protocols import Compiler, Device, Runner, Scenario
+from benchmark.records import Artifact, ChildLimits, Measured, Sampling, Workload
+
+
+def measure(cell: Cell, workload: Workload, artifact: Artifact, runner: Runner, limits: ChildLimits) -> Measured:
+    """Time the cell; no other run of this host that goes through here uses the device meanwhile.
+
+    Raises:
+        RunFailure: the model couldn't be loaded or called, or how its process ended.
+    """
+    e = cell.experiment
+    arguments = (e.hardware, e.compiler, e.scenario, e.sampling, workload, artifact.folder)
+    if e.hardware.simulated:
+        return runner.call(_measure, *arguments, limits=limits)
+    with FileLock(Path(tempfile.gettempdir()) / f"benchmark-device-{e.hardware.kind}.lock", mode=0o666):
+        return runner.call(_measure, *arguments, limits=limits)
+
+
+def _measure(
+    device: Device, compiler: Compiler, scenario: Scenario, sampling: Sampling, workload: Workload, folder: Path | None
+) -> Measured:
+    """In the child: load, call once for the answers, then let the scenario time."""
+    device.settle()
+    start = time.perf_counter()
+    session = compiler.load(workload, folder)
+    load_s = time.perf_counter() - start
+    session = replace(session, run=device.synchronised(session.run))
+    gc.collect()
+    gc.freeze()
+    gc.disable()  # a collection amid the samples would be timed as latency
+    called = session.clock()
+    outputs = session.run()
+    first_call_ns = session.clock() - called
+    answers = tuple(_host_array(output) for output in _several(outputs))
+    timing = scenario.measure(session, sampling)
+    return Measured(
+        timing=timing,
+        first_call_ns=first_call_ns,
+        answers=answers,
+        arithmetic=session.arithmetic,
+        load_s=load_s,
+        peak_host_bytes=_peak_host_bytes(),
+    )
+
+
+def _several(outputs: Any) -> Iterable[Any]:
+    return outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+
+
+def _host_array(output: Any) -> np.ndarray:
+    """A copy as float32: some runtimes hand out a buffer that the next call overwrites."""
+    if hasattr(output, "detach"):
+        output = output.detach().float().cpu().numpy()
+    return np.array(output, dtype=np.float32)
+
+
+def _peak_host_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

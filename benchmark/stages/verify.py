@@ -1,0 +1,56 @@
+"""Compare what the compiled model answered with what the fp32 reference answers to the same inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from benchmark.cell import Cell
+from benchmark.errors import WrongAnswer
+from benchmark.records import Measured, Quality, Workload
+
+
+def compare(workload: Workload, measured: Measured) -> Quality:
+    """Distances between the answers and the reference; all null where nothing was computed.
+
+    Raises:
+        WrongAnswer: the outputs aren't even comparable, in number or in shape.
+    """
+    if workload.reference is None:
+        return Quality()
+    stored = load_file(workload.reference / "outputs.safetensors")
+    expected = [stored[name] for name in sorted(stored)]
+    shapes, wanted = [a.shape for a in measured.answers], [e.shape for e in expected]
+    if shapes != wanted:
+        raise WrongAnswer(f"outputs have the shapes {shapes}, the reference has {wanted}")
+    pairs = list(zip(measured.answers, expected, strict=True))
+    first, reference = pairs[0]
+    return Quality(
+        cosine=min(cosine(answer, reference) for answer, reference in pairs),
+        max_abs_error=max(float(np.max(np.abs(answer - reference))) for answer, reference in pairs),
+        top1_agreement=float(np.mean(first.argmax(-1) == reference.argmax(-1))),
+    )
+
+
+def judge(cell: Cell, quality: Quality) -> None:
+    """Refuse a model that answers wrongly, however fast it is.
+
+    Raises:
+        WrongAnswer: the cosine is below `verify.min_cosine` for this `fast_math`, or not a number.
+    """
+    if quality.cosine is None:
+        return
+    fast_math = cell.experiment.compiler.fast_math
+    floor = cell.experiment.verify.min_cosine[fast_math]
+    if not quality.cosine >= floor:  # also true for NaN
+        raise WrongAnswer(
+            f"cosine to the fp32 reference is {quality.cosine:.6f}, below verify.min_cosine.{fast_math}={floor:g}"
+        )
+
+
+def cosine(answer: np.ndarray, reference: np.ndarray) -> float:
+    """Least cosine over the items of the batch (first axis), in float64; NaN if either holds one."""
+    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (answer, reference))
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return float(np.min((a * b).sum(axis=1) / norms))

@@ -1,0 +1,61 @@
+"""What `fast_math` means to torch, and what arithmetic a host then really does. Imported by children only."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmark.records import Arithmetic, FastMath
+
+_TRUE_FP32 = 1e-5
+"""Relative error of a 256-wide product: fp32 has 3e-7, tf32 about 4e-4, bf16 2e-3."""
+_TF32 = 1e-3
+
+
+class Autocast(torch.nn.Module):
+    """Casts inside `forward`: exporters ignore an autocast that is merely around the call."""
+
+    def __init__(self, module: torch.nn.Module, device_type: str) -> None:
+        super().__init__()
+        self.module = module
+        self.device_type = device_type
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what the module returns under bf16 autocast."""
+        with torch.autocast(self.device_type, torch.bfloat16, cache_enabled=False):
+            return self.module(*tensors)  # type: ignore[no-any-return]
+
+
+def settle(fast_math: FastMath, threads: int | None, device: str) -> Arithmetic:
+    """Set this process's threads and matmul precision; return the arithmetic in effect, as measured.
+
+    `none` takes the fastest setting that stays true fp32 here: on AMD CPUs torch's "medium" routes products
+    to oneDNN, still fp32 and twice as fast; on CPUs with AMX, and on GPUs, it would leave fp32.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("medium")
+    effective = _matmul_dtype(device)
+    if fast_math != "matmult" and effective != "fp32":
+        torch.set_float32_matmul_precision("highest")
+        effective = _matmul_dtype(device)
+    if fast_math == "all":
+        return Arithmetic(model_dtype="fp32", matmul_dtype="bf16", other_dtype="mixed", autocast="all")
+    return Arithmetic(model_dtype="fp32", matmul_dtype=effective, other_dtype="fp32", autocast=fast_math)
+
+
+def prepared(module: torch.nn.Module, fast_math: FastMath, device: str) -> torch.nn.Module:
+    """Return the module on its device, casting where `fast_math` asks for it."""
+    module = module.to(device)
+    return Autocast(module, device).eval() if fast_math == "all" else module
+
+
+def _matmul_dtype(device: str) -> str:
+    """The arithmetic of an fp32 matrix product under the present settings, by its error."""
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    exact = a.double() @ b.double()
+    product = (a.to(device) @ b.to(device)).cpu().double()
+    error = float((product - exact).norm() / exact.norm())
+    if error < _TRUE_FP32:
+        return "fp32"
+    return "tf32" if error < _TF32 else "bf16"
