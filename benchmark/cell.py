@@ -8,9 +8,11 @@ run_id          campaign, cell, environment and repeat
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Literal
 
 from benchmark.config import Experiment
@@ -44,6 +46,8 @@ class Environment:
     environment_id: str
     facts: DeviceFacts
     versions: Mapping[str, str]
+    settings: Mapping[str, str]
+    """Environment variables that can change speed."""
 
 
 @frozen
@@ -100,10 +104,14 @@ def identity(experiment: Experiment, sequence_length: int | None) -> dict[str, A
     }
 
 
-def environment_of(facts: DeviceFacts, versions: Mapping[str, str]) -> Environment:
+def environment_of(
+    facts: DeviceFacts, versions: Mapping[str, str], settings: Mapping[str, str]
+) -> Environment:
     """Identity of hardware and software together."""
-    made_of = {"facts": asdict(facts), "versions": dict(versions)}
-    return Environment(environment_id=_hash(made_of), facts=facts, versions=dict(versions))
+    made_of = {"facts": asdict(facts), "versions": dict(versions), "settings": dict(settings)}
+    return Environment(
+        environment_id=_hash(made_of), facts=facts, versions=dict(versions), settings=dict(settings)
+    )
 
 
 def run_id(campaign: str, cell: Cell, environment: Environment, repeat: int = 0) -> str:
@@ -115,6 +123,13 @@ def spelled(plugin: Any) -> dict[str, Any]:
     """A plug-in as its YAML would spell it, with every default written out."""
     kind = type(plugin)
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **asdict(plugin)}
+
+
+def code_digest(*plugins: Any) -> str:
+    """Hash of the source files of plug-ins and of what they share: an artefact is as much theirs as the compiler's."""
+    files = {Path(inspect.getfile(type(plugin))) for plugin in plugins}
+    files |= {Path(__file__).with_name(name) for name in ("torch_models.py", "torch_arithmetic.py")}
+    return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 
 
 def _hash(made_of: Any) -> str:

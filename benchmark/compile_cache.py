@@ -7,195 +7,36 @@ rename; entries that don't match their manifest are moved to `<root>/.damaged`. 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
 import logging
-import math
 import os
-import re
-import shutil
-import socket
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import psutil
 from filelock import FileLock, Timeout
-from pydantic import NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
 
 from benchmark.errors import CacheError
+from benchmark.leftovers import delete, is_abandoned, work_name
+from benchmark.manifest import (
+    KEY,
+    Kind,
+    Manifest,
+    Stamps,
+    check_hashes,
+    content_key,
+    entry_key,
+    fsync,
+    seal,
+    stamp,
+)
 from benchmark.paths import CachePaths
 from benchmark.records import frozen
 
 log = logging.getLogger(__name__)
-
-Kind = Literal["weights", "reference", "artifact"]
-Stamps = dict[str, tuple[int, int]]
-"""File name to (bytes, modification time in nanoseconds): unless they change, a file is hashed only once."""
-
-KEY = re.compile(r"[0-9a-f]{32}")
-BLOCK_BYTES = 4 << 20
-FOREIGN_BUILD_S = 24 * 3600.0
-"""Age at which another host's unfinished build is given up."""
-CLOCK_SLACK_S = 60.0
-"""Start times of processes and times of files may disagree this much."""
-
-
-def content_key(parts: Mapping[str, Any]) -> str:
-    """Name a content by what decides it: 32 hex digits of SHA-256 over canonical JSON.
-
-    Raises:
-        TypeError: a part that has no one spelling in JSON.
-        ValueError: a float that is not a number or infinite.
-    """
-    text = json.dumps(_plain(parts, "parts"), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def entry_key(kind: Kind, made_of: Mapping[str, Any]) -> str:
-    """Key under which `CompileCache.get_or_build` keeps such an entry; for looking ahead without building."""
-    return content_key({"kind": kind, "made_of": made_of})
-
-
-def _plain(value: Any, where: str) -> Any:
-    """Reduce to JSON's own types; a path becomes its string, a tuple a list."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}: only finite numbers can be part of a cache entry")
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    if isinstance(value, Path):
-        return value.as_posix()
-    if isinstance(value, (list, tuple)):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
-    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
-        return {name: _plain(item, f"{where}.{name}") for name, item in value.items()}
-    raise TypeError(
-        f"{where} is {value!r}: turn it into strings, numbers, sequences or mappings with string keys"
-    )
-
-
-@frozen
-class FileFacts:
-    """What a file of an entry must look like."""
-
-    bytes: NonNegativeInt
-    sha256: str
-
-
-@frozen
-class Manifest:
-    """What an entry is and what it was made of; lies in its folder as JSON."""
-
-    kind: Kind
-    key: str
-    made_of: Mapping[str, Any]
-    """What the key was computed from."""
-    files: Mapping[str, FileFacts]
-    """By name relative to the entry's folder, with `/` on every system."""
-    made_s: NonNegativeFloat
-    """Seconds the build took."""
-    facts: Mapping[str, Any]
-    """Whatever the builder wants to be remembered; `label` is shown to people."""
-    created_at: str
-    """ISO 8601, UTC."""
-    hostname: str
-
-    def to_json(self) -> str:
-        """Spell the manifest as it lies on disk."""
-        return _MANIFEST.dump_json(self, indent=1).decode() + "\n"
-
-    @staticmethod
-    def read(path: Path) -> Manifest:
-        """Read a manifest back.
-
-        Raises:
-            CacheError: it is missing or not a manifest.
-        """
-        try:
-            return _MANIFEST.validate_json(path.read_bytes())
-        except FileNotFoundError:
-            raise CacheError(f"{path.name} is missing") from None
-        except (OSError, ValidationError) as error:
-            raise CacheError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
-
-
-_MANIFEST = TypeAdapter(Manifest)
-
-
-def _seal(
-    building: Path, kind: Kind, made_of: Mapping[str, Any], made_s: float, facts: Mapping[str, Any]
-) -> Manifest:
-    """Bring a finished build to disk and write its manifest."""
-    files = {}
-    target = CachePaths(root=building.parent).manifest(building)
-    for path in sorted(building.rglob("*")):
-        name = path.relative_to(building).as_posix()
-        if path == target or path.is_symlink() or not (path.is_file() or path.is_dir()):
-            raise CacheError(
-                f"{kind}: the build left {name}: an entry holds plain files, none called {target.name}"
-            )
-        if path.is_file():
-            files[name] = FileFacts(bytes=path.stat().st_size, sha256=_sha256(path))
-        _fsync(path)
-    manifest = Manifest(
-        kind=kind,
-        key=entry_key(kind, made_of),
-        made_of=_plain(made_of, "made_of"),
-        files=files,
-        made_s=made_s,
-        facts=_plain(facts, "facts"),
-        created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        hostname=socket.gethostname(),
-    )
-    target.write_text(manifest.to_json(), encoding="utf-8")
-    _fsync(target)
-    _fsync(building)
-    return manifest
-
-
-def _stamps(folder: Path, manifest: Manifest) -> Stamps:
-    """Stamp every file; one that is missing or has another size is raised as CacheError."""
-    stamps = {}
-    for name, file in manifest.files.items():
-        try:
-            found = (folder / name).stat()
-        except OSError as error:
-            raise CacheError(f"{name} cannot be found ({error.strerror})") from error
-        if found.st_size != file.bytes:
-            raise CacheError(f"{name} has {found.st_size} bytes instead of {file.bytes}")
-        stamps[name] = (found.st_size, found.st_mtime_ns)
-    return stamps
-
-
-def _check_hashes(folder: Path, manifest: Manifest) -> None:
-    for name, file in manifest.files.items():
-        try:
-            digest = _sha256(folder / name)
-        except OSError as error:
-            raise CacheError(f"{name} cannot be read ({error.strerror})") from error
-        if digest != file.sha256:
-            raise CacheError(f"{name} has the right size but not the content it was written with")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @frozen
@@ -273,7 +114,7 @@ class CompileCache:
         with self._alone(key, wait=True):
             if found := self._sound_or_set_aside(self._folder(key)):
                 return found
-            building = self._paths.temporary / _work_name()
+            building = self._paths.temporary / work_name()
             try:
                 with self._writing():
                     building.mkdir(parents=True)
@@ -281,10 +122,10 @@ class CompileCache:
                 facts = build(building)
                 made_s = time.perf_counter() - started
                 with self._writing():
-                    manifest = _seal(building, kind, made_of, made_s, facts)
+                    manifest = seal(building, kind, made_of, made_s, facts)
                     return self._publish(building, manifest)
             finally:
-                _delete(building)
+                delete(building)
 
     def entries(self) -> list[Entry]:
         """List what is there, by key, without checking any file; unreadable entries are left out."""
@@ -334,7 +175,7 @@ class CompileCache:
         if not dry_run:
             self._sweep()
             for leftover in self._paths.damaged.glob("*"):
-                _delete(leftover)
+                delete(leftover)
         return removed
 
     def remove(self, key: str) -> None:
@@ -344,11 +185,11 @@ class CompileCache:
             CacheError: `key` can't be a key, or the cache can't be written.
         """
         folder = self._folder(key)
-        doomed = self._paths.temporary / _work_name()
+        doomed = self._paths.temporary / work_name()
         with self._writing(), suppress(FileNotFoundError):
             self._paths.temporary.mkdir(exist_ok=True)
             folder.rename(doomed)
-        _delete(doomed)
+        delete(doomed)
 
     def _folder(self, key: str) -> Path:
         if not KEY.fullmatch(key):
@@ -362,8 +203,8 @@ class CompileCache:
 
     def _sweep(self) -> None:
         for leftover in self._paths.temporary.glob("*"):
-            if _is_abandoned(leftover):
-                _delete(leftover)
+            if is_abandoned(leftover):
+                delete(leftover)
 
     def _used_at(self, folder: Path) -> float | None:
         """Last use in seconds since the epoch, None where the entry has gone or never was one."""
@@ -381,8 +222,8 @@ class CompileCache:
     def _damage(self, folder: Path) -> str | None:
         try:
             manifest = self._manifest(folder)
-            _stamps(folder, manifest)
-            _check_hashes(folder, manifest)
+            stamp(folder, manifest)
+            check_hashes(folder, manifest)
         except CacheError as damage:
             return str(damage) if folder.is_dir() else None  # else removed while we looked
         return None
@@ -392,10 +233,10 @@ class CompileCache:
         if not folder.is_dir():
             return None
         manifest = self._manifest(folder)
-        stamps = _stamps(folder, manifest)
-        if self._trusted.get(folder.name) != stamps:
-            _check_hashes(folder, manifest)
-            self._trusted[folder.name] = stamps
+        found = stamp(folder, manifest)
+        if self._trusted.get(folder.name) != found:
+            check_hashes(folder, manifest)
+            self._trusted[folder.name] = found
         with suppress(OSError):  # in a read-only cache the entry merely looks older than it is
             os.utime(self._paths.manifest(folder))
         return Entry(folder=folder, manifest=manifest, hit=True, used_at=time.time())
@@ -414,7 +255,7 @@ class CompileCache:
 
     def _publish(self, building: Path, manifest: Manifest) -> Entry:
         folder = self._folder(manifest.key)
-        self._trusted[manifest.key] = _stamps(building, manifest)
+        self._trusted[manifest.key] = stamp(building, manifest)
         try:
             building.rename(folder)
         except OSError as error:
@@ -423,7 +264,7 @@ class CompileCache:
             if winner := self._sound_or_set_aside(folder):  # of another host, which our lock can't hold back
                 return winner
             building.rename(folder)
-        _fsync(self.root)
+        fsync(self.root)
         return Entry(folder=folder, manifest=manifest, hit=False, used_at=time.time())
 
     @contextmanager
@@ -457,46 +298,3 @@ class CompileCache:
             yield lock.is_locked
         finally:
             lock.release()
-
-
-def _delete(path: Path) -> None:
-    """Delete a file or a whole folder; what can't be deleted stays for the next sweep."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
-
-
-def _work_name() -> str:
-    return f"{_here()}-{os.getpid()}-{uuid.uuid4().hex}"
-
-
-def _here() -> str:
-    """Where a process id means something: containers can share a hostname without sharing processes."""
-    try:
-        processes = Path("/proc/self/ns/pid").stat().st_ino
-    except OSError:
-        processes = 0
-    return f"{socket.gethostname()}.{processes}"
-
-
-def _is_abandoned(leftover: Path) -> bool:
-    """Tell whether the process that made this work folder is gone; of other hosts, only age tells."""
-    try:
-        changed_at = leftover.stat().st_mtime
-    except OSError:
-        return False  # its owner has just cleared it away
-    here, _, tail = leftover.name.rpartition("-")[0].rpartition("-")
-    if here != _here() or not tail.isdecimal():
-        return time.time() - changed_at > FOREIGN_BUILD_S
-    try:
-        process = psutil.Process(int(tail))
-        zombie: bool = process.status() == psutil.STATUS_ZOMBIE
-        started_at: float = process.create_time()
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.AccessDenied:
-        return False
-    reused = started_at > changed_at + CLOCK_SLACK_S  # a builder is older than its folder
-    return zombie or reused

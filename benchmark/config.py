@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterable, Mapping
+import math
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
 from importlib import import_module
 from typing import Annotated, Any, Literal, TypeVar
@@ -24,14 +26,16 @@ T = TypeVar("T")
 
 _PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": Scenario}
 """Keys whose YAML names a class by `_target_`, and the seam it has to fit."""
+_ELSEWHERE = {"task": "model.task", "store_root": "store.root", "cache_root": "cache.root"}
+"""Fields of an experiment that YAML spells in a section."""
 
 
 @frozen
 class Verify:
     """When a compiled model's answers count as right."""
 
-    min_cosine: Mapping[FastMath, Annotated[float, Field(ge=-1, le=1)]]
-    """Least cosine to the fp32 reference, by `fast_math`."""
+    min_cosine: Annotated[Mapping[FastMath, Annotated[float, Field(ge=-1, le=1)]], Field(min_length=3)]
+    """Least cosine to the fp32 reference, by `fast_math`: one for each."""
 
 
 @frozen
@@ -43,6 +47,13 @@ class Limits:
     measure_timeout_s: PositiveFloat
     memory_gib: PositiveFloat | None
     """Private memory of one child; null leaves it to the kernel."""
+
+
+@frozen
+class Place:
+    """Where something is kept."""
+
+    root: Annotated[str, Field(min_length=1)]
 
 
 @frozen
@@ -63,7 +74,7 @@ class Experiment:
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     verify: Verify
     limits: Limits
-    campaign: Annotated[str, Field(pattern=r"^[\w.,:+=@-]+$", max_length=120)]
+    campaign: Annotated[str, Field(pattern=r"^\w[\w.,:+=@-]*$", max_length=120)]
     run: Literal["missing", "failed", "all"]
     """Which cells of the campaign to run: those without a row, also the failed ones, or every one."""
     store_root: str
@@ -75,6 +86,16 @@ class Experiment:
     """The composed configuration as JSON, for the row."""
 
 
+_SECTIONS: Mapping[str, type] = {
+    "model": Model,
+    "sampling": Sampling,
+    "verify": Verify,
+    "limits": Limits,
+    "store": Place,
+    "cache": Place,
+}
+
+
 def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
     """Type a composed configuration.
 
@@ -82,56 +103,89 @@ def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
         ConfigError: every mistake found, one a line, each with its full key and the allowed values.
     """
     try:
-        ours = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+        ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
         raw: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
     raw.pop("experiment", None)
-    resolved = json.dumps(raw, sort_keys=True)
+    mistakes = [*_unknown_keys(raw), *_infinite(raw)]
+    made: dict[str, Any] = {"overrides": tuple(overrides), "resolved": json.dumps(raw, sort_keys=True)}
     raw["task"] = raw["model"].pop("task", None) if isinstance(raw.get("model"), dict) else None
-    for group, key in (("store", "store_root"), ("cache", "cache_root")):
-        raw[key] = (raw.pop(group) or {}).get("root")
-    mistakes: list[str] = []
-    for section, kind in {"model": Model, "sampling": Sampling, "verify": Verify, "limits": Limits}.items():
-        raw[section] = _typed(kind, raw.get(section), section, mistakes)
+    for section, kind in _SECTIONS.items():
+        made[section] = _typed(kind, raw.get(section), section, mistakes)
     for slot, seam in _PLUGINS.items():
-        raw[slot] = _plugin(slot, raw.get(slot), seam, mistakes)
-    if not mistakes:
-        experiment = _typed(Experiment, {**raw, "overrides": tuple(overrides), "resolved": resolved}, "", mistakes)
+        made[slot] = _plugin(_ELSEWHERE.get(slot, slot), raw.get(slot), seam, mistakes)
+    for place in ("store", "cache"):
+        made[f"{place}_root"] = getattr(made.pop(place), "root", None)
+    made |= {name: raw[name] for name in _plain_fields() if name in raw}
+    failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None}
+    experiment = _typed(Experiment, made, "", mistakes, told=failed)
     if mistakes:
         raise ConfigError("\n".join(mistakes))
     assert experiment is not None  # noqa: S101 - no mistakes, so it was built
     return experiment
 
 
-def _plugin(slot: str, raw: Any, seam: type, mistakes: list[str]) -> Any:
+def _plain_fields() -> list[str]:
+    """Fields of an experiment that are values at the top of the YAML."""
+    made = {*_SECTIONS, *_PLUGINS, *_ELSEWHERE, "overrides", "resolved"}
+    return [str(field.name) for field in fields(Experiment) if field.name not in made]
+
+
+def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
+    known = [*(slot for slot in _PLUGINS if slot != "task"), *_SECTIONS, *_plain_fields()]
+    return (_unknown(key, key, known) for key in raw if key not in known)
+
+
+def _unknown(key: str, name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"{key}: unknown key; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
+
+
+def _infinite(raw: Any, key: str = "") -> Iterator[str]:
+    """Refuse what JSON has no word for, wherever it stands."""
+    if isinstance(raw, float) and not math.isfinite(raw):
+        yield f"{key}={raw}: should be a finite number"
+    items = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
+    for name, value in items:
+        yield from _infinite(value, f"{key}.{name}" if key else str(name))
+
+
+def _plugin(key: str, raw: Any, seam: type, mistakes: list[str]) -> Any:
     """The object a `_target_` names, its fields filled by the rest of the YAML."""
-    key = "model.task" if slot == "task" else slot
     if not isinstance(raw, dict) or not isinstance(raw.get("_target_"), str):
-        mistakes.append(f"{key}: a YAML with a `_target_` is needed, got {raw!r}")
+        mistakes.append(f"{key}: a YAML with a `_target_` is needed, got {_spelled(raw)}")
         return None
     target = raw["_target_"]
     module_name, _, class_name = target.rpartition(".")
     try:
         kind = getattr(import_module(module_name), class_name)
     except (ImportError, AttributeError, ValueError) as error:
-        mistakes.append(f"{key}._target_: cannot import {target!r} ({error})")
+        mistakes.append(f"{key}._target_={target}: cannot be imported ({error})")
+        return None
+    methods = [name for name, value in vars(seam).items() if callable(value) and not name.startswith("_")]
+    unfit = f"{key}._target_={target}: is no {seam.__name__}, see benchmark/protocols.py: it lacks "
+    if absent := [name for name in methods if not callable(getattr(kind, name, None))]:
+        mistakes.append(unfit + ", ".join(absent))
         return None
     plugin = _typed(kind, {name: value for name, value in raw.items() if name != "_target_"}, key, mistakes)
     if plugin is not None and not isinstance(plugin, seam):
-        mistakes.append(f"{key}._target_: {target} is not a {seam.__name__} (see benchmark/protocols.py)")
+        mistakes.append(unfit + "a property")
+        return None
     return plugin
 
 
-def _typed(kind: type[T], raw: Any, prefix: str, mistakes: list[str]) -> T | None:
-    """An instance of `kind` from a mapping; every mistake becomes a sentence."""
+def _typed(kind: type[T], raw: Any, prefix: str, mistakes: list[str], told: Collection[str] = ()) -> T | None:
+    """An instance of `kind` from a mapping; every mistake becomes a sentence, but for fields in `told`."""
     if not isinstance(raw, Mapping):
-        mistakes.append(f"{prefix}: should be a mapping with the keys of {kind.__name__}, got {raw!r}")
+        names = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
+        mistakes.append(f"{prefix}: should be a mapping with the keys {names}, got {_spelled(raw)}")
         return None
     try:
         return kind(**raw)
     except ValidationError as invalid:
-        mistakes.extend(_sentence(error, prefix, kind) for error in invalid.errors())
+        errors = [error for error in invalid.errors() if error["loc"][0] not in told]
+        mistakes.extend(_sentence(error, prefix, kind) for error in errors)
     except TypeError as error:  # a plug-in of someone else's that isn't a pydantic dataclass
         mistakes.append(f"{prefix}: {error}")
     return None
@@ -139,13 +193,15 @@ def _typed(kind: type[T], raw: Any, prefix: str, mistakes: list[str]) -> T | Non
 
 def _sentence(error: Any, prefix: str, kind: type) -> str:
     key = ".".join(str(part) for part in (prefix, *error["loc"]) if part != "")
-    key = {"store_root": "store.root", "cache_root": "cache.root"}.get(key, key)
+    key = _ELSEWHERE.get(key, key)
     if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-        near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-        return f"{key}: unknown key; {hint}"
+        return _unknown(key, str(error["loc"][-1]), getattr(kind, "__dataclass_fields__", ()))
     if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{key}: is missing"
-    message = error["msg"].removeprefix("Input should be ")
-    return f"{key}={error['input']}: should be {message}" if message != error["msg"] else f"{key}={error['input']}: {message}"
+    message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"])
+    return f"{key}={_spelled(error['input'])}: {message}"
+
+
+def _spelled(value: Any) -> str:
+    """A value as YAML would have it."""
+    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)[:200]

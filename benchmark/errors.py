@@ -133,4 +133,3 @@ FAILURES: dict[Status, type[RunFailure]] = {
     )
 }
 """Status to exception: how a failure reported by a child is raised again in the parent."""
-

@@ -16,7 +16,25 @@ import psutil
 from benchmark.records import frozen
 
 _DMI = Path("/sys/devices/virtual/dmi/id")
-_ISA = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8", "asimd", "sve", "bf16")
+_CGROUP = Path("/sys/fs/cgroup")
+_ISA = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_bf16",
+    "amx_int8",
+    "asimd",
+    "sve",
+    "bf16",
+)
+
+
+_SPEED = re.compile(
+    r"(OMP|GOMP|KMP|MKL|DNNL|ONEDNN|OPENBLAS|MALLOC|TORCH|TORCHINDUCTOR|ORT|OV|NEURON|CUDA|NVIDIA)_|LD_PRELOAD$"
+)
 
 
 @frozen
@@ -38,7 +56,8 @@ class Provenance:
 @lru_cache(maxsize=1)
 def provenance() -> Provenance:
     """Facts that stay the same while this program runs."""
-    commit = _git("rev-parse", "HEAD")
+    ours = _git("ls-files", "--error-unmatch", Path(__file__).name)  # else the repository around a virtualenv
+    commit = _git("rev-parse", "HEAD") if ours else None
     return Provenance(
         hostname=socket.gethostname(),
         cpu_model=cpu_model(),
@@ -76,6 +95,11 @@ def usable_cores() -> int:
     return max(1, min(cores, int(quota))) if quota else cores
 
 
+def speed_settings() -> dict[str, str]:
+    """Environment variables that can change speed: children inherit them, so rows must tell them apart."""
+    return {name: value for name, value in sorted(os.environ.items()) if _SPEED.match(name)}
+
+
 @lru_cache(maxsize=1)
 def instance_type() -> str | None:
     """Cloud instance type by the DMI tables; EC2 and Alibaba write it into the product name, others don't."""
@@ -85,10 +109,10 @@ def instance_type() -> str | None:
 
 def _cpu_quota() -> float | None:
     """CPUs granted by the control group (v2, else v1), or None without a quota."""
-    quota, _, period = _read(Path("/sys/fs/cgroup/cpu.max")).partition(" ")
+    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
     if not period:
-        quota = _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-        period = _read(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
+        quota = _read(_CGROUP / "cpu" / "cpu.cfs_quota_us")
+        period = _read(_CGROUP / "cpu" / "cpu.cfs_period_us")
     try:
         share = int(quota) / int(period)
     except ValueError:
@@ -104,8 +128,10 @@ def _read(path: Path) -> str:
 
 
 def _git(*arguments: str) -> str | None:
+    """What git says about the folder of this program, wherever it was started."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=True)  # noqa: S603, S607
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()

@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
-from multiprocessing import connection, forkserver
+from multiprocessing import connection, forkserver, util
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -27,7 +27,6 @@ from benchmark.records import ChildLimits
 T = TypeVar("T")
 
 _ENVIRONMENT = {
-    "OMP_WAIT_POLICY": "passive",  # spinning threads cost a factor of 4 to 15 beside any other process
     "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of compile workers that could outlive the child
     "AOTI_RUNTIME_CHECK_INPUTS": "1",  # else a .pt2 answers inputs of another shape, silently
     "TOKENIZERS_PARALLELISM": "false",
@@ -36,8 +35,12 @@ _ENVIRONMENT = {
 }
 """Read by libraries when they load, so it must be there before the server starts; the user's own values win."""
 
-_NO_MEMORY = re.compile(r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE)
+_NO_MEMORY = re.compile(
+    r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE
+)
+_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _GRACE_S = 5.0
+_LAST_WORDS_S = 0.5
 
 
 class Forkserver:
@@ -49,9 +52,13 @@ class Forkserver:
 
     def warm(self) -> None:
         """Start the server now; its imports go on while this process plans."""
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        forkserver.ensure_running()
+        ours = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+        os.environ.update(ours)
+        try:
+            forkserver.ensure_running()
+        finally:
+            for name in ours:  # the server has them now; left here, they would change this host's identity
+                del os.environ[name]
 
     def call(self, function: Callable[..., T], /, *arguments: Any, limits: ChildLimits) -> T:
         """Return what `function` returns in a child of its own.
@@ -67,12 +74,15 @@ class Forkserver:
             target=_child, args=(answer_end, leash_end, limits, function, arguments), daemon=True
         )
         kills_before = _kernel_memory_kills()
+        verdict = None
         try:
             child.start()
             answer_end.close()
             leash_end.close()
             verdict = _await(answer, child, limits.timeout_s)
         finally:
+            if verdict is not None:
+                child.join(_GRACE_S)
             leash.close()  # whatever happened, also Ctrl-C: the child and its descendants end here
             _end(child)
             answer.close()
@@ -100,12 +110,22 @@ def describe(error: BaseException) -> tuple[Status, str]:
     """Status and text for whatever a stage raised."""
     if isinstance(error, RunFailure):
         return error.status, str(error)
-    text = f"{type(error).__name__}: {error}".strip()
+    text = _ANSI.sub("", f"{type(error).__name__}: {error}").strip()
+    if (root := _root(error)) is not error:
+        text = f"{text.splitlines()[0]}\ncaused by {type(root).__name__}: {_ANSI.sub('', str(root))}".strip()
     if type(error).__name__ == "OutOfMemoryError":  # torch's, for every kind of accelerator
         return "oom_device", text
     if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
-        return "oom_host", text
+        advice = "" if str(error) else " use a smaller batch or length, or raise limits.memory_gib"
+        return "oom_host", text + advice
     return "crashed", text
+
+
+def _root(error: BaseException) -> BaseException:
+    """The first of a chain of exceptions: libraries wrap the reason in general remarks."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Status, Any] | None:
@@ -116,7 +136,12 @@ def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Status, Any] | No
     """
     ready = connection.wait([answer, child.sentinel], timeout_s)
     if not ready:
-        raise TimedOut(f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log")
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGABRT)  # faulthandler writes into the log where it hangs
+        child.join(_LAST_WORDS_S)
+        raise TimedOut(
+            f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log"
+        )
     try:
         return answer.recv() if answer in ready or answer.poll() else None  # type: ignore[no-any-return]
     except (EOFError, OSError):
@@ -127,7 +152,6 @@ def _end(child: Any) -> None:
     """Make sure that the child and everything it started is gone."""
     if child.pid is None:
         return
-    child.join(0.2)  # a child that has answered is on its way out
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     if child.is_alive():
@@ -144,7 +168,9 @@ def _death(exitcode: int | None, limits: ChildLimits, kills_before: int) -> RunF
         if _NO_MEMORY.search(last):
             return OutOfMemory(f"the child ran out of memory and ended by {name}{told}")
         if -exitcode == signal.SIGKILL and _kernel_memory_kills() > kills_before:
-            return OutOfMemory("the kernel killed the child for want of memory: use a smaller batch, or set limits.memory_gib")
+            return OutOfMemory(
+                "the kernel killed the child for want of memory: use a smaller batch, or set limits.memory_gib"
+            )
         return Crashed(f"the child was ended by {name}{told}")
     return Crashed(f"the child left with exit code {exitcode} and no answer{told}")
 
@@ -152,7 +178,11 @@ def _death(exitcode: int | None, limits: ChildLimits, kills_before: int) -> RunF
 def _last_line(log: Path) -> str:
     with contextlib.suppress(OSError):
         lines = [line for line in log.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
-        said = [line for line in lines if "terminate called" in line or "what()" in line or "Fatal Python error" in line]
+        said = [
+            line
+            for line in lines
+            if "terminate called" in line or "what()" in line or "Fatal Python error" in line
+        ]
         return " ".join(said or lines[-1:])[:300]
     return ""
 
@@ -165,7 +195,9 @@ def _kernel_memory_kills() -> int:
     return 0
 
 
-def _child(answer: Any, leash: Any, limits: ChildLimits, function: Callable[..., Any], arguments: tuple[Any, ...]) -> NoReturn:
+def _child(
+    answer: Any, leash: Any, limits: ChildLimits, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> NoReturn:
     """Entry of a child: bounded, on a leash, its output in the run's log."""
     os.setsid()  # one group to kill: compilers start compilers
     threading.Thread(target=_follow, args=(leash,), daemon=True).start()
@@ -180,8 +212,8 @@ def _child(answer: Any, leash: Any, limits: ChildLimits, function: Callable[...,
         traceback.print_exc()
         verdict = describe(error)
     answer.send(verdict)
-    answer.close()
     sys.stderr.flush()
+    util._exit_function()  # noqa: SLF001 - gives back named semaphores, which the next line would leak
     os._exit(0)  # freeing gigabytes of weights politely would only cost time
 
 

@@ -14,7 +14,7 @@ from benchmark.errors import RunFailure
 from benchmark.isolation import Forkserver, Inline
 from benchmark.paths import CampaignPaths
 from benchmark.protocols import Observer
-from benchmark.records import Artifact, ChildLimits, Failure, Measured, Quality, Row, Workload
+from benchmark.records import Artifact, ChildLimits, Failure, Measured, Quality, Workload
 from benchmark.results import ResultsStore
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
@@ -23,7 +23,9 @@ from benchmark.stages.store import Attempt, row
 from benchmark.stages.verify import compare, judge
 
 
-def run(plan: Plan, store: ResultsStore, cache: CompileCache, forkserver: Forkserver, observer: Observer) -> None:
+def run(
+    plan: Plan, store: ResultsStore, cache: CompileCache, forkserver: Forkserver, observer: Observer
+) -> None:
     """Give every pending cell its row; a failure is a row too, and the grid goes on.
 
     Raises:
@@ -66,9 +68,12 @@ def attempt(planned: PlannedRun, cache: CompileCache, forkserver: Forkserver, ob
             quality = compare(workload, measured)
             judge(cell, quality)
     except RunFailure as error:
-        failure = Failure(status=error.status, stage=progress.current, error=_first_lines(str(error)))
+        told = _first_lines(str(error)) or type(error).__name__
+        failure = Failure(status=error.status, stage=progress.current, error=told)
     except KeyboardInterrupt:
-        failure = Failure(status="interrupted", stage=progress.current, error="stopped by the user or the system")
+        failure = Failure(
+            status="interrupted", stage=progress.current, error="stopped by the user or the system"
+        )
     return Attempt(
         planned=planned,
         started_at=started_at,
@@ -110,8 +115,10 @@ def _limits(planned: PlannedRun, log: Path) -> dict[str, ChildLimits]:
         "compile": limits.compile_timeout_s,
         "measure": limits.measure_timeout_s,
     }
-    return {stage: ChildLimits(log=log, timeout_s=limit, memory_bytes=memory) for stage, limit in seconds.items()}
+    return {
+        stage: ChildLimits(log=log, timeout_s=limit, memory_bytes=memory) for stage, limit in seconds.items()
+    }
 
 
 def _first_lines(text: str, most: int = 5) -> str:
-    return "\n".join(text.strip().splitlines()[:most])[:2000]
+    return "\n".join([line for line in text.splitlines() if line.strip()][:most])[:2000]

@@ -56,7 +56,9 @@ class Task(Protocol):
     def module(self, folder: Path) -> Any:
         """Load the weights: a torch module in eval mode, positional tensors in, a tensor or a tuple out."""
 
-    def inputs(self, model: Model, batch_size: int, sequence_length: int | None, seed: int) -> Mapping[str, Any]:
+    def inputs(
+        self, model: Model, batch_size: int, sequence_length: int | None, seed: int
+    ) -> Mapping[str, Any]:
         """Seeded tensors by name, in the order of the module's positional inputs."""
 
 

@@ -52,10 +52,10 @@ class ResultsStore:
     """Rows in a local folder, or below a URL such as s3://bucket/prefix."""
 
     def __init__(self, root: str | Path, filesystem: fs.FileSystem | None = None) -> None:
-        """Touches nothing; `filesystem` is for places that no URL spells, `root` is then a path on it.
+        """Writes nothing; `filesystem` is for places that no URL spells, `root` is then a path on it.
 
         Raises:
-            StoreError: no file system is known for the URL.
+            StoreError: the URL names no file system that can be reached.
         """
         self.name = str(root)
         self._filesystem, folder = _located(root) if filesystem is None else (filesystem, Path(root))
@@ -118,13 +118,8 @@ class ResultsStore:
         columns: Sequence[str] | None = None,
         filter: pc.Expression | None = None,  # noqa: A002 - as in `table`
     ) -> pd.DataFrame:
-        """`table` for pandas; whole numbers and truth values stay such where some are missing."""
-        import pandas as pd
-
-        nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
-        table = self.table(columns, filter)
-        frame: pd.DataFrame = table.to_pandas(types_mapper=nullable.get, maps_as_pydicts="lossy")
-        return frame
+        """`table` for pandas, see `to_frame`."""
+        return to_frame(self.table(columns, filter))
 
     def statuses(self, campaign: str | None = None) -> dict[str, str]:
         """Status of every run, or of a campaign's runs, by run_id."""
@@ -223,6 +218,15 @@ def load(root: str | Path = DEFAULT_ROOT, where: str | None = None) -> pd.DataFr
     return ResultsStore(root).frame(filter=conditions.expression(conditions.parse(where or "")))
 
 
+def to_frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows for pandas; whole numbers and truth values stay such where some are missing."""
+    import pandas as pd
+
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=nullable.get, maps_as_pydicts="lossy")
+    return frame
+
+
 def _located(root: str | Path) -> tuple[fs.FileSystem, Path]:
     if isinstance(root, Path) or "://" not in root:
         return fs.LocalFileSystem(), Path(root).expanduser().absolute()
@@ -247,16 +251,20 @@ def _one_row(values: Mapping[str, Any]) -> pa.Table:
         raise StoreError(f"{who} lacks {', '.join(missing)}: no row may leave them null")
     if not re.fullmatch(r"[\w-]+", str(values["run_id"])):
         raise StoreError(f"{who}: its run_id is to name a file, so use letters, digits, - and _")
-    arrays = []
-    for field in _PLAIN:
-        value = values.get(field.name)
-        try:
-            arrays.append(
-                pa.array([list(value.items()) if isinstance(value, Mapping) else value], field.type)
-            )
-        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-            raise StoreError(f"{who}: column {field.name} is {field.type}, but got {value!r:.80}") from error
-    return pa.Table.from_arrays(arrays, schema=_PLAIN)
+    return pa.Table.from_arrays(
+        [_array(who, field, values.get(field.name)) for field in _PLAIN], schema=_PLAIN
+    )
+
+
+def _array(who: str, field: pa.Field, value: Any) -> pa.Array:
+    entries = list(value.items()) if isinstance(value, Mapping) else value
+    whole = pa.types.is_integer(getattr(field.type, "value_type", field.type))
+    try:
+        if whole and np.asarray(value).dtype.kind == "f":
+            raise TypeError  # noqa: TRY301 - arrow would cut the fraction off in silence
+        return pa.array([entries], field.type)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise StoreError(f"{who}: column {field.name} is {field.type}, but got {value!r:.80}") from error
 
 
 def _serialised(table: pa.Table, form: Mapping[str, Any]) -> bytes:
@@ -289,9 +297,7 @@ def _publish_file(data: bytes, target: Path, paths: StorePaths) -> None:
         os.close(folder)
 
 
-def _read(
-    files: Sequence[str], filesystem: fs.FileSystem, projection: Any = None
-) -> pa.Table:
+def _read(files: Sequence[str], filesystem: fs.FileSystem, projection: Any = None) -> pa.Table:
     data = ds.dataset(list(files), schema=_PLAIN, format="parquet", filesystem=filesystem)
     return data.to_table(columns=projection)
 

@@ -217,7 +217,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("roofline_fraction", _REAL, "0…1", "share of what the device could do at best"),
         ("cpu_percent", _REAL, "%", "CPU use of the whole host while timing; 100 is every core"),
         ("cpu_share", _REAL, "cores", "CPU seconds of the measuring child in a second of timing"),
-        ("stage_seconds", _REAL_MAP, "s", "wall time by stage"),
+        ("stage_seconds", _REAL_MAP, "s", "wall time by stage; `measure.*` are parts of `measure`"),
     ),
     *_section(
         "provenance",
@@ -231,6 +231,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("device_name", _TEXT, "", "name of the device"),
         ("driver_version", _TEXT, "", "version of the device's driver"),
         ("framework_versions", _TEXT_MAP, "", "version of each library that takes part"),
+        ("environment_variables", _TEXT_MAP, "", "those that can change speed, such as OMP_WAIT_POLICY"),
         ("os", _TEXT, "", "operating system and its version"),
         ("overrides", _TEXTS, "", "overrides on the command line and of the sweep"),
         ("config", _TEXT, "", "resolved configuration, as JSON"),

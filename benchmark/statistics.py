@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 
-def measure_calls(fn: Callable[[], Any], n: int, clock: Callable[[], int] = time.perf_counter_ns) -> list[int]:
+def measure_calls(
+    fn: Callable[[], Any], n: int, clock: Callable[[], int] = time.perf_counter_ns
+) -> list[int]:
     """Latencies of `n` calls in nanoseconds, in order. The list is allocated before the first call."""
     latencies = [0] * n
     for index in range(n):
@@ -23,8 +25,9 @@ def percentile(samples: Sequence[float] | np.ndarray, q: float) -> float | None:
     """The median-unbiased quantile, or None where fewer than 1 / (1 - q) samples would have to be extrapolated.
 
     p90 needs 10 samples, p95 20 and p99 100: with fewer, the largest sample is all that is known of that tail.
+    The median has no tail: one sample is enough.
     """
-    needed = round(1 / (1 - q))
+    needed = round(1 / (1 - q)) if q > 0.5 else 1  # noqa: PLR2004 - the median
     if len(samples) < needed:
         return None
     return float(np.quantile(samples, q, method="median_unbiased"))

@@ -20,7 +20,9 @@ from benchmark.records import Model, Workload
 class Positional(torch.nn.Module):
     """Binds positional tensors to named inputs and returns plain tensors, as every exporter wants it."""
 
-    def __init__(self, model: torch.nn.Module, input_names: Sequence[str], output_names: Sequence[str]) -> None:
+    def __init__(
+        self, model: torch.nn.Module, input_names: Sequence[str], output_names: Sequence[str]
+    ) -> None:
         super().__init__()
         self.model = model
         self.input_names = tuple(input_names)
@@ -68,7 +70,9 @@ def _write_pretrained(auto_class: str, model: Model, folder: Path) -> Mapping[st
     return {"parameters": network.num_parameters(), "commit": getattr(network.config, "_commit_hash", None)}
 
 
-def read_module(auto_class: str, folder: Path, input_names: Sequence[str], output_names: Sequence[str]) -> Positional:
+def read_module(
+    auto_class: str, folder: Path, input_names: Sequence[str], output_names: Sequence[str]
+) -> Positional:
     """Return the model in `folder`, its weights memory-mapped, in fp32 and eval mode."""
     network = getattr(transformers, auto_class).from_pretrained(
         folder, local_files_only=True, dtype=torch.float32
@@ -86,8 +90,14 @@ def write_reference(
     with torch.inference_mode():
         outputs = module(*inputs.values())
     save_file({name: tensor.contiguous() for name, tensor in inputs.items()}, folder / "inputs.safetensors")
-    answers = {f"{i:03d}-{name}": output for i, (name, output) in enumerate(zip(module.output_names, outputs, strict=True))}
-    save_file({name: output.float().contiguous() for name, output in answers.items()}, folder / "outputs.safetensors")
+    answers = {
+        f"{i:03d}-{name}": output
+        for i, (name, output) in enumerate(zip(module.output_names, outputs, strict=True))
+    }
+    save_file(
+        {name: output.float().contiguous() for name, output in answers.items()},
+        folder / "outputs.safetensors",
+    )
     return {
         "parameters": sum(parameter.numel() for parameter in module.parameters()),
         "input_names": list(inputs),

@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.compile_cache import CompileCache, content_key, entry_key
+from benchmark.compile_cache import CompileCache
 from benchmark.errors import CacheError
+from benchmark.manifest import content_key, entry_key
 
 MADE_OF = {"model": "tiny", "batch": 1, "versions": {"compiler": "1.0"}}
 

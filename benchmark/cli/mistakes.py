@@ -6,45 +6,87 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Final
 
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from benchmark.errors import BenchmarkError
+
+TRACEBACKS: Final = os.environ.get("HYDRA_FULL_ERROR") == "1"
+"""The user wants to see where errors come from. Read before `__main__` sets the variable for its own sake."""
+
+_MISTAKES = (BenchmarkError, HydraException, OmegaConfBaseException, YAMLError, UnicodeError, OSError)
+_GRAMMAR = "write key=value, key=a,b with -m, and quotes around a value with special characters"
+_PLACES = "choose another place by output_folder=, store.root= or cache.root="
+_KEYS = "`python -m benchmark --cfg job` shows every key"
 
 
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn the user's mistakes and the world's into a message and exit code 1; bugs keep their traceback."""
-    if os.environ.get("HYDRA_FULL_ERROR") == "1":
+    if TRACEBACKS:
         yield
         return
     try:
         yield
-    except (BenchmarkError, HydraException, OmegaConfBaseException, MarkedYAMLError, OSError) as error:
-        print(f"error: {sentence(error)}", file=sys.stderr)
-        raise SystemExit(1) from error
+    except BrokenPipeError:  # the reader, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except _MISTAKES as error:
+        raise _stopped(error) from error
+    except ValueError as error:
+        if _origin(error) != "hydra":
+            raise
+        raise _stopped(error) from error
+    except SystemExit as stop:
+        if _origin(stop) == "argparse" and stop.code:  # its 2 would mean that cells have failed
+            raise SystemExit(1) from None
+        raise
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, in the user's words."""
+    """What went wrong, in the user's words: one line, a second one for further mistakes."""
+    first, *more = _told(error).splitlines() or [type(error).__name__]
+    return "\n".join([first, *(["; ".join(more)] if more else [])])
+
+
+def _stopped(error: BaseException) -> SystemExit:
+    print(f"error: {sentence(error)}", file=sys.stderr)
+    return SystemExit(1)
+
+
+def _origin(error: BaseException) -> str:
+    """The package whose code raised it."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def _told(error: BaseException) -> str:
     if isinstance(error, MarkedYAMLError):
-        return _malformed(error)
-    if isinstance(error, OmegaConfBaseException):
-        return f"{error.full_key}: {str(error.msg).splitlines()[0]}"
-    if isinstance(error, ConfigCompositionException):
-        return _uncomposable(str(error))
-    if isinstance(error, HydraException):
-        return _ungrammatical(str(error))
-    if isinstance(error, OSError):
-        return f"{error.filename or 'file'}: {error.strerror or error}; choose another place by store.root=, cache.root= or output_folder="
-    return str(error)
+        told = _malformed(error)
+    elif isinstance(error, OverrideParseException):
+        told = f"{error.override}: can't be read as an override: {_GRAMMAR}"
+    elif isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        told = _absent(group, name, error.options)
+    elif isinstance(error, HydraException):
+        told = _uncomposable(str(error), error.__cause__)
+    elif isinstance(error, OmegaConfBaseException):
+        told = f"{error.full_key}: {_first_line(error.msg)}"
+    elif isinstance(error, OSError) and error.filename:
+        told = f"{error.filename}: {error.strerror}: {_PLACES}"
+    else:
+        told = f"a YAML file is not UTF-8: {error}" if isinstance(error, UnicodeError) else str(error)
+    return told
 
 
 def _malformed(error: MarkedYAMLError) -> str:
@@ -54,28 +96,36 @@ def _malformed(error: MarkedYAMLError) -> str:
     return f"{place}: {error.problem}{hint}"
 
 
-def _uncomposable(text: str) -> str:
-    """Hydra's account of a group or key that isn't there, in one line."""
-    if missing := re.search(r"Could not find '(?:(.+)/)?([^/']+)'", text):
-        group, name = missing[1], missing[2]
-        options = re.findall(r"^\t(\S+)$", text.partition("Available options")[2].partition("Config search path")[0], re.MULTILINE)
-        near = difflib.get_close_matches(name, options, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        return f"{group}={name}: there is no such {group}; {hint}known: {', '.join(options)}"
-    if unknown := re.search(r"Could not override '([^']+)'", text):
-        return f"{unknown[1]}: unknown key; see the keys and groups by `python -m benchmark --cfg job`{_near(unknown[1])}"
-    if "Ambiguous value" in text:
-        asked = re.search(r"'([^']+)'", text)
-        return f"{asked[1] if asked else 'a value'} names several values: add -m to run the grid of them"
-    return " ".join(text.split("\n\n")[0].split())
+def _absent(group: str, name: str, options: Sequence[str]) -> str:
+    """A name that its group doesn't have."""
+    near = difflib.get_close_matches(name, options, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{group}={name}: there is no such {group}; {hint}known: {', '.join(options) or 'none'}"
 
 
-def _near(key: str) -> str:
-    words = ("model", "hardware", "compiler", "scenario", "sampling", "store", "experiment", "batch", "seq_len", "weights")
-    words += ("seed", "campaign", "run", "output_folder", "cache", "verify", "limits", "compiler.fast_math", "store.root")
-    near = difflib.get_close_matches(key, [*words, "cache.root", "limits.memory_gib", "hardware.threads"], n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _uncomposable(text: str, cause: BaseException | None) -> str:
+    """Hydra's account of overrides that don't fit, in one line."""
+    if unknown := re.match(r"Could not override '([^']+)'", text):
+        near = difflib.get_close_matches(unknown[1], _known_keys(cause), n=1)
+        return f"{unknown[1]}: unknown key; {f'did you mean {near[0]!r}?' if near else _KEYS}"
+    if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
+        return f"{several[1]} names several values: add -m to run the grid of them"
+    if twice := re.match(r"Multiple values for (\S+)\.", text):
+        return f"{twice[1]}: has a value already: leave out the + before {twice[1]}="
+    told = " ".join(text.partition("\n\n")[0].split())
+    reason = _first_line(cause.msg) if isinstance(cause, OmegaConfBaseException) else ""
+    return ": ".join(part for part in (told.removeprefix("Error merging override "), reason) if part)
 
 
-def _ungrammatical(text: str) -> str:
-    return f"{text.splitlines()[0]} (override grammar: key=value, key=a,b with -m; quote values with special characters)"
+def _known_keys(cause: BaseException | None) -> list[str]:
+    """Keys and sub-keys of the configuration in which one wasn't found."""
+    node = getattr(cause, "parent_node", None)
+    root = node._get_root() if isinstance(node, DictConfig) else None  # noqa: SLF001 - the only way from a node to its tree
+    tree: Any = OmegaConf.to_container(root) if root is not None else {}
+    sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
+    inner = [f"{section}.{key}" for section, keys in sections.items() for key in keys]
+    return [*tree, *inner, "experiment"]
+
+
+def _first_line(text: object) -> str:
+    return str(text).partition("\n")[0]

@@ -1,4 +1,4 @@
-"""`results`: look at stored rows, by conditions or by SQL, as a table or for another program."""
+"""`results`: look at stored rows, chosen by conditions or by SQL, as a table or for another program."""
 
 from __future__ import annotations
 
@@ -8,33 +8,131 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
 from benchmark import conditions
 from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.reports import table
-from benchmark.results import DEFAULT_ROOT, ResultsStore
+from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
 from benchmark.schema import SCHEMA
 
-_FEW_COLUMNS = 16
-"""More than these are printed as records: no terminal has room for them side by side."""
+_SIDE_BY_SIDE = 16
+"""More columns than these are printed below each other."""
 
 
-def results(
+def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[
-        list[str] | None, typer.Argument(help='Such as "model=vit,beit batch<=4 error~memory"; all must hold.')
+        list[str] | None,
+        typer.Argument(help="Such as 'model=vit,beit batch<=4 error~memory': all must hold."),
     ] = None,
-    store: Annotated[str, typer.Option(help="Folder or URL of the rows.")] = DEFAULT_ROOT,
-    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Order by this column; without, by time.")] = "",
+    store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
+    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Order by a column, else by time.")] = "",
     desc: Annotated[bool, typer.Option("--desc", help="Greatest first.")] = False,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many rows: the first, or the newest without --sort.")] = 0,
-    columns: Annotated[str, typer.Option(metavar="A,B,…", help="Show these columns.")] = "",
+    limit: Annotated[
+        int, typer.Option(min=0, show_default=False, help="The first so many of --sort, else the newest.")
+    ] = 0,
+    columns: Annotated[str, typer.Option(metavar="A,B", help="Show these columns.")] = "",
     all_columns: Annotated[bool, typer.Option("--all-columns", help="Show every column.")] = False,
-    sql: Annotated[str, typer.Option(metavar="QUERY", help="Ask DuckDB; the rows are the view `results`.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, every column.")] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, every column.")] = False,
+    sql: Annotated[str, typer.Option(metavar="QUERY", help="Ask DuckDB: the rows are `results`.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every column.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with every column.")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Show rows of simulated devices too.")] = False,
+    simulated: Annotated[
+        bool, typer.Option("--simulated", help="Show rows of simulated devices too.")
+    ] = False,
 ) -> None:
-    """Look at stored rows."""
+    """Look at stored rows.
+
+    A condition is column OP value; OP is = != < <= > >= or ~ (matches). a,b is any of them, null is none.
+    """
+    form = _form(json=as_json, csv=as_csv, md=as_md)
+    if sql and (sort or desc or limit or columns or all_columns):
+        raise ConfigError(
+            "--sql orders, limits and selects by itself: leave out --sort, --limit, --columns …"
+        )
+    order = conditions.column(sort) if sort else ""
+    shown = _columns(columns, form, everything=all_columns or bool(sql))
+    asked = conditions.parse(" ".join(condition or ()))
+    rows = ResultsStore(store).table(
+        list({*shown, order or "run_id", "simulated"}), conditions.expression(asked)
+    )
+    measured = rows.filter(pc.invert(pc.fill_null(rows["simulated"], False)))  # noqa: FBT003
+    kept = rows if simulated or any(one.column == "simulated" for one in asked) else measured
+    answer = _answered(kept, sql) if sql else _ordered(kept, order, desc=desc, limit=limit).select(shown)
+    _write(to_frame(answer), form, usual=shown == list(table.NEEDED))
+    if form == "table" and len(kept) < len(rows):
+        print(f"hidden: {len(rows) - len(kept)} rows of simulated devices; --simulated shows them")
+
+
+def _form(**asked: bool) -> str:
+    chosen = [form for form, wanted in asked.items() if wanted]
+    if len(chosen) > 1:
+        raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: choose one")
+    return chosen[0] if chosen else "table"
+
+
+def _columns(typed: str, form: str, *, everything: bool) -> list[str]:
+    if typed:
+        return [conditions.column(name.strip()) for name in typed.split(",")]
+    if everything or form in {"json", "csv"}:
+        return list(SCHEMA.names)
+    return list(table.HEADERS if form == "md" else table.NEEDED)
+
+
+def _ordered(rows: pa.Table, order: str, *, desc: bool, limit: int) -> pa.Table:
+    if not order:
+        newest = rows.slice(max(0, len(rows) - limit)) if limit else rows
+        return newest.take(pa.array(range(len(newest) - 1, -1, -1), pa.int64())) if desc else newest
+    if pa.types.is_nested(rows.schema.field(order).type):
+        raise ConfigError(f"--sort {order}: a column of lists has no order: choose another")
+    ordered = rows.sort_by([(order, "descending" if desc else "ascending")])
+    return ordered.slice(0, limit) if limit else ordered
+
+
+def _answered(rows: pa.Table, query: str) -> pa.Table:
+    try:
+        import duckdb
+    except ImportError:
+        raise LibraryMissing("--sql needs duckdb: pip install duckdb") from None
+    with duckdb.connect() as connection:
+        connection.register("results", rows)
+        try:
+            answer = connection.sql(query)
+            return pa.table({}) if answer is None else answer.to_arrow_table()
+        except duckdb.Error as error:
+            raise ConfigError(f"--sql: {' '.join(str(error).split())}: the rows are `results`") from error
+
+
+def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
+    if form == "json":
+        lines = frame.to_json(
+            orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15
+        )
+        print("[" + ",\n".join(lines.splitlines()) + "]")
+    elif form == "csv":
+        print(_flat(frame).to_csv(index=False), end="")
+    elif form == "md":
+        print(table.markdown_rows(frame))
+    elif frame.empty:
+        print("no rows: fewer conditions, or another --store, may find some")
+    elif usual:
+        table.print_rows(frame, console=Console())
+    elif len(frame.columns) <= _SIDE_BY_SIDE:
+        table.print_table(frame, console=Console())
+    else:
+        table.print_records(frame, console=Console())
+
+
+def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lists and maps as JSON: a cell of CSV holds one value."""
+    flat = frame.copy()
+    for name in frame:
+        if frame[name].map(lambda value: isinstance(value, (np.ndarray, dict))).any():
+            flat[name] = frame[name].map(_as_json, na_action="ignore")
+    return flat
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)

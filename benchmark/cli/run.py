@@ -34,7 +34,9 @@ def run_grid(experiments: Sequence[Experiment]) -> int:
     first = experiments[0]
     for key in ("store_root", "cache_root"):
         if len(values := {getattr(experiment, key) for experiment in experiments}) > 1:
-            raise ConfigError(f"{key.replace('_', '.')} must be the same for the whole grid, got {sorted(values)}")
+            raise ConfigError(
+                f"{key.replace('_', '.')} must be the same for the whole grid, got {sorted(values)}"
+            )
     store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
     Path(first.output_folder).mkdir(parents=True, exist_ok=True)
     store.prepare()
@@ -51,7 +53,9 @@ def run_grid(experiments: Sequence[Experiment]) -> int:
         with Progress(console, planned) as progress:
             pipeline.run(planned, store, cache, forkserver, progress)
     except KeyboardInterrupt:
-        console.print("interrupted: the same command with campaign=" + first.campaign + " resumes", markup=False)
+        console.print(
+            "interrupted: the same command with campaign=" + first.campaign + " resumes", markup=False
+        )
         code = INTERRUPTED
     finally:
         store.compact()
@@ -91,4 +95,3 @@ def _as_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     """Treat a polite end by the system as Ctrl-C: the current cell leaves its row."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise KeyboardInterrupt
-

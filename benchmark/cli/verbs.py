@@ -1,3 +1,26 @@
 """The verbs of the command line, by name alone: deciding who parses a command must not cost an import."""
 
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
 VERBS = frozenset({"plan", "results", "doctor", "cache", "store"})
+
+
+def run_verb() -> NoReturn:
+    """Parse and run the verb on the command line; a mistake in its options is exit code 1, as everywhere here."""
+    import typer
+
+    from benchmark.cli.app import app
+
+    usage_error = typer.BadParameter.__base__  # click's, which newer typer ships under a name of its own
+    assert usage_error is not None  # noqa: S101 - an exception has a base
+    try:
+        code = app(prog_name="python -m benchmark", standalone_mode=False)
+    except usage_error as error:
+        print(f"error: {error} (see python -m benchmark {sys.argv[1]} --help)", file=sys.stderr)
+        raise SystemExit(1) from error
+    except typer.Abort:
+        raise SystemExit(130) from None
+    raise SystemExit(code or 0)

@@ -31,7 +31,11 @@ class AotInductor:
     name: ClassVar[str] = "aot_inductor"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
     leaves_artifact: ClassVar[bool] = True
-    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_arithmetic",)
+    preload: ClassVar[tuple[str, ...]] = (
+        "benchmark.torch_arithmetic",
+        "torch._dynamo",
+        "torch._inductor.compile_fx",
+    )
 
     def refuse(self) -> str | None:
         """Every option works on every host."""
@@ -51,7 +55,11 @@ class AotInductor:
         torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
         module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, workload.torch_device)
         options = {"freezing": self.freezing, "max_autotune": self.max_autotune}
-        with torch.no_grad(), tempfile.TemporaryDirectory() as work, torch._inductor.utils.fresh_cache(dir=work):  # noqa: SLF001
+        with (
+            torch.no_grad(),
+            tempfile.TemporaryDirectory() as work,
+            torch._inductor.utils.fresh_cache(dir=work),
+        ):  # noqa: SLF001
             try:
                 program = torch.export.export(module, torch_models.read_inputs(workload), strict=False)
             except torch._dynamo.exc.Unsupported as error:  # noqa: SLF001
@@ -59,7 +67,9 @@ class AotInductor:
             torch._inductor.aoti_compile_and_package(  # noqa: SLF001
                 program, package_path=str(folder / _FILE), inductor_configs=options
             )
-        return CompileReport(flags=tuple(f"{name}={value}" for name, value in options.items()), graph_breaks=0)
+        return CompileReport(
+            flags=tuple(f"{name}={value}" for name, value in options.items()), graph_breaks=0
+        )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load the machine code."""
@@ -89,6 +99,8 @@ def _gxx() -> str:
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise LibraryMissing("aot_inductor compiles with g++, which is not on the path: apt-get install g++")
-    told = subprocess.run([compiler, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout  # noqa: S603
+    told = subprocess.run(
+        [compiler, "--version"], capture_output=True, text=True, timeout=30, check=False
+    ).stdout  # noqa: S603
     found = re.search(r"\d+\.\d+[.\d]*", told)
     return found[0] if found else "unknown"

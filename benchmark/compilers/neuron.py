@@ -55,11 +55,18 @@ class Neuron:
         flags = ["--fast-math", _FAST_MATH[self.fast_math]]
         with tempfile.TemporaryDirectory() as work:
             traced = torch_neuron.trace(
-                workload.load_module(), torch_models.read_inputs(workload), compiler_workdir=work, compiler_args=flags
+                workload.load_module(),
+                torch_models.read_inputs(workload),
+                compiler_workdir=work,
+                compiler_args=flags,
             )
-        subgraphs = sum(getattr(part, "original_name", "").startswith("NeuronModule") for part in traced.modules())
+        subgraphs = sum(
+            getattr(part, "original_name", "").startswith("NeuronModule") for part in traced.modules()
+        )
         if not subgraphs:
-            raise CompileFailed("torch_neuron.trace placed no operator on the device and returned a CPU graph")
+            raise CompileFailed(
+                "torch_neuron.trace placed no operator on the device and returned a CPU graph"
+            )
         torch.jit.save(traced, str(folder / _FILE))
         return CompileReport(flags=tuple(flags), subgraphs=subgraphs)
 
@@ -80,5 +87,7 @@ class Neuron:
         other = "bf16" if self.fast_math == "all" else "fp32"
         return Session(
             run=run,
-            arithmetic=Arithmetic(model_dtype="fp32", matmul_dtype="bf16", other_dtype=other, autocast=self.fast_math),
+            arithmetic=Arithmetic(
+                model_dtype="fp32", matmul_dtype="bf16", other_dtype=other, autocast=self.fast_math
+            ),
         )

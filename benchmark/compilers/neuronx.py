@@ -57,7 +57,10 @@ class NeuronX:
         flags = self._flags()
         with tempfile.TemporaryDirectory() as work:
             traced = torch_neuronx.trace(
-                workload.load_module(), torch_models.read_inputs(workload), compiler_workdir=work, compiler_args=flags
+                workload.load_module(),
+                torch_models.read_inputs(workload),
+                compiler_workdir=work,
+                compiler_args=flags,
             )
         torch.jit.save(traced, str(folder / _FILE))
         return CompileReport(flags=tuple(flags))
@@ -80,7 +83,9 @@ class NeuronX:
         other = self.auto_cast_type if self.fast_math == "all" else "fp32"
         return Session(
             run=run,
-            arithmetic=Arithmetic(model_dtype="fp32", matmul_dtype=matmul, other_dtype=other, autocast=self.fast_math),
+            arithmetic=Arithmetic(
+                model_dtype="fp32", matmul_dtype=matmul, other_dtype=other, autocast=self.fast_math
+            ),
         )
 
     def _flags(self) -> list[str]:

@@ -21,7 +21,9 @@ class OnnxRuntime:
 
     fast_math: FastMath = "none"
     """Only none: the CPU provider has no bf16 kernels."""
-    graph_optimization_level: Literal["disable_all", "enable_basic", "enable_extended", "enable_all"] = "enable_all"
+    graph_optimization_level: Literal["disable_all", "enable_basic", "enable_extended", "enable_all"] = (
+        "enable_all"
+    )
     """How far the graph is rewritten before it is kept."""
 
     name: ClassVar[str] = "onnxruntime"
@@ -54,15 +56,16 @@ class OnnxRuntime:
         export = folder / "export"
         export.mkdir()
         try:
-            torch.onnx.export(
-                workload.load_module(),
-                torch_models.read_inputs(workload),
-                str(export / _FILE),
-                dynamo=True,
-                external_data=True,
-                input_names=list(workload.input_names),
-                verbose=False,
-            )
+            with torch.no_grad():  # attention with a bias (BEiT) decomposes for ONNX only without gradients
+                torch.onnx.export(
+                    workload.load_module(),
+                    torch_models.read_inputs(workload),
+                    str(export / _FILE),
+                    dynamo=True,
+                    external_data=True,
+                    input_names=list(workload.input_names),
+                    verbose=False,
+                )
         except torch.onnx.errors.UnsupportedOperatorError as error:
             raise UnsupportedOperator(f"torch.onnx: {error}") from error
         options = self._options(workload)
@@ -70,7 +73,9 @@ class OnnxRuntime:
             onnxruntime.GraphOptimizationLevel, f"ORT_{self.graph_optimization_level.upper()}"
         )
         options.optimized_model_filepath = str(folder / _FILE)
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", f"{_FILE}.data")
+        options.add_session_config_entry(
+            "session.optimized_model_external_initializers_file_name", f"{_FILE}.data"
+        )
         onnxruntime.InferenceSession(str(export / _FILE), options, providers=["CPUExecutionProvider"])
         shutil.rmtree(export)
         return CompileReport(flags=(f"graph_optimization_level={self.graph_optimization_level}",))
@@ -84,7 +89,9 @@ class OnnxRuntime:
         assert workload.reference is not None  # noqa: S101 - not simulated
         options = self._options(workload)
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(str(folder / _FILE), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(
+            str(folder / _FILE), options, providers=["CPUExecutionProvider"]
+        )
         stored = load_file(workload.reference / "inputs.safetensors")
         feed = {node.name: stored[node.name] for node in session.get_inputs()}
 

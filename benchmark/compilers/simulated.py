@@ -77,7 +77,9 @@ class Simulated:
             now += round(latency_ns * max(0.1, spread.gauss(1, self.jitter)))
             return ()
 
-        made_up = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast=self.fast_math)
+        made_up = Arithmetic(
+            model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast=self.fast_math
+        )
         return Session(run=run, arithmetic=made_up, clock=lambda: now)
 
     def _latency_ms(self, workload: Workload) -> float:
@@ -91,7 +93,9 @@ class Simulated:
         if self.fault == "unsupported_op":
             raise UnsupportedOperator("simulated: aten::imagined has no kernel")
         if self.fault == "raise" or multiprocessing.parent_process() is None:
-            raise RuntimeError(f"simulated fault {self.fault!r} (faults that end a process need hardware.isolated=true)")
+            raise RuntimeError(
+                f"simulated fault {self.fault!r} (faults that end a process need hardware.isolated=true)"
+            )
         _END[self.fault]()
 
 

@@ -45,7 +45,9 @@ class TorchScript:
         torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
         module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, workload.torch_device)
         with torch.inference_mode():
-            traced = torch.jit.trace(module, torch_models.read_inputs(workload), strict=False, check_trace=False)
+            traced = torch.jit.trace(
+                module, torch_models.read_inputs(workload), strict=False, check_trace=False
+            )
             if self.freeze:
                 traced = torch.jit.freeze(traced)
         torch.jit.save(traced, str(folder / _FILE))

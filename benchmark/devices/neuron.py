@@ -46,7 +46,7 @@ class Neuron:
         if present:
             return None
         return (
-            f"this host has no Neuron device (no driver in {_DEVICES}): run on an {self.instance_type} instance "
+            f"this host has no Neuron device (no driver in {_DEVICES}): run on {self.instance_type} "
             "with `sudo apt-get install aws-neuronx-dkms aws-neuronx-runtime-lib aws-neuronx-tools`"
         )
 

@@ -65,7 +65,9 @@ class Progress:
         took = time.perf_counter() - self._since
         head = f"[{self._done}/{self._total}] {self._label}: {row.status}"
         style = "red" if row.status not in {"ok", "incompatible"} else None
-        self._console.print(head + self._tail(row, took), style=style, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            head + self._tail(row, took), style=style, markup=False, highlight=False, soft_wrap=True
+        )
 
     @staticmethod
     def _tail(row: Row, took: float) -> str:

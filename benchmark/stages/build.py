@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark import libraries
-from benchmark.cell import Cell, spelled
-from benchmark.compile_cache import CompileCache, Entry, content_key
+from benchmark.cell import Cell, code_digest, spelled
+from benchmark.compile_cache import CompileCache, Entry
 from benchmark.errors import Unavailable
+from benchmark.manifest import content_key, sha256
 from benchmark.protocols import Runner
 from benchmark.records import ChildLimits, Workload
 
@@ -81,7 +82,9 @@ def _weights(cell: Cell, cache: CompileCache, runner: Runner, limits: ChildLimit
         made_of,
         lambda folder: runner.call(_make_weights, e.task, e.model, e.weights, e.seed, folder, limits=limits),
     )
-    return entry.folder, content_key({"files": {name: file.sha256 for name, file in entry.manifest.files.items()}})
+    return entry.folder, content_key(
+        {"files": {name: file.sha256 for name, file in entry.manifest.files.items()}}
+    )
 
 
 def _local_weights(folder: Path) -> tuple[Path, str]:
@@ -91,17 +94,7 @@ def _local_weights(folder: Path) -> tuple[Path, str]:
             f"weights={folder}: no config.json with *.safetensors there; "
             "use random, pretrained, or a folder written by save_pretrained"
         )
-    return folder.resolve(), content_key({"files": {file.name: _digest(file) for file in files}})
-
-
-def _digest(file: Path) -> str:
-    import hashlib
-
-    state = hashlib.sha256()
-    with file.open("rb") as stream:
-        while block := stream.read(1 << 22):
-            state.update(block)
-    return state.hexdigest()
+    return folder.resolve(), content_key({"files": {file.name: sha256(file) for file in files}})
 
 
 def _reference(
@@ -112,6 +105,7 @@ def _reference(
     made_of = {
         "weights": digest,
         "task": spelled(e.task),
+        "code": code_digest(e.task),
         "model": dict(e.model.architecture),
         "batch_size": e.batch,
         "sequence_length": cell.sequence_length,
@@ -141,4 +135,5 @@ def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any
     e.hardware.settle()
     inputs = e.task.inputs(e.model, e.batch, cell.sequence_length, e.seed)
     facts = torch_models.write_reference(e.task.module(weights), inputs, folder, e.hardware.facts().threads)
-    return {"label": f"{e.model.name} b{e.batch} s{cell.sequence_length}", **facts}
+    length = f" s{cell.sequence_length}" if cell.sequence_length else ""
+    return {"label": f"{e.model.name} b{e.batch}{length}", **facts}

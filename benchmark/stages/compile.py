@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import Cell, Environment, spelled
+from benchmark.cell import Cell, Environment, code_digest, spelled
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import CompileFailed, RunFailure
 from benchmark.isolation import describe
@@ -17,7 +17,12 @@ from benchmark.records import Artifact, ChildLimits, CompileReport, Workload
 
 
 def compile_(
-    cell: Cell, workload: Workload, environment: Environment, cache: CompileCache, runner: Runner, limits: ChildLimits
+    cell: Cell,
+    workload: Workload,
+    environment: Environment,
+    cache: CompileCache,
+    runner: Runner,
+    limits: ChildLimits,
 ) -> Artifact:
     """Return the artefact with the seconds its compilation took, whenever that was.
 
@@ -33,19 +38,28 @@ def compile_(
     made_of = {
         "weights": workload.weights_digest,
         "task": spelled(e.task),
-        "inputs": {name: [workload.input_dtypes[name], list(workload.input_shapes[name])] for name in workload.input_names},
+        "inputs": {
+            name: [workload.input_dtypes[name], list(workload.input_shapes[name])]
+            for name in workload.input_names
+        },
         "batch_size": workload.batch_size,
         "sequence_length": workload.sequence_length,
         "compiler": spelled(e.compiler),
+        "code": code_digest(e.compiler, e.task),
         "versions": dict(environment.versions),
         "target": [e.hardware.kind, environment.facts.device_name, environment.facts.isa, workload.threads],
     }
     entry = cache.get_or_build(
         "artifact",
         made_of,
-        lambda folder: runner.call(_compile, cell.label, e.hardware, e.compiler, workload, folder, limits=limits),
+        lambda folder: runner.call(
+            _compile, cell.label, e.hardware, e.compiler, workload, folder, limits=limits
+        ),
     )
-    report = {name: tuple(value) if isinstance(value, list) else value for name, value in entry.manifest.facts["report"].items()}
+    report = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in entry.manifest.facts["report"].items()
+    }
     return Artifact(
         folder=entry.folder,
         key=entry.manifest.key,
@@ -56,7 +70,9 @@ def compile_(
     )
 
 
-def _compile(label: str, device: Any, compiler: Compiler, workload: Workload, folder: Path) -> Mapping[str, Any]:
+def _compile(
+    label: str, device: Any, compiler: Compiler, workload: Workload, folder: Path
+) -> Mapping[str, Any]:
     """In the child: the compiler at work."""
     device.settle()
     start = time.perf_counter()

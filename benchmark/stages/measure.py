@@ -20,7 +20,9 @@ from benchmark.protocols import Compiler, Device, Runner, Scenario
 from benchmark.records import Artifact, ChildLimits, Measured, Sampling, Workload
 
 
-def measure(cell: Cell, workload: Workload, artifact: Artifact, runner: Runner, limits: ChildLimits) -> Measured:
+def measure(
+    cell: Cell, workload: Workload, artifact: Artifact, runner: Runner, limits: ChildLimits
+) -> Measured:
     """Time the cell; no other run of this host that goes through here uses the device meanwhile.
 
     Raises:
@@ -35,7 +37,12 @@ def measure(cell: Cell, workload: Workload, artifact: Artifact, runner: Runner, 
 
 
 def _measure(
-    device: Device, compiler: Compiler, scenario: Scenario, sampling: Sampling, workload: Workload, folder: Path | None
+    device: Device,
+    compiler: Compiler,
+    scenario: Scenario,
+    sampling: Sampling,
+    workload: Workload,
+    folder: Path | None,
 ) -> Measured:
     """In the child: load, call once for the answers, then let the scenario time."""
     device.settle()
@@ -43,14 +50,15 @@ def _measure(
     session = compiler.load(workload, folder)
     load_s = time.perf_counter() - start
     session = replace(session, run=device.synchronised(session.run))
-    gc.collect()
-    gc.freeze()
-    gc.disable()  # a collection amid the samples would be timed as latency
-    called = session.clock()
-    outputs = session.run()
-    first_call_ns = session.clock() - called
-    answers = tuple(_host_array(output) for output in _several(outputs))
-    timing = scenario.measure(session, sampling)
+    gc.disable()  # a collection amid the samples would be timed as latency; one beforehand costs 0.3 s
+    try:
+        called = session.clock()
+        outputs = session.run()
+        first_call_ns = session.clock() - called
+        answers = tuple(_host_array(output) for output in _several(outputs))
+        timing = scenario.measure(session, sampling)
+    finally:
+        gc.enable()  # simulated devices measure in the parent, which lives on
     return Measured(
         timing=timing,
         first_call_ns=first_call_ns,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from benchmark import libraries
+from benchmark import host, libraries
 from benchmark.cell import Cell, Environment, Fate, Plan, PlannedRun, cell_of, environment_of, run_id
 from benchmark.config import Experiment
 from benchmark.errors import LibraryMissing
+
 
 def plan(experiments: Iterable[Experiment], statuses: Callable[[str], Mapping[str, str]]) -> Plan:
     """Lay out a grid. `statuses` answers a campaign with run_id → status of the rows it has."""
@@ -27,7 +28,8 @@ def plan(experiments: Iterable[Experiment], statuses: Callable[[str], Mapping[st
         identity = run_id(experiment.campaign, cell, environment)
         fate, reason = _fate(cell, missing, finished[experiment.campaign].get(identity))
         planned.setdefault(
-            identity, PlannedRun(cell=cell, environment=environment, run_id=identity, fate=fate, reason=reason)
+            identity,
+            PlannedRun(cell=cell, environment=environment, run_id=identity, fate=fate, reason=reason),
         )
     return Plan(runs=tuple(planned.values()), duplicates=asked - len(planned))
 
@@ -50,8 +52,8 @@ def refuse(cell: Cell) -> str | None:
     if e.hardware.kind not in e.compiler.runs_on:
         kinds = " or ".join(sorted(e.compiler.runs_on))
         return (
-            f"compiler={e.compiler.name} runs on {kinds}, hardware={e.hardware.name} is {e.hardware.kind}: "
-            f"choose another compiler, or another hardware"
+            f"compiler={e.compiler.name} runs on {kinds}, not on hardware={e.hardware.name} ({e.hardware.kind}): "
+            "choose another compiler, or another hardware"
         )
     if refusal := e.compiler.refuse():
         return f"compiler={e.compiler.name}: {refusal}"
@@ -73,4 +75,4 @@ def _environment(experiment: Experiment) -> tuple[Environment, str | None]:
             found.update(libraries.versions(*task.libraries, install="pip install -e ."))
     except LibraryMissing as error:
         wants.append(str(error))
-    return environment_of(hardware.facts(), found), "; ".join(wants) or None
+    return environment_of(hardware.facts(), found, host.speed_settings()), "; ".join(wants) or None

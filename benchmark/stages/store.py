@@ -150,15 +150,21 @@ def _throughput(timing: Timing, batch: int) -> dict[str, Any]:
 
 
 def _resources(attempt: Attempt) -> dict[str, Any]:
-    values: dict[str, Any] = {"stage_seconds": list(attempt.stage_seconds.items())}
+    seconds = dict(attempt.stage_seconds)
+    values: dict[str, Any] = {}
     if measured := attempt.measured:
         timing = measured.timing
+        seconds |= {
+            "measure.load": measured.load_s,
+            "measure.warmup": timing.warmup_s,
+            "measure.calls": timing.wall_s,
+        }
         values |= {
             "peak_host_bytes": measured.peak_host_bytes,
             "peak_device_bytes": measured.peak_device_bytes,
             "cpu_share": timing.cpu_s / timing.wall_s if timing.wall_s else None,
         }
-    return values
+    return {**values, "stage_seconds": list(seconds.items())}
 
 
 def _provenance(attempt: Attempt) -> dict[str, Any]:
@@ -174,6 +180,7 @@ def _provenance(attempt: Attempt) -> dict[str, Any]:
         "device_name": environment.facts.device_name,
         "driver_version": environment.facts.driver_version,
         "framework_versions": sorted({"python": here.python, **environment.versions}.items()),
+        "environment_variables": sorted(environment.settings.items()),
         "os": here.os,
         "overrides": attempt.planned.cell.experiment.overrides,
     }

@@ -45,7 +45,9 @@ class TextClassification:
 
         return torch_models.read_module(_AUTO_CLASS, folder, ("input_ids", "attention_mask"), ("logits",))
 
-    def inputs(self, model: Model, batch_size: int, sequence_length: int | None, seed: int) -> Mapping[str, Any]:
+    def inputs(
+        self, model: Model, batch_size: int, sequence_length: int | None, seed: int
+    ) -> Mapping[str, Any]:
         """Random words without padding: int64, (batch, sequence_length)."""
         import torch
 

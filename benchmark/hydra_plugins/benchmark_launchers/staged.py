@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
-from hydra.core.utils import JobReturn, configure_log, filter_overrides, setup_globals
+from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -23,20 +20,12 @@ class StagedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
         """Run the grid and leave with its exit code; Hydra's own returns would lose it."""
-        from benchmark import config
+        from benchmark.cli.compose import cells
         from benchmark.cli.run import run_grid
 
         setup_globals()
-        state = Singleton.get_state()
-        experiments = []
-        for number, overrides in enumerate(job_overrides):
-            composed = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(composed):
-                composed.hydra.job.id, composed.hydra.job.num = str(number), number
-                composed.hydra.runtime.output_dir = str(Path(self.config.hydra.sweep.dir).resolve())
-            HydraConfig.instance().set_config(composed)
-            if number == 0:
-                configure_log(composed.hydra.job_logging, composed.hydra.verbose)
-            experiments.append(config.load(composed, filter_overrides(overrides)))
-        Singleton.set_state(state)
+        with open_dict(self.config):
+            self.config.hydra.runtime.output_dir = self.config.hydra.sweep.dir
+        configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
+        experiments = cells(self.hydra_context.config_loader, self.config, job_overrides)
         raise SystemExit(run_grid(experiments))

@@ -1,0 +1,43 @@
+# Two commands do everything on a fresh machine: make run, make test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test test-core check schema overhead clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+
+setup: $(READY) ## make the environment (.venv) from pyproject.toml and constraints.txt
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,dev]'
+	touch $@
+
+run: $(READY) ## the main job: a grid of small real models on this CPU (repeated: nothing runs twice)
+	$(BIN)/python -m benchmark experiment=demo
+
+test: $(READY) ## every test, those with real models and compilers too
+	$(BIN)/python -m pytest -q -m "not benchmarks"
+
+test-core: $(READY) ## the core suite: no torch, seconds
+	$(BIN)/python -m pytest -q -m "not benchmarks and not real"
+
+check: $(READY) ## format, lint, types, import contracts, YAML
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/yamllint -s conf
+
+schema: $(READY) ## write benchmark/schema.md from schema.py
+	$(BIN)/python -c 'from benchmark import schema; print(schema.markdown(), end="")' > benchmark/schema.md
+
+overhead: $(READY) ## what the program costs per cell, and its timing against a hand-written loop
+	$(BIN)/python -m pytest -q -s -m benchmarks
+
+clean: ## remove results and cached artefacts, keep the environment
+	find outputs compile_cache -mindepth 1 -not -name README.md -delete

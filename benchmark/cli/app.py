@@ -1,0 +1,22 @@
+"""The verbs, registered by name; `__main__` sends here what `verbs` lists."""
+
+from __future__ import annotations
+
+import typer
+
+from benchmark.cli import cache, store
+from benchmark.cli.doctor import doctor
+from benchmark.cli.plan import plan
+from benchmark.cli.results import results
+
+app = typer.Typer(
+    help="Verbs beside a run. A run itself takes Hydra overrides: python -m benchmark --help",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan)
+app.command()(results)
+app.command()(doctor)
+app.add_typer(cache.app, name="cache")
+app.add_typer(store.app, name="store")

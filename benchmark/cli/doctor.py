@@ -1,0 +1,112 @@
+"""`doctor`: what this host can run, what is missing, and the command that installs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.console import Console
+
+from benchmark import host, libraries
+from benchmark.cli.compose import grid, options
+from benchmark.config import Experiment
+from benchmark.errors import LibraryMissing
+from benchmark.reports.table import print_table
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+    store: Annotated[str, typer.Option(help="Folder or URL of the results.")] = "outputs/results",
+    cache: Annotated[str, typer.Option(help="Folder of the compile cache.")] = "compile_cache",
+) -> None:
+    """Say what this host can run, what is missing, and the command that installs it."""
+    here = host.provenance()
+    findings = {
+        "host": {
+            "cpu": here.cpu_model,
+            "cores": here.cores,
+            "memory_gib": here.memory_gib,
+            "isa": host.isa(),
+            "instance_type": host.instance_type(),
+            "os": here.os,
+            "python": here.python,
+        },
+        "hardware": [_hardware(name) for name in options("hardware")],
+        "compiler": [_compiler(name) for name in options("compiler")],
+        "task": _libraries(),
+        "places": [_place("results", store), _place("compile cache", cache)],
+    }
+    if as_json:
+        typer.echo(json.dumps(findings, indent=2))
+        return
+    console = Console()
+    for name, value in findings["host"].items():  # type: ignore[union-attr]
+        console.print(
+            f"{name:14} {value if value is not None else 'not told by the firmware'}", highlight=False
+        )
+    for section in ("hardware", "compiler", "task", "places"):
+        console.print()
+        _show(section, findings[section], console)
+
+
+def _show(section: str, rows: Any, console: Console) -> None:
+    table = [
+        {section: row["name"], "ready": "yes" if row["ready"] else "no", "detail": row["detail"]}
+        for row in rows
+    ]
+    print_table(pd.DataFrame(table), console=console)
+
+
+def _hardware(name: str) -> dict[str, Any]:
+    device = _composed(f"hardware={name}").hardware
+    missing = device.missing()
+    facts = device.facts()
+    found = facts.device_name + (f", {facts.instance_type}" if facts.instance_type else "")
+    return {"name": name, "ready": missing is None, "detail": missing or found}
+
+
+def _compiler(name: str) -> dict[str, Any]:
+    try:
+        versions = _composed(f"compiler={name}").compiler.versions()
+    except LibraryMissing as error:
+        return {"name": name, "ready": False, "detail": str(error)}
+    return {
+        "name": name,
+        "ready": True,
+        "detail": ", ".join(f"{key} {value}" for key, value in versions.items()),
+    }
+
+
+def _libraries() -> list[dict[str, Any]]:
+    """Libraries of the tasks, each on its own, so that one that is missing hides no other."""
+    names = sorted(
+        {name for model in options("model") for name in _composed(f"model={model}").task.libraries}
+    )
+    rows = []
+    for name in names:
+        try:
+            rows.append({"name": name, "ready": True, "detail": libraries.versions(name, install="")[name]})
+        except LibraryMissing:
+            rows.append({"name": name, "ready": False, "detail": f"not installed: pip install {name}"})
+    return rows
+
+
+def _place(name: str, root: str) -> dict[str, Any]:
+    if "://" in root:
+        return {"name": name, "ready": True, "detail": f"{root} (not probed)"}
+    path = Path(root).resolve()
+    standing = next(folder for folder in (path, *path.parents) if folder.exists())
+    writable = standing.is_dir() and os.access(standing, os.W_OK)
+    free = f"{shutil.disk_usage(standing).free / 1e9:.0f} GB free"
+    detail = f"{root}, {free}" if writable else f"{root} can't be written: choose another place"
+    return {"name": name, "ready": writable, "detail": detail}
+
+
+def _composed(override: str) -> Experiment:
+    (experiment,) = grid([override])
+    return experiment

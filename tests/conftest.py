@@ -1,0 +1,116 @@
+"""What several tests share: conf/ composed into a temporary folder, grids run there, the command line."""
+
+from __future__ import annotations
+
+import copy
+import os
+import subprocess
+import sys
+from contextlib import nullcontext
+from functools import cache
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from benchmark import config, pipeline
+from benchmark.compile_cache import CompileCache
+from benchmark.isolation import Forkserver
+from benchmark.results import ResultsStore
+from benchmark.stages.plan import plan
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+@cache
+def _composed(*overrides):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose("config", overrides=list(overrides))
+
+
+@pytest.fixture
+def compose(tmp_path):
+    """Compose conf/ with overrides into a typed experiment; whatever it writes stays in tmp_path."""
+    places = {
+        "store.root": str(tmp_path / "outputs" / "results"),
+        "cache.root": str(tmp_path / "compile_cache"),
+        "output_folder": str(tmp_path / "outputs" / "test"),
+        "campaign": "test",
+    }
+
+    def composed(*overrides):
+        cfg = copy.deepcopy(_composed(*overrides))
+        asked = {override.partition("=")[0] for override in overrides}
+        for key in places.keys() - asked:
+            OmegaConf.update(cfg, key, places[key])
+        return config.load(cfg, overrides)
+
+    return composed
+
+
+@pytest.fixture
+def simulated(compose):
+    """Compose an experiment on the device that computes nothing; its latencies follow its compiler's law."""
+    return lambda *overrides: compose("hardware=simulated", *overrides)
+
+
+class Silent:
+    """An observer that does nothing; tests that want more derive from it."""
+
+    def started(self, label):
+        pass
+
+    def stage(self, name):  # noqa: ARG002 - the seam's signature
+        return nullcontext()
+
+    def finished(self, row):
+        pass
+
+
+@pytest.fixture
+def silent():
+    return Silent
+
+
+@pytest.fixture(scope="session")
+def forkserver():
+    """Children for whoever wants them; pytest is the main module that every child imports."""
+    return Forkserver({"benchmark.stages.measure", "pytest"})
+
+
+@pytest.fixture
+def run_cells(forkserver):
+    """Plan and run experiments; return the rows that their store holds of them, in the order of the plan."""
+
+    def ran(*experiments, observer=None):
+        store, compile_cache = (
+            ResultsStore(experiments[0].store_root),
+            CompileCache(experiments[0].cache_root),
+        )
+        store.prepare()
+        compile_cache.prepare()
+        planned = plan(experiments, store.statuses)
+        pipeline.run(planned, store, compile_cache, forkserver, observer or Silent())
+        rows = {row["run_id"]: row for row in store.table().to_pylist()}
+        return [rows[run.run_id] for run in planned.runs]
+
+    return ran
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Run `python -m benchmark` in tmp_path, where its output folders land; there is no network."""
+
+    def ran(*arguments, timeout=60, env=None):
+        return subprocess.run(
+            [sys.executable, "-m", "benchmark", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    return ran

@@ -1,0 +1,225 @@
+"""What every compiler promises, whichever it is: one suite over the files of conf/compiler."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+import pytest
+from folder_listing import group
+
+from benchmark.cell import cell_of
+from benchmark.errors import LibraryMissing, RunFailure
+from benchmark.isolation import Inline
+from benchmark.manifest import Manifest
+from benchmark.paths import CachePaths
+from benchmark.protocols import Compiler
+from benchmark.records import Artifact, FastMath, Measured, Workload
+from benchmark.stages.build import build
+from benchmark.stages.compile import compile_
+from benchmark.stages.measure import measure
+from benchmark.stages.plan import plan
+from benchmark.stages.verify import compare, judge
+
+COMPILERS = group("compiler")
+CASTS = get_args(FastMath)
+MODELS = ("bert_tiny", "vit_tiny")
+ONE_MODEL = {"aot_inductor"}
+"""Those that call a C++ compiler: half a minute each time."""
+WORDS = {"fp32", "tf32", "bf16", "fp16", "mixed"}
+PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One workload, compiled twice and measured once."""
+
+    cell: Any
+    workload: Workload
+    artifact: Artifact
+    again: Artifact
+    measured: Measured
+
+
+def combinations():
+    for name, kind in COMPILERS.items():
+        hardware = "simulated" if "simulated" in kind.runs_on else "cpu"
+        marks = () if hardware == "simulated" else (pytest.mark.real,)
+        if hardware not in kind.runs_on:
+            reason = f"{name} runs on {' or '.join(sorted(kind.runs_on))}: not on a CPU"
+            marks = (*marks, pytest.mark.skip(reason=reason))
+            yield pytest.param((name, hardware, "bert_tiny", "none"), marks=marks, id=name)
+            continue
+        casts = [cast for cast in CASTS if kind(fast_math=cast).refuse() is None]
+        for model in MODELS[:1] if name in ONE_MODEL else MODELS:
+            for cast in ("none", "all") if name in ONE_MODEL else casts:
+                yield pytest.param((name, hardware, model, cast), marks=marks, id=f"{name}-{model}-{cast}")
+
+
+@pytest.fixture(scope="module", params=combinations())
+def made(request, experiment, cache, limits):
+    name, hardware, model, cast = request.param
+    asked = experiment(
+        f"hardware={hardware}",
+        f"model={model}",
+        f"compiler={name}",
+        f"compiler.fast_math={cast}",
+        "seq_len=32",
+    )
+    (planned,) = plan([asked], lambda _: {}).runs
+    if planned.fate == "unavailable":
+        pytest.skip(planned.reason)
+    runner = Inline() if asked.hardware.simulated else request.getfixturevalue("children")
+    cell = planned.cell
+    workload = build(cell, cache, runner, limits)
+    artifact = compile_(cell, workload, planned.environment, cache, runner, limits)
+    again = compile_(cell, workload, planned.environment, cache, runner, limits)
+    measured = measure(cell, workload, artifact, runner, limits)
+    return Made(cell=cell, workload=workload, artifact=artifact, again=again, measured=measured)
+
+
+def test_a_compiled_model_answers_as_the_reference_does(made):
+    quality = compare(made.workload, made.measured)
+    judge(made.cell, quality)
+    assert quality.cosine is not None or made.cell.experiment.hardware.simulated
+
+
+def test_the_arithmetic_in_effect_is_stated(made):
+    arithmetic, fast_math = made.measured.arithmetic, made.cell.experiment.compiler.fast_math
+    assert {arithmetic.model_dtype, arithmetic.matmul_dtype, arithmetic.other_dtype} <= WORDS
+    assert arithmetic.autocast == fast_math
+    if fast_math == "none":
+        assert (arithmetic.model_dtype, arithmetic.matmul_dtype, arithmetic.other_dtype) == (
+            "fp32",
+            "fp32",
+            "fp32",
+        )
+
+
+def test_an_artefact_has_files_where_one_is_promised(made):
+    assert (made.artifact.folder is not None) == made.cell.experiment.compiler.leaves_artifact
+    assert made.artifact.folder is None or made.artifact.artifact_bytes > 0
+
+
+def test_measuring_leaves_the_artefact_as_it_was(made):
+    if made.artifact.folder is not None:
+        found = {path for path in made.artifact.folder.rglob("*") if path.is_file()}
+        manifest = CachePaths(root=made.artifact.folder.parent).manifest(made.artifact.folder)
+        listed = Manifest.read(manifest).files
+        assert found == {manifest, *(made.artifact.folder / name for name in listed)}
+        assert {name: (made.artifact.folder / name).stat().st_size for name in listed} == {
+            name: file.bytes for name, file in listed.items()
+        }
+
+
+def test_nothing_in_an_artefact_would_be_unpickled(made):
+    """Torch's own containers are read by its restricted loader; a bare pickle runs whatever it says."""
+    for path in made.artifact.folder.rglob("*") if made.artifact.folder else ():
+        if path.is_file():
+            assert path.suffix not in {".pkl", ".pickle", ".joblib"}
+            with path.open("rb") as file:
+                assert file.read(2) not in PICKLED, path.name
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+@pytest.mark.parametrize("cast", CASTS)
+def test_a_cast_that_cannot_be_had_is_refused_with_advice_and_true_fp32_never(name, cast):
+    refusal = COMPILERS[name](fast_math=cast).refuse()
+    if refusal is not None:
+        assert cast != "none"
+        assert f"fast_math={cast}" in refusal
+        assert "use " in refusal
+
+
+def test_the_second_time_the_artefact_comes_from_the_cache(made):
+    if made.cell.experiment.compiler.leaves_artifact:
+        assert made.again.cache_hit
+        assert replace(made.again, cache_hit=False) == made.artifact
+
+
+def test_every_call_was_timed(made):
+    nanoseconds = made.measured.timing.nanoseconds
+    assert 2 <= len(nanoseconds) <= 3
+    assert min(nanoseconds) > 0
+
+
+@pytest.mark.real
+def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, limits, children):
+    """By default its static program answers them, in the shape it was compiled for."""
+    words = ("model=bert_tiny", "compiler=aot_inductor", "seq_len=32")
+    (planned,) = plan([experiment(*words)], lambda _: {}).runs
+    if planned.fate != "run":
+        pytest.skip(planned.reason)
+    workload = build(planned.cell, cache, children, limits)
+    artifact = compile_(planned.cell, workload, planned.environment, cache, children, limits)
+    two = cell_of(experiment(*words, "batch=2"))
+    with pytest.raises(RunFailure, match=r"(?i)shape|dim|size"):
+        measure(two, build(two, cache, children, limits), artifact, children, limits)
+
+
+TELL_VERSIONS = """
+import json, sys
+from importlib import import_module
+from benchmark.errors import LibraryMissing
+
+told = {}
+for name in sys.argv[1:]:
+    module, _, kind = name.rpartition(".")
+    before = set(sys.modules)
+    try:
+        versions = dict(getattr(import_module(module), kind)().versions())
+    except LibraryMissing as error:
+        versions = str(error)
+    told[name] = [versions, sorted({module.partition(".")[0] for module in set(sys.modules) - before})]
+print(json.dumps(told))
+"""
+
+
+@pytest.fixture(scope="module")
+def told():
+    names = [f"{kind.__module__}.{kind.__name__}" for kind in COMPILERS.values()]
+    ran = subprocess.run(
+        [sys.executable, "-c", TELL_VERSIONS, *names], capture_output=True, timeout=60, check=True
+    )
+    return dict(zip(COMPILERS, json.loads(ran.stdout).values(), strict=True))
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+def test_versions_are_told_without_importing_the_library(told, name):
+    versions, imported = told[name]
+    assert not {"torch", "transformers", "onnxruntime", "openvino", "torch_neuronx", "torch_neuron"} & set(
+        imported
+    )
+    if isinstance(versions, dict):
+        assert versions
+        assert all(versions.values())
+    else:
+        assert "install" in versions
+
+
+@pytest.mark.parametrize("name", COMPILERS)
+def test_a_compiler_fits_its_seam(name):
+    compiler = COMPILERS[name]()
+    assert isinstance(compiler, Compiler)
+    assert compiler.fast_math == "none"
+    assert compiler.refuse() is None
+
+
+def test_a_missing_library_is_answered_with_its_command():
+    missing = [name for name, kind in COMPILERS.items() if not _installed(kind)]
+    if not missing:
+        pytest.skip("every library of every compiler is installed here")
+    for name in missing:
+        with pytest.raises(LibraryMissing, match=r"pip install|apt-get install"):
+            COMPILERS[name]().versions()
+
+
+def _installed(kind):
+    try:
+        kind().versions()
+    except LibraryMissing:
+        return False
+    return True

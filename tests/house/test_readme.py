@@ -1,0 +1,58 @@
+"""What README tells a reader to type works: every `python -m benchmark` line of its bash blocks."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from benchmark.cli.compose import grid
+from benchmark.cli.verbs import VERBS
+
+README = Path(__file__).parents[2] / "README.md"
+PROGRAM = ["python", "-m", "benchmark"]
+LOOKS = {*VERBS, "--help", "--version"}
+
+
+def commands():
+    """Arguments of every command, in order; `\\` goes on in the next line, `#` begins a remark."""
+    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = "".join(blocks).replace("\\\n", " ").splitlines()
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [line[len(PROGRAM) :] for line in words if line[: len(PROGRAM)] == PROGRAM]
+
+
+def overrides(arguments):
+    return arguments[1:] if arguments and arguments[0] == "plan" else arguments
+
+
+def measures(arguments):
+    return not arguments or arguments[0] not in LOOKS
+
+
+def cheaper(arguments):
+    """A measurement for a test: a short look, at a simulated device unless a compiler is chosen."""
+    chosen = [word for word in arguments if not word.startswith("hardware=")]
+    real = any(word.startswith("compiler") for word in chosen)
+    return [*(arguments if real else chosen), "sampling=quick", *([] if real else ["hardware=simulated"])]
+
+
+def test_readme_has_commands_to_try():
+    assert any(measures(arguments) for arguments in commands())
+
+
+def test_every_run_and_plan_of_readme_can_be_composed():
+    for arguments in commands():
+        if measures(arguments) or arguments[0] == "plan":
+            assert grid([word for word in overrides(arguments) if word != "--json"])
+
+
+@pytest.mark.real
+@pytest.mark.timeout(900)
+def test_every_command_of_readme_runs_in_its_order(command):
+    for arguments in commands():
+        ran = command(*(cheaper(arguments) if measures(arguments) else arguments), timeout=300)
+        assert ran.returncode == 0, f"{shlex.join(arguments)}\n{ran.stdout}\n{ran.stderr}"

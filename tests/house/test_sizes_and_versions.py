@@ -1,0 +1,30 @@
+"""Small promises about the house itself."""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MOST_LINES = 320
+
+
+def test_the_installed_version_is_that_of_pyproject():
+    stated = re.search(
+        r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert stated[1] == metadata.version("benchmark-orchestrator"), "run `make setup`"
+
+
+def test_no_module_is_a_drawer():
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines())
+        for path in (ROOT / "benchmark").rglob("*.py")
+    }
+    assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
+
+
+def test_an_init_holds_a_docstring_and_no_code():
+    for path in (ROOT / "benchmark").rglob("__init__.py"):
+        assert re.fullmatch(r'"""[^"]+"""\n?', path.read_text(encoding="utf-8")), path

@@ -1,0 +1,125 @@
+"""The timing loop, counted call by call against a clock that only calls can move."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from benchmark.records import Arithmetic, Sampling, Session
+from benchmark.scenarios.latency import Latency
+from benchmark.statistics import measure_calls, percentile
+
+MS = 1_000_000
+UNLIMITED = Sampling(warmup_calls=0, warmup_s=0, min_calls=1, max_calls=10**9, min_s=0, max_s=1e9)
+FP32 = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none")
+
+
+class Clock:
+    """Stands still between calls; each call takes the next of its durations, the last one for ever."""
+
+    def __init__(self, *durations_ms):
+        self.durations = [round(duration * MS) for duration in durations_ms]
+        self.now = 12_345
+        self.calls = 0
+
+    def run(self):
+        self.now += self.durations[min(self.calls, len(self.durations) - 1)]
+        self.calls += 1
+
+    @property
+    def session(self):
+        return Session(run=self.run, arithmetic=FP32, clock=lambda: self.now)
+
+
+def sampling(**changes):
+    return Sampling(
+        **{**{name: getattr(UNLIMITED, name) for name in Sampling.__dataclass_fields__}, **changes}
+    )
+
+
+def test_every_call_is_timed_on_its_own_and_in_order():
+    clock = Clock(3, 1, 2)
+    assert measure_calls(clock.run, 3, lambda: clock.now) == [3 * MS, 1 * MS, 2 * MS]
+    assert clock.calls == 3
+
+
+def test_no_calls_are_no_samples():
+    assert measure_calls(lambda: 1 / 0, 0) == []
+
+
+def test_the_real_clock_is_in_nanoseconds_and_never_runs_backwards():
+    assert all(nanoseconds >= 0 for nanoseconds in measure_calls(lambda: None, 100))
+
+
+def test_exactly_the_least_number_of_calls_is_made_when_time_is_not_asked_for():
+    clock = Clock(10)
+    timing = Latency().measure(clock.session, sampling(warmup_calls=5, min_calls=30))
+    assert (timing.warmup_calls, len(timing.nanoseconds), clock.calls) == (5, 30, 35)
+
+
+def test_warm_up_calls_are_no_samples():
+    clock = Clock(100, 100, 1)
+    timing = Latency().measure(clock.session, sampling(warmup_calls=2, min_calls=3))
+    assert timing.nanoseconds == (MS, MS, MS)
+    assert timing.warmup_s == pytest.approx(0.2)
+    assert timing.wall_s == pytest.approx(0.003)
+
+
+def test_without_a_warm_up_the_first_call_is_a_sample():
+    clock = Clock(100, 1)
+    timing = Latency().measure(clock.session, sampling(min_calls=2))
+    assert (timing.warmup_calls, timing.warmup_s) == (0, 0.0)
+    assert timing.nanoseconds == (100 * MS, MS)
+
+
+def test_calls_go_on_until_the_least_time_has_passed():
+    # One call, then blocks of 0.1 s: 1 + 20 * 10 calls of 10 ms are the first to reach 2 s.
+    timing = Latency().measure(Clock(10).session, sampling(min_s=2.0))
+    assert len(timing.nanoseconds) == 201
+
+
+def test_the_warm_up_goes_on_until_its_own_least_time_has_passed():
+    timing = Latency().measure(Clock(10).session, sampling(warmup_calls=3, warmup_s=0.5))
+    assert (timing.warmup_calls, len(timing.nanoseconds)) == (51, 1)
+
+
+@pytest.mark.parametrize(
+    ("call_ms", "limit", "samples"),
+    [
+        (1000, {"max_s": 3.0}, 3),
+        (100_000, {"max_s": 60.0}, 1),
+        (1, {"max_calls": 7}, 7),
+        (0, {"max_calls": 7, "min_s": 2.0}, 7),
+    ],
+)
+def test_one_maximum_is_enough_to_stop(call_ms, limit, samples):
+    timing = Latency().measure(Clock(call_ms).session, sampling(min_calls=30, **limit))
+    assert len(timing.nanoseconds) == samples
+
+
+def test_the_maxima_bound_the_warm_up_too():
+    timing = Latency().measure(Clock(1000).session, sampling(warmup_calls=10, max_s=4.0))
+    assert timing.warmup_calls == 4
+    timing = Latency().measure(Clock(1).session, sampling(warmup_calls=10, max_calls=4))
+    assert timing.warmup_calls == 4
+
+
+def test_cpu_time_of_calls_that_only_move_a_clock_is_almost_none():
+    timing = Latency().measure(Clock(1).session, sampling(min_calls=10))
+    assert 0 <= timing.cpu_s < 1
+
+
+@pytest.mark.parametrize(("q", "needed"), [(0.5, 1), (0.9, 10), (0.95, 20), (0.99, 100)])
+def test_a_percentile_needs_as_many_samples_as_its_tail_has_parts(q, needed):
+    assert percentile([1.0] * (needed - 1), q) is None
+    assert percentile([1.0] * needed, q) == 1.0
+
+
+def test_percentiles_are_those_of_the_samples_whatever_their_order():
+    samples = list(range(1, 1001))
+    random.Random(0).shuffle(samples)
+    assert percentile(samples, 0.5) == pytest.approx(500.5)
+    assert percentile(samples, 0.9) == pytest.approx(900.4, abs=0.5)
+    assert percentile(samples, 0.99) == pytest.approx(990.5, abs=0.6)
+    assert percentile([7.0], 0.5) == 7.0
