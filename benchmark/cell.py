@@ -126,7 +126,7 @@ def spelled(plugin: Any) -> dict[str, Any]:
 
 
 def code_digest(*plugins: Any) -> str:
-    """Hash of the source files of plug-ins and of what they share: an artefact is as much theirs as the compiler's."""
+    """Hash of the source of plug-ins and of what they share: an artefact depends on it as on the compiler."""
     files = {Path(inspect.getfile(type(plugin))) for plugin in plugins}
     files |= {Path(__file__).with_name(name) for name in ("torch_models.py", "torch_arithmetic.py")}
     return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))

@@ -10,7 +10,8 @@ BenchmarkError                 the user's mistake or the world's: printed as one
     │   └── LibraryMissing     … or a library; says the command that installs it
     ├── UnsupportedOperator    the compiler does not know an operator of the model
     ├── CompileFailed          the compiler gave up
-    ├── OutOfMemory            of the host or of the device
+    ├── OutOfMemory            the host's, or what a child was granted
+    ├── OutOfDeviceMemory      the device's
     ├── TimedOut               a child ran past its limit and was stopped
     ├── Crashed                a child died or raised
     └── WrongAnswer            the compiled model does not compute what the reference does
@@ -94,7 +95,7 @@ class OutOfMemory(RunFailure):
     status = "oom_host"
 
 
-class OutOfDeviceMemory(OutOfMemory):
+class OutOfDeviceMemory(RunFailure):
     """The device's memory was not enough."""
 
     status = "oom_device"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -65,7 +66,7 @@ def provenance() -> Provenance:
         memory_gib=round(psutil.virtual_memory().total / 2**30, 2),
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        command=" ".join(["python -m benchmark", *sys.argv[1:]]),
+        command=shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]),
         git_commit=commit,
         git_dirty=None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
     )

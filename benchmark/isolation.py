@@ -33,7 +33,7 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYTHONUNBUFFERED": "1",
 }
-"""Read by libraries when they load, so it must be there before the server starts; the user's own values win."""
+"""Read by libraries when they load, so set before the server starts; the user's own values win."""
 
 _NO_MEMORY = re.compile(
     r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE
@@ -60,7 +60,7 @@ class Forkserver:
             for name in ours:  # the server has them now; left here, they would change this host's identity
                 del os.environ[name]
 
-    def call(self, function: Callable[..., T], /, *arguments: Any, limits: ChildLimits) -> T:
+    def call(self, limits: ChildLimits, function: Callable[..., T], /, *arguments: Any) -> T:
         """Return what `function` returns in a child of its own.
 
         Raises:
@@ -94,16 +94,13 @@ class Forkserver:
         raise FAILURES.get(status, Crashed)(value)
 
 
-class Inline:
-    """Runs each call here: for devices that compute nothing."""
-
-    def call(self, function: Callable[..., T], /, *arguments: Any, limits: ChildLimits) -> T:  # noqa: ARG002
-        """Return what `function` returns; its errors are told as a child's would be."""
-        try:
-            return function(*arguments)
-        except Exception as error:
-            status, text = describe(error)
-            raise FAILURES.get(status, Crashed)(text) from error
+def inline(function: Callable[..., T], /, *arguments: Any) -> T:
+    """Call here, for devices that compute nothing; errors are told as a child's would be."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        status, text = describe(error)
+        raise FAILURES.get(status, Crashed)(text) from error
 
 
 def describe(error: BaseException) -> tuple[Status, str]:
@@ -143,7 +140,7 @@ def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Status, Any] | No
             f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log"
         )
     try:
-        return answer.recv() if answer in ready or answer.poll() else None  # type: ignore[no-any-return]
+        return answer.recv() if answer in ready or answer.poll() else None
     except (EOFError, OSError):
         return None
 
@@ -168,9 +165,7 @@ def _death(exitcode: int | None, limits: ChildLimits, kills_before: int) -> RunF
         if _NO_MEMORY.search(last):
             return OutOfMemory(f"the child ran out of memory and ended by {name}{told}")
         if -exitcode == signal.SIGKILL and _kernel_memory_kills() > kills_before:
-            return OutOfMemory(
-                "the kernel killed the child for want of memory: use a smaller batch, or set limits.memory_gib"
-            )
+            return OutOfMemory("the kernel killed the child for want of memory: try a smaller batch")
         return Crashed(f"the child was ended by {name}{told}")
     return Crashed(f"the child left with exit code {exitcode} and no answer{told}")
 
@@ -213,7 +208,7 @@ def _child(
         verdict = describe(error)
     answer.send(verdict)
     sys.stderr.flush()
-    util._exit_function()  # noqa: SLF001 - gives back named semaphores, which the next line would leak
+    util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - gives back named semaphores, which the next line would leak
     os._exit(0)  # freeing gigabytes of weights politely would only cost time
 
 

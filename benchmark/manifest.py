@@ -1,4 +1,4 @@
-"""What names and describes an entry of the compile cache: its content key and its manifest, with checksums."""
+"""What names and describes an entry of the compile cache: content key, manifest, checksums."""
 
 from __future__ import annotations
 
@@ -154,6 +154,7 @@ def stamp(folder: Path, manifest: Manifest) -> Stamps:
 
 
 def check_hashes(folder: Path, manifest: Manifest) -> None:
+    """Read every file; one whose content has changed is raised as CacheError."""
     for name, file in manifest.files.items():
         try:
             digest = sha256(folder / name)
@@ -164,6 +165,7 @@ def check_hashes(folder: Path, manifest: Manifest) -> None:
 
 
 def sha256(path: Path) -> str:
+    """Digest of a file's content, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
@@ -172,6 +174,7 @@ def sha256(path: Path) -> str:
 
 
 def fsync(path: Path) -> None:
+    """Bring a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

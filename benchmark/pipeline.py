@@ -6,14 +6,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 from benchmark.cell import Plan, PlannedRun
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import RunFailure
-from benchmark.isolation import Forkserver, Inline
+from benchmark.isolation import Forkserver, inline
 from benchmark.paths import CampaignPaths
-from benchmark.protocols import Observer
+from benchmark.protocols import Call, Observer
 from benchmark.records import Artifact, ChildLimits, Failure, Measured, Quality, Workload
 from benchmark.results import ResultsStore
 from benchmark.stages.build import build
@@ -44,10 +45,9 @@ def run(
 def attempt(planned: PlannedRun, cache: CompileCache, forkserver: Forkserver, observer: Observer) -> Attempt:
     """Take one cell through the stages, as far as it comes."""
     cell, environment = planned.cell, planned.environment
-    runner = forkserver if cell.experiment.hardware.isolated else Inline()
     progress = _Progress(observer)
     log = CampaignPaths(folder=Path(cell.experiment.output_folder)).log(planned.run_id)
-    limits = _limits(planned, log)
+    call = _calls(planned, forkserver, log)
     workload: Workload | None = None
     artifact: Artifact | None = None
     measured: Measured | None = None
@@ -59,11 +59,11 @@ def attempt(planned: PlannedRun, cache: CompileCache, forkserver: Forkserver, ob
             if planned.refusal:
                 raise planned.refusal
         with progress.stage("build"):
-            workload = build(cell, cache, runner, limits["build"])
+            workload = build(cell, cache, call["build"])
         with progress.stage("compile"):
-            artifact = compile_(cell, workload, environment, cache, runner, limits["compile"])
+            artifact = compile_(cell, workload, environment, cache, call["compile"])
         with progress.stage("measure"):
-            measured = measure(cell, workload, artifact, runner, limits["measure"])
+            measured = measure(cell, workload, artifact, call["measure"])
         with progress.stage("verify"):
             quality = compare(workload, measured)
             judge(cell, quality)
@@ -107,16 +107,20 @@ class _Progress:
             self.seconds[name] = time.perf_counter() - start
 
 
-def _limits(planned: PlannedRun, log: Path) -> dict[str, ChildLimits]:
-    limits = planned.cell.experiment.limits
-    memory = None if limits.memory_gib is None else int(limits.memory_gib * 2**30)
+def _calls(planned: PlannedRun, forkserver: Forkserver, log: Path) -> dict[str, Call]:
+    """By stage: where its heavy part runs, within the limits of that stage."""
+    e = planned.cell.experiment
+    if not e.hardware.isolated:
+        return dict.fromkeys(("build", "compile", "measure"), inline)
+    memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
     seconds = {
-        "build": limits.build_timeout_s,
-        "compile": limits.compile_timeout_s,
-        "measure": limits.measure_timeout_s,
+        "build": e.limits.build_timeout_s,
+        "compile": e.limits.compile_timeout_s,
+        "measure": e.limits.measure_timeout_s,
     }
     return {
-        stage: ChildLimits(log=log, timeout_s=limit, memory_bytes=memory) for stage, limit in seconds.items()
+        stage: partial(forkserver.call, ChildLimits(log=log, timeout_s=limit, memory_bytes=memory))
+        for stage, limit in seconds.items()
     }
 
 

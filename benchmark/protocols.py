@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from benchmark.records import (
-    ChildLimits,
     CompileReport,
     DeviceFacts,
     FastMath,
@@ -152,10 +151,10 @@ class Scenario(Protocol):
         """Warm up, then call until the sampling is content. Runs in the child."""
 
 
-class Runner(Protocol):
+class Call(Protocol):
     """Where a stage's heavy part runs: a child process, or here for devices that compute nothing."""
 
-    def call(self, function: Callable[..., T], /, *arguments: Any, limits: ChildLimits) -> T:
+    def __call__(self, function: Callable[..., T], /, *arguments: Any) -> T:
         """Return what `function` returns.
 
         Raises:

@@ -24,7 +24,7 @@ FastMath = Literal["none", "matmult", "all"]
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def frozen(cls: type[T]) -> type[T]:
     """House dataclass: immutable, keyword-only, typed at construction, no unknown fields."""
-    return dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)
+    return dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)  # type: ignore[return-value]
 
 
 @frozen

@@ -22,9 +22,9 @@ def measure_calls(
 
 
 def percentile(samples: Sequence[float] | np.ndarray, q: float) -> float | None:
-    """The median-unbiased quantile, or None where fewer than 1 / (1 - q) samples would have to be extrapolated.
+    """The median-unbiased quantile, or None with fewer than 1 / (1 - q) samples: it would be extrapolated.
 
-    p90 needs 10 samples, p95 20 and p99 100: with fewer, the largest sample is all that is known of that tail.
+    p90 needs 10 samples, p95 20 and p99 100: with fewer, the largest is all that is known of that tail.
     The median has no tail: one sample is enough.
     """
     needed = round(1 / (1 - q)) if q > 0.5 else 1  # noqa: PLR2004 - the median

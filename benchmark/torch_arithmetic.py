@@ -11,7 +11,7 @@ _TRUE_FP32 = 1e-5
 _TF32 = 1e-3
 
 
-class Autocast(torch.nn.Module):
+class Autocast(torch.nn.Module):  # type: ignore[misc]
     """Casts inside `forward`: exporters ignore an autocast that is merely around the call."""
 
     def __init__(self, module: torch.nn.Module, device_type: str) -> None:

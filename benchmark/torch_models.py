@@ -17,7 +17,7 @@ from benchmark.errors import ConfigError, Unavailable
 from benchmark.records import Model, Workload
 
 
-class Positional(torch.nn.Module):
+class Positional(torch.nn.Module):  # type: ignore[misc]
     """Binds positional tensors to named inputs and returns plain tensors, as every exporter wants it."""
 
     def __init__(
@@ -63,8 +63,8 @@ def _write_pretrained(auto_class: str, model: Model, folder: Path) -> Mapping[st
         network = getattr(transformers, auto_class).from_pretrained(model.hub_id, revision=revision).eval()
     except OSError as error:
         raise Unavailable(
-            f"weights=pretrained: {model.hub_id}@{revision} is neither on this host nor to be had from the hub: "
-            f"download it where there is a network (hf download {model.hub_id}), or use weights=FOLDER"
+            f"weights=pretrained: {model.hub_id}@{revision} is neither on this host nor to be had from "
+            f"the hub: `hf download {model.hub_id}` where there is a network, or weights=FOLDER"
         ) from error
     network.save_pretrained(folder)
     return {"parameters": network.num_parameters(), "commit": getattr(network.config, "_commit_hash", None)}
@@ -77,7 +77,7 @@ def read_module(
     network = getattr(transformers, auto_class).from_pretrained(
         folder, local_files_only=True, dtype=torch.float32
     )
-    return Positional(network.eval(), input_names, output_names).eval()
+    return Positional(network, input_names, output_names).eval()  # type: ignore[no-any-return]
 
 
 def write_reference(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -92,8 +93,10 @@ def test_the_commit_is_this_program_s_wherever_it_was_started(monkeypatch, tmp_p
 
 
 def test_the_command_is_spelled_as_it_can_be_typed_again(monkeypatch):
-    monkeypatch.setattr("sys.argv", ["/somewhere/benchmark/__main__.py", "model=vit", "batch=1"])
-    assert host.provenance.__wrapped__().command == "python -m benchmark model=vit batch=1"
+    monkeypatch.setattr("sys.argv", ["benchmark/__main__.py", "-m", "batch=1,2", "weights=a folder"])
+    command = host.provenance.__wrapped__().command
+    assert shlex.split(command) == ["python", "-m", "benchmark", "-m", "batch=1,2", "weights=a folder"]
+    assert command.startswith("python -m benchmark -m batch=1,2 ")
 
 
 def test_settings_that_can_change_speed_are_told_and_others_are_not(monkeypatch):

@@ -380,7 +380,7 @@ def test_compactors_and_writers_killed_at_random_moments_lose_nothing(store):
         ready.wait()
         while attempt % 3 and children[0].is_alive() and not any(store.paths.journal.glob("*.json")):
             time.sleep(0.0005)  # two in three die between the journal and the end
-        time.sleep(moments.uniform(0.0, 0.01 if attempt % 3 else 0.05))
+        time.sleep(moments.uniform(0.0, 0.02 if attempt % 3 else 0.05))
         for child in children:
             child.kill()
             child.join()

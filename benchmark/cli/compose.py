@@ -14,7 +14,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.singleton import Singleton
 from hydra.core.utils import filter_overrides
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from benchmark import config
 from benchmark.config import Experiment
@@ -50,7 +50,7 @@ def grid(arguments: Sequence[str]) -> list[Experiment]:
         master = loader.load_configuration("config", given, run_mode=RunMode.MULTIRUN)
         params = dict(master.hydra.sweeper.params or {})
         swept = [f"{key}={value}" for key, value in params.items()]
-        task = OmegaConf.to_container(master.hydra.overrides.task)
+        task = list(master.hydra.overrides.task)
         parsed = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *task])
         (jobs,) = BasicSweeper.split_arguments(parsed, None)
         return cells(loader, master, jobs)

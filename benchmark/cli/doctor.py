@@ -26,7 +26,7 @@ def doctor(
 ) -> None:
     """Say what this host can run, what is missing, and the command that installs it."""
     here = host.provenance()
-    findings = {
+    findings: dict[str, Any] = {
         "host": {
             "cpu": here.cpu_model,
             "cores": here.cores,
@@ -45,7 +45,7 @@ def doctor(
         typer.echo(json.dumps(findings, indent=2))
         return
     console = Console()
-    for name, value in findings["host"].items():  # type: ignore[union-attr]
+    for name, value in findings["host"].items():
         console.print(
             f"{name:14} {value if value is not None else 'not told by the firmware'}", highlight=False
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import pandas as pd
@@ -15,7 +14,6 @@ from benchmark.cli.compose import grid
 from benchmark.cli.run import refuse_hopeless
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import RunFailure, StoreError
-from benchmark.records import ChildLimits
 from benchmark.reports.table import print_table
 from benchmark.results import ResultsStore
 from benchmark.stages.build import build
@@ -84,19 +82,16 @@ def _artefact(run: PlannedRun, cache: CompileCache) -> str | None:
     """Go through the stages that the cache can answer, and see whether they need a child."""
     if not run.cell.experiment.compiler.leaves_artifact:
         return None
-    nowhere = ChildLimits(log=Path("/dev/null"), timeout_s=1)
     try:
         if not cache.entries():
             return "compile"
-        workload = build(run.cell, cache, _Nobody(), nowhere)
-        compile_(run.cell, workload, run.environment, cache, _Nobody(), nowhere)
+        workload = build(run.cell, cache, _nobody)
+        compile_(run.cell, workload, run.environment, cache, _nobody)
     except RunFailure:
         return "compile"
     return "hit"
 
 
-class _Nobody:
-    """A runner that runs nothing: whoever needs it has missed the cache."""
-
-    def call(self, function: Any, /, *arguments: Any, limits: ChildLimits) -> NoReturn:  # noqa: ARG002
-        raise RunFailure("not in the cache")
+def _nobody(function: Any, /, *arguments: Any) -> NoReturn:  # noqa: ARG001
+    """Stand in for a child: whoever needs one has missed the cache."""
+    raise RunFailure("not in the cache")

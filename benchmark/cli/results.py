@@ -63,7 +63,7 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     answer = _answered(kept, sql) if sql else _ordered(kept, order, desc=desc, limit=limit).select(shown)
     _write(to_frame(answer), form, usual=shown == list(table.NEEDED))
     if form == "table" and len(kept) < len(rows):
-        print(f"hidden: {len(rows) - len(kept)} rows of simulated devices; --simulated shows them")
+        print(f"simulated rows hidden: {len(rows) - len(kept)} (--simulated shows them)")
 
 
 def _form(**asked: bool) -> str:

@@ -9,13 +9,13 @@ VERBS = frozenset({"plan", "results", "doctor", "cache", "store"})
 
 
 def run_verb() -> NoReturn:
-    """Parse and run the verb on the command line; a mistake in its options is exit code 1, as everywhere here."""
+    """Parse and run the verb on the command line; a mistake in its options is exit code 1."""
     import typer
 
     from benchmark.cli.app import app
 
-    usage_error = typer.BadParameter.__base__  # click's, which newer typer ships under a name of its own
-    assert usage_error is not None  # noqa: S101 - an exception has a base
+    # click's UsageError, which newer typer ships under a name of its own
+    usage_error: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
     try:
         code = app(prog_name="python -m benchmark", standalone_mode=False)
     except usage_error as error:

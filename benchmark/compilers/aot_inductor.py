@@ -58,8 +58,8 @@ class AotInductor:
         with (
             torch.no_grad(),
             tempfile.TemporaryDirectory() as work,
-            torch._inductor.utils.fresh_cache(dir=work),
-        ):  # noqa: SLF001
+            torch._inductor.utils.fresh_cache(dir=work),  # noqa: SLF001
+        ):
             try:
                 program = torch.export.export(module, torch_models.read_inputs(workload), strict=False)
             except torch._dynamo.exc.Unsupported as error:  # noqa: SLF001
@@ -99,8 +99,8 @@ def _gxx() -> str:
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         raise LibraryMissing("aot_inductor compiles with g++, which is not on the path: apt-get install g++")
-    told = subprocess.run(
+    told = subprocess.run(  # noqa: S603 - the compiler on the path
         [compiler, "--version"], capture_output=True, text=True, timeout=30, check=False
-    ).stdout  # noqa: S603
+    ).stdout
     found = re.search(r"\d+\.\d+[.\d]*", told)
     return found[0] if found else "unknown"

@@ -1,6 +1,6 @@
 """torch-neuron: NeuronCores of the first generation (inf1); archived by AWS, kept for comparison.
 
-Written by the documented interface (aws-neuron-sdk, torch_neuron.trace); no such device was at hand to run it.
+By the documented interface (aws-neuron-sdk, torch_neuron.trace); it has not run on a device yet.
 """
 
 from __future__ import annotations

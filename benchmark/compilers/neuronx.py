@@ -1,6 +1,6 @@
 """torch-neuronx: NeuronCores of the second generation on (inf2, trn1, trn2).
 
-Written by the documented interface (aws-neuron-sdk, torch_neuronx.trace); no such device was at hand to run it.
+By the documented interface (aws-neuron-sdk, torch_neuronx.trace); it has not run on a device yet.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INSTALL = "pip install torch-neuronx neuronx-cc --extra-index-url https://pip.r
 
 @frozen
 class NeuronX:
-    """`torch_neuronx.trace`; `--auto-cast` is always given, since its default changed with neuronx-cc 2.22."""
+    """`torch_neuronx.trace`; `--auto-cast` is always given: its default changed with neuronx-cc 2.22."""
 
     fast_math: FastMath = "none"
     """`--auto-cast`: none is true fp32, matmult casts matrix products, all casts everything."""

@@ -16,7 +16,7 @@ _PRECISION: dict[FastMath, str] = {"none": "f32", "all": "bf16"}
 
 @frozen
 class OpenVino:
-    """`openvino.convert_model`; the precision hint is always set, since its default is bf16 where the CPU has it."""
+    """`openvino.convert_model`; the precision hint is always set: else a CPU with bf16 uses it."""
 
     fast_math: FastMath = "none"
     """none: f32; all: bf16. It can't cast matrix products alone."""
@@ -55,8 +55,8 @@ class OpenVino:
             port.get_tensor().set_names({name})
         converted.reshape({name: list(workload.input_shapes[name]) for name in workload.input_names})
         settings = self._settings(workload)
-        # The whole model goes into the blob: CACHE_MODE=OPTIMIZE_SIZE, which leaves the weights beside it, loads
-        # BEiT back with a cosine of 0.944 to the reference (openvino 2026.4.1, 2026-11-22).
+        # The whole model goes into the blob: CACHE_MODE=OPTIMIZE_SIZE, which leaves the weights beside it,
+        # loads BEiT back with a cosine of 0.944 to the reference (openvino 2026.4.1, 2026-11-22).
         blob = openvino.Core().compile_model(converted, "CPU", settings).export_model()
         (folder / _FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
         return CompileReport(flags=tuple(f"{name}={value}" for name, value in settings.items()))

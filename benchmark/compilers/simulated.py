@@ -30,10 +30,10 @@ Fault = Literal["none", "raise", "unsupported_op", "abort", "segfault", "kill", 
 
 @frozen
 class Simulated:
-    """A call takes (call_ms + item_ms × batch × sequence_length / 128) × speed of the fast_math × (1 ± jitter)."""
+    """A call takes (call_ms + item_ms * batch * sequence_length / 128) times the factor of its fast_math."""
 
     fast_math: FastMath = "none"
-    """none: × 1; matmult: × 0.7; all: × 0.5."""
+    """none: times 1; matmult: times 0.7; all: times 0.5."""
     call_ms: NonNegativeFloat = 1.0
     item_ms: NonNegativeFloat = 0.5
     jitter: NonNegativeFloat = 0.0

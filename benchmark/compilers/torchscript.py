@@ -18,7 +18,7 @@ class TorchScript:
     """`torch.jit.trace` and `torch.jit.freeze`."""
 
     fast_math: FastMath = "none"
-    """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast, traced into the graph."""
+    """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast, part of the graph."""
     freeze: bool = True
     """Inline the weights and fold constants (torch.jit.freeze)."""
 

@@ -1,4 +1,4 @@
-"""An NVIDIA GPU. Written by torch's documented interface; no such device was at hand to run it."""
+"""An NVIDIA GPU, by torch's documented interface; it has not run on a device yet."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Cuda:
     def missing(self) -> str | None:
         """Look for the driver, the card and a torch that was built for it; nothing is imported."""
         if not _DRIVER.is_file():
-            return f"this host has no NVIDIA GPU (no driver at {_DRIVER}): run on a GPU instance, or install the driver"
+            return f"this host has no NVIDIA GPU ({_DRIVER} is absent): run on one, or install the driver"
         if self.index >= len(cards := self._cards()):
             return f"hardware.index={self.index}: this host has {len(cards)} GPU(s)"
         if metadata.version("torch").endswith("+cpu"):

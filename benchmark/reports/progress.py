@@ -73,7 +73,7 @@ class Progress:
     def _tail(row: Row, took: float) -> str:
         if row.status != "ok":
             return f" at {row.values['stage']}: {str(row.values['error']).splitlines()[0]}"
-        made = {True: ", cache hit", False: ", compiled"}.get(row.values.get("cache_hit"), "")
+        made = {True: ", cache hit", False: ", compiled", None: ""}[row.values.get("cache_hit")]
         return f" p50 {row.values['latency_p50_ms']:.3g} ms ({took:.1f} s{made})"
 
     def _announce(self, plan: Plan) -> None:

@@ -12,11 +12,11 @@ from benchmark.cell import Cell, code_digest, spelled
 from benchmark.compile_cache import CompileCache, Entry
 from benchmark.errors import Unavailable
 from benchmark.manifest import content_key, sha256
-from benchmark.protocols import Runner
-from benchmark.records import ChildLimits, Workload
+from benchmark.protocols import Call
+from benchmark.records import Workload
 
 
-def build(cell: Cell, cache: CompileCache, runner: Runner, limits: ChildLimits) -> Workload:
+def build(cell: Cell, cache: CompileCache, call: Call) -> Workload:
     """Return the cell's workload; weights and reference come from the cache where they have been made before.
 
     Raises:
@@ -26,8 +26,8 @@ def build(cell: Cell, cache: CompileCache, runner: Runner, limits: ChildLimits) 
     e = cell.experiment
     if e.hardware.simulated:
         return _imagined(cell)
-    weights, digest = _weights(cell, cache, runner, limits)
-    reference = _reference(cell, weights, digest, cache, runner, limits)
+    weights, digest = _weights(cell, cache, call)
+    reference = _reference(cell, weights, digest, cache, call)
     facts = reference.manifest.facts
     shapes = {name: tuple(shape) for name, shape in facts["input_shapes"].items()}
     return Workload(
@@ -67,7 +67,7 @@ def _nothing() -> None:
     """The module of a simulated workload."""
 
 
-def _weights(cell: Cell, cache: CompileCache, runner: Runner, limits: ChildLimits) -> tuple[Path, str]:
+def _weights(cell: Cell, cache: CompileCache, call: Call) -> tuple[Path, str]:
     """Folder of the weights, and a digest of their content."""
     e = cell.experiment
     if e.weights not in {"random", "pretrained"}:
@@ -80,7 +80,7 @@ def _weights(cell: Cell, cache: CompileCache, runner: Runner, limits: ChildLimit
     entry = cache.get_or_build(
         "weights",
         made_of,
-        lambda folder: runner.call(_make_weights, e.task, e.model, e.weights, e.seed, folder, limits=limits),
+        lambda folder: call(_make_weights, e.task, e.model, e.weights, e.seed, folder),
     )
     return entry.folder, content_key(
         {"files": {name: file.sha256 for name, file in entry.manifest.files.items()}}
@@ -97,9 +97,7 @@ def _local_weights(folder: Path) -> tuple[Path, str]:
     return folder.resolve(), content_key({"files": {file.name: sha256(file) for file in files}})
 
 
-def _reference(
-    cell: Cell, weights: Path, digest: str, cache: CompileCache, runner: Runner, limits: ChildLimits
-) -> Entry:
+def _reference(cell: Cell, weights: Path, digest: str, cache: CompileCache, call: Call) -> Entry:
     """Inputs and what the model answers to them in fp32, eager."""
     e = cell.experiment
     made_of = {
@@ -115,7 +113,7 @@ def _reference(
     return cache.get_or_build(
         "reference",
         made_of,
-        lambda folder: runner.call(_make_reference, cell, weights, folder, limits=limits),
+        lambda folder: call(_make_reference, cell, weights, folder),
     )
 
 

@@ -12,8 +12,8 @@ from benchmark.cell import Cell, Environment, code_digest, spelled
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import CompileFailed, RunFailure
 from benchmark.isolation import describe
-from benchmark.protocols import Compiler, Runner
-from benchmark.records import Artifact, ChildLimits, CompileReport, Workload
+from benchmark.protocols import Call, Compiler
+from benchmark.records import Artifact, CompileReport, Workload
 
 
 def compile_(
@@ -21,8 +21,7 @@ def compile_(
     workload: Workload,
     environment: Environment,
     cache: CompileCache,
-    runner: Runner,
-    limits: ChildLimits,
+    call: Call,
 ) -> Artifact:
     """Return the artefact with the seconds its compilation took, whenever that was.
 
@@ -52,11 +51,9 @@ def compile_(
     entry = cache.get_or_build(
         "artifact",
         made_of,
-        lambda folder: runner.call(
-            _compile, cell.label, e.hardware, e.compiler, workload, folder, limits=limits
-        ),
+        lambda folder: call(_compile, cell.label, e.hardware, e.compiler, workload, folder),
     )
-    report = {
+    report: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in entry.manifest.facts["report"].items()
     }

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,47 +17,37 @@ import numpy as np
 from filelock import FileLock
 
 from benchmark.cell import Cell
-from benchmark.protocols import Compiler, Device, Runner, Scenario
-from benchmark.records import Artifact, ChildLimits, Measured, Sampling, Workload
+from benchmark.protocols import Call
+from benchmark.records import Artifact, Measured, Workload
 
 
-def measure(
-    cell: Cell, workload: Workload, artifact: Artifact, runner: Runner, limits: ChildLimits
-) -> Measured:
+def measure(cell: Cell, workload: Workload, artifact: Artifact, call: Call) -> Measured:
     """Time the cell; no other run of this host that goes through here uses the device meanwhile.
 
     Raises:
         RunFailure: the model couldn't be loaded or called, or how its process ended.
     """
-    e = cell.experiment
-    arguments = (e.hardware, e.compiler, e.scenario, e.sampling, workload, artifact.folder)
-    if e.hardware.simulated:
-        return runner.call(_measure, *arguments, limits=limits)
-    with FileLock(Path(tempfile.gettempdir()) / f"benchmark-device-{e.hardware.kind}.lock", mode=0o666):
-        return runner.call(_measure, *arguments, limits=limits)
+    device = cell.experiment.hardware
+    lease = FileLock(Path(tempfile.gettempdir()) / f"benchmark-device-{device.kind}.lock", mode=0o666)
+    with nullcontext() if device.simulated else lease:
+        return call(_measure, cell, workload, artifact.folder)
 
 
-def _measure(
-    device: Device,
-    compiler: Compiler,
-    scenario: Scenario,
-    sampling: Sampling,
-    workload: Workload,
-    folder: Path | None,
-) -> Measured:
+def _measure(cell: Cell, workload: Workload, folder: Path | None) -> Measured:
     """In the child: load, call once for the answers, then let the scenario time."""
-    device.settle()
+    e = cell.experiment
+    e.hardware.settle()
     start = time.perf_counter()
-    session = compiler.load(workload, folder)
+    session = e.compiler.load(workload, folder)
     load_s = time.perf_counter() - start
-    session = replace(session, run=device.synchronised(session.run))
+    session = replace(session, run=e.hardware.synchronised(session.run))
     gc.disable()  # a collection amid the samples would be timed as latency; one beforehand costs 0.3 s
     try:
         called = session.clock()
         outputs = session.run()
         first_call_ns = session.clock() - called
         answers = tuple(_host_array(output) for output in _several(outputs))
-        timing = scenario.measure(session, sampling)
+        timing = e.scenario.measure(session, e.sampling)
     finally:
         gc.enable()  # simulated devices measure in the parent, which lives on
     return Measured(

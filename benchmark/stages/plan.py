@@ -52,15 +52,15 @@ def refuse(cell: Cell) -> str | None:
     if e.hardware.kind not in e.compiler.runs_on:
         kinds = " or ".join(sorted(e.compiler.runs_on))
         return (
-            f"compiler={e.compiler.name} runs on {kinds}, not on hardware={e.hardware.name} ({e.hardware.kind}): "
-            "choose another compiler, or another hardware"
+            f"compiler={e.compiler.name} runs on {kinds}, not on hardware={e.hardware.name} "
+            f"({e.hardware.kind}): choose another compiler, or another hardware"
         )
     if refusal := e.compiler.refuse():
         return f"compiler={e.compiler.name}: {refusal}"
     if refusal := e.task.refuse(cell.sequence_length):
         return f"model={e.model.name}: {refusal}"
     if e.weights == "pretrained" and e.model.hub_id is None:
-        return f"weights=pretrained: conf/model/{e.model.name}.yaml names no hub_id; use weights=random or a folder"
+        return f"weights=pretrained: conf/model/{e.model.name}.yaml names no hub_id; use random or a folder"
     return None
 
 

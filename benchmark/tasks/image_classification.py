@@ -37,8 +37,12 @@ class ImageClassification:
         return torch_models.read_module(_AUTO_CLASS, folder, ("pixel_values",), ("logits",))
 
     def inputs(
-        self, model: Model, batch_size: int, sequence_length: int | None, seed: int
-    ) -> Mapping[str, Any]:  # noqa: ARG002
+        self,
+        model: Model,
+        batch_size: int,
+        sequence_length: int | None,  # noqa: ARG002 - these models have none
+        seed: int,
+    ) -> Mapping[str, Any]:
         """Normally distributed pixels, as image processors normalise them: float32."""
         import torch
 

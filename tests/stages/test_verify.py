@@ -1,0 +1,166 @@
+"""A compiled model that answers wrongly is refused, however fast it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from benchmark.cell import cell_of
+from benchmark.errors import WrongAnswer
+from benchmark.records import Arithmetic, Measured, Quality, Timing, Workload
+from benchmark.stages.verify import compare, cosine, judge
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """Compare answers with a reference, both lists of arrays."""
+
+    def against(answers, reference):
+        names = [f"{place:03d}-output" for place in range(len(reference))]
+        stored = {name: np.asarray(array, np.float32) for name, array in zip(names, reference, strict=True)}
+        save_file(stored, tmp_path / "outputs.safetensors")
+        return compare(workload(tmp_path), measured(*answers))
+
+    return against
+
+
+def workload(reference):
+    return Workload(
+        load_module=int,
+        input_names=(),
+        input_shapes={},
+        input_dtypes={},
+        reference=reference,
+        weights_digest="0",
+        parameters=1,
+        batch_size=1,
+        sequence_length=None,
+        threads=None,
+        torch_device="cpu",
+    )
+
+
+def measured(*answers):
+    return Measured(
+        timing=Timing(nanoseconds=(1,), warmup_calls=0, warmup_s=0, wall_s=1e-9, cpu_s=0),
+        first_call_ns=1,
+        answers=tuple(np.asarray(answer, np.float32) for answer in answers),
+        arithmetic=Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none"),
+        load_s=0,
+        peak_host_bytes=0,
+    )
+
+
+def test_equal_answers_are_perfect(compared):
+    answers = [[[1, 2, 3], [4, 5, 6]]]
+    quality = compared(answers, answers)
+    assert quality.cosine == pytest.approx(1)
+    assert (quality.max_abs_error, quality.top1_agreement) == (0, 1)
+
+
+def test_the_cosine_is_the_least_over_the_items_not_their_mean(compared):
+    quality = compared([[[1, 0], [1, 0], [1, 0]]], [[[1, 0], [1, 0], [1, 1]]])
+    assert quality.cosine == pytest.approx(math.sqrt(0.5))
+
+
+def test_the_cosine_is_the_least_over_the_outputs(compared):
+    quality = compared([[[1, 0]], [[1, 0]]], [[[1, 0]], [[0, 1]]])
+    assert quality.cosine == pytest.approx(0)
+
+
+def test_one_wrong_item_in_a_large_batch_shows(compared):
+    reference = np.random.default_rng(0).normal(size=(64, 10))
+    answer = reference.copy()
+    answer[17] = -answer[17]
+    assert compared([answer], [reference]).cosine == pytest.approx(-1)
+
+
+def test_a_cosine_does_not_see_scale_but_the_error_does(compared):
+    quality = compared([[[2, 4]]], [[[1, 2]]])
+    assert quality.cosine == pytest.approx(1)
+    assert quality.max_abs_error == 2
+
+
+def test_the_error_is_the_greatest_over_outputs_and_entries(compared):
+    quality = compared([[[1, 2]], [[1, 5]]], [[[1, 2.5]], [[1, 2]]])
+    assert quality.max_abs_error == 3
+
+
+def test_top1_counts_the_items_of_the_first_output_with_the_same_greatest_entry(compared):
+    reference = [[0, 1], [1, 0], [0, 1], [0, 1]]
+    answer = [[0, 9], [9, 0], [1, 0], [0, 1]]
+    assert compared([answer, [[1]]], [reference, [[1]]]).top1_agreement == 0.75
+
+
+def test_outputs_of_any_rank_are_compared_item_by_item():
+    reference = np.random.default_rng(0).normal(size=(2, 3, 4))
+    assert cosine(reference, reference) == pytest.approx(1)
+    turned = reference.copy()
+    turned[1] *= -1
+    assert cosine(turned, reference) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize(
+    ("answers", "reference"),
+    [
+        ([np.ones((2, 3))], [np.ones((2, 4))]),
+        ([np.ones((1, 3))], [np.ones((2, 3))]),
+        ([np.ones((3,))], [np.ones((1, 3))]),
+        ([np.ones((2, 3))], [np.ones((2, 3)), np.ones((2, 3))]),
+        ([], [np.ones((2, 3))]),
+    ],
+)
+def test_outputs_of_another_number_or_shape_are_wrong(compared, answers, reference):
+    with pytest.raises(WrongAnswer, match="outputs have the shapes"):
+        compared(answers, reference)
+
+
+def test_where_nothing_was_computed_nothing_is_compared_or_refused(simulated):
+    quality = compare(workload(None), measured())
+    assert quality == Quality()
+    judge(cell_of(simulated()), quality)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference"),
+    [
+        ([[1, math.nan]], [[1, 1]]),
+        ([[1, 1]], [[math.nan, 1]]),
+        ([[1, 1]], [[0, 0]]),
+        ([[math.inf, 1]], [[1, 1]]),
+        ([[math.inf, 1]], [[math.inf, 1]]),
+    ],
+)
+def test_answers_that_are_no_numbers_are_refused_without_a_warning(simulated, compared, answer, reference):
+    quality = compared([answer], [reference])
+    assert math.isnan(quality.cosine)
+    with pytest.raises(WrongAnswer, match="cosine to the fp32 reference is nan"):
+        judge(cell_of(simulated()), quality)
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+def test_a_number_that_is_none_shows_in_whichever_output_it_stands(compared, broken):
+    answers = [np.ones((2, 3)), np.ones((2, 3))]
+    answers[broken][1, 2] = math.nan
+    quality = compared(answers, [np.ones((2, 3)), np.ones((2, 3))])
+    assert math.isnan(quality.cosine)
+    assert math.isnan(quality.max_abs_error)
+
+
+@pytest.mark.parametrize("fast_math", ["none", "matmult", "all"])
+def test_the_threshold_is_that_of_the_arithmetic_asked_for(simulated, fast_math):
+    floors = {"none": 0.9, "matmult": 0.8, "all": 0.7}
+    experiment = simulated(f"compiler.fast_math={fast_math}")
+    cell = cell_of(replace(experiment, verify=replace(experiment.verify, min_cosine=floors)))
+    judge(cell, Quality(cosine=floors[fast_math]))
+    with pytest.raises(WrongAnswer, match=rf"below verify\.min_cosine\.{fast_math}={floors[fast_math]}"):
+        judge(cell, Quality(cosine=floors[fast_math] - 1e-6))
+
+
+def test_true_fp32_is_held_to_more_than_casts_are(simulated):
+    floors = simulated().verify.min_cosine
+    assert 1 > floors["none"] > floors["matmult"] >= floors["all"] > 0.9
