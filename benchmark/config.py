@@ -103,8 +103,7 @@ def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
         ConfigError: every mistake found, one a line, each with its full key and the allowed values.
     """
     try:
-        ours = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
-        raw: Any = OmegaConf.to_container(ours, resolve=True, throw_on_missing=True)
+        raw: dict[str, Any] = {str(key): _plain(cfg[key]) for key in cfg if key != "hydra"}
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
     raw.pop("experiment", None)
@@ -124,6 +123,11 @@ def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
         raise ConfigError("\n".join(mistakes))
     assert experiment is not None  # noqa: S101 - no mistakes, so it was built
     return experiment
+
+
+def _plain(node: Any) -> Any:
+    is_container = OmegaConf.is_config(node)
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if is_container else node
 
 
 def _plain_fields() -> list[str]:

@@ -73,7 +73,7 @@ class Forkserver:
         child = self._context.Process(
             target=_child, args=(answer_end, leash_end, limits, function, arguments), daemon=True
         )
-        kills_before = _kernel_memory_kills()
+        kills, said = _kernel_memory_kills(), _size(limits.log)
         verdict = None
         try:
             child.start()
@@ -87,7 +87,8 @@ class Forkserver:
             _end(child)
             answer.close()
         if verdict is None:
-            raise _death(child.exitcode, limits, kills_before)
+            starved = _kernel_memory_kills() > kills
+            raise _death(child.exitcode, _last_words(limits.log, said), starved=starved)
         status, value = verdict
         if status == "ok":
             return value  # type: ignore[no-any-return]
@@ -156,29 +157,36 @@ def _end(child: Any) -> None:
     child.join(_GRACE_S)
 
 
-def _death(exitcode: int | None, limits: ChildLimits, kills_before: int) -> RunFailure:
+def _death(exitcode: int | None, last: str, *, starved: bool) -> RunFailure:
     """Say how a child died that gave no answer."""
-    last = _last_line(limits.log)
     told = f"; last words: {last}" if last else ""
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
         if _NO_MEMORY.search(last):
             return OutOfMemory(f"the child ran out of memory and ended by {name}{told}")
-        if -exitcode == signal.SIGKILL and _kernel_memory_kills() > kills_before:
+        if -exitcode == signal.SIGKILL and starved:
             return OutOfMemory("the kernel killed the child for want of memory: try a smaller batch")
         return Crashed(f"the child was ended by {name}{told}")
     return Crashed(f"the child left with exit code {exitcode} and no answer{told}")
 
 
-def _last_line(log: Path) -> str:
+def _size(log: Path) -> int:
     with contextlib.suppress(OSError):
-        lines = [line for line in log.read_text(errors="replace")[-4000:].splitlines() if line.strip()]
-        said = [
+        return log.stat().st_size
+    return 0
+
+
+def _last_words(log: Path, since: int) -> str:
+    """The line that tells most of what was written since the log had so many bytes."""
+    with contextlib.suppress(OSError):
+        text = log.read_bytes()[since:][-4000:].decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
+        told = [
             line
             for line in lines
             if "terminate called" in line or "what()" in line or "Fatal Python error" in line
         ]
-        return " ".join(said or lines[-1:])[:300]
+        return " ".join(told or lines[-1:])[:300]
     return ""
 
 

@@ -7,12 +7,8 @@ it without this module. What it adds: one row per run, the newest, also while a 
 from __future__ import annotations
 
 import contextlib
-import io
-import json
-import os
 import re
 import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +22,9 @@ from filelock import FileLock, Timeout
 from pyarrow import fs
 
 from benchmark import conditions
+from benchmark.compaction import merge, recover
 from benchmark.errors import StoreError
+from benchmark.parquet_files import PLAIN, ROW_FORMAT, newest, publish, read, serialised, upload, version
 from benchmark.paths import StorePaths
 from benchmark.records import Row
 from benchmark.schema import REQUIRED, SCHEMA, SCHEMA_VERSION
@@ -36,16 +34,7 @@ if TYPE_CHECKING:
 
 DEFAULT_ROOT: Final = "outputs/results"
 
-_PLAIN = pa.schema([field.remove_metadata() for field in SCHEMA], metadata=SCHEMA.metadata)
-"""Units and meanings would double the size of a file of one row: the anchor alone carries them."""
-_ROW_FORMAT: Mapping[str, Any] = {"compression": "zstd", "use_dictionary": False, "write_statistics": False}
-_PART_FORMAT: Mapping[str, Any] = {"compression": "zstd", "row_group_size": 8192}
-
-_SMALL_BYTES, _SMALL_PARTS = 32 << 20, 16
-"""So many parts of less than so many bytes are merged into one."""
 _READ_ATTEMPTS = 50
-_LEFTOVER_S = 86_400
-"""A temporary file this old was left by a writer that was killed."""
 
 
 class ResultsStore:
@@ -79,9 +68,9 @@ class ResultsStore:
             self._refuse_newer()
             if self.is_local:
                 with contextlib.suppress(Timeout), FileLock(self.paths.compact_lock, timeout=0):
-                    _recover(self.paths)
+                    recover(self.paths)
             # Written even where it stands: an unwritable store shows itself now, not after a measurement.
-            self._publish(_serialised(SCHEMA.empty_table(), _ROW_FORMAT), self.paths.anchor)
+            self._publish(serialised(SCHEMA.empty_table(), ROW_FORMAT), self.paths.anchor)
 
     def append(self, row: Row) -> None:
         """Store a row, on disk when this returns. A run's later row replaces its earlier one.
@@ -90,7 +79,7 @@ class ResultsStore:
             StoreError: a column is unknown, missing or of the wrong type; or the file can't be written.
         """
         values = {**row.values, "schema_version": SCHEMA_VERSION}  # noqa: PD011 - no pandas here
-        data = _serialised(_one_row(values), _ROW_FORMAT)
+        data = serialised(_one_row(values), ROW_FORMAT)
         with self._in_words("write", "free some space or make it writable, then run the missing cells"):
             self._publish(data, self.paths.run(row.run_id))
 
@@ -110,7 +99,7 @@ class ResultsStore:
             # Asked of each row but applied after: else a run's older row would pass where its newest doesn't.
             projection = {name: ds.field(name) for name in projection} | {"passes": filter}
         with self._in_words("read", "move a damaged file away, or choose another store"):
-            found = _newest(self._scan(projection))
+            found = newest(self._scan(projection))
         return (found if filter is None else found.filter(found["passes"])).select(names)
 
     def frame(
@@ -149,15 +138,15 @@ class ResultsStore:
             contextlib.suppress(Timeout),
             FileLock(self.paths.compact_lock, timeout=0),
         ):
-            _recover(self.paths)
-            return _merge(self.paths)
+            recover(self.paths)
+            return merge(self.paths)
         return 0
 
     def _scan(self, projection: Any) -> pa.Table:
         self._refuse_absent()
         for attempt in range(_READ_ATTEMPTS):
             with contextlib.suppress(FileNotFoundError):  # removed since: its rows are in a new part
-                return _read(self._listing(), self._filesystem, projection)
+                return read(self._listing(), self._filesystem, projection)
             time.sleep(min(0.01 * attempt, 0.2))
         raise StoreError(f"results at {self.name} change faster than they can be read: try again")
 
@@ -182,21 +171,21 @@ class ResultsStore:
             schema = pq.read_schema(self.paths.anchor.as_posix(), filesystem=self._filesystem)
         except (FileNotFoundError, pa.ArrowInvalid):  # a damaged anchor is written anew: it holds no rows
             return
-        if _version(schema) > SCHEMA_VERSION:
+        if version(schema) > SCHEMA_VERSION:
             raise StoreError(
-                f"store {self.name} was written by schema {_version(schema)}, this program knows "
+                f"store {self.name} was written by schema {version(schema)}, this program knows "
                 f"{SCHEMA_VERSION}: upgrade the program, or choose another store.root="
             )
 
     def _publish(self, data: bytes, target: Path) -> None:
         if self.is_local:
-            _publish_file(data, target, self.paths)
+            publish(data, target, self.paths)
             return
         try:
-            _upload(data, target, self._filesystem)
+            upload(data, target, self._filesystem)
         except FileNotFoundError:  # no object store, but one that wants folders
             self._filesystem.create_dir(target.parent.as_posix(), recursive=True)
-            _upload(data, target, self._filesystem)
+            upload(data, target, self._filesystem)
 
     @contextlib.contextmanager
     def _in_words(self, verb: str, advice: str) -> Iterator[None]:
@@ -251,9 +240,7 @@ def _one_row(values: Mapping[str, Any]) -> pa.Table:
         raise StoreError(f"{who} lacks {', '.join(missing)}: no row may leave them null")
     if not re.fullmatch(r"[\w-]+", str(values["run_id"])):
         raise StoreError(f"{who}: its run_id is to name a file, so use letters, digits, - and _")
-    return pa.Table.from_arrays(
-        [_array(who, field, values.get(field.name)) for field in _PLAIN], schema=_PLAIN
-    )
+    return pa.Table.from_arrays([_array(who, field, values.get(field.name)) for field in PLAIN], schema=PLAIN)
 
 
 def _array(who: str, field: pa.Field, value: Any) -> pa.Array:
@@ -267,127 +254,5 @@ def _array(who: str, field: pa.Field, value: Any) -> pa.Array:
         raise StoreError(f"{who}: column {field.name} is {field.type}, but got {value!r:.80}") from error
 
 
-def _serialised(table: pa.Table, form: Mapping[str, Any]) -> bytes:
-    # In memory first: a remote stream that breaks publishes what it has got so far.
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, **form)
-    return buffer.getvalue()
-
-
-def _upload(data: bytes, target: Path, filesystem: fs.FileSystem) -> None:
-    with filesystem.open_output_stream(target.as_posix()) as stream:
-        stream.write(data)
-
-
-def _publish_file(data: bytes, target: Path, paths: StorePaths) -> None:
-    """Whole or not at all, and on disk."""
-    temporary = paths.temporary / uuid.uuid4().hex
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _read(files: Sequence[str], filesystem: fs.FileSystem, projection: Any = None) -> pa.Table:
-    data = ds.dataset(list(files), schema=_PLAIN, format="parquet", filesystem=filesystem)
-    return data.to_table(columns=projection)
-
-
-def _newest(rows: pa.Table) -> pa.Table:
-    """Last row of each run by `finished_at`; of equals the one read last: runs are read after parts."""
-    moments = pc.fill_null(rows["finished_at"].cast(pa.int64()), 0).to_numpy()
-    order = np.argsort(moments, kind="stable")
-    ranked = pa.table({"run_id": rows["run_id"].take(pa.array(order)), "rank": np.arange(len(order))})
-    last = ranked.group_by("run_id").aggregate([("rank", "max")])["rank_max"].to_numpy()
-    return rows.take(pa.array(order[np.sort(last)]))
-
-
-def _version(schema: pa.Schema) -> int:
-    return int((schema.metadata or {}).get(b"schema_version", b"0"))
-
-
 def _parts(files: Sequence[str]) -> set[str]:
     return {file for file in files if Path(file).name.startswith("part-")}
-
-
-# Compaction: everything below works on a local folder, under the lock.
-
-
-def _merge(paths: StorePaths) -> int:
-    runs = {path: _identity(path) for path in sorted(paths.root.glob("run-*.parquet"))}
-    parts = {
-        path: _identity(path) for path in _stale_parts(paths, {path.stem[len("run-") :] for path in runs})
-    }
-    inputs = {**parts, **runs}
-    if not parts and len(runs) < 2:  # noqa: PLR2004 - one file is one file already
-        return 0
-    local = fs.LocalFileSystem()
-    merged = _newest(_read([str(path) for path in inputs], local))
-    part = paths.part(f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}")
-    journal = paths.journal / f"{part.stem}.json"
-    told = {"part": part.name, "inputs": [[path.name, *identity] for path, identity in inputs.items()]}
-    _publish_file(json.dumps(told).encode(), journal, paths)
-    _publish_file(_serialised(merged, _PART_FORMAT), part, paths)
-    _finish(paths, journal)
-    return len(inputs)
-
-
-def _stale_parts(paths: StorePaths, run_ids: set[str]) -> list[Path]:
-    """Parts to be written anew: with a run that was run again, of an older schema, or small and many."""
-    stale, small = [], []
-    for path in sorted(paths.root.glob("part-*.parquet")):
-        with pq.ParquetFile(path) as part:
-            outdated = _version(part.schema_arrow) < SCHEMA_VERSION
-            again = not run_ids.isdisjoint(part.read(["run_id"])["run_id"].to_pylist())
-        if outdated or again:
-            stale.append(path)
-        elif path.stat().st_size < _SMALL_BYTES:
-            small.append(path)
-    return stale + (small if len(small) >= _SMALL_PARTS else [])
-
-
-def _recover(paths: StorePaths) -> None:
-    for journal in paths.journal.glob("*.json"):
-        _finish(paths, journal)
-    for path in paths.temporary.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a living writer's, published meanwhile
-            if time.time() - path.stat().st_mtime > _LEFTOVER_S:
-                path.unlink()
-
-
-def _finish(paths: StorePaths, journal: Path) -> None:
-    """Remove the inputs of a part that was published; one that was not never happened."""
-    told = json.loads(journal.read_bytes())
-    if (paths.root / told["part"]).exists():
-        for name, *identity in told["inputs"]:
-            _remove(paths.root / name, paths.temporary / f"{name}.aside", identity)
-    journal.unlink()
-
-
-def _remove(path: Path, aside: Path, identity: list[int]) -> None:
-    """Remove an input unless it was replaced: a run that was run again keeps its file.
-
-    Moved aside and looked at again before it is gone, because it may be replaced at any moment.
-    """
-    if not aside.exists() and path.exists() and _identity(path) == identity:
-        path.rename(aside)
-    if aside.exists():
-        if _identity(aside) != identity:
-            with contextlib.suppress(FileExistsError):  # a still newer row stands there
-                os.link(aside, path)
-        aside.unlink()
-
-
-def _identity(path: Path) -> list[int]:
-    """Inode and time of the last change: whether a file is the one that was read."""
-    state = path.stat()
-    return [state.st_ino, state.st_mtime_ns]

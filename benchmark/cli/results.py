@@ -18,30 +18,25 @@ from benchmark.reports import table
 from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
 from benchmark.schema import SCHEMA
 
+_CONDITION = "Such as 'model=vit,beit batch<=4 error~memory': all must hold."
+_LIMIT = "At most so many rows: the first of --sort, else the newest."
 _SIDE_BY_SIDE = 16
 """More columns than these are printed below each other."""
 
 
 def results(  # noqa: PLR0913, PLR0917 - a command line has that many
-    condition: Annotated[
-        list[str] | None,
-        typer.Argument(help="Such as 'model=vit,beit batch<=4 error~memory': all must hold."),
-    ] = None,
+    condition: Annotated[list[str] | None, typer.Argument(help=_CONDITION)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
     sort: Annotated[str, typer.Option(metavar="COLUMN", help="Order by a column, else by time.")] = "",
     desc: Annotated[bool, typer.Option("--desc", help="Greatest first.")] = False,
-    limit: Annotated[
-        int, typer.Option(min=0, show_default=False, help="The first so many of --sort, else the newest.")
-    ] = 0,
+    limit: Annotated[int, typer.Option(min=0, show_default=False, help=_LIMIT)] = 0,
     columns: Annotated[str, typer.Option(metavar="A,B", help="Show these columns.")] = "",
     all_columns: Annotated[bool, typer.Option("--all-columns", help="Show every column.")] = False,
     sql: Annotated[str, typer.Option(metavar="QUERY", help="Ask DuckDB: the rows are `results`.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every column.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with every column.")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
-    simulated: Annotated[
-        bool, typer.Option("--simulated", help="Show rows of simulated devices too.")
-    ] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Show simulated rows too.")] = False,
 ) -> None:
     """Look at stored rows.
 
@@ -49,21 +44,21 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     """
     form = _form(json=as_json, csv=as_csv, md=as_md)
     if sql and (sort or desc or limit or columns or all_columns):
-        raise ConfigError(
-            "--sql orders, limits and selects by itself: leave out --sort, --limit, --columns …"
-        )
+        raise ConfigError("--sql orders, limits and selects by itself: leave out --sort, --limit, …")
     order = conditions.column(sort) if sort else ""
     shown = _columns(columns, form, everything=all_columns or bool(sql))
     asked = conditions.parse(" ".join(condition or ()))
-    rows = ResultsStore(store).table(
-        list({*shown, order or "run_id", "simulated"}), conditions.expression(asked)
-    )
-    measured = rows.filter(pc.invert(pc.fill_null(rows["simulated"], False)))  # noqa: FBT003
-    kept = rows if simulated or any(one.column == "simulated" for one in asked) else measured
+    needed = list({*shown, order or "run_id", "simulated"})
+    rows = ResultsStore(store).table(needed, conditions.expression(asked))
+    kept = rows if simulated or any(one.column == "simulated" for one in asked) else _measured(rows)
     answer = _answered(kept, sql) if sql else _ordered(kept, order, desc=desc, limit=limit).select(shown)
     _write(to_frame(answer), form, usual=shown == list(table.NEEDED))
     if form == "table" and len(kept) < len(rows):
         print(f"simulated rows hidden: {len(rows) - len(kept)} (--simulated shows them)")
+
+
+def _measured(rows: pa.Table) -> pa.Table:
+    return rows.filter(pc.invert(pc.fill_null(rows["simulated"], False)))  # noqa: FBT003
 
 
 def _form(**asked: bool) -> str:

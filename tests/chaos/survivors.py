@@ -1,4 +1,4 @@
-"""Finding processes by a word in their environment: children and grandchildren inherit it, whatever they become."""
+"""Finding processes by a word in their environment, which children and grandchildren inherit."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from multiprocessing import forkserver
 
 import pytest
@@ -38,21 +39,14 @@ def cache(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def limits(tmp_path_factory):
-    """Limits of every child."""
-    return ChildLimits(log=tmp_path_factory.mktemp("logs") / "child.log", timeout_s=240)
-
-
-@pytest.fixture(scope="session")
-def children():
-    """Children that have every library of these suites, from a server that no other suite has shaped."""
+def in_a_child(tmp_path_factory):
+    """Call in a child that has every library of these suites, from a server of their own."""
     preload = {"torch", "benchmark.torch_models", "benchmark.stages.measure"}
     for kind in group("compiler").values():
         if "cpu" in kind.runs_on:
             preload.update(kind.preload)
+    limits = ChildLimits(log=tmp_path_factory.mktemp("logs") / "child.log", timeout_s=240)
     forkserver._forkserver._stop()
-    server = Forkserver(preload)
-    server.warm()
-    yield server
+    yield partial(Forkserver(preload).call, limits)
     forkserver._forkserver._stop()
     forkserver.set_forkserver_preload(["__main__"])

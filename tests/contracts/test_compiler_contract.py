@@ -13,7 +13,7 @@ from folder_listing import group
 
 from benchmark.cell import cell_of
 from benchmark.errors import LibraryMissing, RunFailure
-from benchmark.isolation import Inline
+from benchmark.isolation import inline
 from benchmark.manifest import Manifest
 from benchmark.paths import CachePaths
 from benchmark.protocols import Compiler
@@ -64,7 +64,7 @@ def combinations():
 
 
 @pytest.fixture(scope="module", params=combinations())
-def made(request, experiment, cache, limits):
+def made(request, experiment, cache):
     name, hardware, model, cast = request.param
     asked = experiment(
         f"hardware={hardware}",
@@ -76,12 +76,12 @@ def made(request, experiment, cache, limits):
     (planned,) = plan([asked], lambda _: {}).runs
     if planned.fate == "unavailable":
         pytest.skip(planned.reason)
-    runner = Inline() if asked.hardware.simulated else request.getfixturevalue("children")
+    call = inline if asked.hardware.simulated else request.getfixturevalue("in_a_child")
     cell = planned.cell
-    workload = build(cell, cache, runner, limits)
-    artifact = compile_(cell, workload, planned.environment, cache, runner, limits)
-    again = compile_(cell, workload, planned.environment, cache, runner, limits)
-    measured = measure(cell, workload, artifact, runner, limits)
+    workload = build(cell, cache, call)
+    artifact = compile_(cell, workload, planned.environment, cache, call)
+    again = compile_(cell, workload, planned.environment, cache, call)
+    measured = measure(cell, workload, artifact, call)
     return Made(cell=cell, workload=workload, artifact=artifact, again=again, measured=measured)
 
 
@@ -148,17 +148,17 @@ def test_every_call_was_timed(made):
 
 
 @pytest.mark.real
-def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, limits, children):
+def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, in_a_child):
     """By default its static program answers them, in the shape it was compiled for."""
     words = ("model=bert_tiny", "compiler=aot_inductor", "seq_len=32")
     (planned,) = plan([experiment(*words)], lambda _: {}).runs
     if planned.fate != "run":
         pytest.skip(planned.reason)
-    workload = build(planned.cell, cache, children, limits)
-    artifact = compile_(planned.cell, workload, planned.environment, cache, children, limits)
+    workload = build(planned.cell, cache, in_a_child)
+    artifact = compile_(planned.cell, workload, planned.environment, cache, in_a_child)
     two = cell_of(experiment(*words, "batch=2"))
     with pytest.raises(RunFailure, match=r"(?i)shape|dim|size"):
-        measure(two, build(two, cache, children, limits), artifact, children, limits)
+        measure(two, build(two, cache, in_a_child), artifact, in_a_child)
 
 
 TELL_VERSIONS = """

@@ -51,11 +51,11 @@ def asked(request, experiment):
 
 
 @pytest.fixture(scope="module")
-def seen(asked, children, limits, tmp_path_factory):
+def seen(asked, in_a_child, tmp_path_factory):
     weights = tmp_path_factory.mktemp("weights")
-    facts = children.call(asked.task.make_weights, asked.model, "random", 0, weights, limits=limits)
+    facts = in_a_child(asked.task.make_weights, asked.model, "random", 0, weights)
     assert facts["parameters"] == asked.model.parameters
-    return [children.call(look, asked.task, asked.model, weights, seed, limits=limits) for seed in (0, 0, 1)]
+    return [in_a_child(look, asked.task, asked.model, weights, seed) for seed in (0, 0, 1)]
 
 
 def test_every_task_has_a_small_model():

@@ -1,0 +1,11 @@
+"""A grid that is killed loses nothing; `python tests/chaos/kill_parent.py --times 50` is the longer drill."""
+
+from __future__ import annotations
+
+from kill_parent import drill
+
+
+def test_a_killed_grid_loses_no_finished_cell_doubles_none_and_leaves_no_process(tmp_path):
+    kills, wrong = drill(3, 1, tmp_path)
+    assert wrong == []
+    assert kills.total() == 3

@@ -1,0 +1,164 @@
+"""Load, call once for the answers, time; the device belongs to one run at a time."""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from filelock import FileLock, Timeout
+
+from benchmark.cell import cell_of
+from benchmark.devices.simulated import SimulatedDevice
+from benchmark.errors import Crashed
+from benchmark.isolation import inline
+from benchmark.records import Arithmetic, Artifact, CompileReport, Sampling, Session, frozen
+from benchmark.stages.build import build
+from benchmark.stages.measure import measure
+
+MS = 1_000_000
+NOTHING = Artifact(
+    folder=None, key=None, report=CompileReport(), cache_hit=None, compile_s=None, artifact_bytes=None
+)
+TWICE = Sampling(warmup_calls=1, warmup_s=0, min_calls=2, max_calls=2, min_s=0, max_s=60)
+BF16 = Arithmetic(model_dtype="fp32", matmul_dtype="bf16", other_dtype="bf16", autocast="all")
+
+
+@frozen
+class Reused:
+    """Hands out one buffer, as some runtimes do: every call overwrites the answer of the last."""
+
+    answers: str = "tuple"
+    fast_math: str = "none"
+
+    name: ClassVar[str] = "reused"
+    runs_on: ClassVar[frozenset[str]] = frozenset({"simulated"})
+    leaves_artifact: ClassVar[bool] = False
+    preload: ClassVar[tuple[str, ...]] = ()
+
+    def refuse(self):
+        return None
+
+    def versions(self):
+        return {}
+
+    def compile(self, workload, folder):
+        raise NotImplementedError
+
+    def load(self, workload, folder):  # noqa: ARG002 - the seam's signature
+        assert folder is None
+        buffer = np.zeros((2, 3), np.float64)
+        now = 0
+
+        def run():
+            nonlocal now
+            now += 5 * MS
+            buffer[:] += 1
+            return buffer if self.answers == "array" else (buffer, buffer[0])
+
+        return Session(run=run, arithmetic=BF16, clock=lambda: now)
+
+
+@frozen
+class Counted(SimulatedDevice):
+    """A device whose calls have to be waited for."""
+
+    waits: ClassVar[list[int]] = []
+
+    def synchronised(self, run):
+        def call():
+            self.waits.append(1)
+            return run()
+
+        return call
+
+
+@frozen
+class Shared(SimulatedDevice):
+    """Simulated but for the lease: only one run may hold it."""
+
+    simulated: ClassVar[bool] = False
+
+
+@pytest.fixture
+def experiment(simulated):
+    return replace(simulated(), compiler=Reused(), sampling=TWICE)
+
+
+@pytest.fixture
+def measured(simulated):
+    """Measure an experiment as the pipeline would."""
+    workload = build(cell_of(simulated()), None, None)
+    return lambda experiment, call=inline: measure(cell_of(experiment), workload, NOTHING, call)
+
+
+def test_every_timed_call_is_kept_and_the_first_one_apart(experiment, measured):
+    found = measured(experiment)
+    assert found.first_call_ns == 5 * MS
+    assert found.timing.nanoseconds == (5 * MS, 5 * MS)
+    assert found.timing.warmup_calls == 1
+    assert found.load_s >= 0
+    assert found.peak_host_bytes > 10 << 20
+
+
+def test_the_answers_are_copies_of_those_of_the_first_call_as_float32(experiment, measured):
+    one, row = measured(experiment).answers
+    assert (one.dtype, row.dtype) == (np.float32, np.float32)
+    assert one.tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert row.tolist() == [1, 1, 1]
+
+
+def test_an_answer_that_is_not_in_a_tuple_is_one_answer(experiment, measured):
+    (answer,) = measured(replace(experiment, compiler=Reused(answers="array"))).answers
+    assert answer.shape == (2, 3)
+
+
+def test_the_arithmetic_is_what_the_session_says_whatever_was_asked_for(experiment, measured):
+    assert measured(experiment).arithmetic == BF16
+
+
+def test_the_device_is_waited_for_in_every_call(experiment, measured):
+    Counted.waits.clear()
+    measured(replace(experiment, hardware=Counted()))
+    assert len(Counted.waits) == 4  # the first call, a warm-up, two samples
+
+
+def test_no_garbage_is_collected_while_timing_but_it_is_afterwards(experiment, measured):
+    seen = []
+
+    @frozen
+    class Watched:
+        name: ClassVar[str] = "watched"
+
+        def measure(self, session, sampling):  # noqa: ARG002 - the seam's signature
+            seen.append(gc.isenabled())
+            raise ValueError("enough")
+
+    with pytest.raises(Crashed, match="enough"):
+        measured(replace(experiment, scenario=Watched()))
+    assert seen == [False]
+    assert gc.isenabled()
+
+
+def test_one_run_at_a_time_holds_a_real_device(experiment, measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    lock = Path(tempfile.gettempdir()) / "benchmark-device-simulated.lock"
+
+    def second_run(function, *arguments):
+        with pytest.raises(Timeout):
+            FileLock(lock).acquire(timeout=0)
+        return inline(function, *arguments)
+
+    measured(replace(experiment, hardware=Shared()), second_run)
+    with FileLock(lock, timeout=0):
+        pass  # given back
+
+
+def test_a_simulated_device_is_no_one_s(experiment, measured, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    measured(experiment)
+    assert list(tmp_path.glob("*.lock")) == []

@@ -1,0 +1,232 @@
+"""Children: whatever they do, the parent hears of it, goes on, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmark.errors import Crashed, OutOfMemory, TimedOut
+from benchmark.isolation import describe, inline
+from benchmark.records import ChildLimits
+
+GONE_S = 5.0
+"""Processes that were killed may take so long to be gone."""
+
+PARENT = """
+import os, sys
+from pathlib import Path
+from benchmark.isolation import Forkserver
+from benchmark.records import ChildLimits
+
+Forkserver(()).call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), os.system, "sleep 60 & echo started; wait")
+"""
+
+FATES = {
+    "abort": "crashed: the child was ended by SIGABRT; last words: Fatal Python error: Aborted",
+    "segfault": "crashed: the child was ended by SIGSEGV; last words: Fatal Python error: Segmentation fault",
+    "kill": "crashed: the child was ended by SIGKILL",
+    "exit": "crashed: the child left with exit code 3 and no answer",
+    "hang": "timeout: no answer within 1 s: raise limits.*_timeout_s, or look where it hangs in the log",
+    "eat_memory": "oom_host: MemoryError: use a smaller batch or length, or raise limits.memory_gib",
+    "raise": "crashed: RuntimeError: simulated fault 'raise' (faults that end a process need ",
+    "unsupported_op": "unsupported_op: simulated: aten::imagined has no kernel",
+}
+
+
+@pytest.fixture
+def limits(tmp_path):
+    return ChildLimits(log=tmp_path / "logs" / "run.log", timeout_s=30)
+
+
+@pytest.fixture
+def call(forkserver, limits):
+    """Call in a child, with limits that a test may change."""
+    return lambda function, *arguments, **changes: forkserver.call(
+        replace(limits, **changes), function, *arguments
+    )
+
+
+def of_this_server():
+    """Processes that this one has started, itself or through the server."""
+    return psutil.Process().children(recursive=True)
+
+
+def test_whatever_a_child_does_becomes_a_row_and_the_grid_goes_on(simulated, run_cells):
+    good = simulated("hardware.isolated=true", "sampling=quick")
+    good = replace(good, limits=replace(good.limits, memory_gib=0.5, measure_timeout_s=1.0))
+    bad = [replace(good, compiler=replace(good.compiler, fault=fault)) for fault in FATES]
+    *failed, last = run_cells(*bad, good)
+    told = {row["config"]: row for row in failed}
+    assert told
+    for fault, row in zip(FATES, failed, strict=True):
+        assert f"{row['status']}: {row['error']}".startswith(FATES[fault]), fault
+        assert row["stage"] == "measure", fault
+        assert (row["latency_p50_ms"], row["compile_s"] is None) == (None, False), fault
+    assert (last["status"], last["latency_p50_ms"]) == ("ok", 1.5)
+    assert Path(failed[0]["log_path"]).read_text().startswith("Fatal Python error: Aborted")
+
+
+@pytest.mark.parametrize(
+    ("fault", "stage", "status"),
+    [("segfault", "load", "crashed at measure"), ("abort", "compile", "crashed at compile")],
+)
+def test_a_row_tells_the_stage_in_which_its_child_died(simulated, run_cells, fault, stage, status):
+    options = (f"compiler.fault={fault}", f"compiler.fault_stage={stage}")
+    (row,) = run_cells(simulated("hardware.isolated=true", *options))
+    assert f"{row['status']} at {row['stage']}" == status
+
+
+def test_an_isolated_cell_measures_what_an_inline_one_does(simulated, run_cells):
+    inside, outside = run_cells(simulated("batch=3"), simulated("batch=3", "hardware.isolated=true"))
+    assert inside["latency_ns"] == outside["latency_ns"]
+
+
+def test_a_child_is_another_process_and_each_call_has_its_own(call):
+    pids = {call(os.getpid), call(os.getpid)}
+    assert len(pids - {os.getpid()}) == 2
+
+
+def test_an_answer_may_be_large(call):
+    assert call(bytes, 20_000_000) == bytes(20_000_000)
+
+
+def test_an_error_of_ours_keeps_its_kind_and_text(call):
+    with pytest.raises(OutOfMemory, match="not enough"):
+        call(inline, OutOfMemory("not enough").with_traceback)
+
+
+def test_what_a_child_prints_lands_in_the_log_and_nowhere_else(call, limits, capfd):
+    call(print, "from Python")
+    call(os.system, "echo from a program of its own; echo and its errors >&2")
+    assert limits.log.read_text() == "from Python\nfrom a program of its own\nand its errors\n"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_traceback_of_a_child_lands_in_the_log(call, limits):
+    with pytest.raises(Crashed, match=r"^ValueError: invalid literal"):
+        call(int, "three")
+    assert "Traceback (most recent call last):" in limits.log.read_text()
+
+
+def test_what_an_earlier_child_wrote_is_not_taken_for_last_words(call):
+    call(print, "Fatal Python error: out of memory")
+    with pytest.raises(Crashed, match=r"^the child was ended by SIGKILL$"):
+        call(signal.raise_signal, signal.SIGKILL)
+
+
+def test_the_last_words_of_a_child_tell_that_memory_was_short(call):
+    with pytest.raises(OutOfMemory, match="terminate called after throwing .*bad_alloc"):
+        call(
+            os.system,
+            "echo \"terminate called after throwing an instance of 'std::bad_alloc'\"; kill -ABRT $PPID",
+        )
+
+
+def test_a_child_that_hangs_is_stopped_and_the_log_tells_where_it_hung(call, limits):
+    started = time.perf_counter()
+    with pytest.raises(TimedOut, match=r"no answer within 0\.3 s"):
+        call(time.sleep, 60, timeout_s=0.3)
+    assert time.perf_counter() - started < GONE_S
+    assert "Fatal Python error: Aborted" in limits.log.read_text()
+    assert "isolation.py" in limits.log.read_text()
+
+
+def test_a_child_that_cannot_be_stopped_politely_is_killed(call):
+    with pytest.raises(TimedOut):
+        call(os.system, "trap '' TERM INT ABRT; sleep 60", timeout_s=0.3)
+    assert [p for p in of_this_server() if "sleep" in p.name()] == []
+
+
+def test_memory_is_limited_to_what_was_asked_for(call):
+    with pytest.raises(OutOfMemory, match="MemoryError"):
+        call(bytes, 600 << 20, memory_bytes=500 << 20)
+    assert len(call(bytes, 50 << 20, memory_bytes=500 << 20)) == 50 << 20
+
+
+def test_what_a_child_has_started_ends_with_it(call, limits):
+    before = {process.pid for process in of_this_server()}
+    call(os.system, "sleep 60 & sleep 61 & echo started")
+    assert limits.log.read_text() == "started\n"
+    left = [
+        process for process in of_this_server() if process.pid not in before and process.name() == "sleep"
+    ]
+    gone, alive = psutil.wait_procs(left, timeout=GONE_S)
+    assert alive == []
+
+
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
+def test_children_die_with_a_parent_that_is_killed(tmp_path, end):
+    log = tmp_path / "run.log"
+    with subprocess.Popen([sys.executable, "-c", PARENT, log]) as parent:
+        until(lambda: log.exists() and "started" in log.read_text())
+        family = psutil.Process(parent.pid).children(recursive=True)
+        assert {"sleep", "sh"} <= {process.name() for process in family}
+        parent.send_signal(end)
+    gone, alive = psutil.wait_procs(family, timeout=GONE_S)
+    assert alive == []
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.01)
+
+
+def test_the_parent_hardly_uses_its_cpu_while_a_child_works(call):
+    call(int)
+    before = time.process_time()
+    call(time.sleep, 0.5)
+    assert time.process_time() - before < 0.1
+
+
+def test_the_parent_s_environment_stays_as_it_was(call, monkeypatch):
+    before = dict(os.environ)
+    assert call(os.getenv, "AOTI_RUNTIME_CHECK_INPUTS") == "1"
+    assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (MemoryError(), "oom_host", "MemoryError: use a smaller batch or length, or raise limits.memory_gib"),
+        (
+            RuntimeError("can't allocate memory: 3 GB"),
+            "oom_host",
+            "RuntimeError: can't allocate memory: 3 GB",
+        ),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "oom_device", "OutOfMemoryError: CUDA"),
+        (ValueError("\x1b[31mred\x1b[0m"), "crashed", "ValueError: red"),
+        (TimedOut("too long"), "timeout", "too long"),
+        (KeyError("x"), "crashed", "KeyError: 'x'"),
+    ],
+)
+def test_an_error_is_described_by_a_status_and_a_text(error, status, text):
+    assert describe(error) == (status, text)
+
+
+def test_an_error_is_described_with_the_one_that_caused_it():
+    cause = ZeroDivisionError("division by zero")
+    error = RuntimeError("export failed\nlong advice")
+    error.__cause__ = cause
+    assert describe(error) == (
+        "crashed",
+        "RuntimeError: export failed\ncaused by ZeroDivisionError: division by zero",
+    )
+
+
+def test_inline_tells_errors_as_a_child_would():
+    assert inline(max, 1, 2) == 2
+    with pytest.raises(Crashed, match=r"^ZeroDivisionError: "):
+        inline(divmod, 1, 0)
+    with pytest.raises(OutOfMemory):
+        inline(ctypes.create_string_buffer, 1 << 62)
