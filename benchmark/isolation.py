@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import fcntl
 import multiprocessing
 import os
 import re
@@ -16,8 +17,8 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable
-from multiprocessing import connection, forkserver, util
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import connection, forkserver, resource_tracker, util
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -49,13 +50,16 @@ class Forkserver:
     def __init__(self, preload: Iterable[str]) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(sorted(preload))
+        self._answered = False
 
     def warm(self) -> None:
         """Start the server now; its imports go on while this process plans."""
         ours = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
         os.environ.update(ours)
+        resource_tracker.ensure_running()  # the server starts it otherwise, and that would unblock signals
         try:
-            forkserver.ensure_running()
+            with _held_back(signal.SIGINT):  # for good in the server: it ends with us, and without a word
+                forkserver.ensure_running()
         finally:
             for name in ours:  # the server has them now; left here, they would change this host's identity
                 del os.environ[name]
@@ -76,7 +80,10 @@ class Forkserver:
         kills, said = _kernel_memory_kills(), _size(limits.log)
         verdict = None
         try:
-            child.start()
+            # Half a request would end the server with a traceback. Not before it can answer: that takes seconds.
+            with _held_back(signal.SIGINT, signal.SIGTERM) if self._answered else contextlib.nullcontext():
+                child.start()
+            self._answered = True
             answer_end.close()
             leash_end.close()
             verdict = _await(answer, child, limits.timeout_s)
@@ -93,6 +100,16 @@ class Forkserver:
         if status == "ok":
             return value  # type: ignore[no-any-return]
         raise FAILURES.get(status, Crashed)(value)
+
+
+@contextlib.contextmanager
+def _held_back(*signals: signal.Signals) -> Iterator[None]:
+    """Let these signals wait until the end of the block, and for good in whoever is started within."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def inline(function: Callable[..., T], /, *arguments: Any) -> T:
@@ -203,7 +220,7 @@ def _child(
 ) -> NoReturn:
     """Entry of a child: bounded, on a leash, its output in the run's log."""
     os.setsid()  # one group to kill: compilers start compilers
-    threading.Thread(target=_follow, args=(leash,), daemon=True).start()
+    _follow(leash)
     _redirect(limits.log)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.memory_bytes is not None:
@@ -221,7 +238,21 @@ def _child(
 
 
 def _follow(leash: Any) -> None:
-    """End this process group when the parent is gone, however it went."""
+    """End this process group when the parent is gone, however it went.
+
+    The kernel does it where it can: a thread would have to wait for a compiler that keeps Python's lock.
+    """
+    if sys.platform != "linux":
+        threading.Thread(target=_wait_and_end, args=(leash,), daemon=True).start()
+        return
+    fcntl.fcntl(leash, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)
+    if leash.poll():  # gone before the kernel was asked
+        _wait_and_end(leash)
+
+
+def _wait_and_end(leash: Any) -> None:
     with contextlib.suppress(EOFError, OSError):
         leash.recv()
     os.killpg(0, signal.SIGKILL)

@@ -9,33 +9,34 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
 
-from benchmark.errors import Crashed, OutOfMemory, TimedOut
+from benchmark import libraries
+from benchmark.errors import Crashed, OutOfMemory, TimedOut, Unavailable
 from benchmark.isolation import describe, inline
 from benchmark.records import ChildLimits
 
-GONE_S = 5.0
-"""Processes that were killed may take so long to be gone."""
-
 PARENT = """
-import os, sys
+import sys
 from pathlib import Path
 from benchmark.isolation import Forkserver
 from benchmark.records import ChildLimits
 
-Forkserver(()).call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), os.system, "sleep 60 & echo started; wait")
+work = "import ctypes, os; os.system('sleep 60 & echo $!'); ctypes.PyDLL(None).sleep(60)"
+Forkserver(()).call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), exec, work)
 """
+"""Its child has a child, and keeps Python's lock as compilers do: no thread of it could ever run."""
 
 FATES = {
     "abort": "crashed: the child was ended by SIGABRT; last words: Fatal Python error: Aborted",
     "segfault": "crashed: the child was ended by SIGSEGV; last words: Fatal Python error: Segmentation fault",
     "kill": "crashed: the child was ended by SIGKILL",
     "exit": "crashed: the child left with exit code 3 and no answer",
-    "hang": "timeout: no answer within 1 s: raise limits.*_timeout_s, or look where it hangs in the log",
+    "hang": "timeout: no answer within 0.3 s: raise limits.*_timeout_s, or look where it hangs in the log",
     "eat_memory": "oom_host: MemoryError: use a smaller batch or length, or raise limits.memory_gib",
     "raise": "crashed: RuntimeError: simulated fault 'raise' (faults that end a process need ",
     "unsupported_op": "unsupported_op: simulated: aten::imagined has no kernel",
@@ -55,18 +56,32 @@ def call(forkserver, limits):
     )
 
 
-def of_this_server():
-    """Processes that this one has started, itself or through the server."""
-    return psutil.Process().children(recursive=True)
+def alive(pid):
+    """Whether a process still does something; a zombie only waits to be asked how it ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.01)
 
 
 def test_whatever_a_child_does_becomes_a_row_and_the_grid_goes_on(simulated, run_cells):
     good = simulated("hardware.isolated=true", "sampling=quick")
-    good = replace(good, limits=replace(good.limits, memory_gib=0.5, measure_timeout_s=1.0))
-    bad = [replace(good, compiler=replace(good.compiler, fault=fault)) for fault in FATES]
+    tight = {
+        "hang": replace(good.limits, measure_timeout_s=0.3),
+        "eat_memory": replace(good.limits, memory_gib=0.3),
+    }
+    bad = [
+        replace(good, compiler=replace(good.compiler, fault=fault), limits=tight.get(fault, good.limits))
+        for fault in FATES
+    ]
     *failed, last = run_cells(*bad, good)
-    told = {row["config"]: row for row in failed}
-    assert told
     for fault, row in zip(FATES, failed, strict=True):
         assert f"{row['status']}: {row['error']}".startswith(FATES[fault]), fault
         assert row["stage"] == "measure", fault
@@ -100,8 +115,8 @@ def test_an_answer_may_be_large(call):
 
 
 def test_an_error_of_ours_keeps_its_kind_and_text(call):
-    with pytest.raises(OutOfMemory, match="not enough"):
-        call(inline, OutOfMemory("not enough").with_traceback)
+    with pytest.raises(Unavailable, match=r"^imagined is not installed: pip install imagined$"):
+        call(partial(libraries.versions, "imagined", install="pip install imagined"))
 
 
 def test_what_a_child_prints_lands_in_the_log_and_nowhere_else(call, limits, capfd):
@@ -124,26 +139,22 @@ def test_what_an_earlier_child_wrote_is_not_taken_for_last_words(call):
 
 
 def test_the_last_words_of_a_child_tell_that_memory_was_short(call):
-    with pytest.raises(OutOfMemory, match="terminate called after throwing .*bad_alloc"):
-        call(
-            os.system,
-            "echo \"terminate called after throwing an instance of 'std::bad_alloc'\"; kill -ABRT $PPID",
-        )
+    with pytest.raises(OutOfMemory, match=r"ended by SIGABRT; last words: terminate called .* bad_alloc"):
+        call(os.system, "echo terminate called after throwing bad_alloc; kill -ABRT $PPID")
 
 
 def test_a_child_that_hangs_is_stopped_and_the_log_tells_where_it_hung(call, limits):
-    started = time.perf_counter()
     with pytest.raises(TimedOut, match=r"no answer within 0\.3 s"):
         call(time.sleep, 60, timeout_s=0.3)
-    assert time.perf_counter() - started < GONE_S
     assert "Fatal Python error: Aborted" in limits.log.read_text()
     assert "isolation.py" in limits.log.read_text()
 
 
-def test_a_child_that_cannot_be_stopped_politely_is_killed(call):
+def test_a_child_that_cannot_be_stopped_politely_is_killed(call, limits):
     with pytest.raises(TimedOut):
-        call(os.system, "trap '' TERM INT ABRT; sleep 60", timeout_s=0.3)
-    assert [p for p in of_this_server() if "sleep" in p.name()] == []
+        call(os.system, "trap '' TERM INT ABRT; echo $$; sleep 60", timeout_s=0.3)
+    (stubborn,) = map(int, limits.log.read_text().splitlines()[:1])
+    until(lambda: not alive(stubborn))
 
 
 def test_memory_is_limited_to_what_was_asked_for(call):
@@ -153,39 +164,29 @@ def test_memory_is_limited_to_what_was_asked_for(call):
 
 
 def test_what_a_child_has_started_ends_with_it(call, limits):
-    before = {process.pid for process in of_this_server()}
-    call(os.system, "sleep 60 & sleep 61 & echo started")
-    assert limits.log.read_text() == "started\n"
-    left = [
-        process for process in of_this_server() if process.pid not in before and process.name() == "sleep"
-    ]
-    gone, alive = psutil.wait_procs(left, timeout=GONE_S)
-    assert alive == []
+    call(os.system, "sleep 60 & echo $!; sleep 60 & echo $!")
+    started = [int(line) for line in limits.log.read_text().splitlines()]
+    assert len(started) == 2
+    until(lambda: not any(map(alive, started)))
 
 
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
-def test_children_die_with_a_parent_that_is_killed(tmp_path, end):
+def test_children_die_with_a_parent_that_is_killed(tmp_path):
     log = tmp_path / "run.log"
     with subprocess.Popen([sys.executable, "-c", PARENT, log]) as parent:
-        until(lambda: log.exists() and "started" in log.read_text())
-        family = psutil.Process(parent.pid).children(recursive=True)
-        assert {"sleep", "sh"} <= {process.name() for process in family}
-        parent.send_signal(end)
-    gone, alive = psutil.wait_procs(family, timeout=GONE_S)
-    assert alive == []
-
-
-def until(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "never happened"
-        time.sleep(0.01)
+        try:
+            until(lambda: log.exists() and log.read_text().endswith("\n"))
+            family = [process.pid for process in psutil.Process(parent.pid).children(recursive=True)]
+        finally:
+            parent.kill()
+    grandchild = int(log.read_text())
+    assert len(family) >= 2  # the server and the child
+    until(lambda: not any(map(alive, [*family, grandchild])))
 
 
 def test_the_parent_hardly_uses_its_cpu_while_a_child_works(call):
     call(int)
     before = time.process_time()
-    call(time.sleep, 0.5)
+    call(time.sleep, 0.3)
     assert time.process_time() - before < 0.1
 
 
@@ -200,9 +201,9 @@ def test_the_parent_s_environment_stays_as_it_was(call, monkeypatch):
     [
         (MemoryError(), "oom_host", "MemoryError: use a smaller batch or length, or raise limits.memory_gib"),
         (
-            RuntimeError("can't allocate memory: 3 GB"),
+            RuntimeError("can't allocate memory"),
             "oom_host",
-            "RuntimeError: can't allocate memory: 3 GB",
+            "RuntimeError: can't allocate memory",
         ),
         (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "oom_device", "OutOfMemoryError: CUDA"),
         (ValueError("\x1b[31mred\x1b[0m"), "crashed", "ValueError: red"),

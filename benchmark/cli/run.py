@@ -58,7 +58,8 @@ def run_grid(experiments: Sequence[Experiment]) -> int:
         )
         code = INTERRUPTED
     finally:
-        store.compact()
+        if store.is_local:
+            store.compact()
     return code or _show(planned, store, console)
 
 

@@ -74,7 +74,9 @@ class Progress:
         if row.status != "ok":
             return f" at {row.values['stage']}: {str(row.values['error']).splitlines()[0]}"
         made = {True: ", cache hit", False: ", compiled", None: ""}[row.values.get("cache_hit")]
-        return f" p50 {row.values['latency_p50_ms']:.3g} ms ({took:.1f} s{made})"
+        p50 = row.values["latency_p50_ms"]
+        told = f"{p50:.3g}" if p50 < 1000 else f"{p50:.0f}"  # noqa: PLR2004 - 3 figures, no exponent
+        return f" p50 {told} ms ({took:.1f} s{made})"
 
     def _announce(self, plan: Plan) -> None:
         done = len(plan.runs) - len(plan.pending)

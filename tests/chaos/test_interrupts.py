@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import subprocess
 import sys
-from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -24,10 +24,20 @@ SLOW_GRID = (
     "sampling.max_s=1e9",
     "campaign=drill",
 )
-STOP = {
-    "ctrl-c": lambda process: os.killpg(process.pid, signal.SIGINT),  # a terminal tells the whole group
-    "kill": lambda process: process.send_signal(signal.SIGTERM),  # the system tells the parent alone
+STORIES = {
+    "ctrl-c amid the second cell": (os.killpg, signal.SIGINT, "[1/3]"),  # a terminal tells the whole group
+    "ctrl-c while libraries load": (os.killpg, signal.SIGINT, "3 cells"),
+    "kill amid the second cell": (os.kill, signal.SIGTERM, "[1/3]"),  # the system tells the parent alone
 }
+"""How to stop the program, and what it says just before."""
+
+
+class Seen(NamedTuple):
+    """What one run of the command left."""
+
+    code: int
+    out: str
+    rows: Any
 
 
 def start(folder):
@@ -42,20 +52,22 @@ def start(folder):
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory):
-    """Both ways to stop, side by side: interrupted amid the second cell, then the same command again."""
-    folders = {how: tmp_path_factory.mktemp(how) for how in STOP}
-    first = {how: start(folder) for how, folder in folders.items()}
-    told = {}
-    for how, (process, mark) in first.items():
-        out = folders[how] / "out.txt"
-        wait_for(lambda out=out: "[1/3]" in out.read_text())
-        STOP[how](process)
-        code = process.wait(30)
-        told[how] = [code, out.read_text(), read(folders[how]), survivors(mark)]
-    second = {how: start(folder)[0] for how, folder in folders.items()}
-    for how, process in second.items():
-        told[how] += [process.wait(60), (folders[how] / "out.txt").read_text(), read(folders[how])]
-    return told
+    """All of them side by side: stopped, then the same command again."""
+    with ThreadPoolExecutor(len(STORIES)) as pool:
+        folders = [tmp_path_factory.mktemp("story") for _ in STORIES]
+        return dict(zip(STORIES, pool.map(stop_and_resume, STORIES.values(), folders), strict=True))
+
+
+def stop_and_resume(story, folder):
+    tell, number, said_before = story
+    out = folder / "out.txt"
+    process, mark = start(folder)
+    wait_for(lambda: said_before in out.read_text())
+    tell(process.pid, number)
+    first = Seen(process.wait(60), out.read_text(), read(folder))
+    left = survivors(mark)
+    process, _ = start(folder)
+    return first, left, Seen(process.wait(60), out.read_text(), read(folder))
 
 
 def read(folder):
@@ -63,38 +75,40 @@ def read(folder):
     return pd.read_parquet(folder / "outputs" / "results", columns=columns).sort_values("started_at")
 
 
-@pytest.fixture(params=STOP)
+@pytest.fixture(params=STORIES)
 def story(request, stories):
     return stories[request.param]
 
 
 def test_the_exit_code_is_130_and_the_way_to_resume_is_told(story):
-    code, out, *_ = story
-    assert code == 130
-    assert "campaign=drill resumes" in out
-    assert "Traceback" not in out
+    stopped, _, _ = story
+    assert stopped.code == 130
+    assert "campaign=drill resumes" in stopped.out
+    assert "Traceback" not in stopped.out
 
 
 def test_the_current_cell_leaves_an_interrupted_row_after_those_that_were_done(story):
-    statuses = story[2]["status"].tolist()
-    assert set(statuses[:-1]) == {"ok"}
-    assert statuses[-1] == "interrupted"
+    stopped, _, _ = story
+    *before, last = stopped.rows["status"]
+    assert set(before) <= {"ok"}
+    assert last == "interrupted"
 
 
 def test_no_process_is_left(story):
-    assert story[3] == []
+    _, left, _ = story
+    assert left == []
 
 
 def test_the_same_command_resumes_and_every_cell_ends_ok_exactly_once(story):
-    *_, code, out, rows = story
-    done = int(re.search(r"3 cells, (\d) done before", out)[1])
-    assert code == 0, out
-    assert done >= 1
-    assert Counter(rows["status"]) == {"ok": 3}
-    assert sorted(rows["batch_size"]) == [1, 2, 3]
+    stopped, _, resumed = story
+    assert resumed.code == 0, resumed.out
+    assert list(resumed.rows["status"]) == ["ok"] * 3
+    assert sorted(resumed.rows["batch_size"]) == [1, 2, 3]
+    assert resumed.rows["run_id"].is_unique
+    assert ("done before" in resumed.out) == ("ok" in set(stopped.rows["status"]))
 
 
 def test_finished_cells_are_not_measured_again(story):
-    before, after = story[2], story[6]
-    kept = before[before["status"] == "ok"]
-    assert set(kept["started_at"]) <= set(after["started_at"])
+    stopped, _, resumed = story
+    done = stopped.rows[stopped.rows["status"] == "ok"]
+    assert set(done["started_at"]) <= set(resumed.rows["started_at"])

@@ -13,6 +13,7 @@ from benchmark.cli.verbs import VERBS
 
 README = Path(__file__).parents[2] / "README.md"
 PROGRAM = ["python", "-m", "benchmark"]
+TWINS = re.compile(r"\b(bert|roberta|distilbert|albert|vit|beit)\b")
 LOOKS = {*VERBS, "--help", "--version"}
 
 
@@ -34,10 +35,11 @@ def measures(arguments):
 
 
 def cheaper(arguments):
-    """A measurement for a test: a short look, at a simulated device unless a compiler is chosen."""
-    chosen = [word for word in arguments if not word.startswith("hardware=")]
-    real = any(word.startswith("compiler") for word in chosen)
-    return [*(arguments if real else chosen), "sampling=quick", *([] if real else ["hardware=simulated"])]
+    """A measurement for a test: tiny twins, a short look, a simulated device unless a compiler is chosen."""
+    tiny = [TWINS.sub(r"\1_tiny", word) if word.startswith("model=") else word for word in arguments]
+    chosen = [word for word in tiny if not word.startswith("hardware=")]
+    real = any(word.startswith(("compiler", "experiment")) for word in chosen)
+    return [*(tiny if real else chosen), "sampling=quick", *([] if real else ["hardware=simulated"])]
 
 
 def test_readme_has_commands_to_try():

@@ -1,0 +1,67 @@
+"""What the program costs: per cell beyond the calls it times, and in the times it reports. It asserts no time."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from benchmark import host
+from benchmark.results import load
+
+pytestmark = [pytest.mark.benchmarks, pytest.mark.timeout(1800)]
+
+ROOT = Path(__file__).parents[2]
+CELLS = ",".join(str(length) for length in range(64, 124, 2))
+
+
+def test_cost_per_cell_with_a_warm_cache(command, tmp_path):
+    grid = ("-m", "model=bert_tiny", "compiler=torchscript", f"seq_len={CELLS}", "sampling=quick")
+    assert command(*grid, "campaign=cold", timeout=600).returncode == 0
+    assert command(*grid, "campaign=warm", timeout=600).returncode == 0
+    rows = load(tmp_path / "outputs/results", "campaign=warm").sort_values("started_at")
+    assert rows["cache_hit"].all()
+    parts = pd.json_normalize(rows["stage_seconds"].map(dict).tolist())
+    timed = parts["measure.warmup"] + parts["measure.calls"]
+    wall = (rows["finished_at"].reset_index(drop=True).diff().dt.total_seconds() - timed)[
+        1:
+    ]  # the first pays imports
+    parts["first call"] = rows["first_call_ms"].to_numpy() / 1e3
+    parts["child: fork, unpickle, answer"] = (
+        parts["measure"] - timed - parts["measure.load"] - parts["first call"]
+    )
+    stages = parts[1:].drop(columns=["measure", "measure.warmup", "measure.calls"]).median()
+    print(f"\nbeyond warm-up and timed calls, median of {len(wall)} cells: {wall.median() * 1e3:.0f} ms")
+    for name, seconds in stages.sort_values(ascending=False).items():
+        print(f"  {seconds * 1e3:7.1f} ms  {name}")
+    print(f"  {(wall.median() - stages.sum()) * 1e3:7.1f} ms  row, fsync, progress")
+
+
+@pytest.mark.parametrize(("model", "calls"), [("bert_tiny", 400), ("distilbert", 40)])
+def test_reported_p50_against_a_hand_written_loop(command, tmp_path, model, calls):
+    loop = Path(__file__).with_name("hand_loop.py")
+    described, threads = ROOT / "conf" / "model" / f"{model}.yaml", str(host.usable_cores())
+    ratios = []
+    for turn in range(8):
+        by_hand = subprocess.run(
+            [sys.executable, str(loop), str(described), "1", "128", str(calls), threads],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )
+        sampling = (f"sampling.min_calls={calls}", f"sampling.max_calls={calls}", "sampling.min_s=0")
+        ran = command(f"model={model}", "compiler=eager", *sampling, f"campaign=turn{turn}", timeout=600)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        (row,) = load(tmp_path / "outputs/results", f"campaign=turn{turn}").to_dict("records")
+        ratios.append(row["latency_p50_ms"] / float(by_hand.stdout))
+    print(
+        f"\n{model}: p50 of the tool / p50 by hand, {len(ratios)} turns:",
+        *(f"{ratio:.3f}" for ratio in ratios),
+    )
+    print(f"  median {statistics.median(ratios):.3f}")
