@@ -42,6 +42,7 @@ _NO_MEMORY = re.compile(
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _GRACE_S = 5.0
 _LAST_WORDS_S = 0.5
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Forkserver:
@@ -56,11 +57,13 @@ class Forkserver:
         """Start the server now; its imports go on while this process plans."""
         ours = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
         os.environ.update(ours)
-        resource_tracker.ensure_running()  # the server starts it otherwise, and that would unblock signals
+        resource_tracker.ensure_running()  # the server starts it otherwise, and that would unblock the signal
+        # Inherited by the server: a terminal's Ctrl-C reaches it too, amid imports that end with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            with _held_back(signal.SIGINT):  # for good in the server: it ends with us, and without a word
-                forkserver.ensure_running()
+            forkserver.ensure_running()
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for name in ours:  # the server has them now; left here, they would change this host's identity
                 del os.environ[name]
 
@@ -80,8 +83,8 @@ class Forkserver:
         kills, said = _kernel_memory_kills(), _size(limits.log)
         verdict = None
         try:
-            # Half a request would end the server with a traceback. Not before it can answer: that takes seconds.
-            with _held_back(signal.SIGINT, signal.SIGTERM) if self._answered else contextlib.nullcontext():
+            # Not for the first: its answer takes as long as the server's imports.
+            with _undisturbed() if self._answered else contextlib.nullcontext():
                 child.start()
             self._answered = True
             answer_end.close()
@@ -103,13 +106,23 @@ class Forkserver:
 
 
 @contextlib.contextmanager
-def _held_back(*signals: signal.Signals) -> Iterator[None]:
-    """Let these signals wait until the end of the block, and for good in whoever is started within."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+def _undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and the like wait until the end of the block: a child ends half a request with a traceback.
+
+    By handlers: a mask holds back the signals of one thread, and libraries have others.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _STOPS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def inline(function: Callable[..., T], /, *arguments: Any) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import os
 import subprocess
 import sys
@@ -88,10 +89,30 @@ def silent():
     return Silent
 
 
-@pytest.fixture(scope="session")
+CHILDREN = Forkserver(
+    {
+        "benchmark.stages.compile",
+        "benchmark.stages.measure",
+        "benchmark.compilers.simulated",
+        "benchmark.devices.simulated",
+        "benchmark.scenarios.latency",
+        "benchmark.tasks.text_classification",
+        "pytest",  # the main module, which each child would have to import anew
+    }
+)
+"""Where children come from, with all that a simulated cell needs."""
+
+
+def pytest_collection_finish(session):
+    """Start the server if some test will want children: it imports for a second, beside the first tests."""
+    gc.freeze()  # what is imported stays, so no collection need look at it
+    if any("forkserver" in getattr(item, "fixturenames", ()) for item in session.items):
+        CHILDREN.warm()
+
+
+@pytest.fixture
 def forkserver():
-    """Children for whoever wants them; pytest is the main module that every child imports."""
-    return Forkserver({"benchmark.stages.measure", "pytest"})
+    return CHILDREN
 
 
 @pytest.fixture

@@ -73,8 +73,8 @@ def test_a_part_of_the_configuration_changes_the_cell(simulated, cell_id, part, 
 
 
 def test_a_plug_in_of_the_same_options_but_another_class_changes_the_cell(compose, cell_id):
-    eager, torchscript = compose("compiler=eager"), compose("compiler=aot_inductor")
-    assert cell_id(eager) != cell_id(replace(eager, compiler=torchscript.compiler))
+    eager, neuronx = compose("compiler=eager"), compose("compiler=neuronx")
+    assert cell_id(eager) != cell_id(replace(eager, compiler=neuronx.compiler))
 
 
 def test_equal_configurations_make_equal_cells_however_they_were_reached(simulated, cell_id):

@@ -7,32 +7,74 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from benchmark import __main__ as program
+from benchmark.cli.mistakes import sentence
 from benchmark.cli.run import run_grid
 from benchmark.compilers.simulated import Simulated
 from benchmark.devices import neuron
-from benchmark.errors import ConfigError
+from benchmark.errors import CacheError, ConfigError, StoreError
 from benchmark.records import frozen
 from benchmark.results import ResultsStore
 
-HEAVY = ("torch", "transformers", "safetensors.torch", "onnxruntime", "openvino", "torch_neuronx", "ray")
+HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "torch_neuronx", "ray")
 
-WITHOUT_HEAVY_LIBRARIES = f"""
-import runpy, sys
-for name in {HEAVY}:
-    sys.modules[name] = None  # importing it fails, as if it were not installed
-runpy.run_module("benchmark", run_name="__main__", alter_sys=True)
-"""
+COMMANDS = {
+    "mistake": ["hardware=simulated", "batch=-1"],
+    "light": ["hardware=simulated", "hardware.isolated=true", "sampling=quick", "campaign=light"],
+}
+"""What real processes are asked to do, with nothing of HEAVY to import."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _started(tmp_path_factory):
+    """The real processes: they need a second each, beside the tests that need none."""
+    running = {}
+    for name, arguments in COMMANDS.items():
+        folder = tmp_path_factory.mktemp(name)
+        absent = folder / "absent"
+        absent.mkdir()
+        for library in HEAVY:
+            (absent / f"{library}.py").write_text(f"raise ImportError('{library} was imported')")
+        running[name] = (
+            folder,
+            subprocess.Popen(
+                [sys.executable, "-m", "benchmark", *arguments],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(absent), "NO_COLOR": "1"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            ),
+        )
+    yield running
+    for _, process in running.values():
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def finished(_started):
+    """Exit code, output, errors and folder of a real process."""
+
+    def waited(name):
+        folder, process = _started[name]
+        out, err = process.communicate(timeout=60)
+        return process.returncode, out, err, folder
+
+    return waited
 
 
 @frozen
 class Impatient(Simulated):
     """Ctrl-C comes while it compiles."""
 
-    def compile(self, workload, folder):
+    def compile(self, workload, folder):  # noqa: ARG002 - the seam's signature
         raise KeyboardInterrupt
 
 
@@ -118,6 +160,54 @@ def test_an_interrupted_grid_is_exit_code_130_and_says_how_to_resume(simulated, 
     assert statuses() == ["interrupted", "ok"]
 
 
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (
+            ["compiler=neuronx"],
+            "compiler=neuronx runs on neuroncore-v2 or neuroncore-v3, not on",
+        ),
+        (
+            ["compiler=onnxruntime", "compiler.fast_math=all"],
+            "compiler=onnxruntime: fast_math=all can't",
+        ),
+        (
+            ["hardware=simulated", "weights=pretrained"],
+            "weights=pretrained: conf/model/bert_tiny.yaml ",
+        ),
+    ],
+)
+def test_a_combination_that_can_never_work_is_a_mistake(compose, run, statuses, overrides, reason):
+    with pytest.raises(ConfigError) as refused:
+        run(compose(*overrides))
+    assert str(refused.value).startswith(reason)
+    assert statuses() == []
+
+
+def test_a_store_of_a_newer_program_is_left_alone(simulated, run):
+    anchor = Path(simulated().store_root) / "0-schema.parquet"
+    anchor.parent.mkdir(parents=True)
+    newer = pa.schema([("run_id", pa.string())], metadata={"schema_version": "999"})
+    pq.write_table(newer.empty_table(), anchor)
+    with pytest.raises(StoreError, match=r"written by schema 999.* choose another store\.root="):
+        run(simulated())
+    assert pq.read_schema(anchor).metadata[b"schema_version"] == b"999"
+    assert list(anchor.parent.iterdir()) == [anchor]
+
+
+@pytest.mark.parametrize("key", ["store_root", "cache_root", "output_folder"])
+@pytest.mark.parametrize("place", ["{folder}/a file/below", "/proc/benchmark"])
+def test_a_place_that_cannot_be_written_is_told_with_its_key(simulated, run, tmp_path, key, place):
+    (tmp_path / "a file").write_text("in the way")
+    place = place.format(folder=tmp_path)
+    with pytest.raises((StoreError, CacheError, OSError)) as refused:
+        run(replace(simulated(), **{key: place}))
+    message = sentence(refused.value)
+    assert place in message
+    assert f"{key.replace('_root', '.root')}=" in message
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize("key", ["store_root", "cache_root"])
 def test_cells_of_a_grid_share_their_places(simulated, run, tmp_path, key):
     with pytest.raises(ConfigError, match=rf"^{key.replace('_', '.')} must be the same for the whole grid"):
@@ -134,23 +224,17 @@ def test_a_wrong_option_of_a_verb_is_exit_code_1_and_one_line(monkeypatch, capsy
     assert "python -m benchmark results --help" in line
 
 
-def test_a_simulated_grid_needs_no_heavy_library_in_any_process(tmp_path):
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", WITHOUT_HEAVY_LIBRARIES),
-            *("-m", "hardware=simulated", "hardware.isolated=false,true", "sampling=quick", "campaign=light"),
-        ],
-        cwd=tmp_path,
-        env={**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    rows = (
-        ResultsStore(tmp_path / "outputs" / "results").table(["status", "overrides", "command"]).to_pylist()
-    )
-    assert [row["status"] for row in rows] == ["ok", "ok"]
-    assert "hardware.isolated=true" in rows[1]["overrides"]
-    assert "[2/2] " in done.stdout
+def test_a_mistake_in_a_real_process_is_one_line_and_exit_code_1(finished):
+    code, out, err, folder = finished("mistake")
+    assert (code, out, err) == (1, "", "error: batch=-1: should be greater than 0\n")
+    assert list(folder.rglob("*.parquet")) == []
+
+
+def test_a_simulated_cell_needs_no_heavy_library_in_any_process(finished):
+    code, out, err, folder = finished("light")
+    assert (code, err) == (0, "")
+    assert "[1/1] bert_tiny simulated simulated none b1 s128: ok p50 1.5 ms" in out
+    (row,) = ResultsStore(folder / "outputs" / "results").table().to_pylist()
+    assert (row["status"], row["overrides"]) == ("ok", COMMANDS["light"])
+    assert row["command"] == f"python -m benchmark {' '.join(COMMANDS['light'])}"
+    assert sorted(path.name for path in folder.iterdir()) == ["absent", "compile_cache", "outputs"]

@@ -25,6 +25,7 @@ class Progress:
         self._total = len(plan.pending)
         self._done = 0
         self._label = ""
+        self._reasons: set[str] = set()
         self._since = time.perf_counter()
         self._announce(plan)
         self._bar = Bar(
@@ -69,10 +70,12 @@ class Progress:
             head + self._tail(row, took), style=style, markup=False, highlight=False, soft_wrap=True
         )
 
-    @staticmethod
-    def _tail(row: Row, took: float) -> str:
+    def _tail(self, row: Row, took: float) -> str:
         if row.status != "ok":
-            return f" at {row.values['stage']}: {str(row.values['error']).splitlines()[0]}"
+            reason = f" at {row.values['stage']}: {str(row.values['error']).splitlines()[0]}"
+            known = reason in self._reasons
+            self._reasons.add(reason)
+            return " for the same reason" if known else reason
         made = {True: ", cache hit", False: ", compiled", None: ""}[row.values.get("cache_hit")]
         p50 = row.values["latency_p50_ms"]
         told = f"{p50:.3g}" if p50 < 1000 else f"{p50:.0f}"  # noqa: PLR2004 - 3 figures, no exponent

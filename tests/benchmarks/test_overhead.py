@@ -1,4 +1,4 @@
-"""What the program costs: per cell beyond the calls it times, and in the times it reports. It asserts no time."""
+"""What the program costs: per cell beyond the calls it times, and in the times it reports. Asserts none."""
 
 from __future__ import annotations
 

@@ -22,19 +22,19 @@ from pathlib import Path
 import pandas as pd
 from survivors import marked, survivors
 
-CELLS = 8
+CELLS = 6
 GRID = (
     "-m",
     "hardware=simulated",
     "hardware.isolated=true",
     "compiler.jitter=0.05",
     "compiler.fast_math=none,all",
-    "batch=1,2,4,8",
+    "batch=1,2,4",
     "sampling=quick",
 )
 FINISHED = re.compile(r"^\[\d+/\d+\] (.+): (\w+) ", re.MULTILINE)
 """A line that calls a cell finished: its label and its status."""
-BEFORE_PLANNING_S, GRID_S = 0.8, 0.7
+BEFORE_PLANNING_S, GRID_S = 0.8, 0.6
 """Kills fall within so many seconds from the start, or from the announcement of the grid."""
 
 

@@ -6,6 +6,6 @@ from kill_parent import drill
 
 
 def test_a_killed_grid_loses_no_finished_cell_doubles_none_and_leaves_no_process(tmp_path):
-    kills, wrong = drill(3, 1, tmp_path)
+    kills, wrong = drill(2, 1, tmp_path)
     assert wrong == []
-    assert kills.total() == 3
+    assert kills.total() == 2

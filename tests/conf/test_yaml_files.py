@@ -13,11 +13,17 @@ from benchmark.cli.compose import grid
 
 CONF = Path(__file__).parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-CHOICES = sorted(
-    f"{path.parent.relative_to(CONF).as_posix()}={path.stem}"
-    for path in CONF.rglob("*.yaml")
-    if path.parent.name not in {"conf", "experiment"}
-)
+OPTIONS = {
+    folder.relative_to(CONF).as_posix(): sorted(path.stem for path in folder.glob("*.yaml"))
+    for folder in CONF.rglob("*")
+    if folder.is_dir() and folder.name not in {"experiment", "hydra"}
+}
+"""Names of every group's YAMLs."""
+COMPOSED = [
+    [f"{group}={names[turn % len(names)]}" for group, names in OPTIONS.items()]
+    for turn in range(max(map(len, OPTIONS.values())))
+]
+"""As few choices as hold each YAML once: composing takes its time."""
 
 
 def jobs(experiment):
@@ -31,11 +37,11 @@ def test_the_defaults_compose(compose):
     assert compose().model.name
 
 
-@pytest.mark.parametrize("choice", CHOICES)
-def test_a_yaml_composes_and_is_typed(compose, choice):
-    group, _, name = choice.partition("=")
-    chosen = getattr(compose(choice), group, None)
-    assert getattr(chosen, "name", name) == name
+@pytest.mark.parametrize("choices", COMPOSED, ids=" ".join)
+def test_every_yaml_composes_and_is_typed(compose, choices):
+    experiment = compose(*choices)
+    for group, _, name in (choice.partition("=") for choice in choices):
+        assert getattr(getattr(experiment, group, None), "name", name) == name
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
