@@ -35,6 +35,11 @@ def main() -> None:
             run_verb()
         # Hydra prints its own account of an exception unless this is set; ours is shorter and names the key.
         os.environ["HYDRA_FULL_ERROR"] = "1"
+        flags = [word for word in sys.argv[1:] if word in {"-m", "--multirun"}]
+        sys.argv[1:] = [
+            *flags,
+            *(word for word in sys.argv[1:] if word not in flags),
+        ]  # Hydra wants them first
         measure()
 
 

@@ -133,5 +133,5 @@ def code_digest(*plugins: Any) -> str:
 
 
 def _hash(made_of: Any) -> str:
-    text = json.dumps(made_of, sort_keys=True, default=list, allow_nan=False)
+    text = json.dumps(made_of, sort_keys=True, default=sorted, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

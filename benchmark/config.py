@@ -46,7 +46,7 @@ class Limits:
     compile_timeout_s: PositiveFloat
     measure_timeout_s: PositiveFloat
     memory_gib: PositiveFloat | None
-    """Private memory of one child; null leaves it to the kernel."""
+    """Private memory one child may take, its imports aside; null leaves it to the kernel."""
 
 
 @frozen

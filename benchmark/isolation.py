@@ -84,7 +84,7 @@ class Forkserver:
         verdict = None
         try:
             # Not for the first: its answer takes as long as the server's imports.
-            with _undisturbed() if self._answered else contextlib.nullcontext():
+            with undisturbed() if self._answered else contextlib.nullcontext():
                 child.start()
             self._answered = True
             answer_end.close()
@@ -106,8 +106,8 @@ class Forkserver:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and the like wait until the end of the block: a child ends half a request with a traceback.
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and the like wait until the end of the block, for what must not be done by half.
 
     By handlers: a mask holds back the signals of one thread, and libraries have others.
     """
@@ -238,7 +238,8 @@ def _child(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if limits.memory_bytes is not None:
         # RLIMIT_DATA counts private memory only; RLIMIT_AS would also count mapped weights.
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+        most = _private_bytes() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     try:
         verdict: tuple[Status, Any] = ("ok", function(*arguments))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
@@ -248,6 +249,13 @@ def _child(
     sys.stderr.flush()
     util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - gives back named semaphores, which the next line would leak
     os._exit(0)  # freeing gigabytes of weights politely would only cost time
+
+
+def _private_bytes() -> int:
+    """Private memory this process holds or has reserved: some libraries reserve a gigabyte on import."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    return 0
 
 
 def _follow(leash: Any) -> None:

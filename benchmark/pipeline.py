@@ -12,7 +12,7 @@ from pathlib import Path
 from benchmark.cell import Plan, PlannedRun
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import RunFailure
-from benchmark.isolation import Forkserver, inline
+from benchmark.isolation import Forkserver, inline, undisturbed
 from benchmark.paths import CampaignPaths
 from benchmark.protocols import Call, Observer
 from benchmark.records import Artifact, ChildLimits, Failure, Measured, Quality, Workload
@@ -35,9 +35,10 @@ def run(
     for planned in plan.pending:
         observer.started(planned.cell.label)
         outcome = attempt(planned, cache, forkserver, observer)
-        stored = row(outcome, planned.cell.experiment.resolved)
-        store.append(stored)
-        observer.finished(stored)
+        with undisturbed():  # what has been measured gets its row
+            stored = row(outcome, planned.cell.experiment.resolved)
+            store.append(stored)
+            observer.finished(stored)
         if outcome.failure is not None and outcome.failure.status == "interrupted":
             raise KeyboardInterrupt
 

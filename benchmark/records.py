@@ -84,7 +84,7 @@ class ChildLimits:
     log: Path
     timeout_s: PositiveFloat
     memory_bytes: PositiveInt | None = None
-    """Private memory (RLIMIT_DATA); null sets no limit."""
+    """Private memory it may take (RLIMIT_DATA) beyond what imports hold; null sets no limit."""
 
 
 @frozen

@@ -33,9 +33,9 @@ def plan(
     incompatible  can never work     unavailable  can't work on this host
     """  # noqa: D301 - \b is click's mark for text to be left as it is
     experiments = grid(context.args)
+    refuse_hopeless(experiments)
     store, cache = ResultsStore(experiments[0].store_root), CompileCache(experiments[0].cache_root)
     planned = lay_out(experiments, lambda campaign: _statuses(store, campaign))
-    refuse_hopeless(planned)
     rows = [_row(run, cache) for run in planned.runs]
     if as_json:
         typer.echo("\n".join(json.dumps(row) for row in rows))

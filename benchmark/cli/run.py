@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from benchmark import pipeline
-from benchmark.cell import Plan
+from benchmark.cell import Plan, cell_of
 from benchmark.compile_cache import CompileCache
 from benchmark.config import Experiment
 from benchmark.errors import ConfigError
@@ -19,7 +19,7 @@ from benchmark.isolation import Forkserver
 from benchmark.reports.progress import Progress
 from benchmark.reports.table import print_rows
 from benchmark.results import ResultsStore
-from benchmark.stages.plan import plan
+from benchmark.stages.plan import plan, refuse
 
 OK, SOME_FAILED, INTERRUPTED = 0, 2, 130
 
@@ -31,6 +31,7 @@ def run_grid(experiments: Sequence[Experiment]) -> int:
         ConfigError: places that differ between cells, or a grid in which nothing can ever run.
         StoreError, CacheError, OSError: places that can't be written.
     """
+    refuse_hopeless(experiments)
     first = experiments[0]
     for key in ("store_root", "cache_root"):
         if len(values := {getattr(experiment, key) for experiment in experiments}) > 1:
@@ -42,7 +43,6 @@ def run_grid(experiments: Sequence[Experiment]) -> int:
     store.prepare()
     cache.prepare()
     planned = plan(experiments, store.statuses)
-    refuse_hopeless(planned)
     forkserver = Forkserver(_preload(planned))
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.runs):
         forkserver.warm()
@@ -63,15 +63,15 @@ def run_grid(experiments: Sequence[Experiment]) -> int:
     return code or _show(planned, store, console)
 
 
-def refuse_hopeless(planned: Plan) -> None:
+def refuse_hopeless(experiments: Sequence[Experiment]) -> None:
     """Refuse a request of which no cell can ever run: that is a mistake, not a result.
 
     Raises:
         ConfigError: every reason once.
     """
-    reasons = [run.reason for run in planned.runs if run.fate == "incompatible"]
-    if reasons and len(reasons) == len(planned.runs):
-        raise ConfigError("\n".join(dict.fromkeys(reasons)))
+    reasons = [refuse(cell_of(experiment)) for experiment in experiments]
+    if all(reasons):
+        raise ConfigError("\n".join(dict.fromkeys(filter(None, reasons))))
 
 
 def _show(planned: Plan, store: ResultsStore, console: Console) -> int:
@@ -84,11 +84,14 @@ def _show(planned: Plan, store: ResultsStore, console: Console) -> int:
 
 
 def _preload(planned: Plan) -> set[str]:
-    """Modules that the children of this grid will need."""
-    modules: set[str] = {"benchmark.stages.measure"}
+    """Modules that the children of this grid will need; the server imports them once for all."""
+    modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure")}
     for run in planned.pending:
-        if run.fate == "run" and not run.cell.experiment.hardware.simulated:
-            modules.update(run.cell.experiment.task.preload, run.cell.experiment.compiler.preload)
+        e = run.cell.experiment
+        if run.fate == "run":
+            modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
+        if run.fate == "run" and not e.hardware.simulated:
+            modules.update(e.task.preload, e.compiler.preload)
     return modules
 
 

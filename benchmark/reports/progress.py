@@ -83,7 +83,7 @@ class Progress:
 
     def _announce(self, plan: Plan) -> None:
         done = len(plan.runs) - len(plan.pending)
-        notes = [f"{len(plan.runs)} cells"]
+        notes = [f"{len(plan.runs)} cell{'s' if len(plan.runs) != 1 else ''}"]
         notes += [f"{done} done before"] if done else []
         notes += [f"{plan.duplicates} equal to another and left out"] if plan.duplicates else []
         self._console.print(", ".join(notes), highlight=False)

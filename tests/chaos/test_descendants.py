@@ -16,6 +16,8 @@ from benchmark.errors import RunFailure
 from benchmark.isolation import Forkserver
 from benchmark.records import ChildLimits
 
+pytestmark = pytest.mark.chaos
+
 
 def compile_with_help(environment, ending):
     """In the child: start a process that would go on for a minute, then end in the way that is asked for."""

@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 from survivors import marked, survivors, wait_for
 
+pytestmark = pytest.mark.chaos
+
 SLOW_GRID = (
     "-m",
     "hardware=simulated",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from kill_parent import drill
+
+pytestmark = pytest.mark.chaos
 
 
 def test_a_killed_grid_loses_no_finished_cell_doubles_none_and_leaves_no_process(tmp_path):

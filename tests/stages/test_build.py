@@ -112,13 +112,13 @@ def test_other_versions_of_the_libraries_make_their_own_weights_and_reference(
     assert child.asked == ["_make_weights", "_make_reference"] * 2
 
 
-def test_published_weights_are_kept_by_their_revision(compose, built, child, monkeypatch):
-    monkeypatch.setattr(metadata, "version", lambda _: "1.0")
-    published = compose("model=bert", "weights=pretrained")
+def test_published_weights_are_kept_by_their_revision(on_cpu, built, child):
+    model = replace(on_cpu.model, hub_id="google-bert/bert-base-uncased")
+    published = replace(on_cpu, weights="pretrained", model=model)
     built(published)
     built(replace(published, seed=1, batch=2))
     assert child.asked.count("_make_weights") == 1
-    built(replace(published, model=replace(published.model, revision="0123456")))
+    built(replace(published, model=replace(model, revision="0123456")))
     assert child.asked.count("_make_weights") == 2
 
 

@@ -33,8 +33,12 @@ LATENCIES = ("min", "mean", "std", "p50", "p90", "p95", "p99", "max")
 def attempt(simulated, tmp_path):
     """A finished run of a batch of 4 whose calls took these milliseconds."""
 
-    def attempted(*latencies_ms, overrides=("batch=4",), **changes):
-        cell = cell_of(simulated(*overrides))
+    def attempted(
+        *latencies_ms, overrides=("batch=4",), weights="random", hub_id=None, revision=None, **changes
+    ):
+        experiment = simulated(*overrides)
+        model = replace(experiment.model, hub_id=hub_id, revision=revision)
+        cell = cell_of(replace(experiment, weights=weights, model=model))
         facts = DeviceFacts(device_name="core", cores=2, threads=2, driver_version="5.1")
         environment = environment_of(facts, {"torch": "2.9"}, {"OMP_NUM_THREADS": "2"})
         planned = PlannedRun(
@@ -255,17 +259,13 @@ def test_an_image_model_tells_its_image_size_and_no_sequence_length(attempt):
 
 
 @pytest.mark.parametrize(
-    ("weights", "revision"), [("random", None), ("pretrained", "86b5e0934494bd15c9632b12f734a8a67f723594")]
+    ("weights", "pinned", "revision"),
+    [("random", "0123456", None), ("pretrained", "0123456", "0123456"), ("pretrained", None, "main")],
 )
-def test_the_revision_is_told_of_published_weights_only(attempt, weights, revision):
-    values = row(attempt(1, overrides=("model=bert", f"weights={weights}")), "{}").values
+def test_the_revision_is_told_of_published_weights_only(attempt, weights, pinned, revision):
+    values = row(attempt(1, weights=weights, hub_id="google-bert/bert", revision=pinned), "{}").values
     assert (values["weights"], values["revision"]) == (weights, revision)
-    assert values["model_id"] == "google-bert/bert-base-uncased"
-
-
-def test_published_weights_without_a_pinned_commit_are_told_to_be_of_the_main_branch(attempt):
-    values = row(attempt(1, overrides=("model=beit", "weights=pretrained")), "{}").values
-    assert values["revision"] == "main"
+    assert values["model_id"] == "google-bert/bert"
 
 
 def test_a_simulated_row_says_so(attempt):
