@@ -140,8 +140,8 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, (float, np.floating)):
-        # Cut, not rounded: 1.0000 is to mean that nothing is missing.
-        return f"{math.floor(value * 1e4) / 1e4:.4f}" if name == "cosine" else _figure(float(value))
+        # Cut, not rounded: 1.000000 is to mean that nothing is missing.
+        return f"{math.floor(value * 1e6) / 1e6:.6f}" if name == "cosine" else _figure(float(value))
     return str(value)
 
 

@@ -33,7 +33,7 @@ def measured(number: int, **values) -> dict[str, object]:
     identity = {"run_id": f"r{number}", "campaign": "c", "cell_id": "x", "environment_id": "e"}
     axes = {"model": "vit", "hardware": "cpu", "compiler": "eager", "fast_math": "none", "batch_size": number}
     figures = {"latency_p50_ms": 12.3456 / number, "latency_p95_ms": 20.0, "throughput_per_s": 12345.6}
-    checks = {"cosine": 0.99999, "cache_hit": True, "status": "ok", "simulated": False}
+    checks = {"cosine": 0.9999905, "cache_hit": True, "status": "ok", "simulated": False}
     return {**identity, **times, **axes, **figures, **checks, **values}
 
 
@@ -99,8 +99,20 @@ def test_the_table_says_once_what_its_rows_share(typed):
 def test_one_row_is_shown_with_three_significant_digits(typed):
     head, units, row, hidden = lines(typed("run_id=r1,r3"))
     assert head.split() == ["p50", "p95"]
-    assert units == "model hardware compiler math batch   ms   ms per s cosine hit status"
-    assert row.split() == ["vit", "cpu", "eager", "none", "1", "12.3", "20.0", "12346", "0.9999", "yes", "ok"]
+    assert units == "model hardware compiler math batch   ms   ms per s   cosine hit status"
+    assert row.split() == [
+        "vit",
+        "cpu",
+        "eager",
+        "none",
+        "1",
+        "12.3",
+        "20.0",
+        "12346",
+        "0.999990",
+        "yes",
+        "ok",
+    ]
     assert hidden == "simulated rows hidden: 1 (--simulated shows them)"
 
 
@@ -206,7 +218,7 @@ def test_names_longer_than_the_terminal_are_folded_and_figures_are_not():
     print_rows(pd.DataFrame(rows), console=Console(width=80, file=page))
     shown = lines(page.getvalue())
     assert max(map(len, shown)) <= 80
-    assert sum("12346 0.9999 ok" in line for line in shown) == 4
+    assert sum("12346 0.999990 ok" in line for line in shown) == 4
     assert sum(line.endswith("unsupported_op") for line in shown) == 1
     assert sum(line.startswith("disti") for line in shown) == 1, "a name that is as above is not repeated"
 
