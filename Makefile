@@ -21,11 +21,11 @@ run: $(READY) ## the main job: a grid of small real models on this CPU (repeated
 	$(BIN)/python -m benchmark experiment=demo
 
 test: $(READY) ## every test, those with real models and compilers too
-	$(BIN)/python -m pytest -q -n 2 -m "not real and not benchmarks"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
 	$(BIN)/python -m pytest -q -m real
 
 test-core: $(READY) ## the core suite: no torch, seconds
-	$(BIN)/python -m pytest -q -n 2 -m "not real and not chaos and not benchmarks"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not chaos and not benchmarks"
 
 check: $(READY) ## format, lint, types, import contracts, YAML
 	$(BIN)/ruff format --check .

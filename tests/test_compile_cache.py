@@ -360,6 +360,7 @@ def test_an_entry_must_stand_alone(cache, name, tmp_path):
     assert cache.entries() == []
 
 
+@pytest.mark.chaos
 def test_a_builder_killed_at_any_moment_leaves_no_half_written_entry(cache):
     moments = random.Random(20261122)  # noqa: S311 - nothing secret about it
     interrupted = 0

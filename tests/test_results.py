@@ -363,6 +363,7 @@ def at_once(ready, act, *arguments):
     )
 
 
+@pytest.mark.chaos
 def test_compactors_and_writers_killed_at_random_moments_lose_nothing(store):
     moments = random.Random(7)  # noqa: S311 - no secret
     expected: dict[str, set[int]] = {}
@@ -394,6 +395,7 @@ def test_compactors_and_writers_killed_at_random_moments_lose_nothing(store):
     assert plain(store) == sorted(expected)
 
 
+@pytest.mark.chaos
 def test_four_writers_and_a_compactor_at_once_lose_nothing(store):
     rows = [row(number) for number in range(100)]
     with PROCESSES.Pool(4) as pool:

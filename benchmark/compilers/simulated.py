@@ -92,10 +92,10 @@ class Simulated:
             return
         if self.fault == "unsupported_op":
             raise UnsupportedOperator("simulated: aten::imagined has no kernel")
-        if self.fault == "raise" or multiprocessing.parent_process() is None:
-            raise RuntimeError(
-                f"simulated fault {self.fault!r} (faults that end a process need hardware.isolated=true)"
-            )
+        if self.fault == "raise":
+            raise RuntimeError(f"simulated fault {self.fault!r}")
+        if multiprocessing.parent_process() is None:
+            raise RuntimeError(f"fault={self.fault} would end this program: set hardware.isolated=true")
         _END[self.fault]()
 
 

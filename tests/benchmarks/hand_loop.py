@@ -1,29 +1,24 @@
 """What a person would write: load the model, warm up, time calls with perf_counter_ns. Prints p50 in ms.
 
-python hand_loop.py MODEL_YAML BATCH SEQ_LEN CALLS THREADS
+python hand_loop.py WEIGHTS_FOLDER BATCH SEQ_LEN CALLS THREADS
 """
 
 import statistics
 import sys
 import time
-from pathlib import Path
 
 import torch
 import transformers
-import yaml
 
 WARMUP_S = 0.5
 
 
 def main() -> None:
-    described = yaml.safe_load(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    batch, length, calls, threads = map(int, sys.argv[2:])
+    folder, (batch, length, calls, threads) = sys.argv[1], map(int, sys.argv[2:])
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    architecture = dict(described["architecture"])
-    config = transformers.AutoConfig.for_model(architecture.pop("model_type"), **architecture)
-    model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
-    words = torch.randint(5, architecture["vocab_size"], (batch, length))
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    words = torch.randint(5, model.config.vocab_size, (batch, length))
     mask = torch.ones(batch, length, dtype=torch.int64)
     with torch.inference_mode():
         until = time.perf_counter() + WARMUP_S
