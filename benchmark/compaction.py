@@ -11,12 +11,26 @@ import json
 import os
 import time
 import uuid
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from benchmark.parquet_files import PART_FORMAT, newest, publish, read, serialised, version
+from benchmark.parquet_files import (
+    PART_FORMAT,
+    identity,
+    last,
+    newest,
+    publish,
+    read,
+    serialised,
+    unpacked,
+    version,
+)
 from benchmark.paths import StorePaths
 from benchmark.schema import SCHEMA_VERSION
 
@@ -25,39 +39,50 @@ _SMALL_BYTES, _SMALL_PARTS = 32 << 20, 16
 _LEFTOVER_S = 86_400
 """A temporary file this old was left by a writer that was killed."""
 
+Kept = tuple[list[int], bytes]
+"""A row still in memory, packed, and the identity of the file it was written to."""
 
-def merge(paths: StorePaths) -> int:
-    """Merge what is worth merging; return the number of files that went into the new part."""
-    runs = {path: _identity(path) for path in sorted(paths.root.glob("run-*.parquet"))}
-    parts = {
-        path: _identity(path) for path in _stale_parts(paths, {path.stem[len("run-") :] for path in runs})
-    }
-    inputs = {**parts, **runs}
-    if not parts and len(runs) < 2:  # noqa: PLR2004 - one file is one file already
+
+def merge(paths: StorePaths, kept: Mapping[str, Kept]) -> int:
+    """Merge the files of single runs, and small parts where there are many; return how many files went in.
+
+    `kept` holds rows by the name of their file: those are not read again. Parts that are left alone cost
+    nothing, however many rows they hold.
+    """
+    runs, parts = sorted(paths.root.glob("run-*.parquet")), _parts(paths)
+    small = [path for path in parts if path.stat().st_size < _SMALL_BYTES]
+    chosen = [*(small if len(small) >= _SMALL_PARTS else []), *runs]
+    if not chosen or (chosen == runs and len(runs) == 1 and not parts):  # one file is one file already
         return 0
-    local = fs.LocalFileSystem()
-    merged = newest(read([str(path) for path in inputs], local))
-    part = paths.part(f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{uuid.uuid4().hex[:8]}")
-    journal = paths.journal / f"{part.stem}.json"
-    told = {"part": part.name, "inputs": [[path.name, *identity] for path, identity in inputs.items()]}
-    publish(json.dumps(told).encode(), journal, paths)
-    publish(serialised(merged, PART_FORMAT), part, paths)
-    _finish(paths, journal)
+    inputs = {path: identity(path.stat()) for path in chosen}
+    known = [path for path in runs if path.name in kept and kept[path.name][0] == inputs[path]]
+    unread = sorted(map(str, set(chosen).difference(known)))
+    rows = [read(unread, fs.LocalFileSystem()), unpacked(kept[path.name][1] for path in known)]
+    _replace(paths, inputs, newest(pa.concat_tables(rows).combine_chunks()), new_part(paths))
     return len(inputs)
 
 
-def _stale_parts(paths: StorePaths, run_ids: set[str]) -> list[Path]:
-    """Parts to be written anew: with a run that was run again, of an older schema, or small and many."""
-    stale, small = [], []
-    for path in sorted(paths.root.glob("part-*.parquet")):
-        with pq.ParquetFile(path) as part:
-            outdated = version(part.schema_arrow) < SCHEMA_VERSION
-            again = not run_ids.isdisjoint(part.read(["run_id"])["run_id"].to_pylist())
-        if outdated or again:
-            stale.append(path)
-        elif path.stat().st_size < _SMALL_BYTES:
-            small.append(path)
-    return stale + (small if len(small) >= _SMALL_PARTS else [])
+def new_part(paths: StorePaths, moment: str | None = None) -> Path:
+    """File for a new part; names sort by time, which is now unless it takes the place of an older one."""
+    moment = moment or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    return paths.part(f"{moment}-{uuid.uuid4().hex[:8]}")
+
+
+def tidy(paths: StorePaths) -> int:
+    """Rewrite parts that hold rows of runs that were run again, or an older schema; return how many."""
+    parts = _parts(paths)
+    versions, identities = _identities(parts)
+    rewritten = 0
+    for path, written, counts in zip(parts, versions, _counting(identities), strict=True):
+        if counts.all() and written >= SCHEMA_VERSION:
+            continue
+        if counts.any():
+            rows = read([str(path)], fs.LocalFileSystem()).filter(pa.array(counts))
+            _replace(paths, {path: identity(path.stat())}, rows, new_part(paths, path.stem.split("-")[1]))
+        else:  # each of its rows has a newer one in another part
+            path.unlink()
+        rewritten += 1
+    return rewritten
 
 
 def recover(paths: StorePaths) -> None:
@@ -70,30 +95,62 @@ def recover(paths: StorePaths) -> None:
                 path.unlink()
 
 
+def _parts(paths: StorePaths) -> list[Path]:
+    return sorted(paths.root.glob("part-*.parquet"))
+
+
+def _identities(parts: Sequence[Path]) -> tuple[list[int], list[pa.Table]]:
+    """For each part the schema version it was written in, and what tells which of its rows count."""
+    versions, identities = [], []
+    for path in parts:
+        try:
+            with pq.ParquetFile(path) as part:
+                versions.append(version(part.schema_arrow))
+                identities.append(part.read(["run_id", "finished_at"]))
+        except pa.ArrowInvalid as error:  # arrow names no file
+            raise pa.ArrowInvalid(f"{path.name}: {error}") from error
+    return versions, identities
+
+
+def _counting(identities: Sequence[pa.Table]) -> list[np.ndarray]:
+    """For each part, which of its rows are the newest of their run."""
+    if not identities:
+        return []
+    rows = pa.concat_tables(part.replace_schema_metadata() for part in identities)
+    counts = np.ones(len(rows), bool)
+    if pc.count_distinct(rows["run_id"]).as_py() < len(rows):
+        counts[:] = False
+        counts[last(rows)] = True
+    return np.split(counts, np.cumsum([len(part) for part in identities])[:-1])
+
+
+def _replace(paths: StorePaths, inputs: Mapping[Path, list[int]], rows: pa.Table, part: Path) -> None:
+    """Publish rows as a part, and remove the files that they come from."""
+    journal = paths.journal / f"{part.stem}.json"
+    told = {"part": part.name, "inputs": [[path.name, *state] for path, state in inputs.items()]}
+    publish(json.dumps(told).encode(), journal, paths)
+    publish(serialised(rows, PART_FORMAT), part, paths)
+    _finish(paths, journal)
+
+
 def _finish(paths: StorePaths, journal: Path) -> None:
     """Remove the inputs of a part that was published; one that was not never happened."""
     told = json.loads(journal.read_bytes())
     if (paths.root / told["part"]).exists():
-        for name, *identity in told["inputs"]:
-            _remove(paths.root / name, paths.temporary / f"{name}.aside", identity)
+        for name, *state in told["inputs"]:
+            _remove(paths.root / name, paths.temporary / f"{name}.aside", state)
     journal.unlink()
 
 
-def _remove(path: Path, aside: Path, identity: list[int]) -> None:
+def _remove(path: Path, aside: Path, state: list[int]) -> None:
     """Remove an input unless it was replaced: a run that was run again keeps its file.
 
     Moved aside and looked at again before it is gone, because it may be replaced at any moment.
     """
-    if not aside.exists() and path.exists() and _identity(path) == identity:
+    if not aside.exists() and path.exists() and identity(path.stat()) == state:
         path.rename(aside)
     if aside.exists():
-        if _identity(aside) != identity:
+        if identity(aside.stat()) != state:
             with contextlib.suppress(FileExistsError):  # a still newer row stands there
                 os.link(aside, path)
         aside.unlink()
-
-
-def _identity(path: Path) -> list[int]:
-    """Inode and time of the last change: whether a file is the one that was read."""
-    state = path.stat()
-    return [state.st_ino, state.st_mtime_ns]

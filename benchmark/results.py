@@ -7,13 +7,11 @@ it without this module. What it adds: one row per run, the newest, also while a 
 from __future__ import annotations
 
 import contextlib
-import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
@@ -22,12 +20,26 @@ from filelock import FileLock, Timeout
 from pyarrow import fs
 
 from benchmark import conditions
-from benchmark.compaction import merge, recover
+from benchmark.compaction import Kept, merge, new_part, recover, tidy
 from benchmark.errors import StoreError
-from benchmark.parquet_files import PLAIN, ROW_FORMAT, newest, publish, read, serialised, upload, version
+from benchmark.parquet_files import (
+    PART_FORMAT,
+    ROW_FORMAT,
+    newest,
+    one_row,
+    packed,
+    parts,
+    publish,
+    read,
+    read_few,
+    read_recent,
+    serialised,
+    upload,
+    version,
+)
 from benchmark.paths import StorePaths
 from benchmark.records import Row
-from benchmark.schema import REQUIRED, SCHEMA, SCHEMA_VERSION
+from benchmark.schema import SCHEMA, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +47,8 @@ if TYPE_CHECKING:
 DEFAULT_ROOT: Final = "outputs/results"
 
 _READ_ATTEMPTS = 50
+_MOST_KEPT, _MOST_BYTES = 2_000, 32 << 10
+"""So many of its own rows, of no more than so many bytes, a store keeps in memory for the next compaction."""
 
 
 class ResultsStore:
@@ -49,11 +63,19 @@ class ResultsStore:
         self.name = str(root)
         self._filesystem, folder = _located(root) if filesystem is None else (filesystem, Path(root))
         self.paths = StorePaths(root=folder)
+        self._kept: dict[str, Kept] = {}
 
     @property
     def is_local(self) -> bool:
         """Whether the rows lie in a folder of this host: there alone they can be compacted."""
         return isinstance(self._filesystem, fs.LocalFileSystem)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anyone has prepared it yet; a StoreError where one can't look."""
+        with self._in_words("read", "make it readable, or choose another store"):
+            found = self._filesystem.get_file_info(self.paths.root.as_posix())
+        return bool(found.type == fs.FileType.Directory)
 
     def prepare(self) -> None:
         """Make the store ready for `append`: folders, anchor, the end of a compaction that was killed.
@@ -70,37 +92,88 @@ class ResultsStore:
                 with contextlib.suppress(Timeout), FileLock(self.paths.compact_lock, timeout=0):
                     recover(self.paths)
             # Written even where it stands: an unwritable store shows itself now, not after a measurement.
-            self._publish(serialised(SCHEMA.empty_table(), ROW_FORMAT), self.paths.anchor)
+            self._publish(serialised(SCHEMA.empty_table(), PART_FORMAT), self.paths.anchor)
 
-    def append(self, row: Row) -> None:
-        """Store a row, on disk when this returns. A run's later row replaces its earlier one.
+    def append(self, *rows: Row) -> None:
+        """Store rows, on disk when this returns. A run's later row replaces its earlier one.
+
+        One gets a file of its own; several are one part, which takes no longer.
 
         Raises:
             StoreError: a column is unknown, missing or of the wrong type; or the file can't be written.
         """
-        values = {**row.values, "schema_version": SCHEMA_VERSION}  # noqa: PD011 - no pandas here
-        data = serialised(_one_row(values), ROW_FORMAT)
+        made = [one_row({**row.values, "schema_version": SCHEMA_VERSION}) for row in rows]  # noqa: PD011
+        if len(rows) > 1:
+            part = serialised(newest(pa.concat_tables(made).combine_chunks()), PART_FORMAT)
+            self._write(part, new_part(self.paths))
+            return
+        target = self.paths.run(rows[0].run_id)
+        published = self._write(serialised(made[0], ROW_FORMAT), target)
+        if published and len(self._kept) < _MOST_KEPT and len(row_bytes := packed(made[0])) <= _MOST_BYTES:
+            self._kept[target.name] = (published, row_bytes)
+
+    def _write(self, data: bytes, target: Path) -> list[int] | None:
         with self._in_words("write", "free some space or make it writable, then run the missing cells"):
-            self._publish(data, self.paths.run(row.run_id))
+            return self._publish(data, target)
 
     def table(
         self,
         columns: Sequence[str] | None = None,
         filter: pc.Expression | None = None,  # noqa: A002 - pyarrow's word for it
+        among: pc.Expression | None = None,
     ) -> pa.Table:
         """Newest row of every run, those that pass the filter, oldest first.
+
+        `among` may ask only what all rows of a run answer alike: its campaign, cell_id or environment_id.
+        It is asked while reading, and so spares what need not be read.
 
         Raises:
             StoreError: there is no store, or a file in it can't be read.
         """
         names = SCHEMA.names if columns is None else list(columns)
-        projection: Any = list({*names, "run_id", "finished_at"})
+        projection: Any = _projected(names)
         if filter is not None:
             # Asked of each row but applied after: else a run's older row would pass where its newest doesn't.
             projection = {name: ds.field(name) for name in projection} | {"passes": filter}
-        with self._in_words("read", "move a damaged file away, or choose another store"):
-            found = newest(self._scan(projection))
+        found = newest(self._scan(lambda files: read(files, self._filesystem, projection, among)))
         return (found if filter is None else found.filter(found["passes"])).select(names)
+
+    def of_runs(
+        self, run_ids: Collection[str], columns: Sequence[str] | None = None, campaign: str | None = None
+    ) -> pa.Table:
+        """Newest row of each of these runs, oldest first; runs without one are left out.
+
+        However many rows there are besides, and however wide: only those are read. The campaign, where
+        all are of one, spares looking for them.
+
+        Raises:
+            StoreError: there is no store, or a file in it can't be read.
+        """
+        names = SCHEMA.names if columns is None else list(columns)
+        named = {self.paths.run(run_id).name for run_id in run_ids}
+        wanted = ds.field("run_id").isin(pa.array(list(run_ids), pa.string()))
+        if campaign is not None:
+            wanted &= ds.field("campaign") == campaign
+
+        def reading(files: list[str]) -> pa.Table:
+            own = [
+                file for file in files if (name := Path(file).name) in named or not name.startswith("run-")
+            ]
+            return read_few(own, self._filesystem, _projected(names), wanted)
+
+        return newest(self._scan(reading)).select(names)
+
+    def recent(self, columns: Sequence[str], filter: pc.Expression, most: int) -> pa.Table:  # noqa: A002
+        """Rows that pass the filter, oldest first; once `most` are found, older files are left unread.
+
+        A sample: a row that was replaced may be in it, as long as both lie in the store.
+
+        Raises:
+            StoreError: there is no store, or a file in it can't be read.
+        """
+        wanted = _projected(columns)
+        found = self._scan(lambda files: read_recent(files, self._filesystem, wanted, filter, most))
+        return newest(found).select(list(columns))
 
     def frame(
         self,
@@ -113,11 +186,15 @@ class ResultsStore:
     def statuses(self, campaign: str | None = None) -> dict[str, str]:
         """Status of every run, or of a campaign's runs, by run_id."""
         chosen = None if campaign is None else ds.field("campaign") == campaign
-        found = self.table(["run_id", "status"], chosen)
+        found = self.table(["run_id", "status"], among=chosen)
         return dict(zip(found["run_id"].to_pylist(), found["status"].to_pylist(), strict=True))
 
-    def compact(self) -> int:
-        """Merge the files of single runs into one part; return how many files went into it.
+    def compact(self, *, thorough: bool = True) -> int:
+        """Merge the files of single runs into one part; return how many files went into new ones.
+
+        Thorough, it also takes out of older parts the rows of runs that were run again. Without, they stay
+        until the next that is, hidden from `table` but not from plain readers; for the middle of a grid,
+        since it costs the same in a store of a million rows as in an empty one.
 
         0 where nothing is to be merged, or another compaction is at it. Writers and readers go on meanwhile.
         Wherever the program dies, no row is lost and each counts once: a journal names the new part before
@@ -139,21 +216,24 @@ class ResultsStore:
             FileLock(self.paths.compact_lock, timeout=0),
         ):
             recover(self.paths)
-            return merge(self.paths)
+            merged = merge(self.paths, self._kept)
+            self._kept.clear()
+            return merged + (tidy(self.paths) if thorough else 0)
         return 0
 
-    def _scan(self, projection: Any) -> pa.Table:
-        self._refuse_absent()
-        for attempt in range(_READ_ATTEMPTS):
-            with contextlib.suppress(FileNotFoundError):  # removed since: its rows are in a new part
-                return read(self._listing(), self._filesystem, projection)
-            time.sleep(min(0.01 * attempt, 0.2))
+    def _scan(self, reading: Callable[[list[str]], pa.Table]) -> pa.Table:
+        with self._in_words("read", "move a damaged file away, or choose another store"):
+            self._refuse_absent()
+            for attempt in range(_READ_ATTEMPTS):
+                with contextlib.suppress(FileNotFoundError):  # removed since: its rows are in a new part
+                    return reading(self._listing())
+                time.sleep(min(0.01 * attempt, 0.2))
         raise StoreError(f"results at {self.name} change faster than they can be read: try again")
 
     def _listing(self) -> list[str]:
         """Files that hold every row. While a part appears, one listing may miss it and its inputs too."""
         files = self._files()
-        while _parts(files) != _parts(again := self._files()):
+        while parts(files) != parts(again := self._files()):
             files = again
         return files
 
@@ -163,7 +243,7 @@ class ResultsStore:
         return sorted(info.path for info in found if info.extension == "parquet" and info.base_name != anchor)
 
     def _refuse_absent(self) -> None:
-        if self._filesystem.get_file_info(self.paths.root.as_posix()).type != fs.FileType.Directory:
+        if not self.exists:
             raise StoreError(f"no results at {self.name}: run a benchmark first, or choose another store")
 
     def _refuse_newer(self) -> None:
@@ -177,15 +257,16 @@ class ResultsStore:
                 f"{SCHEMA_VERSION}: upgrade the program, or choose another store.root="
             )
 
-    def _publish(self, data: bytes, target: Path) -> None:
+    def _publish(self, data: bytes, target: Path) -> list[int] | None:
+        """Write a file whole; return its identity where the file system has such a thing."""
         if self.is_local:
-            publish(data, target, self.paths)
-            return
+            return publish(data, target, self.paths)
         try:
             upload(data, target, self._filesystem)
         except FileNotFoundError:  # no object store, but one that wants folders
             self._filesystem.create_dir(target.parent.as_posix(), recursive=True)
             upload(data, target, self._filesystem)
+        return None
 
     @contextlib.contextmanager
     def _in_words(self, verb: str, advice: str) -> Iterator[None]:
@@ -229,30 +310,6 @@ def _located(root: str | Path) -> tuple[fs.FileSystem, Path]:
     return filesystem, Path(path)
 
 
-def _one_row(values: Mapping[str, Any]) -> pa.Table:
-    who = f"the row of run {values.get('run_id')}"
-    if unknown := sorted(set(values) - set(SCHEMA.names)):
-        raise StoreError(
-            f"{who} has columns that the schema lacks: {', '.join(unknown)}: "
-            "put them into `config`, or add them to benchmark/schema.py"
-        )
-    if missing := [name for name in REQUIRED if values.get(name) is None]:
-        raise StoreError(f"{who} lacks {', '.join(missing)}: no row may leave them null")
-    if not re.fullmatch(r"[\w-]+", str(values["run_id"])):
-        raise StoreError(f"{who}: its run_id is to name a file, so use letters, digits, - and _")
-    return pa.Table.from_arrays([_array(who, field, values.get(field.name)) for field in PLAIN], schema=PLAIN)
-
-
-def _array(who: str, field: pa.Field, value: Any) -> pa.Array:
-    entries = list(value.items()) if isinstance(value, Mapping) else value
-    whole = pa.types.is_integer(getattr(field.type, "value_type", field.type))
-    try:
-        if whole and np.asarray(value).dtype.kind == "f":
-            raise TypeError  # noqa: TRY301 - arrow would cut the fraction off in silence
-        return pa.array([entries], field.type)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise StoreError(f"{who}: column {field.name} is {field.type}, but got {value!r:.80}") from error
-
-
-def _parts(files: Sequence[str]) -> set[str]:
-    return {file for file in files if Path(file).name.startswith("part-")}
+def _projected(columns: Iterable[str]) -> list[str]:
+    """What must be read to know which rows are the newest."""
+    return list({*columns, "run_id", "finished_at"})

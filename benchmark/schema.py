@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -121,6 +121,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("campaign", _TEXT, "", "name of the group of runs"),
         ("cell_id", _TEXT, "", "hash of the resolved configuration: what was measured"),
         ("environment_id", _TEXT, "", "hash of hardware identity and versions: where it was measured"),
+        (
+            "family_id",
+            _TEXT,
+            "",
+            (
+                "hash of the cell's configuration less batch and length: "
+                "what fits in memory is judged along them"
+            ),
+        ),
         ("repeat", _INT, "", "number of the repetition, from 0"),
         ("started_at", _TIME, "", "when the run began"),
         ("finished_at", _TIME, "", "when the run ended; the newest row of a run counts"),
@@ -170,6 +179,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "compile",
         ("cache_hit", _BOOL, "", "the artefact came from the cache"),
         ("compile_s", _REAL, "s", "time the compiler took when the artefact was made, also on a cache hit"),
+        (
+            "compile_workers",
+            _INT,
+            "",
+            "compilations that ran at a time when the artefact was made: they slow each other down",
+        ),
         ("artifact_bytes", _INT, "bytes", "size of the artefact"),
         ("load_s", _REAL, "s", "time to load the artefact for timing"),
         ("subgraphs", _INT, "", "pieces that the compiler cut the model into"),

@@ -20,6 +20,7 @@ from pyarrow import fs
 
 from benchmark import conditions
 from benchmark.errors import ConfigError, StoreError
+from benchmark.parquet_files import PLAIN
 from benchmark.records import Row
 from benchmark.results import ResultsStore, load
 from benchmark.schema import SCHEMA, SCHEMA_VERSION
@@ -114,6 +115,54 @@ def test_statuses_can_be_asked_for_one_campaign(store):
     assert store.statuses("c0") == {"r0": "timeout", "r2": "ok"}
 
 
+def test_the_rows_of_some_runs_can_be_asked_for(store):
+    for number in range(4):
+        store.append(row(number))
+    store.compact()
+    store.append(row(1, attempt=1, config="{}"))
+    store.append(row(4))
+    found = store.of_runs({"r4", "r1", "r2", "r9"}, ["run_id", "repeat", "config"])
+    assert found.to_pylist() == [
+        {"run_id": "r2", "repeat": 0, "config": None},
+        {"run_id": "r4", "repeat": 0, "config": None},
+        {"run_id": "r1", "repeat": 1, "config": "{}"},
+    ]
+    assert store.of_runs(["r1", "r2"], campaign="c1")["run_id"].to_pylist() == ["r1"]
+    assert store.of_runs([]).schema.names == SCHEMA.names
+
+
+def test_rows_of_some_runs_are_found_in_files_of_any_name(store):
+    store.append(row(1))
+    store.paths.run("r1").rename(store.paths.root / "from-elsewhere.parquet")
+    assert len(store.of_runs(["r1"])) == 1
+
+
+def test_asked_for_some_runs_a_store_does_not_open_the_files_of_others(store):
+    store.append(row(1))
+    store.paths.run("r2").write_bytes(b"PAR1")
+    assert len(store.of_runs(["r1"])) == 1
+    with pytest.raises(StoreError, match=r"run-r2\.parquet.*move a damaged file away"):
+        store.of_runs(["r2"])
+
+
+def test_recent_rows_are_taken_from_the_newest_files_until_they_are_enough(store):
+    for first in (0, 2):
+        store.append(row(first))
+        store.append(row(first + 1))
+        store.compact()
+        for path in store.paths.root.glob("part-2*"):
+            path.rename(store.paths.part(f"1{first}"))
+    store.append(row(4))
+    chosen = pc.field("batch_size") != 2
+
+    def recent(most):
+        return store.recent(["run_id"], chosen, most)["run_id"].to_pylist()
+
+    assert recent(1) == ["r4"]
+    assert recent(2) == ["r3", "r4"]
+    assert recent(9) == ["r0", "r1", "r3", "r4"]
+
+
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
@@ -196,7 +245,8 @@ def test_a_damaged_anchor_is_written_anew(store):
 def test_a_store_of_a_newer_schema_is_refused(store):
     newer = SCHEMA.with_metadata({"schema_version": str(SCHEMA_VERSION + 1)})
     pq.write_table(newer.empty_table(), store.paths.anchor)
-    complaint = rf"store {store.name} was written by schema 2, this program knows 1: upgrade the program, or"
+    versions = rf"written by schema {SCHEMA_VERSION + 1}, this program knows {SCHEMA_VERSION}"
+    complaint = rf"store {store.name} was {versions}: upgrade the program, or"
     for act in (store.prepare, store.compact):
         with pytest.raises(StoreError, match=complaint):
             act()
@@ -213,11 +263,28 @@ def test_a_store_of_an_older_schema_reads_with_nulls_and_is_brought_up_to_date(s
     assert store.frame()["cosine"].isna().all()
     store.prepare()
     anchor = pq.read_schema(store.paths.anchor)
-    assert anchor.metadata[b"schema_version"] == b"1"
+    assert anchor.metadata[b"schema_version"] == str(SCHEMA_VERSION).encode()
     assert anchor.field("cosine").metadata[b"meaning"].startswith(b"similarity to the fp32 reference")
     assert store.compact() == 1
     assert pl.read_parquet(store.paths.root)["cosine"].to_list() == [None]
     assert store.table(["schema_version"]).to_pylist() == [{"schema_version": 0}]
+
+
+def test_a_store_of_schema_1_goes_on_working(store):
+    kept = [field for field in PLAIN if field.name not in {"family_id", "compile_workers"}]
+    first = pa.schema(kept, metadata={"schema_version": "1"})
+    for path, numbers in ((store.paths.part("1"), (1, 2)), (store.paths.run("r3"), (3,))):
+        rows = [{**row(number).values, "schema_version": 1} for number in numbers]  # noqa: PD011 - a row's
+        pq.write_table(pa.Table.from_pylist(rows, first), path)
+    pq.write_table(first.empty_table(), store.paths.anchor)
+    store.prepare()
+    store.append(row(2, attempt=1, family_id="f", compile_workers=2))
+    assert store.statuses("c0") == {"r2": "ok"}
+    families = store.of_runs(["r1", "r2", "r3"], ["run_id", "family_id"]).to_pylist()
+    assert {found["run_id"]: found["family_id"] for found in families} == {"r1": None, "r3": None, "r2": "f"}
+    assert store.compact() == 3
+    assert pl.read_parquet(store.paths.root).sort("run_id")["compile_workers"].to_list() == [None, 2, None]
+    assert plain(store) == ["r1", "r2", "r3"]
 
 
 def test_a_file_url_is_a_local_folder(tmp_path):
@@ -245,6 +312,7 @@ def test_a_remote_store_appends_and_reads(remote):
     remote.append(row(2))
     remote.append(row(1, attempt=1))
     assert remote.statuses() == {"r1": "ok", "r2": "ok"}
+    assert remote.of_runs(["r1"], ["repeat"]).to_pylist() == [{"repeat": 1}]
     remote.prepare()
     assert not remote.is_local
 
@@ -279,6 +347,54 @@ def test_compaction_replaces_rows_of_runs_that_were_run_again(store):
     assert store.compact() == 2
     assert plain(store) == ["r0", "r1", "r2"]
     assert attempts(store) == {"r0": 0, "r1": 1, "r2": 0}
+
+
+def test_a_part_whose_every_run_was_run_again_is_removed(store):
+    for attempt in range(2):
+        store.append(row(1, attempt=attempt))
+        store.append(row(2, attempt=attempt))
+        store.compact()
+    assert len(list(store.paths.root.glob("part-*"))) == 1
+    assert attempts(store) == {"r1": 1, "r2": 1}
+
+
+def test_in_the_middle_of_a_grid_older_parts_are_left_alone(store):
+    for number in range(3):
+        store.append(row(number))
+    store.compact()
+    store.append(row(1, attempt=1))
+    store.append(row(3))
+    assert store.compact(thorough=False) == 2
+    assert plain(store) == ["r0", "r1", "r1", "r2", "r3"]
+    assert attempts(store) == {"r0": 0, "r1": 1, "r2": 0, "r3": 0}
+    assert store.compact() == 1
+    assert plain(store) == ["r0", "r1", "r2", "r3"]
+    assert attempts(store) == {"r0": 0, "r1": 1, "r2": 0, "r3": 0}
+
+
+def test_in_the_middle_of_a_grid_older_parts_are_not_even_opened(store):
+    store.paths.part("damaged").write_bytes(b"PAR1")
+    store.append(row(1))
+    assert store.compact(thorough=False) == 1
+    with pytest.raises(StoreError, match=r"can't compact results .*part-damaged\.parquet"):
+        store.compact()
+
+
+def test_a_row_still_in_memory_does_not_win_over_a_file_that_another_process_wrote(store):
+    store.append(row(1))
+    store.append(row(2))
+    ResultsStore(store.paths.root).append(row(1, attempt=1))
+    store.compact()
+    assert attempts(store) == {"r1": 1, "r2": 0}
+
+
+def test_a_row_that_a_compaction_left_in_memory_is_not_stored_twice(store):
+    store.append(row(1))
+    ResultsStore(store.paths.root).append(row(2))
+    ResultsStore(store.paths.root).compact()
+    store.append(row(3))
+    store.compact()
+    assert plain(store) == ["r1", "r2", "r3"]
 
 
 def test_many_small_parts_become_one(store):
@@ -332,9 +448,11 @@ def test_a_compaction_cut_off_at_any_step_neither_loses_nor_doubles_a_row(store,
     for number in range(3):
         store.append(row(number))
     store.compact()
-    store.append(row(1, attempt=1))
     store.append(row(3))
-    expected = {"r0": 0, "r1": 1, "r2": 0, "r3": 0}
+    store.compact()
+    for number in (1, 3):
+        store.append(row(number, attempt=1))
+    expected = {"r0": 0, "r1": 1, "r2": 0, "r3": 1}
     for after in itertools.count():
         copy = ResultsStore(shutil.copytree(tmp_path / "outputs", tmp_path / str(after)) / "results")
         copy.prepare()
@@ -478,3 +596,10 @@ def test_conditions_choose_rows(shelf, text, runs):
 def test_a_condition_that_cannot_be_meant_is_refused(text, complaint):
     with pytest.raises(ConfigError, match=complaint):
         conditions.expression(conditions.parse(text))
+
+
+def test_several_rows_are_stored_as_one_file_and_each_counts(store):
+    store.append(row(1, status="crashed"))
+    store.append(row(1, attempt=1), row(2), row(3))
+    assert len(list(store.paths.root.glob("part-*.parquet"))) == 1
+    assert sorted(store.statuses().values()) == ["ok", "ok", "ok"]
