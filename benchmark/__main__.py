@@ -19,13 +19,15 @@ from benchmark.cli.verbs import VERBS, run_verb
 def measure(cfg: DictConfig) -> int:
     """Run one cell; a grid comes here only under a stock launcher, cell by cell."""
     from benchmark import config
-    from benchmark.cli.run import run_grid
+    from benchmark.cli.children import start
+    from benchmark.cli.sweep import refuse_unread_algebra
 
     composed = HydraConfig.get()
     if composed.mode != RunMode.RUN:
-        return run_grid([config.load(cfg, composed.overrides.task)])
+        return start([config.load(cfg, composed.overrides.task)])
     with explained():  # here already: Hydra writes a line of its own about every error that reaches it
-        raise SystemExit(run_grid([config.load(cfg, composed.overrides.task)]))
+        refuse_unread_algebra(cfg, grid=False)
+        raise SystemExit(start([config.load(cfg, composed.overrides.task)]))
 
 
 def main() -> None:

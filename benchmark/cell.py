@@ -11,15 +11,16 @@ import hashlib
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from benchmark.config import Experiment
-from benchmark.errors import Incompatible, RunFailure, Unavailable
+from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
 from benchmark.records import DeviceFacts, frozen
 
-Fate = Literal["run", "done", "incompatible", "unavailable"]
+Fate = Literal["run", "done", "incompatible", "unavailable", "dominated"]
 
 
 @frozen
@@ -30,6 +31,14 @@ class Cell:
     sequence_length: int | None
     """Tokens; null for models without a sequence axis."""
     cell_id: str
+
+    @property
+    def family_id(self) -> str:
+        """Identity less batch and length: what fits in memory is judged along them."""
+        made_of = identity(self.experiment, self.sequence_length)
+        return _hash(
+            {key: value for key, value in made_of.items() if key not in {"batch_size", "sequence_length"}}
+        )
 
     @property
     def label(self) -> str:
@@ -60,26 +69,41 @@ class PlannedRun:
     fate: Fate
     reason: str = ""
     """Why it is not run; empty for `run`."""
+    row_id: str | None = None
+    """The run whose row makes it `done`: its own, or with run=stale one of another campaign."""
 
     @property
     def refusal(self) -> RunFailure | None:
         """The failure its row will tell, for cells that can't be measured."""
-        kinds: dict[str, type[RunFailure]] = {"incompatible": Incompatible, "unavailable": Unavailable}
-        return kinds[self.fate](self.reason) if self.fate in kinds else None
+        kind = _REFUSALS.get(self.fate)
+        return kind(self.reason) if kind else None
+
+
+_REFUSALS: Mapping[Fate, type[RunFailure]] = {
+    "incompatible": Incompatible,
+    "unavailable": Unavailable,
+    "dominated": Dominated,
+}
 
 
 @frozen
-class Plan:
-    """A grid, in the order in which it will run."""
+class Excluded:
+    """A cell that the grid leaves out on purpose; it leaves no row."""
+
+    overrides: tuple[str, ...]
+    reason: str
+
+
+class Plan(NamedTuple):
+    """A grid and what will become of its cells."""
 
     runs: tuple[PlannedRun, ...]
+    """In the order of the grid."""
+    queue: tuple[PlannedRun, ...]
+    """What still has to leave a row, in the order in which it will."""
     duplicates: int
     """Cells left out because they equal another one, such as a vision model at two sequence lengths."""
-
-    @property
-    def pending(self) -> tuple[PlannedRun, ...]:
-        """What still has to leave a row."""
-        return tuple(run for run in self.runs if run.fate != "done")
+    excluded: tuple[Excluded, ...] = ()
 
 
 def cell_of(experiment: Experiment) -> Cell:
@@ -92,7 +116,7 @@ def identity(experiment: Experiment, sequence_length: int | None) -> dict[str, A
     """What makes two cells the same cell."""
     e = experiment
     return {
-        "model": asdict(e.model),
+        "model": {field.name: getattr(e.model, field.name) for field in fields(e.model)},
         "task": spelled(e.task),
         "hardware": spelled(e.hardware),
         "compiler": spelled(e.compiler),
@@ -119,15 +143,25 @@ def run_id(campaign: str, cell: Cell, environment: Environment, repeat: int = 0)
     return _hash([campaign, cell.cell_id, environment.environment_id, repeat])
 
 
-def spelled(plugin: Any) -> dict[str, Any]:
-    """A plug-in as its YAML would spell it, with every default written out."""
+def spelled(plugin: Any) -> Mapping[str, Any]:
+    """A plug-in as its YAML would spell it, with every default written out. Shared: change nothing."""
+    return _spelled(plugin)
+
+
+@lru_cache(maxsize=4096)
+def _spelled(plugin: Any) -> Mapping[str, Any]:
     kind = type(plugin)
     return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **asdict(plugin)}
 
 
 def code_digest(*plugins: Any) -> str:
     """Hash of the source of plug-ins and of what they share: an artefact depends on it as on the compiler."""
-    files = {Path(inspect.getfile(type(plugin))) for plugin in plugins}
+    return _source_digest(frozenset(inspect.getfile(type(plugin)) for plugin in plugins))
+
+
+@lru_cache(maxsize=256)
+def _source_digest(plugins: frozenset[str]) -> str:
+    files = {Path(plugin) for plugin in plugins}
     files |= {Path(__file__).with_name(name) for name in ("torch_models.py", "torch_arithmetic.py")}
     return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 

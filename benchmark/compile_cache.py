@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -23,6 +23,7 @@ from benchmark.errors import CacheError
 from benchmark.leftovers import delete, is_abandoned, work_name
 from benchmark.manifest import (
     KEY,
+    WORTH_WAITING_S,
     Kind,
     Manifest,
     Stamps,
@@ -54,6 +55,15 @@ class Entry:
     def bytes(self) -> int:
         """Size of all files but the manifest."""
         return sum(file.bytes for file in self.manifest.files.values())
+
+
+class Entries(Protocol):
+    """Where stages get what they need."""
+
+    def get_or_build(
+        self, kind: Kind, made_of: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]
+    ) -> Entry:
+        """Return the entry made of these parts, as `CompileCache` does."""
 
 
 class CompileCache:
@@ -264,7 +274,8 @@ class CompileCache:
             if winner := self._sound_or_set_aside(folder):  # of another host, which our lock can't hold back
                 return winner
             building.rename(folder)
-        fsync(self.root)
+        if manifest.made_s >= WORTH_WAITING_S:
+            fsync(self.root)
         return Entry(folder=folder, manifest=manifest, hit=False, used_at=time.time())
 
     @contextmanager

@@ -9,14 +9,15 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import fields
+from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, Literal, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SkipValidation, ValidationError
 
 from benchmark.errors import ConfigError
 from benchmark.protocols import Compiler, Device, Scenario, Task
@@ -24,8 +25,12 @@ from benchmark.records import FastMath, Model, Sampling, frozen
 
 T = TypeVar("T")
 
-_PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": Scenario}
+_PLUGINS = {"hardware": Device, "compiler": Compiler, "scenario": Scenario}
 """Keys whose YAML names a class by `_target_`, and the seam it has to fit."""
+ALGEBRA = ("pair", "include", "exclude")
+"""Keys that say which cells a grid has beside the product of its axes: the sweeper reads them."""
+NOT_OF_A_CELL = frozenset({"hydra", "experiment", *ALGEBRA})
+"""Keys of a composed configuration that say nothing about a cell."""
 _ELSEWHERE = {"task": "model.task", "store_root": "store.root", "cache_root": "cache.root"}
 """Fields of an experiment that YAML spells in a section."""
 
@@ -50,6 +55,24 @@ class Limits:
 
 
 @frozen
+class Launching:
+    """How a grid is brought to run."""
+
+    compile_workers: PositiveInt | None
+    """Cells that are built and compiled at a time; null: one a core, as far as 8 GiB of memory each reach."""
+
+
+@frozen
+class Budget:
+    """What a command may use; it stops between cells and the same command resumes."""
+
+    hours: PositiveFloat | None
+    usd: PositiveFloat | None
+    usd_per_hour: NonNegativeFloat | None
+    """Price of the machine; null takes the newest on-demand price of the cell's instance type."""
+
+
+@frozen
 class Place:
     """Where something is kept."""
 
@@ -61,10 +84,10 @@ class Experiment:
     """One resolved configuration: what to measure, how, and where the results go."""
 
     model: Model
-    task: Task
-    hardware: Device
-    compiler: Compiler
-    scenario: Scenario
+    task: Annotated[Task, SkipValidation]  # the gate has checked the plug-ins, once for all cells of a grid
+    hardware: Annotated[Device, SkipValidation]
+    compiler: Annotated[Compiler, SkipValidation]
+    scenario: Annotated[Scenario, SkipValidation]
     sampling: Sampling
     batch: PositiveInt
     seq_len: PositiveInt
@@ -74,16 +97,24 @@ class Experiment:
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     verify: Verify
     limits: Limits
+    launcher: Launching
+    budget: Budget
     campaign: Annotated[str, Field(pattern=r"^\w[\w.,:+=@-]*$", max_length=120)]
-    run: Literal["missing", "failed", "all"]
-    """Which cells of the campaign to run: those without a row, also the failed ones, or every one."""
+    run: Literal["missing", "failed", "stale", "all"]
+    """Which cells to run: those without a row in the campaign, also its failed ones, those without a row of
+    the present environment in any campaign, or every one."""
     store_root: str
     cache_root: str
     output_folder: str
     overrides: tuple[str, ...]
     """What the user changed on the command line or an experiment swept, for the row."""
-    resolved: str
-    """The composed configuration as JSON, for the row."""
+    composed: Annotated[Mapping[str, Any], SkipValidation]
+    """The composed configuration, for the row. Cells of a grid share its sections."""
+
+    @property
+    def resolved(self) -> str:
+        """The composed configuration as JSON."""
+        return json.dumps(self.composed, sort_keys=True)
 
 
 _SECTIONS: Mapping[str, type] = {
@@ -91,9 +122,17 @@ _SECTIONS: Mapping[str, type] = {
     "sampling": Sampling,
     "verify": Verify,
     "limits": Limits,
+    "launcher": Launching,
+    "budget": Budget,
     "store": Place,
     "cache": Place,
 }
+_PLAIN_FIELDS = [
+    str(field.name)
+    for field in fields(Experiment)
+    if field.name not in {*_SECTIONS, *_PLUGINS, *_ELSEWHERE, "overrides", "composed"}
+]
+"""Fields of an experiment that are values at the top of the YAML."""
 
 
 def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
@@ -102,27 +141,70 @@ def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
     Raises:
         ConfigError: every mistake found, one a line, each with its full key and the allowed values.
     """
+    return Gate().experiment(plain(cfg), overrides)
+
+
+def plain(cfg: DictConfig) -> dict[str, Any]:
+    """Resolve a composed configuration into plain values; what is Hydra's or the sweeper's is left out.
+
+    Raises:
+        ConfigError: an interpolation that leads nowhere, a mandatory value that is missing.
+    """
     try:
-        raw: dict[str, Any] = {str(key): _plain(cfg[key]) for key in cfg if key != "hydra"}
+        return {str(key): _plain(cfg[key]) for key in cfg if key not in NOT_OF_A_CELL}
     except OmegaConfBaseException as error:
         raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
-    raw.pop("experiment", None)
-    mistakes = [*_unknown_keys(raw), *_infinite(raw)]
-    made: dict[str, Any] = {"overrides": tuple(overrides), "resolved": json.dumps(raw, sort_keys=True)}
-    raw["task"] = raw["model"].pop("task", None) if isinstance(raw.get("model"), dict) else None
-    for section, kind in _SECTIONS.items():
-        made[section] = _typed(kind, raw.get(section), section, mistakes)
-    for slot, seam in _PLUGINS.items():
-        made[slot] = _plugin(_ELSEWHERE.get(slot, slot), raw.get(slot), seam, mistakes)
-    for place in ("store", "cache"):
-        made[f"{place}_root"] = getattr(made.pop(place), "root", None)
-    made |= {name: raw[name] for name in _plain_fields() if name in raw}
-    failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None}
-    experiment = _typed(Experiment, made, "", mistakes, told=failed)
-    if mistakes:
-        raise ConfigError("\n".join(mistakes))
-    assert experiment is not None  # noqa: S101 - no mistakes, so it was built
-    return experiment
+
+
+class Gate:
+    """Types the configurations of a grid. Sections that are the same object are typed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
+        """(slot, id of its YAML) to what became of it; the YAML is kept too, so that its id stays its own."""
+
+    def experiment(self, raw: Mapping[str, Any], overrides: Iterable[str] = ()) -> Experiment:
+        """Type what `plain` returned.
+
+        Raises:
+            ConfigError: as `load`.
+        """
+        news = {key: value for key, value in raw.items() if (key, id(value)) not in self._known}
+        mistakes = [*_unknown_keys(raw), *_infinite(news)]
+        made: dict[str, Any] = {"overrides": tuple(overrides), "composed": raw}
+        for section, kind in _SECTIONS.items():
+            made[section] = self._once(section, raw.get(section), partial(_section, kind, section, mistakes))
+        made["task"] = self._once("task", raw.get("model"), partial(_task, mistakes))
+        for slot, seam in _PLUGINS.items():
+            made[slot] = self._once(slot, raw.get(slot), partial(_plugin, slot, seam, mistakes))
+        for place in ("store", "cache"):
+            made[f"{place}_root"] = getattr(made.pop(place), "root", None)
+        made |= {name: raw[name] for name in _PLAIN_FIELDS if name in raw}
+        failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None}
+        experiment = _typed(Experiment, made, "", mistakes, told=failed)
+        if mistakes:
+            raise ConfigError("\n".join(mistakes))
+        assert experiment is not None  # noqa: S101 - no mistakes, so it was built
+        return experiment
+
+    def _once(self, slot: str, raw: Any, typed: Callable[[Any], Any]) -> Any:
+        if known := self._known.get((slot, id(raw))):
+            return known[0]
+        found = typed(raw)
+        if found is not None:
+            self._known[slot, id(raw)] = (found, raw)
+        return found
+
+
+def _section(kind: type[T], section: str, mistakes: list[str], raw: Any) -> T | None:
+    """A section of plain values; a model's task is a plug-in and typed apart."""
+    if kind is Model and isinstance(raw, Mapping):
+        raw = {key: value for key, value in raw.items() if key != "task"}
+    return _typed(kind, raw, section, mistakes)
+
+
+def _task(mistakes: list[str], model: Any) -> Any:
+    return _plugin("model.task", Task, mistakes, model.get("task") if isinstance(model, Mapping) else None)
 
 
 def _plain(node: Any) -> Any:
@@ -130,14 +212,8 @@ def _plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if is_container else node
 
 
-def _plain_fields() -> list[str]:
-    """Fields of an experiment that are values at the top of the YAML."""
-    made = {*_SECTIONS, *_PLUGINS, *_ELSEWHERE, "overrides", "resolved"}
-    return [str(field.name) for field in fields(Experiment) if field.name not in made]
-
-
 def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
-    known = [*(slot for slot in _PLUGINS if slot != "task"), *_SECTIONS, *_plain_fields()]
+    known = [*_PLUGINS, *_SECTIONS, *_PLAIN_FIELDS]
     return (_unknown(key, key, known) for key in raw if key not in known)
 
 
@@ -155,8 +231,8 @@ def _infinite(raw: Any, key: str = "") -> Iterator[str]:
         yield from _infinite(value, f"{key}.{name}" if key else str(name))
 
 
-def _plugin(key: str, raw: Any, seam: type, mistakes: list[str]) -> Any:
-    """The object a `_target_` names, its fields filled by the rest of the YAML."""
+def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
+    """The object that a `_target_` names, its fields filled by the rest of the YAML."""
     if not isinstance(raw, dict) or not isinstance(raw.get("_target_"), str):
         mistakes.append(f"{key}: a YAML with a `_target_` is needed, got {_spelled(raw)}")
         return None

@@ -8,6 +8,7 @@ BenchmarkError                 the user's mistake or the world's: printed as one
     ├── Incompatible           the combination can never work
     ├── Unavailable            this host lacks the device, the weights or the data
     │   └── LibraryMissing     … or a library; says the command that installs it
+    ├── Dominated              a smaller batch or length of it ran out of memory
     ├── UnsupportedOperator    the compiler does not know an operator of the model
     ├── CompileFailed          the compiler gave up
     ├── OutOfMemory            the host's, or what a child was granted
@@ -77,6 +78,12 @@ class LibraryMissing(Unavailable):
     """A library is not installed; the text ends in the command that installs it."""
 
 
+class Dominated(RunFailure):
+    """The same cell with a smaller batch or length ran out of memory: not tried."""
+
+    status = "dominated"
+
+
 class UnsupportedOperator(RunFailure):
     """The compiler does not know an operator of the model."""
 
@@ -125,6 +132,7 @@ FAILURES: dict[Status, type[RunFailure]] = {
         Crashed,
         Incompatible,
         Unavailable,
+        Dominated,
         UnsupportedOperator,
         CompileFailed,
         OutOfMemory,

@@ -52,6 +52,8 @@ class Forkserver:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(sorted(preload))
         self._answered = False
+        self._living: set[Any] = set()
+        self._lock = threading.Lock()  # multiprocessing starts and reaps children for one thread at a time
 
     def warm(self) -> None:
         """Start the server now; its imports go on while this process plans."""
@@ -73,7 +75,8 @@ class Forkserver:
         Raises:
             RunFailure: what the child raised, or how it ended: OutOfMemory, TimedOut, Crashed.
         """
-        self.warm()
+        with self._lock:
+            self.warm()
         limits.log.parent.mkdir(parents=True, exist_ok=True)
         answer, answer_end = self._context.Pipe(duplex=False)
         leash_end, leash = self._context.Pipe(duplex=False)
@@ -84,17 +87,20 @@ class Forkserver:
         verdict = None
         try:
             # Not for the first: its answer takes as long as the server's imports.
-            with undisturbed() if self._answered else contextlib.nullcontext():
-                child.start()
+            with self._lock, undisturbed() if self._answered else contextlib.nullcontext():
+                self._start(child)
+                self._living.add(child)
             self._answered = True
             answer_end.close()
             leash_end.close()
             verdict = _await(answer, child, limits.timeout_s)
         finally:
-            if verdict is not None:
-                child.join(_GRACE_S)
-            leash.close()  # whatever happened, also Ctrl-C: the child and its descendants end here
-            _end(child)
+            with self._lock:
+                if verdict is not None:
+                    child.join(_GRACE_S)
+                leash.close()  # whatever happened, also Ctrl-C: the child and its descendants end here
+                _end(child)
+                self._living.discard(child)
             answer.close()
         if verdict is None:
             starved = _kernel_memory_kills() > kills
@@ -103,6 +109,30 @@ class Forkserver:
         if status == "ok":
             return value  # type: ignore[no-any-return]
         raise FAILURES.get(status, Crashed)(value)
+
+    @staticmethod
+    def _start(child: Any) -> None:
+        try:
+            child.start()
+        except (EOFError, ConnectionError) as error:
+            raise Crashed("the server that children are forked from has ended") from error
+
+    def close(self) -> None:
+        """End the server, amid its imports too; a later call starts another."""
+        server = forkserver._forkserver  # noqa: SLF001 - it has no public end
+        pid = server._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            server._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def end_children(self) -> None:
+        """End what other threads wait for, imports of the server too; their calls raise Crashed."""
+        if not self._answered:
+            self.close()
+        for child in list(self._living):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
@@ -121,8 +151,8 @@ def undisturbed() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        if came:
-            signal.raise_signal(came[0])
+        for one in came:
+            signal.raise_signal(one)
 
 
 def inline(function: Callable[..., T], /, *arguments: Any) -> T:

@@ -13,6 +13,11 @@ class CampaignPaths:
 
     folder: Path
 
+    @property
+    def progress(self) -> Path:
+        """What the grid is at, for a second terminal."""
+        return self.folder / "progress.json"
+
     def log(self, run_id: str) -> Path:
         """Everything the children of one run printed."""
         return self.folder / "logs" / f"{run_id}.log"

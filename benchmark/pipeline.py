@@ -1,129 +1,219 @@
-"""The sentence: each pending cell is built, compiled, measured, verified and stored, one after the other."""
+"""The sentence: what a grid needs is built and compiled, then each cell is measured, verified and stored."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
-from functools import partial
-from pathlib import Path
+from typing import Any
 
+from benchmark.brake import Brake, Ending
 from benchmark.cell import Plan, PlannedRun
 from benchmark.compile_cache import CompileCache
-from benchmark.errors import RunFailure
-from benchmark.isolation import Forkserver, inline, undisturbed
-from benchmark.paths import CampaignPaths
-from benchmark.protocols import Call, Observer
-from benchmark.records import Artifact, ChildLimits, Failure, Measured, Quality, Workload
+from benchmark.errors import Dominated, RunFailure
+from benchmark.history import Exhausted
+from benchmark.isolation import Forkserver, undisturbed
+from benchmark.lease import HostLease
+from benchmark.preparation import Prepared, Stages, calls_of, log_of, prepare
+from benchmark.protocols import Observer
+from benchmark.records import Measured, Row
 from benchmark.results import ResultsStore
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure
+from benchmark.stages.plan import Limits, artifact_group
 from benchmark.stages.store import Attempt, row
 from benchmark.stages.verify import compare, judge
 
+_MOST_HELD, _LONGEST_HELD_S = 100, 0.5
+"""So many rows of which nothing was measured, or for so long, wait for the file they share."""
+COMPACT_EVERY = 1000
+"""Rows after which their files are merged, so that no folder grows with its grid."""
 
-def run(
-    plan: Plan, store: ResultsStore, cache: CompileCache, forkserver: Forkserver, observer: Observer
-) -> None:
-    """Give every pending cell its row; a failure is a row too, and the grid goes on.
 
-    Raises:
-        KeyboardInterrupt: after the current cell has left an `interrupted` row.
-    """
-    for planned in plan.pending:
-        observer.started(planned.cell.label)
-        outcome = attempt(planned, cache, forkserver, observer)
-        with undisturbed():  # what has been measured gets its row
-            stored = row(outcome, planned.cell.experiment.resolved)
-            store.append(stored)
-            observer.finished(stored)
-        if outcome.failure is not None and outcome.failure.status == "interrupted":
+class Pipeline:
+    """Gives every cell of a queue its row; a failure is a row too, and the grid goes on."""
+
+    def __init__(
+        self,
+        store: ResultsStore,
+        cache: CompileCache,
+        forkserver: Forkserver,
+        observer: Observer,
+        brake: Brake,
+    ) -> None:
+        self._store, self._cache, self._forkserver = store, cache, forkserver
+        self._observer, self._brake = observer, brake
+        self._lease = HostLease()
+        self._ready: dict[Any, Prepared] = {}
+        self._exhausted = Limits()
+        self._rows = 0
+        self._held: list[Row] = []
+        self._held_since: float | None = None
+
+    def run(self, plan: Plan, workers: int = 1) -> Ending:
+        """Work through the queue until it is empty or the brake is pulled.
+
+        Raises:
+            KeyboardInterrupt: after the current cell has left an `interrupted` row.
+        """
+        try:
+            return self._run(plan, workers)
+        finally:
+            self._flush()
+
+    def _run(self, plan: Plan, workers: int) -> Ending:
+        for planned in plan.queue:
+            if planned.refusal:
+                self._leave(self._attempt(planned))
+        self._flush()
+        self._prepare(
+            [run for run in plan.queue if run.fate == "run" and run.cell.experiment.hardware.isolated],
+            workers,
+        )
+        for planned in plan.queue:
+            if planned.refusal or self._has_failed(planned):
+                continue
+            if reason := self._brake.reason():
+                return reason
+            since = time.monotonic()
+            try:
+                self._leave(self._attempt(planned))
+            finally:
+                self._brake.spend(time.monotonic() - since, planned)
+        return "done"
+
+    def _prepare(self, runs: Sequence[PlannedRun], workers: int) -> None:
+        """Build and compile for all; cells that can't be brought further leave their rows at once."""
+        members: dict[Any, list[PlannedRun]] = {}
+        for run in runs:
+            members.setdefault(artifact_group(run), []).append(run)
+        since = time.monotonic()
+        firsts = [group[0] for group in members.values()]
+        for prepared in prepare(firsts, self._cache, self._forkserver, self._observer, self._brake, workers):
+            group = artifact_group(prepared.run)
+            self._brake.spend(time.monotonic() - since, prepared.run)
+            since = time.monotonic()
+            self._ready[group] = prepared
+            if prepared.failure and prepared.failure.status == "interrupted":
+                self._store_row(self._attempt(prepared.run))  # prepare raises once all are told
+            elif prepared.failure:
+                for run in members[group]:
+                    self._leave(self._attempt(run))
+
+    def _has_failed(self, planned: PlannedRun) -> bool:
+        prepared = self._ready.get(artifact_group(planned))
+        return prepared is not None and prepared.failure is not None
+
+    def _attempt(self, planned: PlannedRun) -> Attempt:
+        """Take one cell through the stages, as far as it comes."""
+        stages = Stages(self._observer, planned.cell.experiment.hardware.name, planned.cell.label)
+        found: dict[str, Any] = {}
+        started_at = datetime.now(timezone.utc)
+        try:
+            with stages.stage("plan"):
+                self._refuse(planned)
+            found |= self._made(planned, stages)
+            if "failure" not in found:
+                found["measured"] = self._measured(planned, found, stages)
+                with stages.stage("verify"):
+                    found["quality"] = compare(found["workload"], found["measured"])
+                    judge(planned.cell, found["quality"])
+        except (RunFailure, KeyboardInterrupt) as error:
+            found["failure"] = stages.told(error)
+        return Attempt(
+            planned=planned,
+            started_at=started_at,
+            finished_at=datetime.now(timezone.utc),
+            stage_seconds=stages.seconds,
+            log=log_of(planned),
+            **found,
+        )
+
+    def _refuse(self, planned: PlannedRun) -> None:
+        if planned.refusal:
+            raise planned.refusal
+        if limit := self._exhausted.dominate(planned.cell, planned.environment):
+            raise Dominated(limit)
+
+    def _made(self, planned: PlannedRun, stages: Stages) -> dict[str, Any]:
+        """Workload and artefact: as prepared, or made here where nothing is computed."""
+        prepared = self._ready.get(artifact_group(planned))
+        if prepared is None:
+            call = calls_of(planned, self._forkserver)
+            with stages.stage("build"):
+                workload = build(planned.cell, planned.environment, self._cache, call["build"])
+            with stages.stage("compile"):
+                artifact = compile_(planned.cell, workload, planned.environment, self._cache, call["compile"])
+            return {"workload": workload, "artifact": artifact}
+        shared = prepared.artifact
+        if prepared.run.run_id == planned.run_id:
+            stages.seconds.update(prepared.seconds)
+        elif shared is not None and shared.cache_hit is False:
+            shared = replace(shared, cache_hit=True)  # made in this command, but for another cell
+        made = {"workload": prepared.workload, "artifact": shared, "failure": prepared.failure}
+        return {name: value for name, value in made.items() if value is not None}
+
+    def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: Stages) -> Measured:
+        """Time the cell, alone on this host."""
+        call = calls_of(planned, self._forkserver)["measure"]
+        if not planned.cell.experiment.hardware.isolated:
+            with stages.stage("measure"):
+                return measure(planned.cell, made["workload"], made["artifact"], call)
+        try:
+            with stages.stage("wait"):
+                self._lease.take()
+            with stages.stage("measure"):
+                return measure(planned.cell, made["workload"], made["artifact"], call)
+        finally:
+            self._lease.give_back()
+
+    def _leave(self, attempt: Attempt) -> None:
+        """Store the row and tell of it.
+
+        Raises:
+            KeyboardInterrupt: the row says `interrupted`.
+        """
+        self._store_row(attempt)
+        status = attempt.failure.status if attempt.failure else "ok"
+        if status in {"oom_host", "oom_device"}:
+            self._exhausted.add(_limit(attempt.planned))
+        if status == "interrupted":
             raise KeyboardInterrupt
 
+    def _store_row(self, attempt: Attempt) -> None:
+        """Store what was measured at once; rows that cost nothing to make again share a file, soon."""
+        planned = attempt.planned
+        with undisturbed():  # what has been measured gets its row
+            self._held.append(row(attempt, planned.cell.experiment.resolved))
+            free = planned.refusal or not planned.cell.experiment.hardware.isolated
+            now = time.monotonic()
+            self._held_since = self._held_since or now
+            if not free or len(self._held) >= _MOST_HELD or now - self._held_since >= _LONGEST_HELD_S:
+                self._flush()
 
-def attempt(planned: PlannedRun, cache: CompileCache, forkserver: Forkserver, observer: Observer) -> Attempt:
-    """Take one cell through the stages, as far as it comes."""
-    cell, environment = planned.cell, planned.environment
-    progress = _Progress(observer)
-    log = CampaignPaths(folder=Path(cell.experiment.output_folder)).log(planned.run_id)
-    call = _calls(planned, forkserver, log)
-    workload: Workload | None = None
-    artifact: Artifact | None = None
-    measured: Measured | None = None
-    quality: Quality | None = None
-    failure: Failure | None = None
-    started_at = datetime.now(timezone.utc)
-    try:
-        with progress.stage("plan"):
-            if planned.refusal:
-                raise planned.refusal
-        with progress.stage("build"):
-            workload = build(cell, cache, call["build"])
-        with progress.stage("compile"):
-            artifact = compile_(cell, workload, environment, cache, call["compile"])
-        with progress.stage("measure"):
-            measured = measure(cell, workload, artifact, call["measure"])
-        with progress.stage("verify"):
-            quality = compare(workload, measured)
-            judge(cell, quality)
-    except RunFailure as error:
-        told = _first_lines(str(error)) or type(error).__name__
-        failure = Failure(status=error.status, stage=progress.current, error=told)
-    except KeyboardInterrupt:
-        failure = Failure(
-            status="interrupted", stage=progress.current, error="stopped by the user or the system"
-        )
-    return Attempt(
-        planned=planned,
-        started_at=started_at,
-        finished_at=datetime.now(timezone.utc),
-        stage_seconds=progress.seconds,
-        log=log,
-        workload=workload,
-        artifact=artifact,
-        measured=measured,
-        quality=quality,
-        failure=failure,
+    def _flush(self) -> None:
+        if not self._held:
+            return
+        with undisturbed():
+            self._store.append(*self._held)
+            for stored in self._held:
+                self._observer.finished(stored)
+            self._rows += len(self._held)
+            self._held, self._held_since = [], None
+            if self._rows >= COMPACT_EVERY and self._store.is_local:
+                self._rows = 0
+                self._store.compact(thorough=False)
+
+
+def _limit(planned: PlannedRun) -> Exhausted:
+    cell = planned.cell
+    return Exhausted(
+        family_id=cell.family_id,
+        environment_id=planned.environment.environment_id,
+        batch_size=cell.experiment.batch,
+        sequence_length=cell.sequence_length,
+        memory_gib=cell.experiment.limits.memory_gib,
+        run_id=planned.run_id,
     )
-
-
-class _Progress:
-    """Which stage a cell is in, and how long each took."""
-
-    def __init__(self, observer: Observer) -> None:
-        self.current = "plan"
-        self.seconds: dict[str, float] = {}
-        self._observer = observer
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        self.current = name
-        start = time.perf_counter()
-        try:
-            with self._observer.stage(name):
-                yield
-        finally:
-            self.seconds[name] = time.perf_counter() - start
-
-
-def _calls(planned: PlannedRun, forkserver: Forkserver, log: Path) -> dict[str, Call]:
-    """By stage: where its heavy part runs, within the limits of that stage."""
-    e = planned.cell.experiment
-    if not e.hardware.isolated:
-        return dict.fromkeys(("build", "compile", "measure"), inline)
-    memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
-    seconds = {
-        "build": e.limits.build_timeout_s,
-        "compile": e.limits.compile_timeout_s,
-        "measure": e.limits.measure_timeout_s,
-    }
-    return {
-        stage: partial(forkserver.call, ChildLimits(log=log, timeout_s=limit, memory_bytes=memory))
-        for stage, limit in seconds.items()
-    }
-
-
-def _first_lines(text: str, most: int = 5) -> str:
-    return "\n".join([line for line in text.splitlines() if line.strip()][:most])[:2000]

@@ -163,13 +163,10 @@ class Call(Protocol):
 
 
 class Observer(Protocol):
-    """Whoever watches a grid run."""
+    """Whoever watches a grid run. `working` is called by several threads while cells are prepared."""
 
-    def started(self, label: str) -> None:
-        """A cell begins."""
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """One stage of the current cell."""
+    def working(self, where: str, label: str, stage: str) -> AbstractContextManager[None]:
+        """A cell is in a stage while the block lasts; `where` is a device or a compile worker."""
 
     def finished(self, row: Row) -> None:
         """A cell has left its row in the store."""

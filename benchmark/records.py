@@ -59,6 +59,11 @@ class Sampling:
     """Seconds of sampling at least."""
     max_s: PositiveFloat
     """Seconds of sampling at most."""
+    order: Literal["grid", "random"] = "grid"
+    """In which order cells are timed: as the grid has them, or shuffled, so that a drift of the host
+    meets no axis in particular."""
+    order_seed: NonNegativeInt = 0
+    """Of the shuffling; rows keep it in `config`."""
 
 
 @frozen
@@ -130,6 +135,8 @@ class Artifact:
     cache_hit: bool | None
     compile_s: float | None
     """Seconds the compiler took when the artefact was made, also on a cache hit."""
+    compile_workers: int | None = None
+    """Compilations that ran at a time then."""
     artifact_bytes: int | None
 
 

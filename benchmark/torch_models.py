@@ -6,6 +6,7 @@ Imported by children only. Tasks and compilers share it; the core never imports 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from safetensors.torch import load_file, save_file
 
 from benchmark.errors import ConfigError, Unavailable
 from benchmark.records import Model, Workload
+
+with suppress(ImportError, AttributeError):  # transformers before 5 has none
+    from transformers import conversion_mapping
+
+    # Built here, in the server that children are forked from: else each compiles its 900 patterns, 0.2 s.
+    conversion_mapping.get_checkpoint_conversion_mapping("bert")
 
 
 class Positional(torch.nn.Module):  # type: ignore[misc]

@@ -17,11 +17,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from benchmark import config, pipeline
+from benchmark import config
+from benchmark.brake import Brake
+from benchmark.cli.run import laid_out
 from benchmark.compile_cache import CompileCache
 from benchmark.isolation import Forkserver
+from benchmark.pipeline import Pipeline
 from benchmark.results import ResultsStore
-from benchmark.stages.plan import plan
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -74,10 +76,7 @@ def simulated(compose):
 class Silent:
     """An observer that does nothing; tests that want more derive from it."""
 
-    def started(self, label):
-        pass
-
-    def stage(self, name):  # noqa: ARG002 - the seam's signature
+    def working(self, where, label, stage):  # noqa: ARG002 - the seam's signature
         return nullcontext()
 
     def finished(self, row):
@@ -119,17 +118,18 @@ def forkserver():
 def run_cells(forkserver):
     """Plan and run experiments; return the rows that their store holds of them, in the order of the plan."""
 
-    def ran(*experiments, observer=None):
-        store, compile_cache = (
-            ResultsStore(experiments[0].store_root),
-            CompileCache(experiments[0].cache_root),
-        )
+    def ran(*experiments, observer=None, brake=None, workers=1):
+        first = experiments[0]
+        store, compile_cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
         store.prepare()
         compile_cache.prepare()
-        planned = plan(experiments, store.statuses)
-        pipeline.run(planned, store, compile_cache, forkserver, observer or Silent())
+        planned = laid_out(experiments, (), store)
+        running = Pipeline(
+            store, compile_cache, forkserver, observer or Silent(), brake or Brake(first.budget)
+        )
+        running.run(planned, workers)
         rows = {row["run_id"]: row for row in store.table().to_pylist()}
-        return [rows[run.run_id] for run in planned.runs]
+        return [rows[id_] for run in planned.runs if (id_ := run.row_id or run.run_id) in rows]
 
     return ran
 

@@ -27,7 +27,7 @@ def cell_id():
         {"cache_root": "elsewhere"},
         {"output_folder": "elsewhere"},
         {"overrides": ("batch=1",)},
-        {"resolved": "{}"},
+        {"composed": {}},
     ],
 )
 def test_effort_and_places_do_not_change_a_cell(simulated, cell_id, effort_or_place):

@@ -117,7 +117,7 @@ def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose
         ("seq_len", 0, "seq_len=0: should be greater than 0"),
         ("seed", -1, "seed=-1: should be greater than or equal to 0"),
         ("seed", 2**32, "seed=4294967296: should be less than 4294967296"),
-        ("run", "maybe", "run=maybe: should be 'missing', 'failed' or 'all'"),
+        ("run", "maybe", "run=maybe: should be 'missing', 'failed', 'stale' or 'all'"),
         ("campaign", "a/b", r"campaign=a/b: should match pattern '^\w[\w.,:+=@-]*$'"),
         ("campaign", "..", "campaign=..: should match pattern"),
         ("campaign", "", "campaign=: should match pattern"),

@@ -114,13 +114,16 @@ def test_failed_cells_are_run_again_when_asked_for(simulated, run_cells):
     assert after["started_at"] > before["finished_at"]
 
 
-def test_a_row_is_in_the_store_before_the_next_cell_starts(grid, run_cells, silent):
+def test_a_row_is_in_the_store_before_the_next_cell_starts(simulated, run_cells, silent):
     seen = []
-    cells = grid({"batch": 1}, {"batch": 2}, {"batch": 3})
+    cells = [simulated("hardware.isolated=true", f"batch={batch}") for batch in (1, 2, 3)]
 
     class Reader(silent):
-        def started(self, label):  # noqa: ARG002 - the seam's signature
-            seen.append(len(ResultsStore(cells[0].store_root).table(["run_id"])))
+        @contextmanager
+        def working(self, where, label, stage):  # noqa: ARG002 - the seam's signature
+            if stage == "plan":
+                seen.append(len(ResultsStore(cells[0].store_root).table(["run_id"])))
+            yield
 
     run_cells(*cells, observer=Reader())
     assert seen == [0, 1, 2]
@@ -130,23 +133,18 @@ def test_whoever_watches_is_told_every_cell_stage_and_row(grid, run_cells, silen
     seen = []
 
     class Watcher(silent):
-        def started(self, label):
-            seen.append(label)
-
         @contextmanager
-        def stage(self, name):
-            seen.append(name)
+        def working(self, where, label, stage):
+            seen.append((where, label, stage))
             yield
 
         def finished(self, row):
             seen.append(row.status)
 
     run_cells(*grid({"batch": 2}), observer=Watcher())
-    assert seen == [
-        "bert_tiny simulated simulated none b2 s128",
-        *["plan", "build", "compile", "measure", "verify"],
-        "ok",
-    ]
+    label = "bert_tiny simulated simulated none b2 s128"
+    stages = ["plan", "build", "compile", "measure", "verify"]
+    assert seen == [*(("simulated", label, stage) for stage in stages), "ok"]
 
 
 @pytest.mark.parametrize("stage", ["build", "measure"])
@@ -154,13 +152,10 @@ def test_an_interrupted_cell_leaves_its_row_and_the_same_command_resumes(grid, r
     cells = grid({"batch": 1}, {"batch": 2}, {"batch": 3})
 
     class Impatient(silent):
-        def started(self, label):
-            self.second = " b2 " in label
-
         @contextmanager
-        def stage(self, name):
+        def working(self, where, label, at):  # noqa: ARG002 - the seam's signature
             yield
-            if self.second and name == stage:
+            if " b2 " in label and at == stage:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

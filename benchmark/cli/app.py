@@ -6,8 +6,11 @@ import typer
 
 from benchmark.cli import cache, store
 from benchmark.cli.doctor import doctor
+from benchmark.cli.explain import explain
 from benchmark.cli.plan import plan
+from benchmark.cli.replay import replay
 from benchmark.cli.results import results
+from benchmark.cli.status import status
 
 app = typer.Typer(
     help="Verbs beside a run. A run itself takes Hydra overrides: python -m benchmark --help",
@@ -17,6 +20,9 @@ app = typer.Typer(
 )
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan)
 app.command()(results)
+app.command()(status)
+app.command()(explain)
+app.command()(replay)
 app.command()(doctor)
 app.add_typer(cache.app, name="cache")
 app.add_typer(store.app, name="store")

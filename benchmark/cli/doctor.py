@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from benchmark import host, libraries
-from benchmark.cli.compose import grid, options
+from benchmark.cli.sweep import grid, options
 from benchmark.config import Experiment
 from benchmark.errors import LibraryMissing
 from benchmark.reports.table import print_table

@@ -1,68 +1,71 @@
-"""`plan`: what a run would do with every cell. Runs nothing."""
+"""`plan`: what a run would do with every cell, how long it would take, what it would cost. Runs nothing."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmark.cell import PlannedRun
-from benchmark.cli.compose import grid
-from benchmark.cli.run import refuse_hopeless
-from benchmark.compile_cache import CompileCache
-from benchmark.errors import RunFailure, StoreError
+from benchmark import history
+from benchmark.brake import hourly
+from benchmark.cell import Plan, PlannedRun
+from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, workers_of
+from benchmark.cli.sweep import lay_out
+from benchmark.forecast import Forecast, Need, fates, forecast
+from benchmark.glance import Glance
+from benchmark.prices import price
+from benchmark.reports.progress import duration
 from benchmark.reports.table import print_table
 from benchmark.results import ResultsStore
-from benchmark.stages.build import build
-from benchmark.stages.compile import compile_
-from benchmark.stages.plan import plan as lay_out
+
+_MOST_ROWS = 60
 
 
 def plan(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a cell.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a cell, and a last one with the sums.")
+    ] = False,
+    every: Annotated[bool, typer.Option("--all", help=f"List every cell, also beyond {_MOST_ROWS}.")] = False,
 ) -> None:
     """List the cells of a grid and what would become of each. Takes the overrides of a run, -m or not.
 
     \b
-    run           would be measured; `artefact` says whether it is in the cache (hit) or made first (compile)
-    done          has its row in this campaign
+    cached        would be measured; its artefact is in the cache
+    compile       would be compiled, then measured
+    run           would be measured; its compiler leaves no artefact
+    done          has its row
+    dominated     a smaller batch or length of it ran out of memory
+    excluded      the experiment leaves it out
     incompatible  can never work     unavailable  can't work on this host
     """  # noqa: D301 - \b is click's mark for text to be left as it is
-    experiments = grid(context.args)
-    refuse_hopeless(experiments)
-    store, cache = ResultsStore(experiments[0].store_root), CompileCache(experiments[0].cache_root)
-    planned = lay_out(experiments, lambda campaign: _statuses(store, campaign))
-    rows = [_row(run, cache) for run in planned.runs]
+    laid = lay_out(context.args)
+    refuse_hopeless(laid.experiments)
+    refuse_different_places(laid.experiments)
+    first = laid.experiments[0]
+    store = ResultsStore(first.store_root)
+    planned = laid_out(laid.experiments, laid.excluded, store)
+    to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
+    medians = history.medians(store, {e.model.name for e in to_run}, {e.hardware.name for e in to_run})
+    ahead = forecast(planned, Glance(first.cache_root), medians, workers_of(first.launcher))
     if as_json:
-        typer.echo("\n".join(json.dumps(row) for row in rows))
+        for run in planned.runs:
+            typer.echo(json.dumps(_cell(run, ahead.needs)))
+        for one in planned.excluded:
+            typer.echo(json.dumps({"overrides": one.overrides, "fate": "excluded", "reason": one.reason}))
+        typer.echo(json.dumps(_sums(planned, ahead)))
         return
     console = Console()
-    print_table(pd.DataFrame(rows).convert_dtypes().drop(columns=["run_id", "reason"]), console=console)
-    for reason in dict.fromkeys(
-        row["reason"] for row in rows if row["fate"] in {"incompatible", "unavailable"}
-    ):
-        count = sum(row["reason"] == reason for row in rows)
-        console.print(f"{count} x {reason}", markup=False, highlight=False)
-    counts = {
-        fate: sum(row["fate"] == fate for row in rows) for fate in dict.fromkeys(row["fate"] for row in rows)
-    }
-    told = ", ".join(f"{count} {fate}" for fate, count in counts.items())
-    left_out = f"; {planned.duplicates} equal to another and left out" if planned.duplicates else ""
-    console.print(f"{len(rows)} cells: {told}{left_out}", highlight=False)
+    if every or len(planned.runs) <= _MOST_ROWS:
+        frame = pd.DataFrame([_cell(run, ahead.needs) for run in planned.runs]).convert_dtypes()
+        print_table(frame.drop(columns=["run_id", "reason"]), console=console)
+    _tell(planned, ahead, console)
 
 
-def _statuses(store: ResultsStore, campaign: str) -> dict[str, str]:
-    try:
-        return store.statuses(campaign)
-    except StoreError:
-        return {}  # no store yet: nothing is done
-
-
-def _row(run: PlannedRun, cache: CompileCache) -> dict[str, Any]:
+def _cell(run: PlannedRun, needs: dict[str, Need]) -> dict[str, Any]:
     e = run.cell.experiment
     return {
         "model": e.model.name,
@@ -71,27 +74,93 @@ def _row(run: PlannedRun, cache: CompileCache) -> dict[str, Any]:
         "fast_math": e.compiler.fast_math,
         "batch": e.batch,
         "seq_len": run.cell.sequence_length,
-        "fate": run.fate,
-        "artefact": _artefact(run, cache) if run.fate == "run" else None,
+        "fate": needs.get(run.run_id, run.fate),
         "reason": run.reason,
         "run_id": run.run_id,
     }
 
 
-def _artefact(run: PlannedRun, cache: CompileCache) -> str | None:
-    """Go through the stages that the cache can answer, and see whether they need a child."""
-    if not run.cell.experiment.compiler.leaves_artifact:
-        return None
-    try:
-        if not cache.entries():
-            return "compile"
-        workload = build(run.cell, cache, _nobody)
-        compile_(run.cell, workload, run.environment, cache, _nobody)
-    except RunFailure:
-        return "compile"
-    return "hit"
+def _sums(planned: Plan, ahead: Forecast) -> dict[str, Any]:
+    return {
+        "cells": len(planned.runs),
+        "duplicates": planned.duplicates,
+        "fates": dict(fates(planned, ahead.needs)),
+        "compile_s": ahead.compile_s,
+        "measure_s": ahead.measure_s,
+        "without_history": ahead.unknown,
+        "usd": ahead.usd,
+        "without_price": ahead.unpriced,
+        "warnings": _warnings(planned, ahead),
+    }
 
 
-def _nobody(function: Any, /, *arguments: Any) -> NoReturn:  # noqa: ARG001
-    """Stand in for a child: whoever needs one has missed the cache."""
-    raise RunFailure("not in the cache")
+def _tell(planned: Plan, ahead: Forecast, console: Console) -> None:
+    """The sums in words, each reason once."""
+    counts = fates(planned, ahead.needs)
+    told = ", ".join(f"{count} {fate}" for fate, count in counts.items())
+    lines = [f"{len(planned.runs)} cells: {told}"]
+    lines[0] += f"; {planned.duplicates} equal to another and left out" if planned.duplicates else ""
+    reasons: dict[tuple[str, str], int] = {}
+    for run in planned.runs:
+        if run.fate not in {"run", "done"}:
+            reasons[run.fate, run.reason] = reasons.get((run.fate, run.reason), 0) + 1
+    for one in planned.excluded:
+        reasons["excluded", one.reason] = reasons.get(("excluded", one.reason), 0) + 1
+    lines += [f"{count} x {fate}: {reason}" for (fate, reason), count in reasons.items()]
+    if ahead.needs:
+        lines += [_eta(ahead), _dollars(planned, ahead)]
+    lines += [f"! {warning}" for warning in _warnings(planned, ahead)]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _eta(ahead: Forecast) -> str:
+    known = len(ahead.needs) - ahead.unknown
+    if not known:
+        return "ETA: the store has no run of these models on this hardware"
+    told = f"ETA {duration(ahead.compile_s + ahead.measure_s)} by the medians of the store"
+    told += f" (compile {duration(ahead.compile_s)}, measure {duration(ahead.measure_s)})"
+    return told + (f", without {ahead.unknown} cells that have no history" if ahead.unknown else "")
+
+
+def _dollars(planned: Plan, ahead: Forecast) -> str:
+    if ahead.usd is None:
+        return "cost: no price is known for this machine: set hardware.instance_type= or budget.usd_per_hour="
+    prices = {hourly(run): run for run in planned.queue if run.fate == "run" and hourly(run) is not None}
+    basis = "; ".join(_basis(usd, run) for usd, run in prices.items() if usd is not None)
+    told = f"cost ${ahead.usd:.2f} ({basis})"
+    return told + (f", without {ahead.unpriced} cells that have no price" if ahead.unpriced else "")
+
+
+def _basis(usd_per_hour: float, run: PlannedRun) -> str:
+    if run.cell.experiment.budget.usd_per_hour is not None:
+        return f"${usd_per_hour:g}/h by budget.usd_per_hour"
+    known = price(run.environment.facts.instance_type or "")
+    assert known is not None  # noqa: S101 - hourly found it
+    return f"{known.instance_type} ${usd_per_hour:g}/h {known.kind}, {known.region}, {known.published}"
+
+
+def _warnings(planned: Plan, ahead: Forecast) -> list[str]:
+    """What a person would want to know before the grid starts."""
+    found = []
+    budget = planned.runs[0].cell.experiment.budget
+    hours = (ahead.compile_s + ahead.measure_s) / 3600
+    if budget.hours is not None and hours > budget.hours:
+        found.append(
+            f"budget.hours={budget.hours:g} is less than the ETA: the grid will stop and can be resumed"
+        )
+    if budget.usd is not None and (ahead.usd or 0) > budget.usd:
+        found.append(
+            f"budget.usd={budget.usd:g} is less than the cost: the grid will stop and can be resumed"
+        )
+    unavailable = sum(run.fate == "unavailable" for run in planned.runs)
+    if unavailable:
+        found.append(f"{unavailable} cells would leave `unavailable` rows here, and the exit code would be 2")
+    failed: dict[str, int] = {}
+    for run in planned.runs:
+        status = run.reason.removeprefix("has a row: ") if run.fate == "done" else "ok"
+        if status not in {"ok", "incompatible"}:
+            failed[status] = failed.get(status, 0) + 1
+    for status, count in failed.items():
+        found.append(f"{count} done cells are {status}: run=failed tries them again")
+    return found

@@ -1,66 +1,96 @@
-"""Run a grid: what `python -m benchmark` does once Hydra has composed the cells."""
+"""Run a grid: what `python -m benchmark` does once the cells are composed."""
 
 from __future__ import annotations
 
+import gc
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
+from typing import Final
 
-import pyarrow.compute as pc
 from rich.console import Console
 
-from benchmark import pipeline
-from benchmark.cell import Plan, cell_of
+from benchmark import history, host
+from benchmark.brake import Brake, Ending, refuse_unpriced
+from benchmark.cell import Excluded, Plan, PlannedRun, cell_of
+from benchmark.cli.children import preload
 from benchmark.compile_cache import CompileCache
-from benchmark.config import Experiment
+from benchmark.config import Experiment, Launching
 from benchmark.errors import ConfigError
+from benchmark.forecast import timing_s
 from benchmark.isolation import Forkserver
+from benchmark.live import Live
+from benchmark.paths import CampaignPaths
+from benchmark.pipeline import Pipeline
 from benchmark.reports.progress import Progress
-from benchmark.reports.table import print_rows
-from benchmark.results import ResultsStore
+from benchmark.reports.table import NEEDED, print_failures, print_rows
+from benchmark.results import ResultsStore, to_frame
 from benchmark.stages.plan import plan, refuse
 
-OK, SOME_FAILED, INTERRUPTED = 0, 2, 130
+OK, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 2, 4, 130
+_GIB_A_WORKER: Final = 8
+"""What compiling a large model may take."""
+_MOST_ROWS: Final = 60
+"""A longer table is no table: failures and where to look are told instead."""
 
 
-def run_grid(experiments: Sequence[Experiment]) -> int:
+def run_grid(
+    experiments: Sequence[Experiment],
+    excluded: tuple[Excluded, ...] = (),
+    forkserver: Forkserver | None = None,
+) -> int:
     """Plan, run what is pending, show every cell of the grid; return the exit code.
 
     Raises:
-        ConfigError: places that differ between cells, or a grid in which nothing can ever run.
+        ConfigError: places that differ between cells, a budget without a price, nothing that can ever run.
         StoreError, CacheError, OSError: places that can't be written.
     """
     refuse_hopeless(experiments)
     first = experiments[0]
-    for key in ("store_root", "cache_root"):
-        if len(values := {getattr(experiment, key) for experiment in experiments}) > 1:
-            raise ConfigError(
-                f"{key.replace('_', '.')} must be the same for the whole grid, got {sorted(values)}"
-            )
+    refuse_different_places(experiments)
     store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
     Path(first.output_folder).mkdir(parents=True, exist_ok=True)
     store.prepare()
     cache.prepare()
-    planned = plan(experiments, store.statuses)
-    forkserver = Forkserver(_preload(planned))
-    if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.runs):
+    planned = laid_out(experiments, excluded, store)
+    refuse_unpriced(planned)
+    gc.freeze()  # a grid of 100,000 cells needn't be looked through by each collection
+    forkserver = forkserver or Forkserver(preload(experiments))
+    if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
         forkserver.warm()
-    signal.signal(signal.SIGTERM, _as_interrupt)
-    code = OK
+    brake = Brake(first.budget)
+    live = Live(
+        planned, _guesses(planned, store), brake, CampaignPaths(folder=Path(first.output_folder)).progress
+    )
     console = Console()
-    try:
-        with Progress(console, planned) as progress:
-            pipeline.run(planned, store, cache, forkserver, progress)
-    except KeyboardInterrupt:
-        console.print(
-            "interrupted: the same command with campaign=" + first.campaign + " resumes", markup=False
-        )
-        code = INTERRUPTED
-    finally:
-        if store.is_local:
-            store.compact()
-    return code or _show(planned, store, console)
+    ending: Ending = "interrupted"
+    with _stoppable(brake, console) as unstoppable:
+        try:
+            with Progress(console, live) as progress:
+                running = Pipeline(store, cache, forkserver, progress, brake)
+                ending = running.run(planned, workers_of(first.launcher))
+        except KeyboardInterrupt:
+            pass
+        finally:
+            unstoppable()
+            live.write(ending)
+            if store.is_local:
+                store.compact()
+    return _show(planned, store, console, ending)
+
+
+def laid_out(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], store: ResultsStore) -> Plan:
+    """The plan of a grid by what its store knows."""
+    return plan(
+        experiments,
+        lambda campaign: store.statuses(campaign) if store.exists else {},
+        fresh=partial(history.fresh, store),
+        exhausted=partial(history.exhausted, store),
+        excluded=excluded,
+    )
 
 
 def refuse_hopeless(experiments: Sequence[Experiment]) -> None:
@@ -69,33 +99,85 @@ def refuse_hopeless(experiments: Sequence[Experiment]) -> None:
     Raises:
         ConfigError: every reason once.
     """
-    reasons = [refuse(cell_of(experiment)) for experiment in experiments]
-    if all(reasons):
-        raise ConfigError("\n".join(dict.fromkeys(filter(None, reasons))))
+    reasons: dict[str, None] = {}
+    for experiment in experiments:
+        if (reason := refuse(cell_of(experiment))) is None:
+            return
+        reasons[reason] = None
+    raise ConfigError("\n".join(reasons))
 
 
-def _show(planned: Plan, store: ResultsStore, console: Console) -> int:
-    """Print the grid's rows in the order of the plan, old ones included."""
-    order = {run.run_id: place for place, run in enumerate(planned.runs)}
-    frame = store.frame(filter=pc.field("run_id").isin(list(order)))
-    frame = frame.sort_values("run_id", key=lambda ids: ids.map(order))
-    print_rows(frame, console=console)
+def refuse_different_places(experiments: Sequence[Experiment]) -> None:
+    """Refuse a grid whose cells would be kept in different places, or under different budgets.
+
+    Raises:
+        ConfigError: names the key and its values.
+    """
+    for field, key in (("store_root", "store.root"), ("cache_root", "cache.root"), ("budget", "budget")):
+        if len(values := {getattr(experiment, field) for experiment in experiments}) > 1:
+            raise ConfigError(f"{key} must be the same for the whole grid, got {sorted(map(str, values))}")
+
+
+def workers_of(launcher: Launching) -> int:
+    """Cells to build and compile at a time: as set, else one a core as far as memory reaches."""
+    fits = int(host.provenance().memory_gib // _GIB_A_WORKER)
+    return launcher.compile_workers or max(1, min(host.usable_cores(), fits))
+
+
+def _guesses(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], float | None]:
+    """How long each cell will hold its device, by the store's history."""
+    to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
+    if not to_run:
+        return lambda _: None
+    models, hardware = {e.model.name for e in to_run}, {e.hardware.name for e in to_run}
+    return partial(timing_s, medians=history.medians(store, models, hardware))
+
+
+@contextmanager
+def _stoppable(brake: Brake, console: Console) -> Iterator[Callable[[], None]]:
+    """Ctrl-C once stops after the current cell, twice stops now, as does a polite end by the system.
+
+    Yields what makes both be ignored: tidying up goes to its end.
+    """
+
+    def now(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
+        signal.signal(number, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    def soon(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        if brake.asked:
+            raise KeyboardInterrupt
+        brake.asked = True
+        console.print("stopping after the current cell (Ctrl-C again: now)", style="yellow")
+
+    def unstoppable() -> None:
+        for number in before:
+            signal.signal(number, signal.SIG_IGN)
+
+    before = {
+        number: signal.signal(number, by) for number, by in ((signal.SIGINT, soon), (signal.SIGTERM, now))
+    }
+    try:
+        yield unstoppable
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) -> int:
+    """Print the grid's rows in the order of the plan, old ones included; how it ended is the exit code."""
+    campaign = planned.runs[0].cell.experiment.campaign
+    if ending != "done":
+        why = {"interrupted": "interrupted", "budget": "the budget is used up"}[ending]
+        console.print(
+            f"{why}: the same command with campaign={campaign} resumes", markup=False, soft_wrap=True
+        )
+        return INTERRUPTED if ending == "interrupted" else OUT_OF_BUDGET
+    order = {run.row_id or run.run_id: place for place, run in enumerate(planned.runs)}
+    frame = to_frame(store.of_runs(order, ["run_id", *NEEDED]))
+    if len(frame) > _MOST_ROWS:
+        console.print(f"{len(frame)} rows: python -m benchmark results campaign={campaign}", markup=False)
+        print_failures(frame, console=console)
+    else:
+        print_rows(frame.sort_values("run_id", key=lambda ids: ids.map(order)), console=console)
     return OK if frame["status"].isin(["ok", "incompatible"]).all() else SOME_FAILED
-
-
-def _preload(planned: Plan) -> set[str]:
-    """Modules that the children of this grid will need; the server imports them once for all."""
-    modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure")}
-    for run in planned.pending:
-        e = run.cell.experiment
-        if run.fate == "run":
-            modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
-        if run.fate == "run" and not e.hardware.simulated:
-            modules.update(e.task.preload, e.compiler.preload)
-    return modules
-
-
-def _as_interrupt(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
-    """Treat a polite end by the system as Ctrl-C: the current cell leaves its row."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise KeyboardInterrupt

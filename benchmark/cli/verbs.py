@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import NoReturn
 
-VERBS = frozenset({"plan", "results", "doctor", "cache", "store"})
+VERBS = frozenset({"plan", "results", "status", "explain", "replay", "doctor", "cache", "store"})
 
 
 def run_verb() -> NoReturn:

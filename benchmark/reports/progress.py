@@ -1,4 +1,4 @@
-"""Progress of a grid: a bar on a terminal, one plain line a cell everywhere else, failures at once."""
+"""Progress of a grid: a bar and one line per busy device on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -7,68 +7,87 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
+from rich.console import Console, Group
+from rich.live import Live as Display
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 from typing_extensions import Self
 
-from benchmark.cell import Plan
+from benchmark.live import Live
 from benchmark.records import Row
 
 
 class Progress:
-    """Watches a grid for a person."""
+    """Watches a grid for a person. It draws when something happens: a timer would disturb what is timed."""
 
-    def __init__(self, console: Console, plan: Plan) -> None:
-        self._console = console
-        self._total = len(plan.pending)
-        self._done = 0
-        self._label = ""
+    def __init__(self, console: Console, live: Live) -> None:
+        self._console, self._live = console, live
         self._reasons: set[str] = set()
         self._since = time.perf_counter()
-        self._announce(plan)
-        self._bar = Bar(
-            MofNCompleteColumn(),
-            BarColumn(bar_width=20),
-            TimeElapsedColumn(),
-            TextColumn("{task.description}"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("", total=self._total)
+        self._announce()
+        self._display = Display(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
-        self._bar.start()
+        if self._console.is_terminal:
+            self._display.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
-
-    def started(self, label: str) -> None:
-        """Name the cell that begins."""
-        self._label = label
-        self._since = time.perf_counter()
+        self._display.stop()
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Name the stage beside the bar while it lasts."""
-        self._bar.update(self._task, description=escape(f"{self._label}: {name}"))
-        yield
+    def working(self, where: str, label: str, stage: str) -> Iterator[None]:
+        """Show the stage of a cell while it lasts."""
+        with self._live.working(where, label, stage):
+            self._draw()
+            yield
 
     def finished(self, row: Row) -> None:
         """One line for the cell; a failure says why."""
-        self._done += 1
-        self._bar.advance(self._task)
-        took = time.perf_counter() - self._since
-        head = f"[{self._done}/{self._total}] {self._label}: {row.status}"
-        style = "red" if row.status not in {"ok", "incompatible"} else None
-        self._console.print(
-            head + self._tail(row, took), style=style, markup=False, highlight=False, soft_wrap=True
+        self._live.finished(row)
+        took, self._since = time.perf_counter() - self._since, time.perf_counter()
+        total = len(self._live.plan.queue)
+        head = f"[{self._live.finished_cells}/{total}] {label(row)}: {row.status}"
+        failed = row.status not in {"ok", "incompatible"}
+        self._say(head + self._tail(row, took), style="red" if failed else None)
+        self._draw()
+
+    def _say(self, text: str, style: str | None) -> None:
+        if self._console.is_terminal:
+            self._console.print(Text(text, style=style or ""), soft_wrap=True)
+        else:
+            self._console.file.write(f"{text}\n")
+            self._console.file.flush()
+
+    def _draw(self) -> None:
+        if self._display.is_started:
+            self._display.update(self._picture(), refresh=True)
+
+    def _picture(self) -> Group:
+        live, total = self._live, len(self._live.plan.queue)
+        bar = Table.grid(padding=(0, 1))
+        bar.add_row(
+            ProgressBar(total=max(1, total), completed=live.finished_cells, width=24), Text(self._sums())
         )
+        lines = [
+            Text(f"{where}  {at.label}: {at.stage}", style="dim", no_wrap=True, overflow="ellipsis")
+            for where, at in sorted(live.busy.items())
+        ]
+        return Group(*lines, bar)
+
+    def _sums(self) -> str:
+        live, total = self._live, len(self._live.plan.queue)
+        told = [f"{live.finished_cells}/{total}"]
+        if (eta := live.eta_s) is not None:
+            told.append(f"{duration(eta)} left")
+        if live.brake.usd is not None:
+            limit = f" of ${live.brake.budget.usd:.2f}" if live.brake.budget.usd else ""
+            told.append(f"${live.brake.usd:.2f}{limit}")
+        told.append(" ".join(f"{status} {count}" for status, count in live.statuses.most_common()))
+        return " · ".join(part for part in told if part)
 
     def _tail(self, row: Row, took: float) -> str:
         if row.status != "ok":
@@ -81,9 +100,30 @@ class Progress:
         told = f"{p50:.3g}" if p50 < 1000 else f"{p50:.0f}"  # noqa: PLR2004 - 3 figures, no exponent
         return f" p50 {told} ms ({took:.1f} s{made})"
 
-    def _announce(self, plan: Plan) -> None:
-        done = len(plan.runs) - len(plan.pending)
+    def _announce(self) -> None:
+        plan, live = self._live.plan, self._live
+        done = len(plan.runs) - len(plan.queue)
         notes = [f"{len(plan.runs)} cell{'s' if len(plan.runs) != 1 else ''}"]
         notes += [f"{done} done before"] if done else []
         notes += [f"{plan.duplicates} equal to another and left out"] if plan.duplicates else []
-        self._console.print(", ".join(notes), highlight=False)
+        notes += [f"{len(plan.excluded)} excluded"] if plan.excluded else []
+        if plan.queue and live.eta_s:
+            notes.append(f"about {duration(live.eta_s)} by the medians of the store")
+        self._say(", ".join(notes), style=None)
+
+
+def label(row: Row) -> str:
+    """A row's cell in a few words."""
+    told = row.values
+    names = [told["model"], told["hardware"], told["compiler"], told["fast_math"], f"b{told['batch_size']}"]
+    return " ".join(map(str, names)) + (f" s{told['sequence_length']}" if told.get("sequence_length") else "")
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the largest two units."""
+    whole = round(seconds)
+    if whole < 60:  # noqa: PLR2004 - a minute
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    hours, minutes_rest = divmod(minutes, 60)
+    return f"{hours} h {minutes_rest:02d} min" if hours else f"{minutes} min {rest:02d} s"

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from benchmark import libraries
-from benchmark.cell import Cell, code_digest, spelled
-from benchmark.compile_cache import CompileCache, Entry
+from benchmark.cell import Cell, Environment, code_digest, spelled
+from benchmark.compile_cache import Entries, Entry
 from benchmark.errors import Unavailable
 from benchmark.manifest import content_key, sha256
 from benchmark.protocols import Call
 from benchmark.records import Workload
 
 
-def build(cell: Cell, cache: CompileCache, call: Call) -> Workload:
+def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> Workload:
     """Return the cell's workload; weights and reference come from the cache where they have been made before.
 
     Raises:
@@ -25,9 +24,10 @@ def build(cell: Cell, cache: CompileCache, call: Call) -> Workload:
     """
     e = cell.experiment
     if e.hardware.simulated:
-        return _imagined(cell)
-    weights, digest = _weights(cell, cache, call)
-    reference = _reference(cell, weights, digest, cache, call)
+        return _imagined(cell, environment)
+    versions = {name: environment.versions[name] for name in e.task.libraries}
+    weights, digest = _weights(cell, versions, cache, call)
+    reference = _reference(cell, versions, (weights, digest), cache, call)
     facts = reference.manifest.facts
     shapes = {name: tuple(shape) for name, shape in facts["input_shapes"].items()}
     return Workload(
@@ -40,12 +40,12 @@ def build(cell: Cell, cache: CompileCache, call: Call) -> Workload:
         parameters=facts["parameters"],
         batch_size=e.batch,
         sequence_length=cell.sequence_length,
-        threads=e.hardware.facts().threads,
+        threads=environment.facts.threads,
         torch_device="cuda" if e.hardware.kind == "cuda" else "cpu",
     )
 
 
-def _imagined(cell: Cell) -> Workload:
+def _imagined(cell: Cell, environment: Environment) -> Workload:
     """A workload for devices that compute nothing."""
     e = cell.experiment
     return Workload(
@@ -58,7 +58,7 @@ def _imagined(cell: Cell) -> Workload:
         parameters=e.model.parameters,
         batch_size=e.batch,
         sequence_length=cell.sequence_length,
-        threads=e.hardware.facts().threads,
+        threads=environment.facts.threads,
         torch_device="cpu",
     )
 
@@ -67,14 +67,14 @@ def _nothing() -> None:
     """The module of a simulated workload."""
 
 
-def _weights(cell: Cell, cache: CompileCache, call: Call) -> tuple[Path, str]:
+def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call) -> tuple[Path, str]:
     """Folder of the weights, and a digest of their content."""
     e = cell.experiment
     if e.weights not in {"random", "pretrained"}:
         return _local_weights(Path(e.weights))
     made_of: dict[str, Any] = {"task": spelled(e.task), "weights": e.weights}
     if e.weights == "random":
-        made_of |= {"architecture": dict(e.model.architecture), "seed": e.seed, "versions": _versions(cell)}
+        made_of |= {"architecture": dict(e.model.architecture), "seed": e.seed, "versions": versions}
     else:
         made_of |= {"hub_id": e.model.hub_id, "revision": e.model.revision or "main"}
     entry = cache.get_or_build(
@@ -94,11 +94,21 @@ def _local_weights(folder: Path) -> tuple[Path, str]:
             f"weights={folder}: no config.json with *.safetensors there; "
             "use random, pretrained, or a folder written by save_pretrained"
         )
-    return folder.resolve(), content_key({"files": {file.name: sha256(file) for file in files}})
+    stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return folder.resolve(), _digest(folder, stamps)
 
 
-def _reference(cell: Cell, weights: Path, digest: str, cache: CompileCache, call: Call) -> Entry:
+@lru_cache(maxsize=64)
+def _digest(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
+    """Of files that stay the same while their stamps do: every cell of a grid asks for it."""
+    return content_key({"files": {name: sha256(folder / name) for name, *_ in stamps}})
+
+
+def _reference(
+    cell: Cell, versions: Mapping[str, str], weights: tuple[Path, str], cache: Entries, call: Call
+) -> Entry:
     """Inputs and what the model answers to them in fp32, eager."""
+    folder, digest = weights
     e = cell.experiment
     made_of = {
         "weights": digest,
@@ -108,17 +118,13 @@ def _reference(cell: Cell, weights: Path, digest: str, cache: CompileCache, call
         "batch_size": e.batch,
         "sequence_length": cell.sequence_length,
         "seed": e.seed,
-        "versions": _versions(cell),
+        "versions": versions,
     }
     return cache.get_or_build(
         "reference",
         made_of,
-        lambda folder: call(_make_reference, cell, weights, folder),
+        lambda target: call(_make_reference, cell, folder, target),
     )
-
-
-def _versions(cell: Cell) -> dict[str, str]:
-    return libraries.versions(*cell.experiment.task.libraries, install="pip install -e .")
 
 
 def _make_weights(task: Any, model: Any, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:

@@ -9,21 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell import Cell, Environment, code_digest, spelled
-from benchmark.compile_cache import CompileCache
+from benchmark.compile_cache import Entries
 from benchmark.errors import CompileFailed, RunFailure
 from benchmark.isolation import describe
 from benchmark.protocols import Call, Compiler
 from benchmark.records import Artifact, CompileReport, Workload
 
 
-def compile_(
+def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cache
     cell: Cell,
     workload: Workload,
     environment: Environment,
-    cache: CompileCache,
+    cache: Entries,
     call: Call,
+    workers: int = 1,
 ) -> Artifact:
     """Return the artefact with the seconds its compilation took, whenever that was.
+
+    `workers` is how many compile at a time: an artefact that is made now remembers it.
 
     Raises:
         CompileFailed, UnsupportedOperator: the compiler gave up.
@@ -51,7 +54,10 @@ def compile_(
     entry = cache.get_or_build(
         "artifact",
         made_of,
-        lambda folder: call(_compile, cell.label, e.hardware, e.compiler, workload, folder),
+        lambda folder: {
+            **call(_compile, cell.label, e.hardware, e.compiler, workload, folder),
+            "compile_workers": workers,
+        },
     )
     report: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
@@ -63,6 +69,7 @@ def compile_(
         report=CompileReport(**report),
         cache_hit=entry.hit,
         compile_s=entry.manifest.facts["compile_s"],
+        compile_workers=entry.manifest.facts.get("compile_workers"),
         artifact_bytes=entry.bytes,
     )
 

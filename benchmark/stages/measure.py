@@ -1,20 +1,17 @@
-"""Load the artefact in a fresh child that holds the device, and time its calls."""
+"""Load the artefact in a fresh child, and time its calls. Whoever calls this holds the host."""
 
 from __future__ import annotations
 
 import gc
 import resource
 import sys
-import tempfile
 import time
 from collections.abc import Iterable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from benchmark.cell import Cell
 from benchmark.protocols import Call
@@ -22,15 +19,12 @@ from benchmark.records import Artifact, Measured, Workload
 
 
 def measure(cell: Cell, workload: Workload, artifact: Artifact, call: Call) -> Measured:
-    """Time the cell; no other run of this host that goes through here uses the device meanwhile.
+    """Time the cell.
 
     Raises:
         RunFailure: the model couldn't be loaded or called, or how its process ended.
     """
-    device = cell.experiment.hardware
-    lease = FileLock(Path(tempfile.gettempdir()) / f"benchmark-device-{device.kind}.lock", mode=0o666)
-    with nullcontext() if device.simulated else lease:
-        return call(_measure, cell, workload, artifact.folder)
+    return call(_measure, cell, workload, artifact.folder)
 
 
 def _measure(cell: Cell, workload: Workload, folder: Path | None) -> Measured:

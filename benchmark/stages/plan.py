@@ -1,49 +1,173 @@
-"""Decide the fate of every cell before anything starts: refuse what can't work, skip what is done."""
+"""Decide every cell's fate before anything starts: what can't work, what is done, the order of the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from benchmark import host, libraries
-from benchmark.cell import Cell, Environment, Fate, Plan, PlannedRun, cell_of, environment_of, run_id
+from benchmark.cell import (
+    Cell,
+    Environment,
+    Excluded,
+    Fate,
+    Plan,
+    PlannedRun,
+    cell_of,
+    environment_of,
+    run_id,
+)
 from benchmark.config import Experiment
 from benchmark.errors import LibraryMissing
+from benchmark.history import Exhausted
+
+Statuses = Callable[[str], Mapping[str, str]]
+"""Campaign to run_id → status of the rows it has."""
+Fresh = Callable[[frozenset[str]], Mapping[tuple[str, str], tuple[str, str]]]
+"""Environments to (cell, environment) → run_id and status of the newest row of any campaign."""
 
 
-def plan(experiments: Iterable[Experiment], statuses: Callable[[str], Mapping[str, str]]) -> Plan:
-    """Lay out a grid. `statuses` answers a campaign with run_id → status of the rows it has."""
-    planned: dict[str, PlannedRun] = {}
-    environments: dict[str, tuple[Environment, str | None]] = {}
-    finished: dict[str, Mapping[str, str]] = {}
+def plan(
+    experiments: Iterable[Experiment],
+    statuses: Statuses,
+    *,
+    fresh: Fresh = lambda _: {},
+    exhausted: Callable[[frozenset[str]], Sequence[Exhausted]] = lambda _: (),
+    excluded: tuple[Excluded, ...] = (),
+) -> Plan:
+    """Lay out a grid, by what the store knows of it already."""
+    cells: dict[str, tuple[Cell, Environment, str | None]] = {}
+    surroundings = _Surroundings()
     asked = 0
     for experiment in experiments:
         asked += 1
         cell = cell_of(experiment)
-        surroundings = repr((experiment.hardware, experiment.compiler, experiment.task))
-        if surroundings not in environments:
-            environments[surroundings] = _environment(experiment)
-        environment, missing = environments[surroundings]
-        if experiment.campaign not in finished:
-            finished[experiment.campaign] = statuses(experiment.campaign)
-        identity = run_id(experiment.campaign, cell, environment)
-        fate, reason = _fate(cell, missing, finished[experiment.campaign].get(identity))
-        planned.setdefault(
-            identity,
-            PlannedRun(cell=cell, environment=environment, run_id=identity, fate=fate, reason=reason),
+        environment, missing = surroundings.of(experiment)
+        cells.setdefault(run_id(experiment.campaign, cell, environment), (cell, environment, missing))
+    rows = _rows(cells, statuses, fresh)
+    here = frozenset(environment.environment_id for _, environment, _ in cells.values())
+    history = () if all(cell.experiment.run == "all" for cell, _, _ in cells.values()) else exhausted(here)
+    # A limit that is to be run anew in this grid is none yet.
+    known = Limits(limit for limit in history if limit.run_id not in cells or limit.run_id in rows)
+    runs = []
+    for identity, (cell, environment, missing) in cells.items():
+        fate, reason = _fate(cell, environment, missing, rows.get(identity), known)
+        runs.append(
+            PlannedRun(
+                cell=cell,
+                environment=environment,
+                run_id=identity,
+                fate=fate,
+                reason=reason,
+                row_id=rows[identity][0] if identity in rows else None,
+            )
         )
-    return Plan(runs=tuple(planned.values()), duplicates=asked - len(planned))
+    return Plan(tuple(runs), _ordered(runs), asked - len(runs), excluded)
 
 
-def _fate(cell: Cell, missing: str | None, status: str | None) -> tuple[Fate, str]:
-    policy = cell.experiment.run
-    keep = {"missing": status not in {None, "interrupted"}, "failed": status == "ok", "all": False}
-    if keep[policy]:
-        return "done", f"has a row: {status}"
+def _rows(
+    cells: Mapping[str, tuple[Cell, Environment, str | None]], statuses: Statuses, fresh: Fresh
+) -> dict[str, tuple[str, str]]:
+    """By run_id the row that is enough, as its run_id and status; runs without one are left out."""
+    campaigns = dict.fromkeys(cell.experiment.campaign for cell, _, _ in cells.values())
+    found = {campaign: statuses(campaign) for campaign in campaigns}
+    stale = {env.environment_id for cell, env, _ in cells.values() if cell.experiment.run == "stale"}
+    anywhere = fresh(frozenset(stale)) if stale else {}
+    rows = {}
+    for identity, (cell, environment, _) in cells.items():
+        policy, status = cell.experiment.run, found[cell.experiment.campaign].get(identity)
+        if status is not None and _enough(policy, status):
+            rows[identity] = (identity, status)
+        elif policy == "stale" and (elsewhere := anywhere.get((cell.cell_id, environment.environment_id))):
+            rows[identity] = elsewhere
+    return rows
+
+
+def _enough(policy: str, status: str) -> bool:
+    return {"failed": status == "ok", "all": False}.get(policy, status != "interrupted")
+
+
+def _fate(
+    cell: Cell,
+    environment: Environment,
+    missing: str | None,
+    row: tuple[str, str] | None,
+    known: Limits,
+) -> tuple[Fate, str]:
+    if row:
+        return "done", f"has a row: {row[1]}"
     if refusal := refuse(cell):
         return "incompatible", refusal
     if missing:
         return "unavailable", missing
+    if limit := known.dominate(cell, environment):
+        return "dominated", limit
     return "run", ""
+
+
+class Limits:
+    """Sizes that are known to have run out of memory."""
+
+    def __init__(self, known: Iterable[Exhausted] = ()) -> None:
+        self._environments: set[str] = set()
+        self._known: dict[tuple[str, str], list[Exhausted]] = {}
+        for limit in known:
+            self.add(limit)
+
+    def add(self, limit: Exhausted) -> None:
+        """Remember one more."""
+        self._environments.add(limit.environment_id)
+        self._known.setdefault((limit.environment_id, limit.family_id), []).append(limit)
+
+    def dominate(self, cell: Cell, environment: Environment) -> str | None:
+        """Say which smaller batch or length of the same cell ran out of memory, or None."""
+        if environment.environment_id not in self._environments:
+            return None
+        e, length = cell.experiment, cell.sequence_length or 0
+        for limit in self._known.get((environment.environment_id, cell.family_id), ()):
+            least = (limit.batch_size, limit.sequence_length or 0)
+            above = e.batch >= least[0] and length >= least[1] and (e.batch, length) != least
+            if above and _no_more(e.limits.memory_gib, limit.memory_gib):
+                size = f"batch {least[0]}" + (f", length {least[1]}" if least[1] else "")
+                return f"{size} of it ran out of memory (run {limit.run_id}); run=all tries it all the same"
+        return None
+
+
+def _no_more(granted: float | None, exhausted: float | None) -> bool:
+    """Whether a cell may take no more memory than the one that ran out of it."""
+    return exhausted is None or (granted is not None and granted <= exhausted)
+
+
+def _ordered(runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
+    """What can't be measured first, for it takes no time; then cells that share an artefact together."""
+    refused = [run for run in runs if run.fate not in {"run", "done"}]
+    to_run = [run for run in runs if run.fate == "run"]
+    if to_run and (sampling := to_run[0].cell.experiment.sampling).order == "random":
+        random.Random(sampling.order_seed).shuffle(to_run)  # noqa: S311 - no secret
+    else:
+        groups: dict[Any, list[PlannedRun]] = {}
+        for run in to_run:
+            groups.setdefault(artifact_group(run), []).append(run)
+        to_run = [run for group in groups.values() for run in group]
+    return (*refused, *to_run)
+
+
+def artifact_group(run: PlannedRun) -> tuple[Any, ...]:
+    """Equal for runs that share an artefact: whatever its key is made of, before anything is built."""
+    e = run.cell.experiment
+    facts, kind = run.environment.facts, e.hardware.kind
+    target = (kind, facts.device_name, facts.isa, facts.threads, tuple(run.environment.versions.items()))
+    return (
+        id(e.model),
+        id(e.task),
+        id(e.compiler),
+        e.weights,
+        e.seed,
+        e.batch,
+        run.cell.sequence_length,
+        target,
+    )
 
 
 def refuse(cell: Cell) -> str | None:
@@ -64,15 +188,29 @@ def refuse(cell: Cell) -> str | None:
     return None
 
 
-def _environment(experiment: Experiment) -> tuple[Environment, str | None]:
-    """Versions and device as far as they can be told, and what this host lacks."""
-    hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
-    wants = [absent] if (absent := hardware.missing()) else []
-    found: dict[str, str] = {}
-    try:
-        found.update(compiler.versions())
-        if not hardware.simulated:  # there the model is never built
-            found.update(libraries.versions(*task.libraries, install="pip install -e ."))
-    except LibraryMissing as error:
-        wants.append(str(error))
-    return environment_of(hardware.facts(), found, host.speed_settings()), "; ".join(wants) or None
+class _Surroundings:
+    """Versions and devices of a grid, asked for once for cells that share them."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], tuple[tuple[Any, ...], tuple[Environment, str | None]]] = {}
+
+    def of(self, experiment: Experiment) -> tuple[Environment, str | None]:
+        """The environment as far as it can be told, and what this host lacks."""
+        plugins = (experiment.hardware, experiment.compiler, experiment.task)
+        key = tuple(map(id, plugins))
+        if key not in self._known:
+            self._known[key] = (plugins, self._look(experiment))
+        return self._known[key][1]
+
+    @staticmethod
+    def _look(experiment: Experiment) -> tuple[Environment, str | None]:
+        hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
+        wants = [absent] if (absent := hardware.missing()) else []
+        found: dict[str, str] = {}
+        try:
+            found.update(compiler.versions())
+            if not hardware.simulated:  # there the model is never built
+                found.update(libraries.versions(*task.libraries, install="pip install -e ."))
+        except LibraryMissing as error:
+            wants.append(str(error))
+        return environment_of(hardware.facts(), found, host.speed_settings()), "; ".join(wants) or None

@@ -63,6 +63,7 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
         "campaign": cell.experiment.campaign,
         "cell_id": cell.cell_id,
         "environment_id": attempt.planned.environment.environment_id,
+        "family_id": cell.family_id,
         "repeat": 0,
         "started_at": attempt.started_at,
         "finished_at": attempt.finished_at,
@@ -113,6 +114,7 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
     return {
         "cache_hit": artifact.cache_hit,
         "compile_s": artifact.compile_s,
+        "compile_workers": artifact.compile_workers,
         "artifact_bytes": artifact.artifact_bytes,
         "load_s": load_s,
         "subgraphs": artifact.report.subgraphs,

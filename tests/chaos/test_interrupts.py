@@ -1,4 +1,4 @@
-"""Ctrl-C and the system's polite end: the current cell leaves its row, the same command goes on."""
+"""Ctrl-C once finishes the current cell, twice or SIGTERM stops now; then the same command resumes."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ SLOW_GRID = (
     "campaign=drill",
 )
 STORIES = {
-    "ctrl-c amid the second cell": (os.killpg, signal.SIGINT, "[1/3]"),  # a terminal tells the whole group
-    "kill amid the second cell": (os.kill, signal.SIGTERM, "[1/3]"),  # the system tells the parent alone
-    "ctrl-c while libraries load": (os.killpg, signal.SIGINT, "3 cells"),
+    "ctrl-c amid the second cell": (os.killpg, [signal.SIGINT], "[1/3]"),  # a terminal tells the whole group
+    "ctrl-c twice amid the second cell": (os.killpg, [signal.SIGINT] * 2, "[1/3]"),
+    "kill amid the second cell": (os.kill, [signal.SIGTERM], "[1/3]"),  # the system tells the parent alone
+    "ctrl-c twice while libraries load": (os.killpg, [signal.SIGINT] * 2, "3 cells"),
 }
 """How to stop the program, and what it says just before."""
 AMID = [story for story in STORIES if "amid" in story]
+NOW = [story for story in AMID if story != "ctrl-c amid the second cell"]
 
 
 class Seen(NamedTuple):
@@ -55,10 +57,12 @@ def run(folder, stop=None):
             command, cwd=folder, env=environment, stdout=file, stderr=file, start_new_session=True
         )
     if stop:
-        tell, number, said_before = stop
+        tell, numbers, said_before = stop
         wait_for(lambda: said_before in out.read_text())
         time.sleep(0.05)  # the cell that follows begins
-        tell(process.pid, number)
+        for number in numbers:
+            tell(process.pid, number)
+            time.sleep(0.2)
     code = process.wait(60)
     columns = ["run_id", "status", "batch_size", "started_at"]
     rows = pd.read_parquet(folder / "outputs" / "results", columns=columns).sort_values("started_at")
@@ -94,7 +98,13 @@ def test_the_exit_code_is_130_and_the_way_to_resume_is_told(stopped, story):
     assert "Traceback" not in stopped[story].out
 
 
-@pytest.mark.parametrize("story", STORIES)
+def test_ctrl_c_once_lets_the_current_cell_finish_and_starts_no_other(stopped):
+    seen = stopped["ctrl-c amid the second cell"]
+    assert "stopping after the current cell (Ctrl-C again: now)" in seen.out
+    assert list(seen.rows["status"]) == ["ok", "ok"]
+
+
+@pytest.mark.parametrize("story", NOW)
 def test_the_current_cell_leaves_an_interrupted_row_after_those_that_were_done(stopped, story):
     *before, last = stopped[story].rows["status"]
     assert set(before) <= {"ok"}

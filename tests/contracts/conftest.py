@@ -8,7 +8,7 @@ from multiprocessing import forkserver
 import pytest
 from folder_listing import group
 
-from benchmark.cli.compose import grid
+from benchmark.cli.sweep import grid
 from benchmark.compile_cache import CompileCache
 from benchmark.isolation import Forkserver
 from benchmark.records import ChildLimits

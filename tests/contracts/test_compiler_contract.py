@@ -78,7 +78,7 @@ def made(request, experiment, cache):
         pytest.skip(planned.reason)
     call = inline if asked.hardware.simulated else request.getfixturevalue("in_a_child")
     cell = planned.cell
-    workload = build(cell, cache, call)
+    workload = build(cell, planned.environment, cache, call)
     artifact = compile_(cell, workload, planned.environment, cache, call)
     again = compile_(cell, workload, planned.environment, cache, call)
     measured = measure(cell, workload, artifact, call)
@@ -154,11 +154,11 @@ def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, in_a_ch
     (planned,) = plan([experiment(*words)], lambda _: {}).runs
     if planned.fate != "run":
         pytest.skip(planned.reason)
-    workload = build(planned.cell, cache, in_a_child)
+    workload = build(planned.cell, planned.environment, cache, in_a_child)
     artifact = compile_(planned.cell, workload, planned.environment, cache, in_a_child)
     two = cell_of(experiment(*words, "batch=2"))
     with pytest.raises(RunFailure, match=r"(?i)shape|dim|size"):
-        measure(two, build(two, cache, in_a_child), artifact, in_a_child)
+        measure(two, build(two, planned.environment, cache, in_a_child), artifact, in_a_child)
 
 
 TELL_VERSIONS = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.cli.compose import grid
+from benchmark.cli.sweep import grid
 from benchmark.cli.verbs import VERBS
 
 README = Path(__file__).parents[2] / "README.md"

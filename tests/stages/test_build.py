@@ -7,10 +7,10 @@ from importlib import metadata
 
 import pytest
 
-from benchmark.cell import cell_of
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import Crashed, Unavailable
 from benchmark.stages.build import build
+from benchmark.stages.plan import plan
 
 
 class Child:
@@ -56,7 +56,11 @@ def on_cpu(compose, monkeypatch):
 
 @pytest.fixture
 def built(child, cache):
-    return lambda experiment: build(cell_of(experiment), cache, child)
+    def made(experiment):
+        (run,) = plan([experiment], lambda _: {}).runs
+        return build(run.cell, run.environment, cache, child)
+
+    return made
 
 
 def test_a_workload_tells_what_the_child_found(on_cpu, built):
@@ -153,8 +157,9 @@ def test_a_child_that_fails_leaves_nothing_in_the_cache(on_cpu, cache):
         (arguments[-1] / "half").write_bytes(b"written")
         raise Crashed("ended by SIGKILL")
 
+    (run,) = plan([on_cpu], lambda _: {}).runs
     with pytest.raises(Crashed):
-        build(cell_of(on_cpu), cache, failing)
+        build(run.cell, run.environment, cache, failing)
     assert cache.entries() == []
 
 

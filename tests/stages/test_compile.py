@@ -48,7 +48,7 @@ def compiled(cache):
         cell = cell_of(experiment)
         facts = experiment.hardware.facts()
         environment = environment_of(facts, versions or {"compiler": "1"}, settings or {})
-        return compile_(cell, build(cell, cache, call), environment, cache, call)
+        return compile_(cell, build(cell, environment, cache, call), environment, cache, call)
 
     return artifact
 
@@ -120,8 +120,9 @@ def test_names_and_effort_are_no_part_of_the_key(slow, compiled, change):
 
 def test_a_compiler_that_leaves_nothing_behind_is_not_run(compose, cache, simulated):
     eager = compose("compiler=eager")
-    workload = build(cell_of(simulated()), cache, inline)
-    artifact = compile_(cell_of(eager), workload, environment_of(eager.hardware.facts(), {}, {}), cache, None)
+    environment = environment_of(eager.hardware.facts(), {}, {})
+    workload = build(cell_of(simulated()), environment, cache, inline)
+    artifact = compile_(cell_of(eager), workload, environment, cache, None)
     assert (artifact.folder, artifact.key, artifact.cache_hit, artifact.compile_s) == (None, None, None, None)
     assert cache.entries() == []
 

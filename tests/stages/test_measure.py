@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import gc
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import pytest
-from filelock import FileLock, Timeout
 
-from benchmark.cell import cell_of
+from benchmark.cell import cell_of, environment_of
 from benchmark.devices.simulated import SimulatedDevice
 from benchmark.errors import Crashed
 from benchmark.isolation import inline
@@ -77,13 +74,6 @@ class Counted(SimulatedDevice):
         return call
 
 
-@frozen
-class Shared(SimulatedDevice):
-    """Simulated but for the lease: only one run may hold it."""
-
-    simulated: ClassVar[bool] = False
-
-
 @pytest.fixture
 def experiment(simulated):
     return replace(simulated(), compiler=Reused(), sampling=TWICE)
@@ -92,7 +82,8 @@ def experiment(simulated):
 @pytest.fixture
 def measured(simulated):
     """Measure an experiment as the pipeline would."""
-    workload = build(cell_of(simulated()), None, None)
+    cell = cell_of(simulated())
+    workload = build(cell, environment_of(cell.experiment.hardware.facts(), {}, {}), None, None)
     return lambda experiment, call=inline: measure(cell_of(experiment), workload, NOTHING, call)
 
 
@@ -142,23 +133,3 @@ def test_no_garbage_is_collected_while_timing_but_it_is_afterwards(experiment, m
         measured(replace(experiment, scenario=Watched()))
     assert seen == [False]
     assert gc.isenabled()
-
-
-def test_one_run_at_a_time_holds_a_real_device(experiment, measured, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    lock = Path(tempfile.gettempdir()) / "benchmark-device-simulated.lock"
-
-    def second_run(function, *arguments):
-        with pytest.raises(Timeout):
-            FileLock(lock).acquire(timeout=0)
-        return inline(function, *arguments)
-
-    measured(replace(experiment, hardware=Shared()), second_run)
-    with FileLock(lock, timeout=0):
-        pass  # given back
-
-
-def test_a_simulated_device_is_no_one_s(experiment, measured, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    measured(experiment)
-    assert list(tmp_path.glob("*.lock")) == []

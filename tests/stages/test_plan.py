@@ -62,7 +62,7 @@ def test_the_grid_keeps_its_order(simulated):
     batches = [4, 1, 2]
     planned = plan([replace(simulated(), batch=batch) for batch in batches], nothing_done)
     assert [run.cell.experiment.batch for run in planned.runs] == batches
-    assert planned.pending == planned.runs
+    assert planned.queue == planned.runs
 
 
 def test_a_cell_that_equals_another_is_left_out_and_counted(simulated):
@@ -120,7 +120,7 @@ def test_what_is_done_is_not_pending(simulated):
     grid = [replace(simulated(), batch=batch) for batch in (1, 2)]
     first, second = plan(grid, nothing_done).runs
     planned = plan(grid, lambda _: {first.run_id: "ok"})
-    assert [run.run_id for run in planned.pending] == [second.run_id]
+    assert [run.run_id for run in planned.queue] == [second.run_id]
 
 
 def test_a_compiler_that_cannot_target_the_hardware_is_incompatible(compose, fates):

@@ -1,10 +1,8 @@
 """The launcher of this project: sees the whole grid before its first cell runs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
-from hydra.core.utils import JobReturn, configure_log, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
@@ -18,14 +16,38 @@ class StagedLauncher(Launcher):
         self.hydra_context = hydra_context
         self.config = config
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
-        """Run the grid and leave with its exit code; Hydra's own returns would lose it."""
-        from benchmark.cli.compose import cells
-        from benchmark.cli.run import run_grid
+    def launch_grid(self, arguments: Sequence[str]) -> int:
+        """Run the grid of these overrides; return its exit code."""
+        from benchmark.cli.children import start
+        from benchmark.cli.sweep import experiments
 
+        self._settle()
+        laid = experiments(self.hydra_context.config_loader, self.config, arguments)
+        return start(laid.experiments, laid.excluded)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
+        """Run what another sweeper has expanded; every job returns the exit code of them all."""
+        from benchmark.cli.children import start
+        from benchmark.cli.compose import Composer
+        from benchmark.cli.sweep import refuse_unread_algebra
+        from benchmark.config import Gate
+
+        self._settle()
+        refuse_unread_algebra(self.config, grid=True)
+        composer, gate = Composer(self.hydra_context.config_loader, self.config), Gate()
+        code = start(
+            [
+                gate.experiment(composer.compose(overrides, number).plain, filter_overrides(overrides))
+                for number, overrides in enumerate(job_overrides)
+            ]
+        )
+        return [
+            JobReturn(overrides=filter_overrides(overrides), status=JobStatus.COMPLETED, _return_value=code)
+            for overrides in job_overrides
+        ]
+
+    def _settle(self) -> None:
         setup_globals()
         with open_dict(self.config):
             self.config.hydra.runtime.output_dir = self.config.hydra.sweep.dir
         configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
-        experiments = cells(self.hydra_context.config_loader, self.config, job_overrides)
-        raise SystemExit(run_grid(experiments))

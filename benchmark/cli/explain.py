@@ -1,0 +1,125 @@
+"""`explain`: tell one stored run to a person, and what differs from the previous run of its cell."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import typer
+from rich.console import Console
+
+from benchmark.errors import ConfigError
+from benchmark.records import Row
+from benchmark.reports.explanation import Explanation, print_differences, print_run
+from benchmark.reports.explanation import explain as work_out
+from benchmark.results import DEFAULT_ROOT, ResultsStore
+from benchmark.schema import SCHEMA
+
+RUN_ID = "Identity of a run, or its first characters: four at least, and no other run's."
+_COLUMNS = [name for name in SCHEMA.names if name != "latency_ns"]
+_FEWEST = 4
+_SHOWN = 5
+
+
+def explain(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help=RUN_ID)],
+    store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object: run, stages, previous, differences.")
+    ] = False,
+) -> None:
+    """Tell what ran, its figures, where the time went, and what differs from the previous run of its cell.
+
+    `python -m benchmark results --columns run_id,model,status` lists runs.
+    """
+    rows = ResultsStore(store)
+    run = stored(rows, full_id(rows, run_id))
+    told = work_out(run, _previous(rows, run))
+    if as_json:
+        print(as_line(told))
+        return
+    console = Console()
+    print_run(told, console=console)
+    print_differences(told, "the previous run of this cell", console=console)
+
+
+def full_id(store: ResultsStore, typed: str) -> str:
+    """The one run whose identity is `typed`, or begins with it.
+
+    Raises:
+        ConfigError: there is none, or several.
+        StoreError: there is no store, or it can't be read.
+    """
+    found = sorted(store.table(["run_id"], pc.starts_with(pc.field("run_id"), typed))["run_id"].to_pylist())
+    if typed in found:
+        return typed
+    if len(typed) < _FEWEST:
+        raise ConfigError(
+            f"run {typed}: too short to tell one from another: give {_FEWEST} characters or more"
+        )
+    if not found:
+        raise ConfigError(
+            f"there is no run {typed} at {store.name}: `python -m benchmark results --simulated "
+            "--columns run_id,model,status` lists them, or choose another --store"
+        )
+    if len(found) > 1:
+        more = f", … {len(found)} in all" if len(found) > _SHOWN else ""
+        raise ConfigError(
+            f"run {typed} can be any of {', '.join(found[:_SHOWN])}{more}: give more of its characters"
+        )
+    return str(found[0])
+
+
+def stored(store: ResultsStore, run_id: str) -> Row:
+    """The row of a run, less its samples; what is not finite is null, as `results --json` has it.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    (values,) = store.table(_COLUMNS, pc.field("run_id") == run_id).to_pylist()
+    maps = {field.name: dict(values[field.name] or ()) for field in SCHEMA if pa.types.is_map(field.type)}
+    absent = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
+    return Row(values=values | maps | dict.fromkeys(absent))
+
+
+def newest(store: ResultsStore, which: pc.Expression) -> Row | None:
+    """The run that started last of those that an expression chooses.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    found = store.table(["run_id", "started_at"], which).sort_by("started_at")
+    return stored(store, found["run_id"][-1].as_py()) if len(found) else None
+
+
+def as_line(told: Explanation) -> str:
+    """An explanation as one line of JSON; rows are spelled as `results --json` spells them."""
+    answer = {
+        "run": told.run.values,
+        "stages": [asdict(stage) for stage in told.stages],
+        "previous": None if told.previous is None else told.previous.values,
+        "differences": {name: [asdict(one) for one in found] for name, found in told.differences.items()},
+    }
+    return json.dumps(_plain(answer), allow_nan=False)
+
+
+def _previous(store: ResultsStore, run: Row) -> Row | None:
+    """The newest run of the same cell among those that started before this one."""
+    cell_id, started_at = run.values["cell_id"], run.values["started_at"]
+    return newest(store, (pc.field("cell_id") == cell_id) & (pc.field("started_at") < started_at))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return value

@@ -1,0 +1,107 @@
+"""`replay`: run the configuration of a stored run again, and compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Annotated, Any
+
+import pyarrow.compute as pc
+import typer
+from omegaconf import OmegaConf
+from rich.console import Console
+
+from benchmark import config
+from benchmark.cell import cell_of
+from benchmark.cli.explain import RUN_ID, as_line, full_id, newest, stored
+from benchmark.cli.run import run_grid
+from benchmark.cli.sweep import grid
+from benchmark.config import Experiment
+from benchmark.errors import ConfigError
+from benchmark.records import Row
+from benchmark.reports.explanation import explain, print_differences
+from benchmark.results import DEFAULT_ROOT, ResultsStore
+
+_CAMPAIGN = "Name of the new run's campaign; else replay-, the run's first characters, and the time."
+_JSON = "Print what `explain --json` prints, the stored run as `previous`: on the last line, after progress."
+_ID_HEAD = 8
+_OWN = {"campaign", "run", "output_folder", "store.root", "cache.root"}
+"""Keys that a replay sets itself."""
+
+
+def replay(
+    run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help=RUN_ID)],
+    campaign: Annotated[str, typer.Option(metavar="NAME", help=_CAMPAIGN)] = "",
+    store: Annotated[
+        str, typer.Option(help="Where the run is looked up, and the new row goes.")
+    ] = DEFAULT_ROOT,
+    cache: Annotated[str, typer.Option(help="Folder of the compile cache; else that of the run.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
+) -> int:
+    """Run the configuration of a stored run again, in a campaign of its own, and say what differs.
+
+    The exit code is that of a run: 0 where the new run is ok, 2 where it failed.
+    """
+    rows, console = ResultsStore(store), Console()
+    old = stored(rows, full_id(rows, run_id))
+    experiment = configured_as(old, campaign, store, cache)
+    cell_id, started = cell_of(experiment).cell_id, datetime.now(timezone.utc)
+    if cell_id != old.values["cell_id"]:
+        console.print(
+            "the program has changed since: the same configuration is another cell now", markup=False
+        )
+    code = run_grid([experiment])
+    mine = (pc.field("campaign") == experiment.campaign) & (pc.field("cell_id") == cell_id)
+    new = newest(rows, mine & (pc.field("started_at") >= started))
+    if as_json:
+        print(as_line(explain(new, old)) if new else json.dumps(None))
+    elif new:
+        print_differences(explain(new, old), "the run that was replayed", console=console)
+    return code
+
+
+def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment:
+    """The experiment of a stored run, for a campaign and places of its own; an empty text leaves the choice.
+
+    Raises:
+        ConfigError: the row holds no configuration, today's program refuses it, or the campaign is the run's.
+    """
+    then = json.loads(old.values["config"] or "{}")
+    run_id = str(old.values["run_id"])
+    if not then:
+        raise ConfigError(f"run {run_id} holds no configuration, as imported rows don't: run it by overrides")
+    if campaign == old.values["campaign"]:
+        raise ConfigError(
+            f"--campaign {campaign} is that of run {run_id} itself: choose another to keep both"
+        )
+    (today,) = grid([])
+    raw = _overlaid(json.loads(today.resolved), then)
+    raw["campaign"] = campaign or f"replay-{run_id[:_ID_HEAD]}-{today.campaign}"
+    raw |= {"run": "all", "output_folder": f"outputs/{raw['campaign']}"}
+    raw["store"] = {**raw["store"], "root": store}
+    raw["cache"] = {**raw["cache"], **({"root": cache} if cache else {})}
+    kept = [word for word in old.values["overrides"] or () if word.partition("=")[0] not in _OWN]
+    try:
+        return config.load(OmegaConf.create(raw), [*kept, f"campaign={raw['campaign']}"])
+    except ConfigError as error:
+        if str(error).startswith("campaign="):  # as typed: the run is not to blame
+            raise
+        raise ConfigError(
+            f"run {run_id} was configured for another version of this program: run it by overrides instead, "
+            f"{' '.join(kept) or 'all defaults'}, with these mended\n{error}"
+        ) from error
+
+
+def _overlaid(today: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration, and today's defaults for the keys that it didn't know yet."""
+    merged = {**today, **then}
+    for key, section in then.items():
+        if isinstance(section, Mapping) and not _chosen(section) and isinstance(today.get(key), Mapping):
+            merged[key] = {**today[key], **section}
+    return merged
+
+
+def _chosen(section: Mapping[str, Any]) -> bool:
+    """Whether a section is one of its group, a model or a plug-in: another one's keys mean nothing to it."""
+    return "_target_" in section or "name" in section

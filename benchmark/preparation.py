@@ -1,0 +1,172 @@
+"""Before anything is timed: build and compile what a grid needs, several cells at a time.
+
+Cells that share an artefact are prepared once. The host is held as soon as a child has to work, so that no
+timing of another command runs beside it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from benchmark.brake import Brake
+from benchmark.cell import PlannedRun
+from benchmark.compile_cache import CompileCache
+from benchmark.errors import RunFailure
+from benchmark.isolation import Forkserver, inline
+from benchmark.lease import HostLease
+from benchmark.paths import CampaignPaths
+from benchmark.protocols import Call, Observer
+from benchmark.records import Artifact, ChildLimits, Failure, Workload
+from benchmark.stages.build import build
+from benchmark.stages.compile import compile_
+
+T = TypeVar("T")
+
+INTERRUPTED = "stopped by the user or the system"
+
+
+class Prepared(NamedTuple):
+    """What the cells of a group need to be timed, or why they can't be."""
+
+    run: PlannedRun
+    """For which it was made, before the others of the group."""
+    workload: Workload | None
+    artifact: Artifact | None
+    failure: Failure | None
+    seconds: Mapping[str, float]
+    """By stage."""
+
+
+class Stages:
+    """Which stage a cell is in, and how long each took."""
+
+    def __init__(self, observer: Observer, where: str, label: str) -> None:
+        self.current = "plan"
+        self.seconds: dict[str, float] = {}
+        self._observer, self._where, self._label = observer, where, label
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage and show it."""
+        self.current = name
+        start, waited = time.perf_counter(), self.seconds.get("wait", 0.0)
+        try:
+            with self._observer.working(self._where, self._label, name):
+                yield
+        finally:
+            waited = self.seconds.get("wait", 0.0) - waited
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start - waited
+
+    def told(self, error: BaseException) -> Failure:
+        """Say where it failed and why."""
+        if isinstance(error, RunFailure):
+            text = "\n".join([line for line in str(error).splitlines() if line.strip()][:5])[:2000]
+            return Failure(status=error.status, stage=self.current, error=text or type(error).__name__)
+        return Failure(status="interrupted", stage=self.current, error=INTERRUPTED)
+
+    def leased(self, lease: HostLease, call: Call) -> Call:
+        """The call once the host is ours; waiting for that is a stage of its own."""
+
+        def called(function: Callable[..., T], /, *arguments: Any) -> T:
+            start = time.perf_counter()
+            lease.take()
+            self.seconds["wait"] = self.seconds.get("wait", 0.0) + time.perf_counter() - start
+            return call(function, *arguments)
+
+        return called
+
+
+def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
+    runs: Sequence[PlannedRun],
+    cache: CompileCache,
+    forkserver: Forkserver,
+    observer: Observer,
+    brake: Brake,
+    workers: int,
+) -> Iterator[Prepared]:
+    """Build and compile for runs that share no artefact, as they come; the brake is asked before each.
+
+    Raises:
+        KeyboardInterrupt: after what was under way has been told as interrupted.
+    """
+    workers = min(workers, len(runs))
+    lease = HostLease()
+    waiting, under_way = iter(runs), dict[Future[Prepared], str]()
+    slots = [f"compile {number}" for number in range(workers, 0, -1)]
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            while True:
+                while slots and not brake.reason() and (run := next(waiting, None)):
+                    slot = slots.pop()
+                    stages = Stages(observer, slot, run.cell.label)
+                    job = pool.submit(_prepared, run, cache, forkserver, lease, stages, workers)
+                    under_way[job] = slot
+                if not under_way:
+                    return
+                for job in wait(under_way, return_when=FIRST_COMPLETED).done:
+                    slots.append(under_way.pop(job))
+                    yield job.result()
+        except KeyboardInterrupt:
+            forkserver.end_children()
+            wait(under_way)
+            for job in under_way:
+                yield _cut_short(job.result())
+            raise
+        finally:
+            forkserver.end_children()
+            lease.give_back()
+
+
+def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
+    run: PlannedRun,
+    cache: CompileCache,
+    forkserver: Forkserver,
+    lease: HostLease,
+    stages: Stages,
+    workers: int,
+) -> Prepared:
+    calls = {stage: stages.leased(lease, call) for stage, call in calls_of(run, forkserver).items()}
+    workload, artifact, failure = None, None, None
+    try:
+        with stages.stage("build"):
+            workload = build(run.cell, run.environment, cache, calls["build"])
+        with stages.stage("compile"):
+            artifact = compile_(run.cell, workload, run.environment, cache, calls["compile"], workers)
+    except RunFailure as error:
+        failure = stages.told(error)
+    return Prepared(run, workload, artifact, failure, stages.seconds)
+
+
+def _cut_short(found: Prepared) -> Prepared:
+    """What was ended amid its work failed for that reason and no other."""
+    if found.failure is None:
+        return found
+    return found._replace(failure=Failure(status="interrupted", stage=found.failure.stage, error=INTERRUPTED))
+
+
+def log_of(run: PlannedRun) -> Path:
+    """Where the children of a run write."""
+    return CampaignPaths(folder=Path(run.cell.experiment.output_folder)).log(run.run_id)
+
+
+def calls_of(run: PlannedRun, forkserver: Forkserver) -> dict[str, Call]:
+    """By stage: where its heavy part runs, within the limits of that stage."""
+    e = run.cell.experiment
+    if not e.hardware.isolated:
+        return dict.fromkeys(("build", "compile", "measure"), inline)
+    memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
+    seconds = {
+        "build": e.limits.build_timeout_s,
+        "compile": e.limits.compile_timeout_s,
+        "measure": e.limits.measure_timeout_s,
+    }
+    return {
+        stage: partial(forkserver.call, ChildLimits(log=log_of(run), timeout_s=limit, memory_bytes=memory))
+        for stage, limit in seconds.items()
+    }

@@ -1,0 +1,316 @@
+"""One stored run told to a person: what ran, its figures, where the time went, what differs from another."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any, Final
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.records import Row, frozen
+
+_ENVIRONMENT = (
+    "instance_type",
+    "device_name",
+    "driver_version",
+    "cores",
+    "threads",
+    "hostname",
+    "cpu_model",
+    "os",
+    "framework_versions",
+    "environment_variables",
+)
+_LENGTHS = ("sequence_length", "image_size", "input_length", "output_length")
+_PROGRAM = ("git_commit", "git_dirty")
+_OUTCOME = (
+    "status",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "throughput_per_s",
+    "cosine",
+    "compile_s",
+    "cache_hit",
+)
+_NOT_SETTINGS = {"campaign", "run", "output_folder", "store", "cache"}
+"""Keys of a configuration that say which runs belong together and where they are kept, not how they ran."""
+_REST: Final = "rest"
+_BAR = 20
+_COMMIT = 10
+"""Characters of a commit that tell it from others."""
+_NAME = 11
+"""Width of the longest name of a line, so that values stand below each other through all blocks."""
+
+
+@frozen
+class Stage:
+    """Where some of a run's time went."""
+
+    name: str
+    """As in `stage_seconds`: `measure.load` is a part of `measure`; `rest` is what no stage accounts for."""
+    seconds: float
+    share: float | None
+    """Of the whole run, 0…1; null for what a simulated clock told."""
+
+
+@frozen
+class Difference:
+    """One value that is not as it was; null stands for a value that is absent."""
+
+    name: str
+    before: object
+    after: object
+    relative_change: float | None = None
+    """(after - before) / before; null where that means nothing."""
+
+
+@frozen
+class Explanation:
+    """What is known about a run beside its row."""
+
+    run: Row
+    stages: tuple[Stage, ...]
+    previous: Row | None
+    """The run it is compared with."""
+    differences: Mapping[str, tuple[Difference, ...]]
+    """Changed environment, program, settings and outcome; empty where there is nothing to compare with."""
+
+
+def explain(run: Row, previous: Row | None) -> Explanation:
+    """Work out where the time of a run went, and what differs from another run of its cell."""
+    return Explanation(
+        run=run,
+        stages=_stages(run.values),
+        previous=previous,
+        differences={} if previous is None else _differences(previous.values, run.values),
+    )
+
+
+def print_run(told: Explanation, *, console: Console) -> None:
+    """Print what ran, its figures, and where the time went."""
+    row = told.run.values
+    where = f" at {row['stage']}" if row.get("stage") else ""
+    look = "green" if row["status"] == "ok" else "red"
+    console.print(Text.assemble(f"run {row['run_id']}: ", (f"{row['status']}{where}", look)))
+    _block(console, "what ran", _what_ran(row))
+    none = "none: only a run that is ok keeps figures one may trust"
+    _block(console, "figures", _figures(row) if row.get("samples") else [*_figures(row), ("latency", none)])
+    _print_stages(told, console)
+
+
+def print_differences(told: Explanation, other: str, *, console: Console) -> None:
+    """Print what differs from the run it is compared with; `other` says which that is."""
+    if told.previous is None:
+        _block(console, f"what differs from {other}", [("nothing", "there is no such run in the store")])
+        return
+    before = told.previous.values
+    of_old = f"campaign {before['campaign']}, {_moment(before['started_at'])}, {before['status']}"
+    lines = [("compared", f"{before['run_id']} of {of_old}")]
+    for section, found in told.differences.items():
+        lines += [("" if place else section, _sentence(section, one)) for place, one in enumerate(found)]
+    if same := [section for section, found in told.differences.items() if not found]:
+        lines.append(("the same", ", ".join(_unproven(before) if it == "program" else it for it in same)))
+    _block(console, f"what differs from {other}", lines)
+
+
+def _unproven(row: Mapping[str, Any]) -> str:
+    """What an equal program is called: a commit alone does not always tell."""
+    if row.get("git_commit") is None:
+        return "program (as far as known: there is no commit)"
+    return "program" + " (as far as known: both had uncommitted changes)" * bool(row.get("git_dirty"))
+
+
+def _stages(row: Mapping[str, Any]) -> tuple[Stage, ...]:
+    """Stages in the order they ran, each followed by its parts, then the rest."""
+    seconds: Mapping[str, float] = row.get("stage_seconds") or {}
+    parts = {name for name in seconds if "." in name and _whole(name) in seconds}
+    accounted = sum(spent for name, spent in seconds.items() if name not in parts)
+    rest = max(0.0, _seconds(row) - accounted)
+    total = accounted + rest
+    places = {name: place for place, name in enumerate(seconds)}
+    ordered = sorted(seconds, key=lambda name: places[_whole(name)] if name in parts else places[name])
+    spent = {name: seconds[name] for name in ordered} | {_REST: rest}
+    made_up = parts if row.get("simulated") else set()
+    return tuple(
+        Stage(name=name, seconds=value, share=value / total if total and name not in made_up else None)
+        for name, value in spent.items()
+    )
+
+
+def _whole(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Difference, ...]]:
+    def changed(names: Iterable[str]) -> tuple[Difference, ...]:
+        return tuple(_changed(_values(before, names), _values(after, names)))
+
+    return {
+        "environment": changed(_ENVIRONMENT),
+        "program": changed(_PROGRAM),
+        "settings": tuple(_changed_settings(before, after)),
+        "outcome": changed(_OUTCOME),
+    }
+
+
+def _values(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Columns by name, the entries of a map each by a name of its own."""
+    return dict(_leaves({name: row.get(name) for name in names}))
+
+
+def _changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    old, new = _settings(before), _settings(after)
+    if old and new:
+        yield from _changed(old, new)
+    elif old or new:  # an imported row: one line, instead of one for each key
+        words = [f"{len(one)} keys" if one else "not recorded" for one in (old, new)]
+        yield Difference(name="config", before=words[0], after=words[1])
+
+
+def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
+    config = json.loads(row.get("config") or "{}")
+    return dict(_leaves({key: value for key, value in config.items() if key not in _NOT_SETTINGS}))
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Difference]:
+    for name in dict.fromkeys([*before, *after]):
+        old, new, change = before.get(name), after.get(name), None
+        if isinstance(old, float) and isinstance(new, float):
+            if math.isclose(old, new):  # 1e-9: no clock is that good
+                continue
+            change = (new - old) / old if old and name in _OUTCOME else None
+        if old != new:
+            yield Difference(name=name, before=old, after=new, relative_change=change)
+
+
+def _what_ran(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Name and value of each line; what the row doesn't know is left out."""
+    yield "model", _listed(row, model="", weights="weights", revision="revision", parameters="parameters")
+    yield "task", _listed(row, task="")
+    yield "hardware", _listed(row, hardware="") + ", nothing was measured" * bool(row.get("simulated"))
+    yield "device", _listed(row, device_name="", cores="cores", threads="threads", driver_version="driver")
+    yield "instance", _listed(row, instance_type="") or "not known"
+    yield "compiler", _listed(row, compiler="", fast_math="fast_math")
+    yield "flags", " ".join(row.get("compiler_flags") or ())
+    yield (
+        "arithmetic",
+        _listed(row, model_dtype="weights", matmul_dtype="matmul", other_dtype="other", autocast="autocast"),
+    )
+    lengths = {name: name.replace("_", " ") for name in _LENGTHS}
+    yield "input", _listed(row, batch_size="batch", **lengths)
+    yield "scenario", _listed(row, scenario="", replicas="replicas", workers="workers")
+    yield "campaign", _listed(row, campaign="")
+    yield "when", f"{_moment(row['started_at'])}, for {_seconds(row):.1f} s"
+    commit = f"{row.get('git_commit') or 'not known'}"[:_COMMIT]
+    yield "program", commit + " with uncommitted changes" * bool(row.get("git_dirty"))
+    yield "error", _listed(row, error="")
+    yield "log", _listed(row, log_path="")
+
+
+def _figures(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "p50", _with_bounds(row, "latency_p50_ms", "ms")
+    yield "p95", _with_bounds(row, "latency_p95_ms", "ms")
+    yield "throughput", _with_bounds(row, "throughput_per_s", f"{row.get('throughput_unit') or 'units'}/s")
+    yield "cosine", _listed(row, cosine="")
+    yield (
+        "samples",
+        f"{row['samples']} after {row.get('warmup_calls')} of warm-up" if row.get("samples") else "",
+    )
+    yield "doubts", ", ".join(row.get("noise_flags") or ())
+    made = " by an earlier run, now from the cache" * bool(row.get("cache_hit"))
+    yield "compiled", f"in {_text('', row['compile_s'])} s{made}" if row.get("compile_s") is not None else ""
+
+
+def _with_bounds(row: Mapping[str, Any], name: str, unit: str) -> str:
+    value, low, high = (row.get(key) for key in (name, f"{name}_lo", f"{name}_hi"))
+    bounds = f" ({_text('', low)} … {_text('', high)})" if low is not None and high is not None else ""
+    return "" if value is None else f"{_text(name, value)} {unit}{bounds}"
+
+
+def _print_stages(told: Explanation, console: Console) -> None:
+    took = _seconds(told.run.values)
+    console.print(Text(f"\nwhere the time went: {took:.3f} s in all", style="bold"))
+    names = {stage.name for stage in told.stages}
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for justify in ("left", "right", "right", "left"):
+        grid.add_column(justify=justify, no_wrap=True)
+    for stage in told.stages:
+        whole, _, part = stage.name.partition(".")
+        name = f"  {part}" if part and whole in names else stage.name
+        share = "" if stage.share is None else f"{stage.share:.0%}"
+        bar = "█" * round((stage.share or 0) * _BAR)
+        grid.add_row(Text(name), f"{stage.seconds:.3f} s", share, Text(bar, style="cyan"))
+    console.print(Padding(grid, (0, 0, 0, 2), expand=False))
+    if any(stage.share is None for stage in told.stages):
+        console.print(Text("  parts without a share: by the clock of the simulated device", style="dim"))
+
+
+def _block(console: Console, title: str, lines: Iterable[tuple[str, str]]) -> None:
+    """A title and lines of name and value; a line without a value is left out."""
+    console.print(Text(f"\n{title}", style="bold"))
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, min_width=_NAME)
+    grid.add_column(overflow="fold")
+    for name, value in lines:
+        if value:
+            grid.add_row(Text(name), Text(value))
+    console.print(Padding(grid, (0, 0, 0, 2), expand=False))
+
+
+def _sentence(section: str, found: Difference) -> str:
+    before, after = (_text(found.name, value) for value in (found.before, found.after))
+    if section == "settings" or before == after:  # as it was configured, and where three digits don't show it
+        before, after = (
+            value if isinstance(value, str) else json.dumps(value) for value in (found.before, found.after)
+        )
+    change = "" if found.relative_change is None else f" ({_percent(found.relative_change)})"
+    return f"{found.name}: {before} → {after}{change}"
+
+
+def _percent(change: float) -> str:
+    percent = change * 100
+    return f"{percent:+.0f} %" if abs(percent) >= 10 else f"{percent:+.2g} %"  # noqa: PLR2004 - two digits
+
+
+def _listed(row: Mapping[str, Any], **labels: str) -> str:
+    """Label and value of each column that the row has a value for."""
+    known = [(label, _text(name, row[name])) for name, label in labels.items() if row.get(name) is not None]
+    return ", ".join(f"{label} {value}".strip() for label, value in known)
+
+
+def _text(name: str, value: object) -> str:
+    """A value for a person; three significant digits, and cosines cut, for 1.000000 is to mean no loss."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if name == "git_commit":
+        return str(value)[:_COMMIT]
+    if isinstance(value, float) and math.isfinite(value) and value:
+        if name == "cosine":
+            return f"{math.floor(value * 1e6) / 1e6:.6f}"
+        return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    return json.dumps(value) if isinstance(value, list) else str(value)
+
+
+def _seconds(row: Mapping[str, Any]) -> float:
+    """From the start of a run to its end."""
+    return float((row["finished_at"] - row["started_at"]).total_seconds())
+
+
+def _moment(at: datetime) -> str:
+    return f"{at.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"

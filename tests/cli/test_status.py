@@ -1,0 +1,110 @@
+"""The state of a grid, as its file and as `status` tells it to a second terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.brake import Brake
+from benchmark.cli.app import app
+from benchmark.live import Live
+from benchmark.records import Row
+from benchmark.stages.plan import plan
+
+
+def row(run, status="ok", **values):
+    told = {"run_id": run.run_id, "status": status, "samples": 20 if status == "ok" else None}
+    return Row(values={**told, "stage": "measure", "error": "too large\nfor this host", **values})
+
+
+@pytest.fixture
+def live(simulated, tmp_path):
+    """Three cells, of which one has its row already; each is guessed to take 10 s unless said otherwise."""
+    cells = [simulated(f"batch={n}", "campaign=night") for n in (1, 2, 4)]
+    first, *_ = plan(cells, lambda _: {}).runs
+    laid = plan(cells, lambda _: {first.run_id: "ok"})
+
+    def made(seconds=lambda _: 10.0):
+        return Live(laid, seconds, Brake(cells[0].budget), tmp_path / "outputs" / "night" / "progress.json")
+
+    return made
+
+
+@pytest.fixture
+def asked(tmp_path, monkeypatch):
+    """Ask `status` from another terminal."""
+    monkeypatch.chdir(tmp_path)
+
+    def answered(*arguments):
+        ran = CliRunner().invoke(app, ["status", *arguments], catch_exceptions=False)
+        return ran.output
+
+    return answered
+
+
+def test_the_rest_takes_as_long_as_the_store_tells(live):
+    state = live()
+    assert state.eta_s == 20
+    state.finished(row(state.plan.queue[0]))
+    assert state.eta_s == 10
+    state.finished(row(state.plan.queue[1]))
+    assert state.eta_s == 0
+
+
+def test_cells_without_history_take_as_long_as_those_that_were_timed(live):
+    state = live(lambda _: None)
+    assert state.eta_s is None
+    time.sleep(0.02)
+    state.finished(row(state.plan.queue[0]))
+    assert state.eta_s == pytest.approx(0.02, rel=1)
+
+
+def test_the_file_tells_what_is_going_on(live, tmp_path):
+    state = live()
+    with state.working("cpu", "bert b2", "measure"):
+        state.write("running")
+        told = json.loads((tmp_path / "outputs" / "night" / "progress.json").read_text())
+    assert (told["campaign"], told["state"], told["pid"]) == ("night", "running", os.getpid())
+    assert (told["cells"], told["done_before"], told["finished"], told["remaining"]) == (3, 1, 0, 2)
+    assert [(at["where"], at["cell"], at["stage"]) for at in told["busy"]] == [("cpu", "bert b2", "measure")]
+    assert (told["order"], told["order_seed"], told["eta_s"]) == ("grid", 0, 20)
+
+
+def test_a_disk_that_is_full_does_not_end_a_grid(live, tmp_path):
+    (tmp_path / "outputs").write_text("in the way")
+    live().write("running")
+
+
+def test_status_tells_the_campaign_that_changed_last(live, asked):
+    state = live()
+    state.finished(row(state.plan.queue[0], "oom_host"))
+    with state.working("compile 1", "bert b4", "compile"):
+        state.write("running")
+        lines = asked().splitlines()
+    assert lines[0].startswith("night: running on ")
+    assert lines[1] == "1 of 2 cells (oom_host 1), 1 done before"
+    assert lines[2].startswith("  compile 1: bert b4: compile for ")
+    assert lines[3] == "about 10 s left"
+    assert lines[-1] == "! oom_host at measure: too large"
+    assert json.loads(asked("night", "--json"))["finished"] == 1
+
+
+def test_a_process_that_is_gone_has_stopped(live, asked, tmp_path):
+    live().write("running")
+    file = tmp_path / "outputs" / "night" / "progress.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "pid": 2**22 + 1}))
+    assert asked("night").startswith("night: stopped on ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"), [([], "no grid has run below outputs"), (["x"], "no grid has written")]
+)
+def test_status_without_a_grid_says_so(asked, arguments, told):
+    from benchmark.errors import ConfigError
+
+    with pytest.raises(ConfigError, match=told):
+        asked(*arguments)
