@@ -34,8 +34,8 @@ from benchmark.parquet_files import (
 from benchmark.paths import StorePaths
 from benchmark.schema import SCHEMA_VERSION
 
-_SMALL_BYTES, _SMALL_PARTS = 32 << 20, 16
-"""So many parts of less than so many bytes are merged into one."""
+_SMALL_BYTES, _SMALL_PARTS = 256 << 10, 16
+"""So many parts of less than so many bytes are merged into one: some 15,000 short rows in memory at most."""
 _LEFTOVER_S = 86_400
 """A temporary file this old was left by a writer that was killed."""
 

@@ -78,6 +78,9 @@ class CompileCache:
         self.root = Path(root).expanduser().absolute()
         self._paths = CachePaths(root=self.root)
         self._trusted: dict[str, Stamps] = {}
+        # Locks live on the local disk: on network file systems they are slow at best.
+        here = content_key({"root": self.root.resolve()})
+        self._locks = Path(tempfile.gettempdir()) / f"benchmark-locks-{os.getuid()}" / here
 
     def prepare(self) -> None:
         """Make the folders and clear away what dead builders left.
@@ -132,7 +135,7 @@ class CompileCache:
                 facts = build(building)
                 made_s = time.perf_counter() - started
                 with self._writing():
-                    manifest = seal(building, kind, made_of, made_s, facts)
+                    manifest = seal(building, kind, key, made_of, made_s, facts)
                     return self._publish(building, manifest)
             finally:
                 delete(building)
@@ -291,11 +294,11 @@ class CompileCache:
     @contextmanager
     def _alone(self, key: str, *, wait: bool) -> Iterator[bool]:
         """Hold a key against all others on this host; yields False where it is held and we don't wait."""
-        # Locks live on the local disk: on network file systems they are slow at best.
-        folder = Path(tempfile.gettempdir()) / f"benchmark-locks-{os.getuid()}"
-        lock = FileLock(folder / f"{content_key({'root': self.root.resolve(), 'key': key})}.lock")
+        folder = self._locks
+        lock = FileLock(folder / f"{key}.lock")
         try:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            if not folder.is_dir():
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock.acquire(timeout=0)
         except Timeout:
             if wait:

@@ -110,8 +110,8 @@ class Manifest:
 _MANIFEST = TypeAdapter(Manifest)
 
 
-def seal(
-    building: Path, kind: Kind, made_of: Mapping[str, Any], made_s: float, facts: Mapping[str, Any]
+def seal(  # noqa: PLR0913, PLR0917 - whatever a manifest tells
+    building: Path, kind: Kind, key: str, made_of: Mapping[str, Any], made_s: float, facts: Mapping[str, Any]
 ) -> Manifest:
     """Write the manifest of a finished build, and bring to disk what took long to make.
 
@@ -132,7 +132,7 @@ def seal(
             fsync(path)
     manifest = Manifest(
         kind=kind,
-        key=entry_key(kind, made_of),
+        key=key,
         made_of=_plain(made_of, "made_of"),
         files=files,
         made_s=made_s,

@@ -27,7 +27,12 @@ def percentile(samples: Sequence[float] | np.ndarray, q: float) -> float | None:
     p90 needs 10 samples, p95 20 and p99 100: with fewer, the largest is all that is known of that tail.
     The median has no tail: one sample is enough.
     """
-    needed = round(1 / (1 - q)) if q > 0.5 else 1  # noqa: PLR2004 - the median
-    if len(samples) < needed:
-        return None
-    return float(np.quantile(samples, q, method="median_unbiased"))
+    return percentiles(samples, (q,))[0]
+
+
+def percentiles(samples: Sequence[float] | np.ndarray, qs: Sequence[float]) -> list[float | None]:
+    """`percentile` for several quantiles at once."""
+    enough = [q for q in qs if len(samples) >= (round(1 / (1 - q)) if q > 0.5 else 1)]  # noqa: PLR2004 - the median
+    found = np.quantile(samples, enough, method="median_unbiased") if enough else ()
+    told = dict(zip(enough, map(float, found), strict=True))
+    return [told.get(q) for q in qs]

@@ -14,7 +14,7 @@ from benchmark import host
 from benchmark.cell import PlannedRun
 from benchmark.records import Artifact, Failure, Measured, Quality, Row, Timing, Workload, frozen
 from benchmark.schema import SCHEMA_VERSION
-from benchmark.statistics import percentile
+from benchmark.statistics import percentiles
 
 
 @frozen
@@ -127,15 +127,16 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
 
 def _latency(timing: Timing, first_call_ns: int) -> dict[str, Any]:
     ms = np.asarray(timing.nanoseconds) / 1e6
+    p50, p90, p95, p99 = percentiles(ms, (0.5, 0.9, 0.95, 0.99))
     return {
         "samples": len(ms),
         "latency_min_ms": float(ms.min()),
         "latency_mean_ms": float(ms.mean()),
         "latency_std_ms": float(ms.std(ddof=1)) if len(ms) > 1 else None,
-        "latency_p50_ms": percentile(ms, 0.5),
-        "latency_p90_ms": percentile(ms, 0.9),
-        "latency_p95_ms": percentile(ms, 0.95),
-        "latency_p99_ms": percentile(ms, 0.99),
+        "latency_p50_ms": p50,
+        "latency_p90_ms": p90,
+        "latency_p95_ms": p95,
+        "latency_p99_ms": p99,
         "latency_max_ms": float(ms.max()),
         "latency_ns": timing.nanoseconds,
         "first_call_ms": first_call_ns / 1e6,
