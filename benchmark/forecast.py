@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple, NoReturn
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
 
 from benchmark.brake import hourly
 from benchmark.cell import Plan, PlannedRun
 from benchmark.compile_cache import Entries
 from benchmark.errors import RunFailure
+from benchmark.glance import nobody
 from benchmark.history import Medians
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
@@ -69,8 +70,8 @@ def need_of(run: PlannedRun, cache: Entries) -> Need:
     if not run.cell.experiment.compiler.leaves_artifact:
         return "run"
     try:
-        workload = build(run.cell, run.environment, cache, _nobody)
-        compile_(run.cell, workload, run.environment, cache, _nobody)
+        workload = build(run.cell, run.environment, cache, nobody)
+        compile_(run.cell, workload, run.environment, cache, nobody)
     except RunFailure:
         return "compile"
     return "cached"
@@ -79,11 +80,6 @@ def need_of(run: PlannedRun, cache: Entries) -> Need:
 def _median(run: PlannedRun, medians: Medians, stage: str) -> float | None:
     e = run.cell.experiment
     return medians.seconds(e.model.name, e.hardware.name, e.compiler.name, stage)
-
-
-def _nobody(function: Callable[..., Any], /, *arguments: Any) -> NoReturn:  # noqa: ARG001
-    """Stand in for a child: whoever needs one has missed the cache."""
-    raise RunFailure("not in the cache")
 
 
 def fates(plan: Plan, needs: Mapping[str, Need]) -> Counter[str]:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmark.compile_cache import Entry
 from benchmark.errors import CacheError, RunFailure
 from benchmark.manifest import Kind, Manifest, entry_key
 from benchmark.paths import CachePaths
 
+T = TypeVar("T")
+
 
 class NotCached(RunFailure):
-    """An entry that somebody who only looks doesn't find."""
+    """Something that somebody who only looks doesn't find."""
 
 
 class Glance:
@@ -48,3 +50,8 @@ class Glance:
                 raise NotCached(str(error)) from error
             self._found[key] = Entry(folder=folder, manifest=manifest, hit=True, used_at=0)
         return self._found[key]
+
+
+def nobody(function: Callable[..., T], /, *arguments: Any) -> T:  # noqa: ARG001 - the seam's signature
+    """Stand in for a child: whoever needs one learns that the cache doesn't hold what it wants."""
+    raise NotCached("not in the cache")

@@ -46,6 +46,8 @@ class Live:
         self.statuses: Counter[str] = Counter()
         self.busy: dict[str, Busy] = {}
         self.failures: list[str] = []
+        self.elsewhere = 0
+        """Cells that other commands did meanwhile."""
         self._file = file
         self._lock = threading.RLock()
         self._guessed = {run.run_id: seconds(run) if run.fate == "run" else 0.0 for run in plan.queue}
@@ -57,8 +59,8 @@ class Live:
 
     @property
     def finished_cells(self) -> int:
-        """Cells that have left their row in this command."""
-        return self.statuses.total()
+        """Cells that have their row since this command began."""
+        return self.statuses.total() + self.elsewhere
 
     @property
     def eta_s(self) -> float | None:
@@ -86,11 +88,7 @@ class Live:
         with self._lock:
             now = time.time()
             self.statuses[row.status] += 1
-            guess = self._guessed.pop(row.run_id, 0.0)
-            if guess is None:
-                self._unknown -= 1
-            else:
-                self._known_s = max(0.0, self._known_s - guess)
+            self._no_longer_ahead(row.run_id)
             if row.values.get("samples"):
                 self._taken_s += now - self._last
                 self._timed += 1
@@ -100,6 +98,19 @@ class Live:
                 self.failures.append(f"{row.status} at {row.values['stage']}: {reason}")
                 del self.failures[:-_LAST_FAILURES]
             self.changed()
+
+    def skipped(self, run_id: str) -> None:
+        """Count a cell that another command has done."""
+        with self._lock:
+            self.elsewhere += 1
+            self._no_longer_ahead(run_id)
+            self._last = time.time()
+            self.changed()
+
+    def _no_longer_ahead(self, run_id: str) -> None:
+        guess = self._guessed.pop(run_id, 0.0)
+        self._unknown -= guess is None
+        self._known_s = max(0.0, self._known_s - (guess or 0.0))
 
     def changed(self) -> None:
         """Write the file if it hasn't been written for a while; a drawing of the state redraws here."""
@@ -131,6 +142,7 @@ class Live:
                 "excluded": len(self.plan.excluded),
                 "finished": self.finished_cells,
                 "remaining": len(self.plan.queue) - self.finished_cells,
+                "done_elsewhere": self.elsewhere,
                 "statuses": dict(self.statuses),
                 "busy": [
                     {"where": where, "cell": at.label, "stage": at.stage, "since": _iso(at.since)}

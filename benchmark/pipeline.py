@@ -15,6 +15,7 @@ from benchmark.errors import Dominated, RunFailure
 from benchmark.history import Exhausted
 from benchmark.isolation import Forkserver, undisturbed
 from benchmark.lease import HostLease
+from benchmark.meanwhile import Meanwhile
 from benchmark.preparation import Prepared, Stages, calls_of, log_of, prepare
 from benchmark.protocols import Observer
 from benchmark.records import Measured, Row
@@ -30,6 +31,10 @@ _MOST_HELD, _LONGEST_HELD_S = 100, 0.5
 """So many rows of which nothing was measured, or for so long, wait for the file they share."""
 COMPACT_EVERY = 1000
 """Rows after which their files are merged, so that no folder grows with its grid."""
+
+
+class DoneElsewhere(Exception):
+    """Another command has left the row of this run since the grid was planned."""
 
 
 class Pipeline:
@@ -48,6 +53,7 @@ class Pipeline:
         self._lease = HostLease()
         self._ready: dict[Any, Prepared] = {}
         self._exhausted = Limits()
+        self._meanwhile = Meanwhile(store)
         self._rows = 0
         self._held: list[Row] = []
         self._held_since: float | None = None
@@ -80,7 +86,10 @@ class Pipeline:
             since = time.monotonic()
             try:
                 self._leave(self._attempt(planned))
+            except DoneElsewhere:
+                self._observer.skipped(planned.run_id, planned.cell.label)
             finally:
+                self._lease.give_back()  # not before the row is there: who waits for the host looks for it
                 self._brake.spend(time.monotonic() - since, planned)
         return "done"
 
@@ -161,13 +170,12 @@ class Pipeline:
         if not planned.cell.experiment.hardware.isolated:
             with stages.stage("measure"):
                 return measure(planned.cell, made["workload"], made["artifact"], call)
-        try:
-            with stages.stage("wait"):
-                self._lease.take()
-            with stages.stage("measure"):
-                return measure(planned.cell, made["workload"], made["artifact"], call)
-        finally:
-            self._lease.give_back()
+        with stages.stage("wait"):
+            self._lease.take()
+        if self._meanwhile.has(planned.run_id, planned.cell.experiment.campaign):
+            raise DoneElsewhere
+        with stages.stage("measure"):
+            return measure(planned.cell, made["workload"], made["artifact"], call)
 
     def _leave(self, attempt: Attempt) -> None:
         """Store the row and tell of it.

@@ -6,18 +6,20 @@ timing of another command runs beside it.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from benchmark.brake import Brake
 from benchmark.cell import PlannedRun
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import RunFailure
+from benchmark.glance import NotCached, nobody
 from benchmark.isolation import Forkserver, inline
 from benchmark.lease import HostLease
 from benchmark.paths import CampaignPaths
@@ -26,8 +28,8 @@ from benchmark.records import Artifact, ChildLimits, Failure, Workload
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 
-T = TypeVar("T")
-
+_GRACE_S = 5.0
+"""How long those who were told to stop are waited for."""
 INTERRUPTED = "stopped by the user or the system"
 
 
@@ -55,13 +57,12 @@ class Stages:
     def stage(self, name: str) -> Iterator[None]:
         """Time a stage and show it."""
         self.current = name
-        start, waited = time.perf_counter(), self.seconds.get("wait", 0.0)
+        start = time.perf_counter()
         try:
             with self._observer.working(self._where, self._label, name):
                 yield
         finally:
-            waited = self.seconds.get("wait", 0.0) - waited
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start - waited
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
     def told(self, error: BaseException) -> Failure:
         """Say where it failed and why."""
@@ -69,17 +70,6 @@ class Stages:
             text = "\n".join([line for line in str(error).splitlines() if line.strip()][:5])[:2000]
             return Failure(status=error.status, stage=self.current, error=text or type(error).__name__)
         return Failure(status="interrupted", stage=self.current, error=INTERRUPTED)
-
-    def leased(self, lease: HostLease, call: Call) -> Call:
-        """The call once the host is ours; waiting for that is a stage of its own."""
-
-        def called(function: Callable[..., T], /, *arguments: Any) -> T:
-            start = time.perf_counter()
-            lease.take()
-            self.seconds["wait"] = self.seconds.get("wait", 0.0) + time.perf_counter() - start
-            return call(function, *arguments)
-
-        return called
 
 
 def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
@@ -97,30 +87,43 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
     """
     workers = min(workers, len(runs))
     lease = HostLease()
-    waiting, under_way = iter(runs), dict[Future[Prepared], str]()
+    waiting, under_way = iter(runs), dict[Future[Prepared], tuple[PlannedRun, str]]()
     slots = [f"compile {number}" for number in range(workers, 0, -1)]
-    with ThreadPoolExecutor(max(1, workers)) as pool:
+    try:
+        while True:
+            while slots and not brake.reason() and (run := next(waiting, None)):
+                slot = slots.pop()
+                stages = Stages(observer, slot, run.cell.label)
+                job = _begin(partial(_prepared, run, cache, forkserver, lease, stages, workers))
+                under_way[job] = (run, slot)
+            if not under_way:
+                return
+            for job in wait(under_way, return_when=FIRST_COMPLETED).done:
+                slots.append(under_way.pop(job)[1])
+                yield job.result()
+    except KeyboardInterrupt:
+        forkserver.end_children()
+        wait(under_way, _GRACE_S)
+        for job, (run, _) in under_way.items():
+            yield _cut_short(job.result() if job.done() else Prepared(run, None, None, None, {}))
+        raise
+    finally:
+        forkserver.end_children()
+        lease.give_back()
+
+
+def _begin(work: Callable[[], Prepared]) -> Future[Prepared]:
+    """Start a thread that doesn't hold up the end of the program: it may wait for another command's lock."""
+    job: Future[Prepared] = Future()
+
+    def worked() -> None:
         try:
-            while True:
-                while slots and not brake.reason() and (run := next(waiting, None)):
-                    slot = slots.pop()
-                    stages = Stages(observer, slot, run.cell.label)
-                    job = pool.submit(_prepared, run, cache, forkserver, lease, stages, workers)
-                    under_way[job] = slot
-                if not under_way:
-                    return
-                for job in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    slots.append(under_way.pop(job))
-                    yield job.result()
-        except KeyboardInterrupt:
-            forkserver.end_children()
-            wait(under_way)
-            for job in under_way:
-                yield _cut_short(job.result())
-            raise
-        finally:
-            forkserver.end_children()
-            lease.give_back()
+            job.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+            job.set_exception(error)
+
+    threading.Thread(target=worked, daemon=True).start()
+    return job
 
 
 def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
@@ -131,13 +134,19 @@ def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
     stages: Stages,
     workers: int,
 ) -> Prepared:
-    calls = {stage: stages.leased(lease, call) for stage, call in calls_of(run, forkserver).items()}
     workload, artifact, failure = None, None, None
     try:
-        with stages.stage("build"):
-            workload = build(run.cell, run.environment, cache, calls["build"])
-        with stages.stage("compile"):
-            artifact = compile_(run.cell, workload, run.environment, cache, calls["compile"], workers)
+        with stages.stage("build"), suppress(NotCached):
+            workload = build(run.cell, run.environment, cache, nobody)
+            artifact = compile_(run.cell, workload, run.environment, cache, nobody)
+        if artifact is None:  # somebody has to work: the host first, then the keys of the cache, as all do it
+            with stages.stage("wait"):
+                lease.take()
+            call = calls_of(run, forkserver)
+            with stages.stage("build"):
+                workload = build(run.cell, run.environment, cache, call["build"])
+            with stages.stage("compile"):
+                artifact = compile_(run.cell, workload, run.environment, cache, call["compile"], workers)
     except RunFailure as error:
         failure = stages.told(error)
     return Prepared(run, workload, artifact, failure, stages.seconds)
@@ -145,9 +154,10 @@ def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
 
 def _cut_short(found: Prepared) -> Prepared:
     """What was ended amid its work failed for that reason and no other."""
-    if found.failure is None:
+    if found.failure is None and found.workload is not None:
         return found
-    return found._replace(failure=Failure(status="interrupted", stage=found.failure.stage, error=INTERRUPTED))
+    stage = found.failure.stage if found.failure else "build"
+    return found._replace(failure=Failure(status="interrupted", stage=stage, error=INTERRUPTED))
 
 
 def log_of(run: PlannedRun) -> Path:

@@ -170,3 +170,6 @@ class Observer(Protocol):
 
     def finished(self, row: Row) -> None:
         """A cell has left its row in the store."""
+
+    def skipped(self, run_id: str, label: str) -> None:
+        """Another command has left the row of a cell in the meantime."""

@@ -82,6 +82,9 @@ class Silent:
     def finished(self, row):
         pass
 
+    def skipped(self, run_id, label):
+        pass
+
 
 @pytest.fixture
 def silent():

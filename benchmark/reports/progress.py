@@ -55,6 +55,14 @@ class Progress:
         self._say(head + self._tail(row, took), style="red" if failed else None)
         self._draw()
 
+    def skipped(self, run_id: str, label: str) -> None:
+        """One line for a cell that needn't be measured any more."""
+        self._live.skipped(run_id)
+        self._since = time.perf_counter()
+        total = len(self._live.plan.queue)
+        self._say(f"[{self._live.finished_cells}/{total}] {label}: done by another command", style=None)
+        self._draw()
+
     def _say(self, text: str, style: str | None) -> None:
         if self._console.is_terminal:
             self._console.print(Text(text, style=style or ""), soft_wrap=True)
