@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -239,3 +240,43 @@ def test_a_simulated_cell_needs_no_heavy_library(finished):
     assert (row["status"], row["overrides"]) == ("ok", COMMANDS["light"])
     assert row["command"] == f"python -m benchmark {' '.join(COMMANDS['light'])}"
     assert sorted(path.name for path in folder.iterdir()) == ["absent", "compile_cache", "outputs"]
+
+
+def test_a_budget_that_is_used_up_is_exit_code_4_and_the_same_command_resumes(simulated, run, statuses):
+    cells = [simulated(f"batch={n}", "budget.hours=1e-9", "campaign=night") for n in (1, 2)]
+    code, printed = run(*cells)
+    assert (code, statuses()) == (4, [])
+    assert "the budget is used up: the same command with campaign=night resumes" in printed
+    code, _ = run(*(replace(cell, budget=replace(cell.budget, hours=1.0)) for cell in cells))
+    assert (code, statuses()) == (0, ["ok", "ok"])
+
+
+def test_a_budget_must_be_the_same_for_the_whole_grid(simulated, run):
+    with pytest.raises(ConfigError, match=r"^budget must be the same for the whole grid"):
+        run(simulated(), simulated("budget.hours=1"))
+
+
+def test_a_grid_resumes_from_another_folder_on_the_same_store(
+    simulated, run, statuses, tmp_path, monkeypatch
+):
+    run(simulated("batch=1"))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    moved = {"cache_root": str(elsewhere / "cache"), "output_folder": str(elsewhere / "outputs")}
+    code, printed = run(*(replace(simulated(f"batch={n}"), **moved) for n in (1, 2)))
+    assert (code, statuses()) == (0, ["ok", "ok"])
+    assert "1 done before" in printed
+
+
+def test_a_table_that_is_too_long_is_told_where_to_be_found(simulated, run):
+    code, printed = run(*(simulated(f"batch={n}") for n in range(1, 72)))
+    assert code == 0
+    assert "71 rows: python -m benchmark results campaign=test --simulated" in printed
+
+
+def test_progress_is_left_for_a_second_terminal(simulated, run):
+    run(simulated("batch=1"), simulated("batch=2"))
+    state = json.loads((Path(simulated().output_folder) / "progress.json").read_text())
+    assert (state["state"], state["finished"], state["remaining"]) == ("done", 2, 0)
+    assert state["statuses"] == {"ok": 2}

@@ -124,6 +124,8 @@ def _eta(ahead: Forecast) -> str:
 
 
 def _dollars(planned: Plan, ahead: Forecast) -> str:
+    if ahead.unknown == len(ahead.needs):
+        return "cost: unknown, as the time is"
     if ahead.usd is None:
         return "cost: no price is known for this machine: set hardware.instance_type= or budget.usd_per_hour="
     prices = {hourly(run): run for run in planned.queue if run.fate == "run" and hourly(run) is not None}

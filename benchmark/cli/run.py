@@ -176,7 +176,9 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
     order = {run.row_id or run.run_id: place for place, run in enumerate(planned.runs)}
     frame = to_frame(store.of_runs(order, ["run_id", *NEEDED]))
     if len(frame) > _MOST_ROWS:
-        console.print(f"{len(frame)} rows: python -m benchmark results campaign={campaign}", markup=False)
+        hidden = " --simulated" if planned.runs[0].cell.experiment.hardware.simulated else ""
+        where = f"python -m benchmark results campaign={campaign}{hidden}"
+        console.print(f"{len(frame)} rows: {where}", markup=False, soft_wrap=True)
         print_failures(frame, console=console)
     else:
         print_rows(frame.sort_values("run_id", key=lambda ids: ids.map(order)), console=console)

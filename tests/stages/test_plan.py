@@ -8,7 +8,9 @@ from importlib import metadata
 import pytest
 
 from benchmark import host
+from benchmark.cell import Excluded
 from benchmark.devices import neuron
+from benchmark.history import Exhausted
 from benchmark.stages.plan import plan
 
 EVERYTHING = {
@@ -219,3 +221,126 @@ def test_the_instance_that_the_firmware_tells_is_part_of_the_environment(simulat
     (run,) = plan([simulated("hardware.instance_type=c7i.large")], nothing_done).runs
     assert run.environment.facts.instance_type == "c7i.large"
     assert run.environment.settings == host.speed_settings()
+
+
+def fresh_rows(*experiments, status="ok"):
+    """What the store would answer: every cell has a row of another campaign in this environment."""
+    runs = plan(experiments, nothing_done).runs
+    return {(r.cell.cell_id, r.environment.environment_id): (f"old-{r.run_id}", status) for r in runs}
+
+
+def test_stale_keeps_what_any_campaign_measured_in_this_environment(simulated):
+    known, new = simulated("run=stale"), simulated("run=stale", "batch=2")
+    rows = fresh_rows(known)
+    first, second = plan([known, new], nothing_done, fresh=lambda _: rows).runs
+    assert (first.fate, first.row_id) == ("done", f"old-{first.run_id}")
+    assert second.fate == "run"
+
+
+def test_other_policies_do_not_look_at_other_campaigns(simulated):
+    def never(_):
+        raise AssertionError
+
+    assert [run.fate for run in plan([simulated()], nothing_done, fresh=never).runs] == ["run"]
+
+
+def limit(experiment, **changes):
+    """An out-of-memory row of this cell, as history tells it."""
+    (run,) = plan([experiment], nothing_done).runs
+    known = {
+        "family_id": run.cell.family_id,
+        "environment_id": run.environment.environment_id,
+        "batch_size": experiment.batch,
+        "sequence_length": run.cell.sequence_length,
+        "memory_gib": experiment.limits.memory_gib,
+        "run_id": "old",
+    }
+    return Exhausted(**{**known, **changes})
+
+
+@pytest.mark.parametrize(
+    ("overrides", "fate"),
+    [
+        (["batch=16"], "dominated"),
+        (["batch=8", "seq_len=256"], "dominated"),
+        (["batch=16", "seq_len=256"], "dominated"),
+        (["batch=8"], "run"),
+        (["batch=4"], "run"),
+        (["batch=16", "seq_len=64"], "run"),
+        (["batch=16", "compiler.fast_math=all"], "run"),
+        (["batch=16", "model=distilbert_tiny"], "run"),
+        (["batch=16", "limits.memory_gib=1"], "dominated"),
+        (["batch=16", "run=all"], "run"),
+    ],
+)
+def test_a_cell_above_a_known_out_of_memory_is_dominated(simulated, overrides, fate):
+    known = (limit(simulated("batch=8")),)
+    (run,) = plan([simulated(*overrides)], nothing_done, exhausted=lambda _: known).runs
+    assert run.fate == fate
+    if fate == "dominated":
+        assert run.reason.startswith("batch 8, length 128 of it ran out of memory (run old); run=all ")
+        assert run.refusal.status == "dominated"
+
+
+@pytest.mark.parametrize(
+    ("granted", "fate"), [("0.5", "dominated"), ("2", "dominated"), ("4", "run"), ("null", "run")]
+)
+def test_more_memory_than_ran_out_is_worth_a_try(simulated, granted, fate):
+    known = (limit(simulated("batch=8", "limits.memory_gib=2")),)
+    (run,) = plan(
+        [simulated("batch=16", f"limits.memory_gib={granted}")], nothing_done, exhausted=lambda _: known
+    ).runs
+    assert run.fate == fate
+
+
+def test_another_environment_sets_no_limit(simulated):
+    known = (limit(simulated("batch=8"), environment_id="elsewhere"),)
+    (run,) = plan([simulated("batch=16")], nothing_done, exhausted=lambda _: known).runs
+    assert run.fate == "run"
+
+
+def test_a_limit_that_is_run_anew_is_none_yet(simulated):
+    small, large = simulated("batch=8", "run=failed"), simulated("batch=16", "run=failed")
+    (run,) = plan([small], nothing_done).runs
+    known = (limit(small, run_id=run.run_id),)
+    fates = [
+        r.fate
+        for r in plan([small, large], lambda _: {run.run_id: "oom_host"}, exhausted=lambda _: known).runs
+    ]
+    assert fates == ["run", "run"]
+
+
+def test_cells_that_share_an_artefact_stand_together_and_refusals_first(simulated):
+    grid = [
+        replace(simulated(f"batch={batch}", *more), campaign=campaign)
+        for campaign in ("a", "b")
+        for batch, more in ((1, ()), (2, ()), (3, ("seq_len=1000",)))
+    ]
+    queue = plan(grid, nothing_done).queue
+    assert [(run.cell.experiment.batch, run.cell.experiment.campaign) for run in queue] == [
+        (3, "a"),
+        (3, "b"),
+        (1, "a"),
+        (1, "b"),
+        (2, "a"),
+        (2, "b"),
+    ]
+
+
+def test_a_random_order_is_that_of_its_seed(simulated):
+    def batches(seed):
+        grid = [
+            simulated(f"batch={n}", "sampling.order=random", f"sampling.order_seed={seed}")
+            for n in range(1, 9)
+        ]
+        return [run.cell.experiment.batch for run in plan(grid, nothing_done).queue]
+
+    assert batches(1) == batches(1)
+    assert batches(1) != batches(2)
+    assert sorted(batches(1)) == list(range(1, 9))
+
+
+def test_what_is_excluded_is_no_run_but_is_told(simulated):
+    left_out = (Excluded(overrides=("batch=2",), reason="too slow"),)
+    planned = plan([simulated()], nothing_done, excluded=left_out)
+    assert (len(planned.runs), planned.excluded) == (1, left_out)

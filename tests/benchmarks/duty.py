@@ -1,0 +1,72 @@
+"""How much of a grid's wall time its models are being called in: (warm-up + timed calls) / wall.
+
+python tests/benchmarks/duty.py [overrides]
+
+A grid of base-size models is run twice, so that weights, references and artefacts are in the cache the second
+time, which is the one that counts. What the remaining time is stands below.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from benchmark.results import load
+
+GRID = ["model=bert,vit,beit", "compiler=torchscript,eager", "batch=1,4"]
+
+
+def run(folder, overrides, campaign):
+    """Wall seconds of the whole command."""
+    start = time.perf_counter()
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmark", "-m", *overrides, f"campaign={campaign}"],
+        cwd=folder,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        sys.exit(ran.stdout + ran.stderr)
+    return time.perf_counter() - start
+
+
+def main():
+    """Print the duty, and what takes the rest."""
+    overrides = sys.argv[1:] or GRID
+    with tempfile.TemporaryDirectory() as folder:
+        cold = run(folder, overrides, "cold")
+        wall = run(folder, overrides, "warm")
+        rows = load(Path(folder) / "outputs" / "results", "campaign=warm").sort_values("started_at")
+    parts = pd.json_normalize(rows["stage_seconds"].map(dict).tolist()).fillna(0.0)
+    timed = parts["measure.warmup"] + parts["measure.calls"]
+    inside = {
+        "load": parts["measure.load"],
+        "first call": rows["first_call_ms"].reset_index(drop=True) / 1e3,
+        "build and compile: looked up and hashed": parts["build"] + parts["compile"],
+        "verify": parts["verify"],
+        "wait for the host": parts["wait"],
+    }
+    forked = parts["measure"] - timed - inside["load"] - inside["first call"]
+    print(f"{len(rows)} cells, {' '.join(overrides)}")
+    print(f"cold cache {cold:.1f} s, warm {wall:.1f} s; warm-up and timed calls {timed.sum():.1f} s")
+    print(
+        f"duty {timed.sum() / wall:.3f}; without the first cell's imports {timed.sum() / (wall - forked[0]):.3f}"
+    )
+    for name, seconds in inside.items():
+        print(f"{seconds.sum():8.2f} s  {name}")
+    print(f"{forked[1:].sum():8.2f} s  fork, unpickle, answer of all cells but the first")
+    print(f"{forked[0]:8.2f} s  the same of the first, which waits for the server's imports")
+    first = (rows["finished_at"].max() - rows["started_at"].min()).total_seconds()
+    print(f"{wall - first:8.2f} s  before the first cell is timed and after the last")
+
+
+if __name__ == "__main__":
+    main()

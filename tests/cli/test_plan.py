@@ -1,0 +1,123 @@
+"""`plan` tells every cell's fate, how long the rest takes and what it costs; it runs and writes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmark.cli.app import app
+from benchmark.cli.run import run_grid
+from benchmark.cli.sweep import lay_out
+
+SIMULATED = "hardware=simulated"
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def plan():
+    """Text of the verb for these overrides."""
+
+    def told(*arguments):
+        ran = CliRunner().invoke(app, ["plan", *arguments], catch_exceptions=False)
+        return ran.output
+
+    return told
+
+
+@pytest.fixture
+def sums(plan):
+    """The last line of its JSON, and the cells before it."""
+
+    def told(*arguments):
+        *cells, last = map(json.loads, plan(*arguments, "--json").splitlines())
+        return last, cells
+
+    return told
+
+
+def run(*arguments):
+    laid = lay_out([SIMULATED, *arguments])
+    return run_grid(laid.experiments, laid.excluded)
+
+
+def test_cells_are_told_by_fate(sums, capsys):
+    run("batch=1", "campaign=night")
+    run("batch=2", "campaign=other")
+    last, cells = sums(
+        SIMULATED,
+        "campaign=night",
+        "pair=[{batch:[1,2,4,8,16],seq_len:[128,128,128,1024,128]}]",
+        "exclude=[{batch:16,reason:too slow}]",
+    )
+    assert last["fates"] == {"done": 1, "cached": 1, "compile": 1, "incompatible": 1, "excluded": 1}
+    assert [cell["fate"] for cell in cells] == ["done", "cached", "compile", "incompatible", "excluded"]
+    assert cells[-1]["reason"] == "too slow"
+    assert cells[-2]["reason"] == "model=bert_tiny: seq_len=1024 is above its maximum of 512"
+    capsys.readouterr()
+
+
+def test_it_writes_nothing(plan):
+    plan(SIMULATED, "batch=1,2")
+    assert list(Path().iterdir()) == []
+
+
+def test_without_history_it_says_so(plan):
+    told = plan(SIMULATED, "batch=1,2")
+    assert "ETA: the store has no run of these models on this hardware" in told
+    assert "cost: unknown" in told
+
+
+def test_seconds_and_dollars_follow_the_medians_of_the_store(sums, capsys):
+    run("batch=1,2,4", "campaign=before")
+    last, _ = sums(SIMULATED, "batch=1,2,4", "campaign=next", "budget.usd_per_hour=3600")
+    assert last["without_history"] == last["without_price"] == 0
+    assert last["measure_s"] > 0
+    assert last["usd"] == pytest.approx(last["measure_s"] + last["compile_s"])
+    capsys.readouterr()
+
+
+def test_the_price_and_its_date_are_named(plan, capsys):
+    run("campaign=before")
+    told = plan(SIMULATED, "hardware.instance_type=inf2.xlarge", "campaign=next")
+    assert "inf2.xlarge $0.7582/h on-demand, us-east-1, 2026-07-20" in told
+    capsys.readouterr()
+
+
+def test_a_budget_that_will_not_do_is_a_warning(sums, capsys):
+    run("campaign=before")
+    last, _ = sums(SIMULATED, "campaign=next", "budget.hours=1e-9")
+    assert last["warnings"] == [
+        "budget.hours=1e-09 is less than the ETA: the grid will stop and can be resumed"
+    ]
+    capsys.readouterr()
+
+
+def test_cells_that_failed_before_are_a_warning(sums, capsys):
+    run("compiler.fault=raise", "campaign=night")
+    last, _ = sums(SIMULATED, "compiler.fault=raise", "campaign=night")
+    assert last["fates"] == {"done": 1}
+    assert last["warnings"] == ["1 done cells are crashed: run=failed tries them again"]
+    capsys.readouterr()
+
+
+def test_a_long_table_is_left_out_unless_it_is_asked_for(plan):
+    few, every = (plan(SIMULATED, "batch=range(1,71)", *flag) for flag in ([], ["--all"]))
+    assert "bert_tiny" not in few
+    assert every.count("bert_tiny") == 70
+    assert "70 cells: 70 compile" in few
+
+
+def test_it_fits_a_terminal_of_80_columns(plan, monkeypatch):
+    monkeypatch.setitem(os.environ, "COLUMNS", "80")
+    lines = plan(SIMULATED, "model=bert_tiny,vit_tiny", "batch=1,2", "seq_len=8,1024").splitlines()
+    table = [line for line in lines if line.startswith(("model", "bert_tiny", "vit_tiny"))]
+    assert len(table) == 7
+    assert max(map(len, table)) <= 80
