@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-core check schema overhead clean
+.PHONY: help setup run test test-core check schema drills scale peer duty overhead clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -36,6 +36,20 @@ check: $(READY) ## format, lint, types, import contracts, YAML
 
 schema: $(READY) ## write benchmark/schema.md from schema.py
 	$(BIN)/python -c 'from benchmark import schema; print(schema.markdown(), end="")' > benchmark/schema.md
+
+drills: $(READY) ## 200 random experiments, two commands at once, 50 kills: minutes
+	$(BIN)/python tests/grids/random_experiments.py --times 200
+	$(BIN)/python tests/benchmarks/two_commands.py
+	$(BIN)/python tests/chaos/kill_parent.py --times 50
+
+scale: $(READY) ## what grids of 100 to 100,000 cells cost, and a store of a million rows: half an hour
+	$(BIN)/python tests/benchmarks/scale.py --store-rows 1000000
+
+peer: $(READY) ## the same tiny-BERT grid by optimum-benchmark, in an environment of its own
+	$(BIN)/python tests/benchmarks/against_peer.py
+
+duty: $(READY) ## share of a grid's wall time in which its models are called
+	$(BIN)/python tests/benchmarks/duty.py
 
 overhead: $(READY) ## what the program costs per cell, and its timing against a hand-written loop
 	$(BIN)/python -m pytest -q -s -m benchmarks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from benchmark.cli.sweep import grid
+from benchmark.cli.sweep import lay_out
 
 CONF = Path(__file__).parents[2] / "conf"
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
@@ -26,10 +27,13 @@ COMPOSED = [
 """As few choices as hold each YAML once: composing takes its time."""
 
 
+def read(experiment):
+    return yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
+
+
 def jobs(experiment):
     """Overrides of every cell that an experiment sweeps."""
-    diff = yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
-    swept = [f"{key}={values}" for key, values in diff["hydra"]["sweeper"]["params"].items()]
+    swept = [f"{key}={values}" for key, values in read(experiment)["hydra"]["sweeper"]["params"].items()]
     return BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(swept), None)[0]
 
 
@@ -54,4 +58,8 @@ def test_the_first_and_the_last_cell_of_an_experiment_compose(compose, name):
 @pytest.mark.real
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_cell_of_an_experiment_composes(name):
-    assert len(grid([f"experiment={name}"])) == len(jobs(name))
+    diff = read(name)
+    rows = [len(next(iter(block.values()))) for block in diff.get("pair", ())]
+    laid = lay_out([f"experiment={name}"])
+    expected = len(jobs(name)) * math.prod(rows) + len(diff.get("include", ()))
+    assert len(laid.experiments) + len(laid.excluded) == expected
