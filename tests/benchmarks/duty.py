@@ -55,6 +55,8 @@ def main():
         "wait for the host": parts["wait"],
     }
     forked = parts["measure"] - timed - inside["load"] - inside["first call"]
+    print(f"{len(rows)} cells, {' '.join(overrides)}")
+    print(f"cold cache {cold:.1f} s, warm {wall:.1f} s; warm-up and timed calls {timed.sum():.1f} s")
     print(f"duty {timed.sum() / wall:.3f}, without imports {timed.sum() / (wall - forked[0]):.3f}")
     for name, seconds in inside.items():
         print(f"{seconds.sum():8.2f} s  {name}")
