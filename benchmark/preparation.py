@@ -136,9 +136,11 @@ def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
 ) -> Prepared:
     workload, artifact, failure = None, None, None
     try:
-        with stages.stage("build"), suppress(NotCached):
-            workload = build(run.cell, run.environment, cache, nobody)
-            artifact = compile_(run.cell, workload, run.environment, cache, nobody)
+        with suppress(NotCached):
+            with stages.stage("build"):
+                workload = build(run.cell, run.environment, cache, nobody)
+            with stages.stage("compile"):
+                artifact = compile_(run.cell, workload, run.environment, cache, nobody)
         if artifact is None:  # somebody has to work: the host first, then the keys of the cache, as all do it
             with stages.stage("wait"):
                 lease.take()

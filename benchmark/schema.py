@@ -131,7 +131,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
             ),
         ),
         ("repeat", _INT, "", "number of the repetition, from 0"),
-        ("started_at", _TIME, "", "when the run began"),
+        ("started_at", _TIME, "", "when the run's turn came; what it needs was prepared before"),
         ("finished_at", _TIME, "", "when the run ended; the newest row of a run counts"),
         ("status", _TEXT, "", "what became of the cell, see above"),
         ("stage", _TEXT, "", "stage that failed; null when ok"),
@@ -232,7 +232,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("roofline_fraction", _REAL, "0…1", "share of what the device could do at best"),
         ("cpu_percent", _REAL, "%", "CPU use of the whole host while timing; 100 is every core"),
         ("cpu_share", _REAL, "cores", "CPU seconds of the measuring child in a second of timing"),
-        ("stage_seconds", _REAL_MAP, "s", "wall time by stage; `measure.*` are parts of `measure`"),
+        (
+            "stage_seconds",
+            _REAL_MAP,
+            "s",
+            (
+                "wall time by stage: `measure.*` are parts of `measure`, `wait` is for the host, "
+                "build and compile may have been before `started_at`"
+            ),
+        ),
     ),
     *_section(
         "provenance",

@@ -28,6 +28,7 @@ HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "torch_neur
 COMMANDS = {
     "mistake": ["hardware=simulated", "batch=-1"],
     "light": ["hardware=simulated", "campaign=light"],
+    "sweep": ["-m", "hardware=simulated", "batch=2,1", "hydra.sweep.dir=elsewhere", "campaign=sweep"],
 }
 """What real processes are asked to do, with nothing of HEAVY to import."""
 
@@ -280,3 +281,10 @@ def test_progress_is_left_for_a_second_terminal(simulated, run):
     state = json.loads((Path(simulated().output_folder) / "progress.json").read_text())
     assert (state["state"], state["finished"], state["remaining"]) == ("done", 2, 0)
     assert state["statuses"] == {"ok": 2}
+
+
+def test_hydra_leaves_its_snapshot_in_the_folder_of_the_sweep(finished):
+    code, out, err, folder = finished("sweep")
+    assert (code, err) == (0, ""), out
+    assert "batch=2,1" in (folder / "elsewhere" / "multirun.yaml").read_text()
+    assert len(ResultsStore(folder / "outputs" / "results").statuses()) == 2
