@@ -160,8 +160,9 @@ def _stoppable(brake: Brake, console: Console) -> Iterator[Callable[[], None]]:
     try:
         yield unstoppable
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not brake.asked:  # else a second Ctrl-C may still be on its way, amid the last lines
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 
 import pytest
@@ -88,7 +89,7 @@ def test_status_tells_the_campaign_that_changed_last(live, asked):
     assert lines[0].startswith("night: running on ")
     assert lines[1] == "1 of 2 cells (oom_host 1), 1 done before"
     assert lines[2].startswith("  compile 1: bert b4: compile for ")
-    assert lines[3] == "about 10 s left"
+    assert re.fullmatch(r"about (10|9|8) s left", lines[3])
     assert lines[-1] == "! oom_host at measure: too large"
     assert json.loads(asked("night", "--json"))["finished"] == 1
 
