@@ -10,6 +10,7 @@ every cell is ok exactly once and the cache holds nothing half-built.
 from __future__ import annotations
 
 import argparse
+import itertools
 import random
 import re
 import subprocess
@@ -132,8 +133,9 @@ def wrong_at_the_end(campaign):
 def drill(times, seed, folder):
     """Kill so many times; return how the kills fell, and everything that went wrong."""
     moment, kills, wrong = random.Random(seed), Counter(), []  # noqa: S311 - no secret
+    campaigns = itertools.count()
     while kills.total() < times:
-        campaign = Campaign(folder / f"after-{kills.total()}-kills")
+        campaign = Campaign(folder / f"campaign-{next(campaigns)}")  # one may end before it can be killed
         campaign.start()
         while kills.total() < times and (when := campaign.kill(moment)):
             kills[when] += 1
