@@ -24,9 +24,10 @@ def measure(cfg: DictConfig) -> int:
 
     composed = HydraConfig.get()
     if composed.mode != RunMode.RUN:
+        refuse_unread_algebra(cfg, composed.sweeper._target_)
         return start([config.load(cfg, composed.overrides.task)])
     with explained():  # here already: Hydra writes a line of its own about every error that reaches it
-        refuse_unread_algebra(cfg, grid=False)
+        refuse_unread_algebra(cfg, None)
         raise SystemExit(start([config.load(cfg, composed.overrides.task)]))
 
 

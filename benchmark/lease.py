@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -37,12 +35,3 @@ class HostLease:
         """Let others have it."""
         with self._threads:
             self._host.release(force=True)
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the host for the block."""
-        self.take()
-        try:
-            yield
-        finally:
-            self.give_back()

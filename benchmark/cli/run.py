@@ -33,6 +33,8 @@ from benchmark.stages.plan import plan, refuse
 OK, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 2, 4, 130
 _GIB_A_WORKER: Final = 8
 """What compiling a large model may take."""
+_ALIKE: Final = (("budget", "budget"), ("launcher", "launcher"))
+"""Settings of a command, not of a cell, and how YAML spells them."""
 _MOST_ROWS: Final = 60
 """A longer table is no table: failures and where to look are told instead."""
 
@@ -113,7 +115,7 @@ def refuse_different_places(experiments: Sequence[Experiment]) -> None:
     Raises:
         ConfigError: names the key and its values.
     """
-    for field, key in (("store_root", "store.root"), ("cache_root", "cache.root"), ("budget", "budget")):
+    for field, key in (("store_root", "store.root"), ("cache_root", "cache.root"), *_ALIKE):
         if len(values := {getattr(experiment, field) for experiment in experiments}) > 1:
             raise ConfigError(f"{key} must be the same for the whole grid, got {sorted(map(str, values))}")
 

@@ -106,18 +106,18 @@ def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
         )
 
 
-def refuse_unread_algebra(cfg: DictConfig, *, grid: bool) -> None:
+def refuse_unread_algebra(cfg: DictConfig, sweeper: str | None) -> None:
     """Refuse a grid's algebra where nobody reads it: in a single run, or under another sweeper.
 
     Raises:
         ConfigError: says how to have it read.
     """
-    if grid and cfg.hydra.sweeper._target_ == _SWEEPER:
+    if sweeper == _SWEEPER:
         return
     for key, written in _algebra(cfg).items():
         if written:
             advice = (
-                "leave out hydra/sweeper=" if grid else "add -m, or hydra.mode: MULTIRUN to the experiment"
+                "leave out hydra/sweeper=" if sweeper else "add -m, or hydra.mode: MULTIRUN to the experiment"
             )
             raise ConfigError(f"{key}: is for grids of this project's sweeper: {advice}")
 

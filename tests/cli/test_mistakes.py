@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 
@@ -127,6 +128,26 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told,
     assert message.startswith(
         f"{tmp_path}/a file/below: Not a directory: choose another place by output_folder="
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["pair=[{batch:[1]}]"], "pair: is for grids of this project's sweeper: add -m, or hydra.mode: "),
+        (
+            ["-m", "hydra/sweeper=basic", "include=[{batch:1}]"],
+            "include: is for grids of .*leave out hydra/sweeper=",
+        ),
+    ],
+)
+def test_a_grid_s_algebra_is_refused_where_nobody_reads_it(told, arguments, advice):
+    assert re.match(advice, told(*arguments, SIMULATED))
+
+
+def test_under_a_stock_sweeper_and_launcher_too(main):
+    code, lines = main("-m", "hydra/sweeper=basic", "hydra/launcher=basic", "exclude=[{batch:1}]", SIMULATED)
+    assert code == 1
+    assert any("exclude: is for grids of this project's sweeper" in line for line in lines)
 
 
 @pytest.fixture

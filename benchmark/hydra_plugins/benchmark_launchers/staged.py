@@ -33,7 +33,7 @@ class StagedLauncher(Launcher):
         from benchmark.config import Gate
 
         self._settle()
-        refuse_unread_algebra(self.config, grid=True)
+        refuse_unread_algebra(self.config, self.config.hydra.sweeper._target_)
         composer, gate = Composer(self.hydra_context.config_loader, self.config), Gate()
         code = start(
             [
