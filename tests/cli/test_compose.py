@@ -9,8 +9,10 @@ from hydra import initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from benchmark import config
 from benchmark.cli.compose import CONF, Composer
@@ -46,8 +48,11 @@ AXES = {
 
 @pytest.fixture(scope="module")
 def hydra():
+    """Hydra at an hour that stands still: a second may pass between two compositions."""
     with initialize_config_dir(CONF, version_base="1.3", job_name="benchmark"):
+        OmegaConf.register_new_resolver("now", lambda pattern: f"once {pattern}", replace=True)
         yield GlobalHydra.instance().config_loader()
+    setup_globals()
 
 
 def outcome(composed):
