@@ -19,7 +19,7 @@ from benchmark.errors import CacheError
 from benchmark.paths import CachePaths
 from benchmark.records import frozen
 
-Kind = Literal["weights", "reference", "artifact"]
+Kind = Literal["weights", "reference", "artifact", "peak"]
 Stamps = dict[str, tuple[int, int]]
 """File name to (bytes, modification time in nanoseconds): unless they change, a file is hashed only once."""
 

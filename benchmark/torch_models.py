@@ -14,6 +14,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from benchmark import torch_flops
 from benchmark.errors import ConfigError, Unavailable
 from benchmark.records import Model, Workload
 
@@ -90,7 +91,11 @@ def read_module(
 def write_reference(
     module: Positional, inputs: Mapping[str, torch.Tensor], folder: Path, threads: int | None
 ) -> Mapping[str, Any]:
-    """Save the inputs and the module's fp32 answers; return names, shapes and dtypes of the inputs."""
+    """Save the inputs and the module's fp32 answers; return what there is to know of a call.
+
+    That is names, shapes and dtypes of the inputs, parameters, and what `torch_flops` counts. The module is
+    spent afterwards.
+    """
     if threads:
         torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
@@ -110,6 +115,8 @@ def write_reference(
         "input_names": list(inputs),
         "input_shapes": {name: list(tensor.shape) for name, tensor in inputs.items()},
         "input_dtypes": {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in inputs.items()},
+        "weight_bytes": torch_flops.weight_bytes(module),
+        "flops_per_call": torch_flops.flops_per_call(module, tuple(inputs.values())),
     }
 
 

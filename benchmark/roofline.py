@@ -1,0 +1,69 @@
+"""How near a call comes to what its machine does at best: the roofline of Williams, Waterman and Patterson.
+
+Their model (Communications of the ACM 52(4), 2009): a call takes at least the time of its arithmetic at the
+machine's peak, and at least that of its memory traffic at the machine's bandwidth. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from benchmark.records import frozen
+
+_FP32_BYTES = 4
+_WEIGHT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
+"""Of one weight, by the type of matrix products; other types are taken to need the least there is, one."""
+
+BytesPerSecond = tuple[PositiveInt, PositiveFloat]
+
+
+@frozen
+class Peak:
+    """What a machine does at best, as measured on it."""
+
+    flops_per_s: Mapping[str, PositiveFloat]
+    """By the effective type of matrix products, fp32 among them."""
+    copy_bytes_per_s: Annotated[tuple[BytesPerSecond, ...], Field(min_length=1)]
+    """Bytes touched by a copy, ascending, and the rate at which they were moved; reads and writes count."""
+
+    def flops_at(self, matmul_dtype: str) -> float:
+        """Floating-point operations per second with products of this type.
+
+        Never below fp32's, to which any operand can be widened; a type that wasn't measured gets the
+        highest rate of all.
+        """
+        measured = self.flops_per_s.get(matmul_dtype, max(self.flops_per_s.values()))
+        return max(measured, self.flops_per_s["fp32"])
+
+    def bandwidth(self, touched_bytes: float) -> float:
+        """Bytes per second for a call that touches so many: what lies in a cache is faster than memory.
+
+        The best rate from the next smaller measured size on, so never below the true one while rates fall
+        with size.
+        """
+        smaller = max((size for size, _ in self.copy_bytes_per_s if size <= touched_bytes), default=0)
+        return max(rate for size, rate in self.copy_bytes_per_s if size >= smaller)
+
+
+def fraction(
+    flops: int | None,
+    weight_bytes: int | None,
+    seconds_per_call: float,
+    matmul_dtype: str,
+    peak: Peak | None,
+) -> float | None:
+    """Least time a call can take over the time it took; None where the machine or the model is unknown.
+
+    The least time is the longer of its arithmetic at the machine's peak and of reading its weights once, in
+    the type that `matmul_dtype`, the effective one, asks for. `weight_bytes` are those in fp32. Every doubt
+    (activations, conversions, an unmeasured type) makes the least time shorter, so that no fraction flatters.
+    One above 1 says that the peak was measured too low, or that a compiler found a way with less arithmetic.
+    """
+    if flops is None or weight_bytes is None or peak is None:
+        return None
+    needed = weight_bytes * _WEIGHT_BYTES.get(matmul_dtype, 1) / _FP32_BYTES
+    least_s = max(flops / peak.flops_at(matmul_dtype), needed / peak.bandwidth(needed))
+    return least_s / seconds_per_call

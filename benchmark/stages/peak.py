@@ -1,0 +1,64 @@
+"""Get the best that the cell's machine can do: from the cache, else measured in a child process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from benchmark.cell import Environment, spelled
+from benchmark.compile_cache import Entries
+from benchmark.errors import RunFailure
+from benchmark.manifest import sha256
+from benchmark.protocols import Call, Device
+from benchmark.records import DeviceFacts
+from benchmark.roofline import Peak
+
+log = logging.getLogger(__name__)
+
+_KINDS = frozenset({"cpu", "cuda"})
+"""Devices that torch itself computes on; it knows them by the same names."""
+_FILE = "peak.json"
+_SECONDS = 2.0
+_PEAK = TypeAdapter(Peak)
+
+
+def peak(device: Device, environment: Environment, cache: Entries, call: Call) -> Peak | None:
+    """Return the machine's peak, measured once for each of its environments; compilers play no part.
+
+    The host should be this command's alone meanwhile. None for devices torch has no kernels for, simulated
+    ones among them, and where the measurement failed: the log says why, and nothing is kept.
+    """
+    torch_version = environment.versions.get("torch")
+    if device.kind not in _KINDS or torch_version is None:
+        return None
+    made_of = {
+        "device": spelled(device),
+        "facts": asdict(environment.facts),
+        "torch": torch_version,
+        "settings": dict(environment.settings),
+        "code": sha256(Path(__file__).parents[1] / "torch_peak.py"),
+    }
+    try:
+        entry = cache.get_or_build(
+            "peak", made_of, lambda folder: call(_measure, device, environment.facts, folder)
+        )
+    except RunFailure as failure:
+        log.warning("hardware=%s: no fraction of its peak can be told: %s", device.name, failure)
+        return None
+    return _PEAK.validate_json((entry.folder / _FILE).read_bytes())
+
+
+def _measure(device: Any, facts: DeviceFacts, folder: Path) -> Mapping[str, Any]:
+    """In the child: alone, as the cells will be."""
+    from benchmark import torch_peak
+
+    device.settle()
+    measured = torch_peak.measure(device.kind, facts.threads, _SECONDS)
+    (folder / _FILE).write_bytes(_PEAK.dump_json(measured, indent=1))
+    threads = f" threads={facts.threads}" if facts.threads else ""
+    return {"label": f"{facts.device_name}{threads}"}
