@@ -1,10 +1,13 @@
-"""`doctor`: what this host can run, what is missing, and the command that installs it."""
+"""`doctor`: what this host can run, what is missing, and what keeps it from steady numbers."""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +15,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmark import host, libraries
+from benchmark import host, libraries, quiet_probes
 from benchmark.cli.sweep import grid, options
 from benchmark.config import Experiment
 from benchmark.errors import LibraryMissing
@@ -23,8 +26,15 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     store: Annotated[str, typer.Option(help="Folder or URL of the results.")] = "outputs/results",
     cache: Annotated[str, typer.Option(help="Folder of the compile cache.")] = "compile_cache",
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say instead how to make it quieter.")] = False,
 ) -> None:
-    """Say what this host can run, what is missing, and the command that installs it."""
+    """Say what this host can run, what is missing, and the command that installs it.
+
+    With --quiet: what to change for steadier numbers, what that buys and costs. Nothing is changed.
+    """
+    if quiet:
+        _print_quiet(quiet_probes.look(), as_json=as_json)
+        return
     here = host.provenance()
     findings: dict[str, Any] = {
         "host": {
@@ -60,6 +70,24 @@ def _show(section: str, rows: Any, console: Console) -> None:
         for row in rows
     ]
     print_table(pd.DataFrame(table), console=console)
+
+
+def _print_quiet(probes: Sequence[quiet_probes.Probe], *, as_json: bool) -> None:
+    """A table of what was found, then each advice: its command in one piece, what it does below."""
+    if as_json:
+        typer.echo(json.dumps({"quiet": [asdict(probe) for probe in probes]}, indent=2))
+        return
+    console = Console()
+    words = {True: "yes", False: "no", None: ""}
+    table = [{"quiet": one.name, "good": words[one.good], "found": one.found} for one in probes]
+    print_table(pd.DataFrame(table), console=console)
+    for one in probes:
+        if one.advice:
+            command, effect = one.advice.split("\n")
+            typer.echo(f"\n{one.name}: {command}")
+            typer.echo(textwrap.fill(effect, console.width, initial_indent="  ", subsequent_indent="  "))
+    if not any(one.advice for one in probes):
+        typer.echo("\nnothing to change")
 
 
 def _hardware(name: str) -> dict[str, Any]:
