@@ -1,0 +1,153 @@
+"""One side of a duel, as a program: JSON lines come in, an answer goes out for each.
+
+    {"overrides": [...], "folder": "..."}   {"planned": {...}}     or a stored "row" instead of overrides
+    {"prepare": true}                       {"ready": {...}}
+    {"pair": 0}                             {"warmed": {...}}      a fresh measuring child is warm
+    {"turn": 0, "block": 40}                {"block": {...}}       it has made 40 calls, and waits
+    {"done": true}                          {"done": true}         it is gone; the next pair may come
+
+The contents are records of `benchmark.turns`. `{"error": "..."}` is the last answer. When its input is closed
+the program ends at once, with all it has started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, replace
+from queue import SimpleQueue
+from typing import Any
+
+# Each measuring child imports this module anew, as its main one: what is heavy is imported in functions.
+from benchmark import host
+from benchmark.cell import Cell, PlannedRun, cell_of
+from benchmark.cli.children import preload
+from benchmark.compile_cache import CompileCache
+from benchmark.errors import ConfigError
+from benchmark.isolation import Forkserver
+from benchmark.protocols import Call
+from benchmark.records import Artifact, Row, Workload
+from benchmark.turns import Planned, Player, Side
+
+
+def main() -> None:
+    """Answer until whoever started this hangs up."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)  # whatever libraries print is no answer
+    commands, ending = SimpleQueue[str](), ExitStack()
+    listener = threading.Thread(target=_listen, args=(commands, ending), daemon=True)
+    listener.start()
+    with suppress(BrokenPipeError):  # hung up: the listener knows
+        try:
+            for answer in play(map(json.loads, iter(commands.get, None)), ending):
+                print(json.dumps(answer), file=answers)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the conductor has to hear of it
+            from benchmark.cli.mistakes import sentence
+
+            traceback.print_exc()
+            print(json.dumps({"error": sentence(error)}), file=answers)
+    listener.join()
+
+
+def _listen(commands: SimpleQueue[str], ending: ExitStack) -> None:
+    """Pass lines on; at the end of the input, end everything, whatever is under way."""
+    for line in sys.stdin:
+        commands.put(line)
+    ending.close()
+    os._exit(0)
+
+
+def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[dict[str, Any]]:
+    """Answer each command when it comes; what has to be closed in the end is left to `ending`.
+
+    Raises:
+        ConfigError, HydraException: overrides that don't make exactly one cell.
+        RunFailure: a cell that can't be measured here, or how a child ended.
+    """
+    asked = next(commands)
+    cell = _one_cell(asked["overrides"], asked.get("row", ""), asked["folder"])
+    forkserver = Forkserver({*preload([cell.experiment]), "benchmark.turns"})
+    ending.callback(forkserver.close)
+    if cell.experiment.hardware.isolated:
+        forkserver.warm()
+    run, call = _planned(cell, forkserver)
+    yield {"planned": asdict(_plan(cell))}
+    next(commands)
+    workload, artifact = _prepared(run, call)
+    yield {"ready": asdict(_side(run, artifact))}
+    for _pair in commands:
+        player = Player(call["measure"], cell, workload, artifact)
+        yield {"warmed": asdict(player.warmed())}
+        for command in commands:
+            if "block" not in command:
+                break
+            yield {"block": asdict(player.block(command["turn"], command["block"]))}
+        player.end()
+        yield {"done": True}
+
+
+def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
+    from benchmark.cli.replay import configured_as
+    from benchmark.cli.sweep import grid
+    from benchmark.results import DEFAULT_ROOT
+
+    experiments = [configured_as(Row(values=json.loads(row)), "", DEFAULT_ROOT, "")] if row else grid(overrides)
+    cells = {cell.cell_id: cell for cell in map(cell_of, experiments)}
+    if len(cells) > 1:
+        raise ConfigError(f"a side is one cell, but {' '.join(overrides)} makes {len(cells)}: choose one")
+    (cell,) = cells.values()
+    return replace(cell, experiment=replace(cell.experiment, output_folder=folder))
+
+
+def _planned(cell: Cell, forkserver: Forkserver) -> tuple[PlannedRun, Mapping[str, Call]]:
+    """The run, if it can be had on this host, and where its stages work."""
+    from benchmark.preparation import calls_of
+    from benchmark.stages.plan import plan
+
+    (run,) = plan([cell.experiment], lambda _: {}).runs
+    if run.refusal:
+        raise run.refusal
+    return run, calls_of(run, forkserver)
+
+
+def _prepared(run: PlannedRun, call: Mapping[str, Call]) -> tuple[Workload, Artifact]:
+    from benchmark.stages.build import build
+    from benchmark.stages.compile import compile_
+
+    cache = CompileCache(run.cell.experiment.cache_root)
+    cache.prepare()
+    workload = build(run.cell, run.environment, cache, call["build"])
+    both = 2  # sides compile at a time
+    return workload, compile_(run.cell, workload, run.environment, cache, call["compile"], both)
+
+
+def _plan(cell: Cell) -> Planned:
+    limits = cell.experiment.limits
+    return Planned(
+        isolated=cell.experiment.hardware.isolated,
+        prepare_s=2 * limits.build_timeout_s
+        + limits.compile_timeout_s,  # weights and reference are two builds
+        measure_s=limits.measure_timeout_s,
+    )
+
+
+def _side(run: PlannedRun, artifact: Artifact) -> Side:
+    here = host.provenance()
+    return Side(
+        label=run.cell.label,
+        cell_id=run.cell.cell_id,
+        environment_id=run.environment.environment_id,
+        versions={"python": here.python, **run.environment.versions},
+        git_commit=here.git_commit,
+        cache_hit=artifact.cache_hit,
+        simulated=run.cell.experiment.hardware.simulated,
+    )
+
+
+if __name__ == "__main__":
+    main()
