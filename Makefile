@@ -35,7 +35,7 @@ check: $(READY) ## format, lint, types, import contracts, YAML
 	$(BIN)/yamllint -s conf
 
 schema: $(READY) ## write benchmark/schema.md from schema.py
-	$(BIN)/python -c 'from benchmark import schema; print(schema.markdown(), end="")' > benchmark/schema.md
+	$(BIN)/python -c 'from benchmark import schema_page; print(schema_page.markdown(), end="")' > benchmark/schema.md
 
 drills: $(READY) ## 200 random experiments, two commands at once, 50 kills: minutes
 	$(BIN)/python tests/grids/random_experiments.py --times 200

@@ -69,6 +69,8 @@ class PlannedRun:
     fate: Fate
     reason: str = ""
     """Why it is not run; empty for `run`."""
+    repeat: int = 0
+    """Which of the cell's processes, from 0."""
     row_id: str | None = None
     """The run whose row makes it `done`: its own, or with run=stale one of another campaign."""
 
@@ -162,7 +164,10 @@ def code_digest(*plugins: Any) -> str:
 @lru_cache(maxsize=256)
 def _source_digest(plugins: frozenset[str]) -> str:
     files = {Path(plugin) for plugin in plugins}
-    files |= {Path(__file__).with_name(name) for name in ("torch_models.py", "torch_arithmetic.py")}
+    files |= {
+        Path(__file__).with_name(name)
+        for name in ("torch_models.py", "torch_arithmetic.py", "torch_flops.py")
+    }
     return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 
 

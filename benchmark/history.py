@@ -55,8 +55,10 @@ class Medians:
         return self.by_compiler.get((model, hardware, compiler, stage), anyone)
 
 
-def fresh(store: ResultsStore, environment_ids: Collection[str]) -> dict[tuple[str, str], tuple[str, str]]:
-    """Of each cell_id and environment_id the newest row of any campaign, as its run_id and status.
+def fresh(
+    store: ResultsStore, environment_ids: Collection[str]
+) -> dict[tuple[str, str, int], tuple[str, str]]:
+    """Of each cell_id, environment_id and repeat the newest row of any campaign, as its run_id and status.
 
     Rows of cells that were not tried to the end don't count: an older one then does.
 
@@ -65,10 +67,12 @@ def fresh(store: ResultsStore, environment_ids: Collection[str]) -> dict[tuple[s
     """
     if not store.exists:
         return {}
-    rows = _rows(store, environment_ids)
+    rows = _rows(store, environment_ids, "repeat")
     rows = rows.filter(pc.invert(_is_any(rows["status"], _UNDECIDED)))
     runs = zip(_texts(rows["run_id"]), _texts(rows["status"]), strict=True)
-    return dict(zip(_cells(rows), runs, strict=True))  # oldest first: the newest stays
+    repeats = rows["repeat"].to_pylist()
+    cells = ((*cell, repeat or 0) for cell, repeat in zip(_cells(rows), repeats, strict=True))
+    return dict(zip(cells, runs, strict=True))  # oldest first: the newest stays
 
 
 def exhausted(store: ResultsStore, environment_ids: Collection[str]) -> tuple[Exhausted, ...]:

@@ -54,6 +54,10 @@ class StorePaths:
         """One compaction at a time."""
         return self.side / "compact.lock"
 
+    def nightly(self, campaign: str) -> Path:
+        """What a check of that night found."""
+        return self.side / "nightly" / f"{campaign}.json"
+
     def run(self, run_id: str) -> Path:
         """The file of one run."""
         return self.root / f"run-{run_id}.parquet"

@@ -16,13 +16,16 @@ from benchmark.history import Exhausted
 from benchmark.isolation import Forkserver, undisturbed
 from benchmark.lease import HostLease
 from benchmark.meanwhile import Meanwhile
+from benchmark.measured import Measured
 from benchmark.preparation import Prepared, Stages, calls_of, log_of, prepare
-from benchmark.protocols import Observer
-from benchmark.records import Measured, Row
+from benchmark.protocols import Device, Observer
+from benchmark.records import Row
 from benchmark.results import ResultsStore
+from benchmark.roofline import Peak
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure
+from benchmark.stages.peak import peak
 from benchmark.stages.plan import Limits, artifact_group
 from benchmark.stages.store import Attempt, row
 from benchmark.stages.verify import compare, judge
@@ -54,6 +57,7 @@ class Pipeline:
         self._ready: dict[Any, Prepared] = {}
         self._exhausted = Limits()
         self._meanwhile = Meanwhile(store)
+        self._peaks: dict[tuple[Device, str], Peak | None] = {}
         self._rows = 0
         self._held: list[Row] = []
         self._held_since: float | None = None
@@ -125,6 +129,10 @@ class Pipeline:
                 self._refuse(planned)
             found |= self._made(planned, stages)
             if "failure" not in found:
+                if planned.cell.experiment.hardware.isolated:
+                    with stages.stage("wait"):
+                        self._take_host(planned)
+                    found["peak"] = self._peak(planned, stages)
                 found["measured"] = self._measured(planned, found, stages)
                 with stages.stage("verify"):
                     found["quality"] = compare(found["workload"], found["measured"])
@@ -164,16 +172,28 @@ class Pipeline:
         made = {"workload": prepared.workload, "artifact": shared, "failure": prepared.failure}
         return {name: value for name, value in made.items() if value is not None}
 
-    def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: Stages) -> Measured:
-        """Time the cell, alone on this host."""
-        call = calls_of(planned, self._forkserver)["measure"]
-        if not planned.cell.experiment.hardware.isolated:
-            with stages.stage("measure"):
-                return measure(planned.cell, made["workload"], made["artifact"], call)
-        with stages.stage("wait"):
-            self._lease.take()
+    def _take_host(self, planned: PlannedRun) -> None:
+        """Be alone on this host.
+
+        Raises:
+            DoneElsewhere: another command has left the row while this one waited.
+        """
+        self._lease.take()
         if self._meanwhile.has(planned.run_id, planned.cell.experiment.campaign):
             raise DoneElsewhere
+
+    def _peak(self, planned: PlannedRun, stages: Stages) -> Peak | None:
+        """What the cell's machine does at best: asked for once, whatever else is measured on it."""
+        environment, hardware = planned.environment, planned.cell.experiment.hardware
+        place = (hardware, environment.environment_id)
+        if place not in self._peaks:
+            call = calls_of(planned, self._forkserver)["measure"]
+            with stages.stage("peak"):
+                self._peaks[place] = peak(hardware, environment, self._cache, call)
+        return self._peaks[place]
+
+    def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: Stages) -> Measured:
+        call = calls_of(planned, self._forkserver)["measure"]
         with stages.stage("measure"):
             return measure(planned.cell, made["workload"], made["artifact"], call)
 

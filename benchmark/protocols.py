@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from benchmark.measured import DeviceState, Timing
 from benchmark.records import (
     CompileReport,
     DeviceFacts,
@@ -15,7 +16,6 @@ from benchmark.records import (
     Row,
     Sampling,
     Session,
-    Timing,
     Workload,
 )
 
@@ -135,8 +135,11 @@ class Device(Protocol):
     def settle(self) -> None:
         """In the child, before anything is loaded: affinity, visible cores."""
 
-    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
-        """Return the call as it has to be timed: with a wait for the device where calls are asynchronous."""
+    def synchronised(self, session: Session) -> Session:
+        """The session as it has to be timed: its calls wait for the device where they are asynchronous."""
+
+    def state(self) -> DeviceState:
+        """How the device is just now, as far as it tells. Runs in the child, beside timed calls: quick."""
 
 
 @runtime_checkable

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Strict
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
@@ -45,7 +44,7 @@ class Model:
 
 @frozen
 class Sampling:
-    """How long to look: calls are made until both minima are reached, or one maximum."""
+    """How long to look: until both minima and the precision are reached, or one maximum."""
 
     warmup_calls: NonNegativeInt
     """Calls before the first sample."""
@@ -64,6 +63,18 @@ class Sampling:
     meets no axis in particular."""
     order_seed: NonNegativeInt = 0
     """Of the shuffling; rows keep it in `config`."""
+    precision: PositiveFloat | None = None
+    """Half width of the 95 % interval, as a share of the percentile, at which sampling ends; null: no end."""
+    precision_percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
+    """Of which percentile."""
+    repeats: PositiveInt = 1
+    """Fresh processes for each cell, a row each; no cell is timed twice before all have been timed once."""
+    least_on_cpu: Annotated[float, Field(ge=0, le=1)] = 0.97
+    """A run is noisy whose threads had less than this share of the CPU time they wanted."""
+    noise_retries: NonNegativeInt = 2
+    """How often a noisy run is timed again, in the same process; the quietest counts."""
+    inputs: Literal["fixed", "varied"] = "fixed"
+    """The same values in every call, or shuffled ones (seeded) before every block of calls."""
 
 
 @frozen
@@ -107,6 +118,10 @@ class Workload:
     nothing is computed (simulated)."""
     weights_digest: str
     parameters: PositiveInt
+    flops_per_call: NonNegativeInt | None
+    """Floating-point operations of one call; null where they can't be counted."""
+    weight_bytes: NonNegativeInt | None
+    """Bytes of fp32 parameters that one call has to read."""
     batch_size: PositiveInt
     sequence_length: PositiveInt | None
     threads: PositiveInt | None
@@ -156,38 +171,14 @@ class Session:
 
     run: Callable[[], Any]
     arithmetic: Arithmetic
+    inputs: tuple[Any, ...] = ()
+    """Arrays or tensors that `run` reads, for who wants to vary them in place."""
+    before_block: Callable[[], None] | None = None
+    """Called before each block of timed calls, untimed."""
     clock: Callable[[], int] = time.perf_counter_ns
     """Nanoseconds; a simulated device brings its own."""
-
-
-@frozen
-class Timing:
-    """What the clock said, unsummarised: statistics belong to reports."""
-
-    nanoseconds: tuple[int, ...]
-    """One per timed call, in order; warm-ups excluded."""
-    warmup_calls: NonNegativeInt
-    warmup_s: NonNegativeFloat
-    """Seconds that the warm-up took."""
-    wall_s: NonNegativeFloat
-    """Seconds from the first timed call to the end of the last."""
-    cpu_s: NonNegativeFloat
-    """CPU seconds of this process, all threads, over the same time."""
-
-
-@frozen
-class Measured:
-    """What a measuring child brings home."""
-
-    timing: Timing
-    first_call_ns: NonNegativeInt
-    """The call before the warm-up: lazy initialisation shows here."""
-    answers: tuple[np.ndarray, ...]
-    """Outputs of the first call, as float32 on the host."""
-    arithmetic: Arithmetic
-    load_s: NonNegativeFloat
-    peak_host_bytes: NonNegativeInt
-    peak_device_bytes: NonNegativeInt | None = None
+    device_ns: Callable[[], Sequence[int]] | None = None
+    """What the device itself took for each call since this was last asked, by its own clock."""
 
 
 @frozen

@@ -14,14 +14,14 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME, _TEXTS, _INTS = pa.timestamp("us", tz="UTC"), pa.list_(pa.string()), pa.list_(pa.int64())
 _TEXT_MAP, _REAL_MAP = pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.float64())
 
-_TYPE_WORDS = {
+TYPE_WORDS = {
     _TEXT: "string",
     _INT: "int64",
     _REAL: "double",
@@ -73,6 +73,18 @@ STATUSES: Mapping[Status, str] = {
     "unavailable": "this host lacks the device, the library, the weights or the data",
     "dominated": "not tried: a smaller batch or length of the same cell already ran out of memory",
     "interrupted": "stopped from outside",
+}
+
+
+NOISE_FLAGS: Mapping[str, str] = {
+    "contended": "threads queued for a core: they had less than `sampling.least_on_cpu` of what they wanted",
+    "preempted": "threads had to leave their core more than 100 times a second",
+    "stolen": "other virtual machines took more than 1 % of the host's CPU time",
+    "busy_host": "other processes used more than a quarter of a core",
+    "quota": "the control group's CPU quota ran out",
+    "throttled": "heat or power kept the device's clock down",
+    "slowed": "the device's clock fell by more than 5 %",
+    "shared_device": "other processes used the device",
 }
 
 
@@ -201,7 +213,33 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("first_call_ms", _REAL, "ms", "the very first call after loading"),
         ("warmup_calls", _INT, "calls", "calls before the first sample"),
         ("steady", _BOOL, "", "the samples show neither trend nor step"),
-        ("noise_flags", _TEXTS, "", "reasons to doubt the samples"),
+        ("noise_flags", _TEXTS, "", "reasons to doubt the samples, see above"),
+        ("effective_samples", _REAL, "calls", "independent samples that would tell as much of the median"),
+        ("stop_reason", _TEXT, "", "what ended the sampling: `enough`, `precision`, `max_calls`, `max_s`"),
+        ("attempts", _INT, "", "how often the calls were timed: again while noisy, the quietest counts"),
+        ("device_time_p50_ms", _REAL, "ms", "median time of one call by the device's own clock"),
+    ),
+    *_section(
+        "harness",
+        ("timer_ns", _INT, "ns", "what the timing loop reads for a call that does nothing; not subtracted"),
+        ("inputs", _TEXT, "", "`fixed`: the same values in every call; `varied`: shuffled before each block"),
+        ("affinity", _INTS, "", "logical CPUs that the process might use"),
+        ("allocator", _TEXT, "", "library that hands out memory"),
+        ("denormals", _TEXT, "", "numbers below 1e-38: `kept`, or `flushed` to zero"),
+    ),
+    *_section(
+        "noise",
+        ("on_cpu", _REAL, "0…1", "share of the CPU time that the process's threads wanted and had"),
+        ("involuntary_switches_per_s", _REAL, "1/s", "how often a thread had to leave its core"),
+        ("steal", _REAL, "0…1", "share of the host's CPU time that other virtual machines took"),
+        ("others_cores", _REAL, "cores", "cores in use by other processes"),
+        ("load_average", _REAL, "", "tasks that ran or wanted to, in the minute before"),
+        ("governor", _TEXT, "", "frequency governor of the CPUs"),
+        ("boost", _BOOL, "", "clocks might rise above their nominal rate"),
+        ("clock_mhz", _REAL, "MHz", "clock of the device as the calls ended"),
+        ("temperature_c", _REAL, "°C", "temperature of the device as the calls ended"),
+        ("throttle_reasons", _TEXTS, "", "what kept the device's clock down, by its driver's names"),
+        ("device_processes", _INT, "", "other processes on the device"),
     ),
     *_section(
         "throughput",
@@ -229,7 +267,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("peak_device_bytes", _INT, "bytes", "most device memory"),
         ("energy_j_per_inference", _REAL, "J", "energy of one call, divided by its batch"),
         ("flops_per_call", _REAL, "FLOP", "floating-point operations of one call"),
-        ("roofline_fraction", _REAL, "0…1", "share of what the device could do at best"),
+        ("weight_bytes", _INT, "bytes", "fp32 parameters that one call reads"),
+        ("peak_flops_per_s", _REAL, "FLOP/s", "matrix products in `matmul_dtype` at best, measured here"),
+        ("roofline_fraction", _REAL, "0…1", "least time that arithmetic and memory allow / median latency"),
         ("cpu_percent", _REAL, "%", "CPU use of the whole host while timing; 100 is every core"),
         ("cpu_share", _REAL, "cores", "CPU seconds of the measuring child in a second of timing"),
         (
@@ -265,27 +305,3 @@ COLUMNS: Final[tuple[Column, ...]] = (
 SCHEMA: Final = pa.schema(
     [column.field for column in COLUMNS], metadata={"schema_version": str(SCHEMA_VERSION)}
 )
-
-
-def markdown() -> str:
-    """Text of `schema.md`: every status, then every column, by section."""
-    required = ", ".join(f"`{name}`" for name in REQUIRED)
-    lines = [
-        "<!-- Generated: python -c 'from benchmark import schema; print(schema.markdown(), end=\"\")' -->",
-        "# The row",
-        "",
-        f"Version {SCHEMA_VERSION}. A column keeps its name and type for ever; a new column is nullable,",
-        f"and rows written before it read as null. Never null: {required}.",
-        "",
-        "| `status` | meaning |",
-        "| --- | --- |",
-        *(f"| `{status}` | {meaning} |" for status, meaning in STATUSES.items()),
-    ]
-    for section in dict.fromkeys(column.section for column in COLUMNS):
-        lines += ["", f"## {section}", "", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| `{column.name}` | `{_TYPE_WORDS[column.type]}` | {column.unit} | {column.meaning} |"
-            for column in COLUMNS
-            if column.section == section
-        ]
-    return "\n".join(lines) + "\n"

@@ -1,12 +1,34 @@
-"""The timing loop and what is computed from its samples."""
+"""The timing loop and everything that is computed from its samples, by the names that others import.
+
+estimate, estimate_groups, run_until   intervals.py, on autocorrelation.py
+steady_start                           warmup.py
+compare                                contrast.py
+NightlyDetector                        nightly.py
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import numpy as np
+from benchmark.contrast import compare
+from benchmark.intervals import GROWTH, Interval, Stopping, estimate, estimate_groups, run_until
+from benchmark.nightly import NightlyDetector
+from benchmark.warmup import steady_start
+
+__all__ = [
+    "GROWTH",
+    "Interval",
+    "NightlyDetector",
+    "Stopping",
+    "compare",
+    "estimate",
+    "estimate_groups",
+    "measure_calls",
+    "run_until",
+    "steady_start",
+]
 
 
 def measure_calls(
@@ -19,20 +41,3 @@ def measure_calls(
         fn()
         latencies[index] = clock() - start
     return latencies
-
-
-def percentile(samples: Sequence[float] | np.ndarray, q: float) -> float | None:
-    """The median-unbiased quantile, or None with fewer than 1 / (1 - q) samples: it would be extrapolated.
-
-    p90 needs 10 samples, p95 20 and p99 100: with fewer, the largest is all that is known of that tail.
-    The median has no tail: one sample is enough.
-    """
-    return percentiles(samples, (q,))[0]
-
-
-def percentiles(samples: Sequence[float] | np.ndarray, qs: Sequence[float]) -> list[float | None]:
-    """`percentile` for several quantiles at once."""
-    enough = [q for q in qs if len(samples) >= (round(1 / (1 - q)) if q > 0.5 else 1)]  # noqa: PLR2004 - the median
-    found = np.quantile(samples, enough, method="median_unbiased") if enough else ()
-    told = dict(zip(enough, map(float, found), strict=True))
-    return [told.get(q) for q in qs]

@@ -42,7 +42,7 @@ def test_the_newest_row_of_a_cell_counts_over_all_campaigns(store, add):
     add("r1", campaign="c1")
     add("r2", campaign="c2", status="crashed")
     add("r3", cell_id="y", at=-1)
-    assert history.fresh(store, {"e"}) == {("x", "e"): ("r2", "crashed"), ("y", "e"): ("r3", "ok")}
+    assert history.fresh(store, {"e"}) == {("x", "e", 0): ("r2", "crashed"), ("y", "e", 0): ("r3", "ok")}
 
 
 @pytest.mark.parametrize("status", ["interrupted", "unavailable", "dominated"])
@@ -50,7 +50,7 @@ def test_a_cell_that_was_not_tried_to_the_end_leaves_its_older_row_standing(stor
     add("r1", status="timeout")
     add("r2", status=status)
     add("r3", status=status, cell_id="y")
-    assert history.fresh(store, {"e"}) == {("x", "e"): ("r1", "timeout")}
+    assert history.fresh(store, {"e"}) == {("x", "e", 0): ("r1", "timeout")}
 
 
 def test_a_row_that_was_replaced_counts_no_more(store, add):
@@ -67,7 +67,7 @@ def test_other_environments_are_left_out(store, add):
     add("r2", environment_id="e2")
     add("r3", environment_id="e3")
     found = history.fresh(store, {"e1", "e3"})
-    assert found == {("x", "e1"): ("r1", "ok"), ("x", "e3"): ("r3", "ok")}
+    assert found == {("x", "e1", 0): ("r1", "ok"), ("x", "e3", 0): ("r3", "ok")}
 
 
 # What won't fit

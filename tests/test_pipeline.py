@@ -176,7 +176,7 @@ def test_stage_seconds_tell_the_stages_that_were_reached(simulated, run_cells):
     assert list(dict(bad["stage_seconds"])) == ["plan", "build", "compile"]
     assert list(dict(good["stage_seconds"])) == [
         *["plan", "build", "compile", "measure", "verify"],
-        *["measure.load", "measure.warmup", "measure.calls"],
+        *["measure.load", "measure.warmup", "measure.calls", "measure.analysis"],
     ]
     # One call, then blocks of 66: the first to reach the 2 s of sampling/default.
     assert good["samples"] == 1 + 21 * 66

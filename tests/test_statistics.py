@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
+
 import pytest
 
 from benchmark.records import Arithmetic, Sampling, Session
 from benchmark.scenarios.latency import Latency
-from benchmark.statistics import measure_calls, percentile
+from benchmark.statistics import measure_calls
 
 MS = 1_000_000
 UNLIMITED = Sampling(warmup_calls=0, warmup_s=0, min_calls=1, max_calls=10**9, min_s=0, max_s=1e9)
@@ -108,15 +111,71 @@ def test_cpu_time_of_calls_that_only_move_a_clock_is_almost_none():
     assert 0 <= timing.cpu_s < 1
 
 
-@pytest.mark.parametrize(("q", "needed"), [(0.5, 1), (0.9, 10), (0.95, 20), (0.99, 100)])
-def test_a_percentile_needs_as_many_samples_as_its_tail_has_parts(q, needed):
-    assert percentile([1.0] * (needed - 1), q) is None
-    assert percentile([1.0] * needed, q) == 1.0
+class Drifting(Clock):
+    """Each call takes a thousandth longer than the one before, for ever."""
+
+    def run(self):
+        self.now += round(MS * (1 + self.calls / 1000))
+        self.calls += 1
 
 
-def test_percentiles_are_those_of_the_samples_whatever_their_order():
-    samples = [place * 7919 % 1000 + 1 for place in range(1000)]  # 1 to 1000, shuffled
-    assert percentile(samples, 0.5) == pytest.approx(500.5)
-    assert percentile(samples, 0.9) == pytest.approx(900.4, abs=0.5)
-    assert percentile(samples, 0.99) == pytest.approx(990.5, abs=0.6)
-    assert percentile([7.0], 0.5) == 7.0
+def warming(calls):
+    """Calls that are three times as slow at first; both kinds vary a little, in a pattern."""
+    pattern = [1.0, 1.01, 0.99, 1.005, 0.995]
+    return Clock(*(3 * pattern[n % 5] for n in range(calls)), *(pattern[n % 5] for n in range(5000)))
+
+
+def test_calls_that_were_still_warming_up_are_no_samples():
+    timing = Latency().measure(warming(60).session, sampling(warmup_calls=5, min_calls=300))
+    assert timing.steady
+    assert 50 <= timing.warmup_calls <= 70
+    assert max(timing.nanoseconds) < 1.1 * MS
+    assert len(timing.nanoseconds) >= 300
+    assert timing.wall_s == pytest.approx(sum(timing.nanoseconds) / 1e9)
+    assert timing.warmup_s == pytest.approx(60 * 0.003, rel=0.2)
+
+
+def test_a_series_that_drifts_is_kept_whole_and_says_so():
+    timing = Latency().measure(Drifting().session, sampling(min_calls=500, max_calls=500))
+    assert not timing.steady
+    assert (len(timing.nanoseconds), timing.warmup_calls) == (500, 0)
+
+
+def test_sampling_ends_when_it_is_precise():
+    spread = random.Random(0)  # noqa: S311 - no secret
+    durations = [spread.lognormvariate(0, 0.3) for _ in range(20_000)]
+    wanted = sampling(min_calls=50, max_calls=20_000, precision=0.02)
+    timing = Latency().measure(Clock(*durations).session, wanted)
+    assert timing.stop_reason == "precision"
+    assert 500 < len(timing.nanoseconds) < 5_000
+    coarse = Latency().measure(Clock(*durations).session, sampling(min_calls=50, precision=0.1))
+    assert len(coarse.nanoseconds) < len(timing.nanoseconds)
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"), [({}, "enough"), ({"max_calls": 60}, "max_calls"), ({"max_s": 0.05}, "max_s")]
+)
+def test_what_ended_the_sampling_is_told(limit, reason):
+    wanted = sampling(min_calls=100 if limit else 10, precision=1e-6 if limit else None, **limit)
+    assert Latency().measure(warming(0).session, wanted).stop_reason == reason
+
+
+def test_inputs_are_changed_before_each_block_and_never_timed():
+    clock, changed = Clock(10), []
+    session = replace(clock.session, before_block=lambda: changed.append(clock.calls))
+    timing = Latency().measure(session, sampling(min_s=0.5))
+    assert changed[:3] == [0, 1, 11]
+    assert set(timing.nanoseconds) == {10 * MS}
+
+
+def test_the_devices_own_times_are_those_of_the_samples():
+    clock, asked = Clock(3, 3, 1), []
+
+    def device_ns():
+        asked.append(clock.calls)
+        return [MS // 2] * 10
+
+    session = replace(clock.session, device_ns=device_ns)
+    timing = Latency().measure(session, sampling(warmup_calls=2, min_calls=10))
+    assert asked == [2, 12]  # after the warm-up, whose times are forgotten, and at the end
+    assert timing.device_nanoseconds == (MS // 2,) * 10

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from benchmark.cli import cache, store
+from benchmark.cli import cache, nightly, store
+from benchmark.cli.compare import compare
 from benchmark.cli.doctor import doctor
 from benchmark.cli.explain import explain
+from benchmark.cli.lint import lint
 from benchmark.cli.plan import plan
 from benchmark.cli.replay import replay
 from benchmark.cli.results import results
@@ -22,7 +24,10 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.command()(results)
 app.command()(status)
 app.command()(explain)
+app.command()(lint)
 app.command()(replay)
+app.command()(compare)
 app.command()(doctor)
 app.add_typer(cache.app, name="cache")
+app.add_typer(nightly.app, name="nightly")
 app.add_typer(store.app, name="store")

@@ -28,7 +28,7 @@ def start(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = ()
 
 def preload(experiments: Iterable[Experiment]) -> set[str]:
     """Modules that the children will need; the server imports them once for all."""
-    modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure")}
+    modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure", "peak")}
     for e in filter(_can_run, _distinct(experiments)):
         modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
         modules.update(() if e.hardware.simulated else (*e.task.preload, *e.compiler.preload))

@@ -37,6 +37,7 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with every column.")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="Show simulated rows too.")] = False,
+    each: Annotated[bool, typer.Option("--each", help="A line for each process of a cell.")] = False,
 ) -> None:
     """Look at stored rows.
 
@@ -52,7 +53,9 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     rows = ResultsStore(store).table(needed, conditions.expression(asked))
     kept = rows if simulated or any(one.column == "simulated" for one in asked) else _measured(rows)
     answer = _answered(kept, sql) if sql else _ordered(kept, order, desc=desc, limit=limit).select(shown)
-    _write(to_frame(answer), form, usual=shown == list(table.NEEDED))
+    frame = to_frame(answer)
+    usual = shown == list(table.NEEDED)
+    _write(frame.drop(columns="repeat") if usual and each else frame, form, usual=usual)
     if form == "table" and len(kept) < len(rows):
         print(f"simulated rows hidden: {len(rows) - len(kept)} (--simulated shows them)")
 
@@ -73,7 +76,7 @@ def _columns(typed: str, form: str, *, everything: bool) -> list[str]:
         return [conditions.column(name.strip()) for name in typed.split(",")]
     if everything or form in {"json", "csv"}:
         return list(SCHEMA.names)
-    return list(table.HEADERS if form == "md" else table.NEEDED)
+    return list(table.USUAL if form == "md" else table.NEEDED)
 
 
 def _ordered(rows: pa.Table, order: str, *, desc: bool, limit: int) -> pa.Table:

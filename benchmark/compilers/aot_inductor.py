@@ -87,7 +87,7 @@ class AotInductor:
             with torch.inference_mode():
                 return model(*inputs)
 
-        return Session(run=run, arithmetic=arithmetic)
+        return Session(run=run, arithmetic=arithmetic, inputs=inputs)
 
 
 def _gxx() -> str:

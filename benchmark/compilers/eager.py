@@ -49,4 +49,4 @@ class Eager:
             with torch.inference_mode():
                 return module(*inputs)
 
-        return Session(run=run, arithmetic=arithmetic)
+        return Session(run=run, arithmetic=arithmetic, inputs=inputs)

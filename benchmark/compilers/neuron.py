@@ -87,6 +87,7 @@ class Neuron:
         other = "bf16" if self.fast_math == "all" else "fp32"
         return Session(
             run=run,
+            inputs=inputs,
             arithmetic=Arithmetic(
                 model_dtype="fp32", matmul_dtype="bf16", other_dtype=other, autocast=self.fast_math
             ),

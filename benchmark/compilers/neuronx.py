@@ -83,6 +83,7 @@ class NeuronX:
         other = self.auto_cast_type if self.fast_math == "all" else "fp32"
         return Session(
             run=run,
+            inputs=inputs,
             arithmetic=Arithmetic(
                 model_dtype="fp32", matmul_dtype=matmul, other_dtype=other, autocast=self.fast_math
             ),

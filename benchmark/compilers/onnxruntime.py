@@ -99,7 +99,7 @@ class OnnxRuntime:
             return session.run(None, feed)
 
         fp32 = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none")
-        return Session(run=run, arithmetic=fp32)
+        return Session(run=run, arithmetic=fp32, inputs=tuple(feed.values()))
 
     @staticmethod
     def _options(workload: Workload) -> Any:

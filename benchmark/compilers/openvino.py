@@ -84,6 +84,7 @@ class OpenVino:
         )
         return Session(
             run=run,
+            inputs=tuple(feed.values()),
             arithmetic=Arithmetic(
                 model_dtype="fp32", matmul_dtype=in_effect, other_dtype=in_effect, autocast=self.fast_math
             ),

@@ -69,4 +69,4 @@ class TorchScript:
             with torch.inference_mode():
                 return module(*inputs)
 
-        return Session(run=run, arithmetic=arithmetic)
+        return Session(run=run, arithmetic=arithmetic, inputs=inputs)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import NonNegativeInt, PositiveInt, Strict
 
-from benchmark import host
-from benchmark.records import DeviceFacts, frozen
+from benchmark import host, quiet
+from benchmark.measured import DeviceState
+from benchmark.records import DeviceFacts, Session, frozen
 
 Cores = Annotated[tuple[NonNegativeInt, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
 
@@ -54,6 +54,15 @@ class Cpu:
         if self.affinity:
             os.sched_setaffinity(0, self.affinity)
 
-    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
+    def synchronised(self, session: Session) -> Session:
         """CPU calls return when they are done."""
-        return run
+        return session
+
+    def state(self) -> DeviceState:
+        """Clock and heat of the CPUs this process may use."""
+        clocks = quiet.frequency_mhz()
+        return DeviceState(
+            clock_mhz=sum(clocks) / len(clocks) if clocks else None,
+            temperature_c=quiet.temperature_c(),
+            throttle_count=quiet.throttle_count(),
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,10 +12,21 @@ from typing import Any, ClassVar
 from pydantic import NonNegativeInt
 
 from benchmark import host
-from benchmark.records import DeviceFacts, frozen
+from benchmark.measured import DeviceState
+from benchmark.records import DeviceFacts, Session, frozen
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 _CARDS = Path("/proc/driver/nvidia/gpus")
+_EVENTS = 8192
+"""Pairs made beforehand: of more calls between two looks, the last so many are told."""
+_THROTTLES = (
+    "SwPowerCap",
+    "HwSlowdown",
+    "SwThermalSlowdown",
+    "HwThermalSlowdown",
+    "HwPowerBrakeSlowdown",
+)
+"""Of NVML's reasons, those that slow a busy card; being idle is one too."""
 
 
 @frozen
@@ -58,16 +69,53 @@ class Cuda:
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ["CUDA_VISIBLE_DEVICES"] = str(self.index)
 
-    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
-        """CUDA calls return before they are done: wait for the card."""
+    def synchronised(self, session: Session) -> Session:
+        """CUDA calls return before they are done: wait for the card, between two events of its own clock."""
         import torch
 
+        events = [[torch.cuda.Event(enable_timing=True) for _ in range(_EVENTS)] for _ in range(2)]
+        starts, ends = events
+        run, calls = session.run, 0
+
         def call() -> Any:
+            nonlocal calls
+            starts[calls % _EVENTS].record()
             outputs = run()
+            ends[calls % _EVENTS].record()
             torch.cuda.synchronize()
+            calls += 1
             return outputs
 
-        return call
+        def device_ns() -> list[int]:
+            nonlocal calls
+            last, calls = calls, 0
+            places = [place % _EVENTS for place in range(max(0, last - _EVENTS), last)]
+            return [round(starts[place].elapsed_time(ends[place]) * 1e6) for place in places]
+
+        return replace(session, run=call, device_ns=device_ns)
+
+    def state(self) -> DeviceState:
+        """What NVML tells of the card; nothing without nvidia-ml-py."""
+        try:
+            import pynvml
+        except ImportError:
+            return DeviceState()
+        pynvml.nvmlInit()
+        card = pynvml.nvmlDeviceGetHandleByIndex(self.index)
+        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
+        others = [
+            process
+            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(card)
+            if process.pid != os.getpid()
+        ]
+        return DeviceState(
+            clock_mhz=float(pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_SM)),
+            temperature_c=float(pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)),
+            throttle_reasons=tuple(
+                name for name in _THROTTLES if reasons & getattr(pynvml, f"nvmlClocksThrottleReason{name}")
+            ),
+            other_processes=len(others),
+        )
 
     def _cards(self) -> list[str]:
         """Names of the cards, in PCI bus order."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
 from benchmark import host
-from benchmark.records import DeviceFacts, frozen
+from benchmark.measured import DeviceState
+from benchmark.records import DeviceFacts, Session, frozen
 
 _DEVICES = Path("/proc/devices")
 _DRIVER = Path("/sys/module/neuron/version")
@@ -64,6 +64,10 @@ class Neuron:
         """Show the runtime the cores of this run; it reads this when it starts."""
         os.environ["NEURON_RT_NUM_CORES"] = str(self.cores)
 
-    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
+    def synchronised(self, session: Session) -> Session:
         """Calls return CPU tensors, so they are done when they return."""
-        return run
+        return session
+
+    def state(self) -> DeviceState:
+        """The driver's files tell neither clock nor heat."""
+        return DeviceState()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from benchmark.records import DeviceFacts, frozen
+from benchmark.measured import DeviceState
+from benchmark.records import DeviceFacts, Session, frozen
 
 
 @frozen
@@ -31,6 +31,10 @@ class SimulatedDevice:
     def settle(self) -> None:
         """Nothing to settle."""
 
-    def synchronised(self, run: Callable[[], Any]) -> Callable[[], Any]:
+    def synchronised(self, session: Session) -> Session:
         """Simulated calls return when they are done."""
-        return run
+        return session
+
+    def state(self) -> DeviceState:
+        """Nothing to tell."""
+        return DeviceState()

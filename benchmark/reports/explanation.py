@@ -230,7 +230,7 @@ def _figures(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "samples",
         f"{row['samples']} after {row.get('warmup_calls')} of warm-up" if row.get("samples") else "",
     )
-    yield "doubts", ", ".join(row.get("noise_flags") or ())
+    yield "doubts", ", ".join([*(row.get("noise_flags") or ()), *["unsteady"] * (row.get("steady") is False)])
     made = " by an earlier run, now from the cache" * bool(row.get("cache_hit"))
     yield "compiled", f"in {_text('', row['compile_s'])} s{made}" if row.get("compile_s") is not None else ""
 

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark.combined import KEYS, combined
+
 HEADERS: Mapping[str, str] = {
     "model": "model",
     "hardware": "hardware",
@@ -22,13 +24,22 @@ HEADERS: Mapping[str, str] = {
     "sequence_length": "seq",
     "latency_p50_ms": "p50\nms",
     "latency_p95_ms": "p95\nms",
+    "p95_half_width": "±",
     "throughput_per_s": "per s",
     "cosine": "cosine",
     "cache_hit": "hit",
     "status": "status",
 }
 """What a row shows where no columns are chosen, with short headers."""
-NEEDED = (*HEADERS, "stage", "error")
+_MADE = "p95_half_width"
+"""Half width of the interval of p95, made from the row's columns."""
+USUAL = tuple(name for name in HEADERS if name != _MADE)
+"""Of these, the columns of a row."""
+NEEDED = (
+    *USUAL,
+    *("latency_p95_ms_lo", "latency_p95_ms_hi", "samples", "steady", "noise_flags"),
+    *("stage", "error", "repeat", *KEYS),
+)
 """Columns that `print_rows` looks at; it does without those that are absent."""
 
 _AXES = ("model", "hardware", "compiler", "fast_math", "batch_size", "sequence_length")
@@ -36,23 +47,78 @@ _NAMES = ("model", "hardware", "compiler")
 _WHOLE = {"fast_math", "math", "cache_hit", "hit", "status"}
 """Texts that stay in one piece; longer names give way instead."""
 _ANY_WIDTH = 10_000
+_FEW, _REFUSED = "few", "?"
+_LEGEND: Mapping[str, str] = {
+    _FEW: "fewer than 72 calls can't tell a p95",
+    _REFUSED: "too few independent calls for an interval of p95",
+    "ok, noisy": "something disturbed the calls, see the column noise_flags",
+    "ok, unsteady": "the calls never came to rest: they drift or step",
+}
 _LIST_HEAD = 8
 """Entries of a long list that a record shows."""
 
 
 def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
-    """Print the usual columns, then every failure. What all rows share is said once, above."""
-    shown = frame[[name for name in HEADERS if name in frame and frame[name].notna().any()]]
+    """Print the usual columns, then every failure. What all rows share is said once, above.
+
+    The processes of a cell are one line; what makes a figure doubtful stands beside it.
+    """
+    lines = combined(frame.reset_index(drop=True))
+    marked = _marked(lines)
+    shown = marked[[name for name in HEADERS if name in marked and marked[name].notna().any()]]
     shared = _shared(shown)
+    rows = f"{len(frame)} rows" + (f" in {len(lines)} lines, one a cell," if len(lines) < len(frame) else "")
     if shared:
         words = ", ".join(f"{HEADERS[name]} {value}" for name, value in shared.items())
-        console.print(Text(f"{len(frame)} rows with {words}", style="dim"))
+        console.print(Text(f"{rows} with {words}", style="dim"))
+    elif len(lines) < len(frame):
+        console.print(Text(rows.rstrip(","), style="dim"))
     shown = shown.drop(columns=list(shared)).rename(columns=HEADERS)
     table = _table(shown, lines=console.is_terminal)
     if console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum > console.width:
         table = _table(_narrowed(shown), lines=console.is_terminal)
     console.print(table)
+    _print_legend(marked, console=console)
     print_failures(frame, console=console)
+
+
+def _marked(lines: pd.DataFrame) -> pd.DataFrame:
+    """The same with the width of p95's interval, and with doubts beside the status."""
+    marked = lines.copy()
+    if {"latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples"} <= {*lines}:
+        columns = ("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples")
+        marked[_MADE] = [_half_width(*row) for row in lines[[*columns]].itertuples(index=False)]
+    if {"steady", "noise_flags"} <= {*lines}:
+        doubts = zip(lines["status"], lines["steady"], lines["noise_flags"], strict=True)
+        marked["status"] = [_with_doubt(*doubt) for doubt in doubts]
+    return marked
+
+
+def _half_width(p95: Any, lo: Any, hi: Any, samples: Any) -> str | None:
+    if pd.isna(samples):
+        return None
+    if pd.isna(p95):
+        return _FEW
+    if pd.isna(lo) or pd.isna(hi):
+        return _REFUSED
+    half = max(hi - p95, p95 - lo) / p95
+    return f"{half:.0%}" if half >= 0.01 or half == 0 else "<1%"  # noqa: PLR2004 - a per cent
+
+
+def _with_doubt(status: str, steady: Any, flags: Any) -> str:
+    if status != "ok":
+        return status
+    unsteady = not pd.isna(steady) and not steady
+    noisy = flags is not None and not np.isscalar(flags) and len(flags)
+    return "ok, unsteady" if unsteady else "ok, noisy" if noisy else status
+
+
+def _print_legend(marked: pd.DataFrame, *, console: Console) -> None:
+    """Say what the marks mean that occur."""
+    found = {*marked.get(_MADE, ()), *marked.get("status", ())}
+    for mark, meaning in _LEGEND.items():
+        if mark in found:
+            console.print(Text(f"{mark}: {meaning}", style="dim"))
 
 
 def print_table(frame: pd.DataFrame, *, console: Console) -> None:
@@ -162,4 +228,6 @@ def _figure(value: float) -> str:
 
 
 def _style(name: str, cell: str) -> str:
-    return "" if name != "status" else "green" if cell == "ok" else "red"
+    if name != "status":
+        return ""
+    return {"ok": "green", "ok, noisy": "yellow", "ok, unsteady": "yellow"}.get(cell, "red")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark import host, libraries
 from benchmark.cell import (
@@ -24,8 +24,8 @@ from benchmark.history import Exhausted
 
 Statuses = Callable[[str], Mapping[str, str]]
 """Campaign to run_id → status of the rows it has."""
-Fresh = Callable[[frozenset[str]], Mapping[tuple[str, str], tuple[str, str]]]
-"""Environments to (cell, environment) → run_id and status of the newest row of any campaign."""
+Fresh = Callable[[frozenset[str]], Mapping[tuple[str, str, int], tuple[str, str]]]
+"""Environments to (cell, environment, repeat) → run_id and status of the newest row of any campaign."""
 
 
 def plan(
@@ -37,49 +37,66 @@ def plan(
     excluded: tuple[Excluded, ...] = (),
 ) -> Plan:
     """Lay out a grid, by what the store knows of it already."""
-    cells: dict[str, tuple[Cell, Environment, str | None]] = {}
+    cells: dict[str, _Asked] = {}
     surroundings = _Surroundings()
-    asked = 0
+    duplicates = 0
     for experiment in experiments:
-        asked += 1
         cell = cell_of(experiment)
         environment, missing = surroundings.of(experiment)
-        cells.setdefault(run_id(experiment.campaign, cell, environment), (cell, environment, missing))
+        duplicates += run_id(experiment.campaign, cell, environment) in cells
+        for repeat in range(experiment.sampling.repeats):
+            identity = run_id(experiment.campaign, cell, environment, repeat)
+            cells.setdefault(identity, _Asked(cell, environment, missing, repeat))
     rows = _rows(cells, statuses, fresh)
-    here = frozenset(environment.environment_id for _, environment, _ in cells.values())
-    history = () if all(cell.experiment.run == "all" for cell, _, _ in cells.values()) else exhausted(here)
+    here = frozenset(asked.environment.environment_id for asked in cells.values())
+    history = () if all(asked.cell.experiment.run == "all" for asked in cells.values()) else exhausted(here)
     # A limit that is to be run anew in this grid is none yet.
     known = Limits(limit for limit in history if limit.run_id not in cells or limit.run_id in rows)
     runs = []
-    for identity, (cell, environment, missing) in cells.items():
-        fate, reason = _fate(cell, environment, missing, rows.get(identity), known)
+    for identity, asked in cells.items():
+        fate, reason = _fate(asked, rows.get(identity), known)
+        if asked.repeat and fate not in {"run", "done"}:
+            continue  # what can't be measured is told once
         runs.append(
             PlannedRun(
-                cell=cell,
-                environment=environment,
+                cell=asked.cell,
+                environment=asked.environment,
+                repeat=asked.repeat,
                 run_id=identity,
                 fate=fate,
                 reason=reason,
                 row_id=rows[identity][0] if identity in rows else None,
             )
         )
-    return Plan(tuple(runs), _ordered(runs), asked - len(runs), excluded)
+    return Plan(tuple(runs), _ordered(runs), duplicates, excluded)
 
 
-def _rows(
-    cells: Mapping[str, tuple[Cell, Environment, str | None]], statuses: Statuses, fresh: Fresh
-) -> dict[str, tuple[str, str]]:
+class _Asked(NamedTuple):
+    """One process of a cell, before its fate is known."""
+
+    cell: Cell
+    environment: Environment
+    missing: str | None
+    """What this host lacks to run it."""
+    repeat: int
+
+
+def _rows(cells: Mapping[str, _Asked], statuses: Statuses, fresh: Fresh) -> dict[str, tuple[str, str]]:
     """By run_id the row that is enough, as its run_id and status; runs without one are left out."""
-    campaigns = dict.fromkeys(cell.experiment.campaign for cell, _, _ in cells.values())
+    campaigns = dict.fromkeys(asked.cell.experiment.campaign for asked in cells.values())
     found = {campaign: statuses(campaign) for campaign in campaigns}
-    stale = {env.environment_id for cell, env, _ in cells.values() if cell.experiment.run == "stale"}
+    stale = {
+        asked.environment.environment_id for asked in cells.values() if asked.cell.experiment.run == "stale"
+    }
     anywhere = fresh(frozenset(stale)) if stale else {}
     rows = {}
-    for identity, (cell, environment, _) in cells.items():
+    for identity, (cell, environment, _, repeat) in cells.items():
         policy, status = cell.experiment.run, found[cell.experiment.campaign].get(identity)
         if status is not None and _enough(policy, status):
             rows[identity] = (identity, status)
-        elif policy == "stale" and (elsewhere := anywhere.get((cell.cell_id, environment.environment_id))):
+        elif policy == "stale" and (
+            elsewhere := anywhere.get((cell.cell_id, environment.environment_id, repeat))
+        ):
             rows[identity] = elsewhere
     return rows
 
@@ -88,20 +105,14 @@ def _enough(policy: str, status: str) -> bool:
     return {"failed": status == "ok", "all": False}.get(policy, status != "interrupted")
 
 
-def _fate(
-    cell: Cell,
-    environment: Environment,
-    missing: str | None,
-    row: tuple[str, str] | None,
-    known: Limits,
-) -> tuple[Fate, str]:
+def _fate(asked: _Asked, row: tuple[str, str] | None, known: Limits) -> tuple[Fate, str]:
     if row:
         return "done", f"has a row: {row[1]}"
-    if refusal := refuse(cell):
+    if refusal := refuse(asked.cell):
         return "incompatible", refusal
-    if missing:
-        return "unavailable", missing
-    if limit := known.dominate(cell, environment):
+    if asked.missing:
+        return "unavailable", asked.missing
+    if limit := known.dominate(asked.cell, asked.environment):
         return "dominated", limit
     return "run", ""
 
@@ -140,7 +151,7 @@ def _no_more(granted: float | None, exhausted: float | None) -> bool:
 
 
 def _ordered(runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
-    """What can't be measured first, for it takes no time; then cells that share an artefact together."""
+    """What can't be measured first, for it takes no time; then rounds of cells, by their artefacts."""
     refused = [run for run in runs if run.fate not in {"run", "done"}]
     to_run = [run for run in runs if run.fate == "run"]
     if to_run and (sampling := to_run[0].cell.experiment.sampling).order == "random":
@@ -150,7 +161,7 @@ def _ordered(runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
         for run in to_run:
             groups.setdefault(artifact_group(run), []).append(run)
         to_run = [run for group in groups.values() for run in group]
-    return (*refused, *to_run)
+    return (*refused, *sorted(to_run, key=lambda run: run.repeat))
 
 
 def artifact_group(run: PlannedRun) -> tuple[Any, ...]:

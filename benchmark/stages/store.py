@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmark import host
+from benchmark import host, roofline
 from benchmark.cell import PlannedRun
-from benchmark.records import Artifact, Failure, Measured, Quality, Row, Timing, Workload, frozen
+from benchmark.measured import Measured
+from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
+from benchmark.roofline import Peak
 from benchmark.schema import SCHEMA_VERSION
-from benchmark.statistics import percentiles
 
 
 @frozen
@@ -28,6 +29,7 @@ class Attempt:
     log: Path
     workload: Workload | None = None
     artifact: Artifact | None = None
+    peak: Peak | None = None
     measured: Measured | None = None
     quality: Quality | None = None
     failure: Failure | None = None
@@ -38,17 +40,19 @@ def row(attempt: Attempt, config: str) -> Row:
 
     A run that failed keeps what it found on the way, but no latency: that is for rows one may trust.
     """
-    trusted = attempt.measured if attempt.failure is None else None
+    trusted, e = (attempt.measured if attempt.failure is None else None), attempt.planned.cell.experiment
     values = {
         **_identity(attempt),
         **_model(attempt),
         **_axes(attempt),
         **_compile(attempt),
-        **(_latency(trusted.timing, trusted.first_call_ns) if trusted else {}),
-        **(_throughput(trusted.timing, attempt.planned.cell.experiment.batch) if trusted else {}),
+        **(_latency(trusted) if trusted else {}),
+        **(_throughput(trusted, e.batch) if trusted else {}),
         **(asdict(attempt.measured.arithmetic) if attempt.measured else {}),
+        **(_noise(attempt.measured, e.sampling.inputs) if attempt.measured else {}),
         **(asdict(attempt.quality) if attempt.quality else {}),
         **_resources(attempt),
+        **_roofline(attempt, trusted),
         **_provenance(attempt),
         "config": config,
     }
@@ -64,7 +68,7 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
         "cell_id": cell.cell_id,
         "environment_id": attempt.planned.environment.environment_id,
         "family_id": cell.family_id,
-        "repeat": 0,
+        "repeat": attempt.planned.repeat,
         "started_at": attempt.started_at,
         "finished_at": attempt.finished_at,
         "status": failure.status if failure else "ok",
@@ -125,30 +129,65 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _latency(timing: Timing, first_call_ns: int) -> dict[str, Any]:
+def _latency(measured: Measured) -> dict[str, Any]:
+    timing = measured.timing
     ms = np.asarray(timing.nanoseconds) / 1e6
-    p50, p90, p95, p99 = percentiles(ms, (0.5, 0.9, 0.95, 0.99))
+    bounded = {name: getattr(measured.summary, name) for name in ("mean", "p50", "p90", "p95", "p99")}
     return {
         "samples": len(ms),
         "latency_min_ms": float(ms.min()),
-        "latency_mean_ms": float(ms.mean()),
         "latency_std_ms": float(ms.std(ddof=1)) if len(ms) > 1 else None,
-        "latency_p50_ms": p50,
-        "latency_p90_ms": p90,
-        "latency_p95_ms": p95,
-        "latency_p99_ms": p99,
         "latency_max_ms": float(ms.max()),
+        **{
+            f"latency_{name}_ms{bound}": value
+            for name, values in bounded.items()
+            for bound, value in zip(("", "_lo", "_hi"), values, strict=True)
+        },
         "latency_ns": timing.nanoseconds,
-        "first_call_ms": first_call_ns / 1e6,
+        "first_call_ms": measured.first_call_ns / 1e6,
         "warmup_calls": timing.warmup_calls,
+        "steady": timing.steady,
+        "noise_flags": measured.noise.flags,
+        "effective_samples": measured.summary.effective_samples,
+        "stop_reason": timing.stop_reason,
+        "attempts": measured.attempts,
+        "device_time_p50_ms": float(np.median(timing.device_nanoseconds)) / 1e6
+        if timing.device_nanoseconds
+        else None,
     }
 
 
-def _throughput(timing: Timing, batch: int) -> dict[str, Any]:
-    items = batch * len(timing.nanoseconds)
+def _throughput(measured: Measured, batch: int) -> dict[str, Any]:
+    """Items over the time in which the samples were taken; its bounds are those of the mean latency."""
+    timing, (mean, lo, hi) = measured.timing, measured.summary.mean
+    if not timing.wall_s:
+        return {"throughput_per_s": None, "throughput_unit": "items"}
+    per_s = batch * len(timing.nanoseconds) / timing.wall_s
     return {
-        "throughput_per_s": items / timing.wall_s if timing.wall_s else None,
+        "throughput_per_s": per_s,
+        "throughput_per_s_lo": per_s * mean / hi if mean and hi else None,
+        "throughput_per_s_hi": per_s * mean / lo if mean and lo and lo > 0 else None,
         "throughput_unit": "items",
+    }
+
+
+def _noise(measured: Measured, inputs: str) -> dict[str, Any]:
+    noise, harness = measured.noise, measured.harness
+    return {
+        **asdict(harness),
+        "inputs": inputs,
+        "on_cpu": noise.on_cpu,
+        "involuntary_switches_per_s": noise.involuntary_switches_per_s,
+        "steal": noise.steal,
+        "others_cores": noise.others_cores,
+        "load_average": noise.load,
+        "governor": noise.governor,
+        "boost": noise.boost,
+        "clock_mhz": noise.device.clock_mhz,
+        "temperature_c": noise.device.temperature_c,
+        "throttle_reasons": noise.device.throttle_reasons,
+        "device_processes": noise.device.other_processes,
+        "cpu_percent": None if noise.host_cpu is None else 100 * noise.host_cpu,
     }
 
 
@@ -161,6 +200,7 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
             "measure.load": measured.load_s,
             "measure.warmup": timing.warmup_s,
             "measure.calls": timing.wall_s,
+            "measure.analysis": timing.analysis_s,
         }
         values |= {
             "peak_host_bytes": measured.peak_host_bytes,
@@ -168,6 +208,18 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
             "cpu_share": timing.cpu_s / timing.wall_s if timing.wall_s else None,
         }
     return {**values, "stage_seconds": list(seconds.items())}
+
+
+def _roofline(attempt: Attempt, trusted: Measured | None) -> dict[str, Any]:
+    workload, peak = attempt.workload, attempt.peak
+    if workload is None:
+        return {}
+    counted = {"flops_per_call": workload.flops_per_call, "weight_bytes": workload.weight_bytes}
+    if trusted is None or peak is None or not (p50 := trusted.summary.p50[0]):
+        return counted
+    dtype = trusted.arithmetic.matmul_dtype
+    reached = roofline.fraction(workload.flops_per_call, workload.weight_bytes, p50 / 1e3, dtype, peak)
+    return {**counted, "peak_flops_per_s": peak.flops_at(dtype), "roofline_fraction": reached}
 
 
 def _provenance(attempt: Attempt) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from safetensors.numpy import load_file
 
 from benchmark.cell import Cell
 from benchmark.errors import WrongAnswer
-from benchmark.records import Measured, Quality, Workload
+from benchmark.measured import Measured
+from benchmark.records import Quality, Workload
 
 
 def compare(workload: Workload, measured: Measured) -> Quality:

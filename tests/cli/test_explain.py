@@ -376,4 +376,4 @@ def test_a_run_of_ones_own_can_be_explained(typed, simulated, run_cells, tmp_pat
     (row,) = run_cells(simulated(*places))
     shown = typed(row["run_id"][:8])
     assert shown[0] == f"run {row['run_id']}: ok"
-    assert "  p50          1.50 ms" in shown
+    assert "  p50          1.50 ms (1.50 … 1.50)" in shown

@@ -15,9 +15,10 @@ from benchmark.cell import cell_of
 from benchmark.errors import LibraryMissing, RunFailure
 from benchmark.isolation import inline
 from benchmark.manifest import Manifest
+from benchmark.measured import Measured
 from benchmark.paths import CachePaths
 from benchmark.protocols import Compiler
-from benchmark.records import Artifact, FastMath, Measured, Workload
+from benchmark.records import Artifact, FastMath, Workload
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure

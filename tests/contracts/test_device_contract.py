@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 from folder_listing import group
 
+from benchmark.measured import DeviceState
 from benchmark.protocols import Device
+from benchmark.records import Arithmetic, Session
 
 COMPILERS = group("compiler")
 
@@ -61,7 +63,14 @@ def test_the_compiler_that_a_device_chooses_targets_it(chosen):
 def test_a_synchronised_call_gives_the_same_answer(device):
     if device.missing():
         pytest.skip(f"needs {device.name}: {device.missing()}")
-    assert device.synchronised(lambda: (1, 2))() == (1, 2)
+    fp32 = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none")
+    assert device.synchronised(Session(run=lambda: (1, 2), arithmetic=fp32)).run() == (1, 2)
+
+
+def test_a_device_tells_its_state_or_nothing(device):
+    if device.missing():
+        pytest.skip(f"needs {device.name}: {device.missing()}")
+    assert isinstance(device.state(), DeviceState)
 
 
 def test_an_invented_device_says_so(device):

@@ -18,13 +18,21 @@ LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imp
 PLUGINS_STAND_ON = {
     "errors",
     "host",
+    "autocorrelation",
+    "contrast",
+    "intervals",
     "libraries",
+    "measured",
+    "nightly",
     "protocols",
+    "quiet",
     "records",
     "schema",
     "statistics",
     "torch_arithmetic",
+    "torch_flops",
     "torch_models",
+    "warmup",
 }
 PLUGINS = {"compilers", "devices", "tasks", "scenarios"}
 

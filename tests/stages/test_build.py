@@ -32,6 +32,8 @@ class Child:
             "input_names": ["input_ids", "attention_mask"],
             "input_shapes": {"input_ids": [2, 128], "attention_mask": [2, 128]},
             "input_dtypes": {"input_ids": "int64", "attention_mask": "int64"},
+            "flops_per_call": 22_348,
+            "weight_bytes": 440,
         }
 
 
@@ -72,6 +74,7 @@ def test_a_workload_tells_what_the_child_found(on_cpu, built):
     assert (workload.reference / "outputs.safetensors").is_file()
     assert workload.threads == on_cpu.hardware.facts().threads
     assert workload.torch_device == "cpu"
+    assert (workload.flops_per_call, workload.weight_bytes) == (22_348, 440)
 
 
 def test_the_same_cell_is_built_once(on_cpu, built, child):

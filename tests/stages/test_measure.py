@@ -13,6 +13,7 @@ from benchmark.cell import cell_of, environment_of
 from benchmark.devices.simulated import SimulatedDevice
 from benchmark.errors import Crashed
 from benchmark.isolation import inline
+from benchmark.measured import Noise
 from benchmark.records import Arithmetic, Artifact, CompileReport, Sampling, Session, frozen
 from benchmark.stages.build import build
 from benchmark.stages.measure import measure
@@ -66,12 +67,12 @@ class Counted(SimulatedDevice):
 
     waits: ClassVar[list[int]] = []
 
-    def synchronised(self, run):
+    def synchronised(self, session):
         def call():
             self.waits.append(1)
-            return run()
+            return session.run()
 
-        return call
+        return replace(session, run=call)
 
 
 @pytest.fixture
@@ -133,3 +134,50 @@ def test_no_garbage_is_collected_while_timing_but_it_is_afterwards(experiment, m
         measured(replace(experiment, scenario=Watched()))
     assert seen == [False]
     assert gc.isenabled()
+
+
+class Noisy:
+    """What a watch finds, attempt by attempt."""
+
+    def __init__(self, *shares):
+        self.shares = iter(shares)
+
+    def __call__(self, _state):
+        return self
+
+    def noise(self, _state, least):
+        share = next(self.shares)
+        return Noise(on_cpu=share, flags=("contended",) if share < least else ())
+
+
+@frozen
+class Real(SimulatedDevice):
+    """Says that it is real, so that what disturbs is looked for."""
+
+    simulated: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize(("shares", "kept"), [((0.99,), 0.99), ((0.5, 0.98), 0.98), ((0.5, 0.8, 0.7), 0.8)])
+def test_a_noisy_timing_is_made_again_and_the_quietest_counts(
+    experiment, measured, monkeypatch, shares, kept
+):
+    monkeypatch.setattr("benchmark.stages.measure.Watch", Noisy(*shares))
+    found = measured(replace(experiment, hardware=Real()))
+    assert (found.attempts, found.noise.on_cpu) == (len(shares), kept)
+    assert bool(found.noise.flags) == (kept < 0.97)
+
+
+def test_without_retries_a_noisy_timing_is_kept_as_it_is(experiment, measured, monkeypatch):
+    monkeypatch.setattr("benchmark.stages.measure.Watch", Noisy(0.5))
+    once = replace(experiment.sampling, noise_retries=0)
+    found = measured(replace(experiment, hardware=Real(), sampling=once))
+    assert (found.attempts, found.noise.flags) == (1, ("contended",))
+
+
+def test_a_simulated_device_is_not_watched(experiment, measured, monkeypatch):
+    monkeypatch.setattr("benchmark.stages.measure.Watch", None)
+    assert measured(experiment).noise == Noise()
+
+
+def test_the_harness_describes_itself(experiment, measured):
+    assert measured(experiment).harness.timer_ns > 0

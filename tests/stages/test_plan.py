@@ -226,7 +226,9 @@ def test_the_instance_that_the_firmware_tells_is_part_of_the_environment(simulat
 def fresh_rows(*experiments, status="ok"):
     """What the store would answer: every cell has a row of another campaign in this environment."""
     runs = plan(experiments, nothing_done).runs
-    return {(r.cell.cell_id, r.environment.environment_id): (f"old-{r.run_id}", status) for r in runs}
+    return {
+        (r.cell.cell_id, r.environment.environment_id, r.repeat): (f"old-{r.run_id}", status) for r in runs
+    }
 
 
 def test_stale_keeps_what_any_campaign_measured_in_this_environment(simulated):
@@ -235,6 +237,40 @@ def test_stale_keeps_what_any_campaign_measured_in_this_environment(simulated):
     first, second = plan([known, new], nothing_done, fresh=lambda _: rows).runs
     assert (first.fate, first.row_id) == ("done", f"old-{first.run_id}")
     assert second.fate == "run"
+
+
+def test_repeats_are_runs_of_their_own_round_after_round(simulated):
+    cells = [simulated("sampling.repeats=3", f"batch={batch}") for batch in (1, 2)]
+    planned = plan(cells, nothing_done)
+    assert [(r.repeat, r.cell.experiment.batch) for r in planned.queue] == [
+        *[(0, 1), (0, 2)],
+        *[(1, 1), (1, 2)],
+        *[(2, 1), (2, 2)],
+    ]
+    assert len({run.run_id for run in planned.runs}) == 6
+    assert planned.duplicates == 0
+
+
+def test_a_random_order_shuffles_within_each_round(simulated):
+    cells = [
+        simulated("sampling.repeats=2", "sampling.order=random", f"batch={batch}") for batch in range(1, 9)
+    ]
+    queue = plan(cells, nothing_done).queue
+    rounds = [[r.cell.experiment.batch for r in queue if r.repeat == number] for number in (0, 1)]
+    assert [r.repeat for r in queue] == [0] * 8 + [1] * 8
+    assert sorted(rounds[0]) == sorted(rounds[1]) == list(range(1, 9))
+    assert rounds[0] != rounds[1]
+
+
+def test_a_longer_series_of_repeats_runs_only_those_that_are_new(simulated):
+    done = {run.run_id: "ok" for run in plan([simulated("sampling.repeats=2")], nothing_done).runs}
+    runs = plan([simulated("sampling.repeats=4")], lambda _: done).runs
+    assert [(run.repeat, run.fate) for run in runs] == [(0, "done"), (1, "done"), (2, "run"), (3, "run")]
+
+
+def test_what_can_not_be_measured_is_told_once_whatever_the_repeats(simulated):
+    (run,) = plan([simulated("compiler=eager", "sampling.repeats=5")], nothing_done).runs
+    assert run.fate == "incompatible"
 
 
 def test_other_policies_do_not_look_at_other_campaigns(simulated):

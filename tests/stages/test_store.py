@@ -5,22 +5,24 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 
+import numpy as np
 import pytest
 
 from benchmark.cell import PlannedRun, cell_of, environment_of, run_id
 from benchmark.errors import FAILURES
+from benchmark.intervals import summary
+from benchmark.measured import DeviceState, Harness, Measured, Noise, Timing
 from benchmark.records import (
     Arithmetic,
     Artifact,
     CompileReport,
     DeviceFacts,
     Failure,
-    Measured,
     Quality,
-    Timing,
     Workload,
 )
 from benchmark.results import ResultsStore
+from benchmark.roofline import Peak
 from benchmark.schema import REQUIRED, SCHEMA
 from benchmark.stages.store import Attempt, row
 
@@ -69,6 +71,8 @@ def workload(cell):
         reference=None,
         weights_digest="0",
         parameters=42,
+        flops_per_call=3 * 10**9,
+        weight_bytes=168,
         batch_size=4,
         sequence_length=cell.sequence_length,
         threads=2,
@@ -91,7 +95,20 @@ def measured(latencies_ms):
     nanoseconds = tuple(round(latency * MS) for latency in latencies_ms)
     wall_s = sum(nanoseconds) / 1e9
     return Measured(
-        timing=Timing(nanoseconds=nanoseconds, warmup_calls=3, warmup_s=0.5, wall_s=wall_s, cpu_s=2 * wall_s),
+        timing=Timing(
+            nanoseconds=nanoseconds,
+            warmup_calls=3,
+            warmup_s=0.5,
+            wall_s=wall_s,
+            cpu_s=2 * wall_s,
+            steady=True,
+            stop_reason="precision",
+            device_nanoseconds=(MS, 3 * MS, 2 * MS),
+        ),
+        summary=summary(np.array(latencies_ms, float)),
+        noise=Noise(on_cpu=0.5, host_cpu=0.75, device=DeviceState(temperature_c=60.0), flags=("contended",)),
+        attempts=3,
+        harness=Harness(timer_ns=60, affinity=(0, 1), allocator="glibc 2.36", denormals="kept"),
         first_call_ns=7 * MS,
         answers=(),
         arithmetic=Arithmetic(
@@ -145,16 +162,33 @@ def test_throughput_counts_items_over_the_wall_time_of_all_calls(attempt):
     ("samples", "known"),
     [
         (1, {"p50"}),
-        (9, {"p50"}),
-        (10, {"p50", "p90"}),
-        (20, {"p50", "p90", "p95"}),
-        (100, {"p50", "p90", "p95", "p99"}),
+        (35, {"p50"}),
+        (36, {"p50", "p90"}),
+        (72, {"p50", "p90", "p95"}),
+        (368, {"p50", "p90", "p95", "p99"}),
     ],
 )
 def test_a_percentile_of_too_few_samples_stays_null(attempt, samples, known):
     values = row(attempt(*[2] * samples), "{}").values
     told = {name for name in ("p50", "p90", "p95", "p99") if values[f"latency_{name}_ms"] is not None}
     assert told == known
+
+
+def test_bounds_come_with_enough_independent_samples(attempt):
+    values = row(attempt(*[2, 4] * 20), "{}").values
+    assert (values["latency_p50_ms"], values["latency_p50_ms_lo"]) == (3, None)
+    values = row(attempt(*[2] * 100), "{}").values
+    assert (values["latency_p95_ms_lo"], values["latency_p95_ms_hi"]) == (2, 2)
+    assert values["effective_samples"] == 100
+    assert values["throughput_per_s_lo"] == values["throughput_per_s"] == values["throughput_per_s_hi"]
+
+
+def test_how_it_was_measured_and_what_disturbed_stands_in_the_row(attempt):
+    values = row(attempt(1, 2, 3), "{}").values
+    assert (values["steady"], values["stop_reason"], values["attempts"]) == (True, "precision", 3)
+    assert (values["noise_flags"], values["on_cpu"], values["cpu_percent"]) == (("contended",), 0.5, 75)
+    assert (values["timer_ns"], values["affinity"], values["denormals"]) == (60, (0, 1), "kept")
+    assert (values["temperature_c"], values["device_time_p50_ms"], values["inputs"]) == (60, 2, "fixed")
 
 
 def test_one_sample_has_no_deviation(attempt):
@@ -231,7 +265,17 @@ def test_stage_seconds_tell_every_stage_and_the_parts_of_measure(attempt):
         "measure.load": 0.25,
         "measure.warmup": 0.5,
         "measure.calls": pytest.approx(0.02),
+        "measure.analysis": 0.0,
     }
+
+
+def test_the_share_of_the_roofline_is_that_of_the_median(attempt):
+    best = Peak(flops_per_s={"fp32": 1e12, "bf16": 2e12}, copy_bytes_per_s=((1 << 20, 1e10),))
+    values = row(attempt(*[5] * 100, peak=best), "{}").values  # 3 GFLOP at 2 TFLOP/s: 1.5 ms at least
+    assert values["roofline_fraction"] == pytest.approx(0.3)
+    assert values["peak_flops_per_s"] == 2e12
+    assert (values["flops_per_call"], values["weight_bytes"]) == (3 * 10**9, 168)
+    assert row(attempt(1), "{}").values.get("roofline_fraction") is None
 
 
 def test_the_log_is_named_only_if_there_is_one(attempt):

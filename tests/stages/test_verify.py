@@ -11,7 +11,9 @@ from safetensors.numpy import save_file
 
 from benchmark.cell import cell_of
 from benchmark.errors import WrongAnswer
-from benchmark.records import Arithmetic, Measured, Quality, Timing, Workload
+from benchmark.intervals import summary
+from benchmark.measured import Harness, Measured, Noise, Timing
+from benchmark.records import Arithmetic, Quality, Workload
 from benchmark.stages.verify import compare, cosine, judge
 
 
@@ -37,6 +39,8 @@ def workload(reference):
         reference=reference,
         weights_digest="0",
         parameters=1,
+        flops_per_call=None,
+        weight_bytes=None,
         batch_size=1,
         sequence_length=None,
         threads=None,
@@ -46,7 +50,19 @@ def workload(reference):
 
 def measured(*answers):
     return Measured(
-        timing=Timing(nanoseconds=(1,), warmup_calls=0, warmup_s=0, wall_s=1e-9, cpu_s=0),
+        timing=Timing(
+            nanoseconds=(1,),
+            warmup_calls=0,
+            warmup_s=0,
+            wall_s=1e-9,
+            cpu_s=0,
+            steady=True,
+            stop_reason="enough",
+        ),
+        summary=summary(np.ones(1)),
+        noise=Noise(),
+        attempts=1,
+        harness=Harness(timer_ns=60, affinity=(), allocator="glibc", denormals="kept"),
         first_call_ns=1,
         answers=tuple(np.asarray(answer, np.float32) for answer in answers),
         arithmetic=Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none"),
