@@ -39,8 +39,12 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     percentile: Annotated[int, typer.Option(help="Of the latencies: 50, 90, 95 or 99.")] = 50,
     threshold: Annotated[float, typer.Option(min=0, help="Relative difference that matters.")] = 0.02,
     run: Annotated[bool, typer.Option("--run", help=_RUN)] = False,
-    python_a: Annotated[str, typer.Option(help=_PYTHON.format("A"))] = sys.executable,
-    python_b: Annotated[str, typer.Option(help=_PYTHON.format("B"))] = sys.executable,
+    python_a: Annotated[
+        str, typer.Option(help=_PYTHON.format("A"), show_default="this one")
+    ] = sys.executable,
+    python_b: Annotated[
+        str, typer.Option(help=_PYTHON.format("B"), show_default="this one")
+    ] = sys.executable,
     pairs: Annotated[int, typer.Option(min=2, help="Fresh processes of each side, for --run.")] = 8,
     turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
     calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
