@@ -1,8 +1,8 @@
 """From which call on a trace of latencies is steady, if it ever is.
 
 A trace is seen in two ways, in which neither its unit nor spikes, long tails and clock ticks weigh much: by
-the mean rank of the calls in up to 200 blocks, and by the fast calls in up to 32 larger ones, whose level shows
-a drift among slow calls that come and go. Two questions are put to each:
+the mean rank of the calls in up to 200 blocks, and by the fast calls in up to 32 larger ones, whose level
+shows a drift among slow calls that come and go. Two questions are put to each:
 
 - Is there a step? The best split into two levels is held against the long-run variance of what it leaves.
 - Does the trace remember its beginning to its end? A steady trace may have a long memory (a busy neighbour,
