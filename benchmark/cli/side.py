@@ -96,7 +96,9 @@ def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
     from benchmark.cli.sweep import grid
     from benchmark.results import DEFAULT_ROOT
 
-    experiments = [configured_as(Row(values=json.loads(row)), "", DEFAULT_ROOT, "")] if row else grid(overrides)
+    experiments = (
+        [configured_as(Row(values=json.loads(row)), "", DEFAULT_ROOT, "")] if row else grid(overrides)
+    )
     cells = {cell.cell_id: cell for cell in map(cell_of, experiments)}
     if len(cells) > 1:
         raise ConfigError(f"a side is one cell, but {' '.join(overrides)} makes {len(cells)}: choose one")

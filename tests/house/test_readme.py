@@ -15,6 +15,8 @@ README = Path(__file__).parents[2] / "README.md"
 PROGRAM = ["python", "-m", "benchmark"]
 TWINS = re.compile(r"\b(bert|roberta|distilbert|albert|vit|beit)\b")
 LOOKS = {*VERBS, "--help", "--version"}
+FOUND = {"lint": 2, "compare": 3}
+"""Exit codes of verbs that found something: on a busy host there may be noisy rows, or a slower side."""
 
 
 def commands():
@@ -59,4 +61,5 @@ def test_every_run_and_plan_of_readme_can_be_composed():
 def test_every_command_of_readme_runs_in_its_order(command):
     for arguments in commands():
         ran = command(*(cheaper(arguments) if measures(arguments) else arguments), timeout=300)
-        assert ran.returncode == 0, f"{shlex.join(arguments)}\n{ran.stdout}\n{ran.stderr}"
+        right = {0, FOUND.get(arguments[0], 0) if arguments else 0}
+        assert ran.returncode in right, f"{shlex.join(arguments)}\n{ran.stdout}\n{ran.stderr}"
