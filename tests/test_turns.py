@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -13,7 +15,7 @@ from benchmark.records import Arithmetic, Session
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.plan import plan
-from benchmark.turns import Block, Played, Player, Warmed, _warm_up
+from benchmark.turns import Block, Played, Player, Warmed, _take_place, _warm_up
 
 CALL_NS = 1_500_000
 
@@ -111,6 +113,21 @@ def test_a_typical_call_is_that_of_the_second_half_of_the_warm_up(simulated):
     session = scripted([900, 800, 700, 10, 30, 20])
     sampling = simulated("sampling.warmup_calls=6", "sampling.warmup_s=0").sampling
     assert _warm_up(session, sampling) == 20
+
+
+def test_a_turn_starts_on_its_cpu_and_is_not_kept_there():
+    allowed = sorted(os.sched_getaffinity(0))
+    for turn in range(4):
+        cpu = str(allowed[turn % len(allowed)])
+        assert any(
+            _runs_on_after_taking_place(turn) == cpu for _ in range(100)
+        )  # the kernel may move it at once
+        assert sorted(os.sched_getaffinity(0)) == allowed
+
+
+def _runs_on_after_taking_place(turn):
+    _take_place(turn)
+    return Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()[36]
 
 
 def test_what_was_played_tells_its_blocks_and_its_share_of_the_cpu():

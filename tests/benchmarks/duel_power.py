@@ -1,6 +1,6 @@
 """What turn-taking finds, and what it finds where nothing is: duels of tiny BERT with itself, and 5 % slower.
 
-python tests/benchmarks/duel_power.py [--duels 10] [--pairs 8] [--turns 20] [--neighbour] [overrides]
+python tests/benchmarks/duel_power.py [--duels 20] [--pairs 8] [--turns 20] [--neighbour] [overrides]
 
 The slower side is an interpreter with a copy of this program whose TorchScript model waits, busily, for 5 %
 of each call's time. After each duel the same sides are measured in the usual way, one process after another,
@@ -60,7 +60,7 @@ class Told(NamedTuple):
 
     contrast: Contrast
     seconds: float
-    """From the start of the sides to the end of the last pair."""
+    """From the start of the first pair to the end of the last; the sides had been started before."""
     p50s: list[float]
     """Ratios of p50, each of two processes that ran one after the other."""
 
@@ -90,17 +90,16 @@ def p50_alone(side, number, turns, calls):
     return statistics.median(latencies)
 
 
-def play(specs, folder, seed, options):
+def play(sides, seed, options):
     since = time.perf_counter()
-    with duel.seated(specs, folder) as sides:
-        coin = random.Random(seed)  # noqa: S311 - no secret
-        pairs = list(duel._pairs(sides, options.pairs, options.turns, options.calls, coin))
-        seconds = time.perf_counter() - since
-        calls = round(statistics.median(pair.calls for pair in pairs))
-        alone = [
-            {name: p50_alone(side, number, options.turns, calls) for name, side in sides.items()}
-            for number in range(options.pairs)
-        ]
+    coin = random.Random(seed)  # noqa: S311 - no secret
+    pairs = list(duel._pairs(sides, options.pairs, options.turns, options.calls, coin))
+    seconds = time.perf_counter() - since
+    calls = round(statistics.median(pair.calls for pair in pairs))
+    alone = [
+        {name: p50_alone(side, number, options.turns, calls) for name, side in sides.items()}
+        for number in range(options.alone)
+    ]
     found = contrast([turns_ratio(pair.a.blocks, pair.b.blocks) for pair in pairs])
     told = Told(found, seconds, [p50["B"] / p50["A"] for p50 in alone])
     idle_ms = 1e3 * statistics.fmean(t.idle_cpu_s for p in pairs for s in (p.a, p.b) for t in s.turns)
@@ -130,8 +129,9 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--duels", type=int, default=10, help="of each kind")
+    parser.add_argument("--duels", type=int, default=20, help="of each kind")
     parser.add_argument("--pairs", type=int, default=8)
+    parser.add_argument("--alone", type=int, default=1, help="of each side after a duel, in the usual way")
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--calls", type=int, default=40, help="in a block at most")
     parser.add_argument(
@@ -147,8 +147,10 @@ def main():
         summary = []
         for kind, rival, verdict in (("A/A", honest, "false alarms"), ("+5 %", slower, "found")):
             print(f"{kind}: ratio [interval at {CONFIDENCE}] and verdict of each duel")
-            specs = {"A": honest, "B": rival}
-            told = [play(specs, folder / f"{kind[0]}{n}", n, options) for n in range(options.duels)]
+            since = time.perf_counter()
+            with duel.seated({"A": honest, "B": rival}, folder / kind[0]) as sides:
+                print(f"  both sides started in {time.perf_counter() - since:.0f} s")
+                told = [play(sides, number, options) for number in range(options.duels)]
             by_turns = [one.contrast.verdict in {"regression", "improvement"} for one in told]
             usual = [alarm for one in told for alarm in one.by_p50]
             summary.append(

@@ -2,8 +2,8 @@
 
 python tests/benchmarks/harness_bias.py --turns 40
 
-Both loops call the same function for the same number of calls, in turns that swap who goes first; the medians of
-their differences are printed. The function computes for about as long as is said: nothing in it can be optimised.
+Both loops call the same function for the same number of calls, in turns that swap who goes first; the
+medians of their differences are printed. The function computes for about as long as is said.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def main() -> None:
         print(
             f"{name:>6}: p50 {np.median(ours) / 1e3:9.1f} us, by hand {np.median(theirs) / 1e3:9.1f} us; "
             f"bias {bias:+7.0f} ns ({bias / np.median(theirs):+.3%}); "
-            f"outside the reading {np.median(outside):4.0f} ns a call, by hand {np.median(outside_by_hand):4.0f} ns"
+            f"outside the reading {np.median(outside):4.0f} ns, by hand {np.median(outside_by_hand):4.0f} ns"
         )
     for n in (100, 1000, 5000, 20_000):
         samples = np.random.default_rng(0).lognormal(0, 0.05, n)

@@ -20,6 +20,7 @@ PLUGINS_STAND_ON = {
     "host",
     "autocorrelation",
     "contrast",
+    "evidence",
     "intervals",
     "libraries",
     "measured",
