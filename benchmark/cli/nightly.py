@@ -183,7 +183,8 @@ def _keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> No
         return
     file = store.paths.nightly(campaign)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(_FINDINGS.dump_json(tuple(findings), indent=1))
+    # Not by pydantic, which would write the infinite bounds of a single round as null.
+    file.write_text(json.dumps([asdict(finding) for finding in findings], indent=1), encoding="utf-8")
 
 
 def _show(  # noqa: PLR0913 - what there is to tell

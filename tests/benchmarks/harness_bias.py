@@ -43,11 +43,11 @@ def working(seconds: float) -> Callable[[], float]:
 
 
 def by_hand(call, n):
-    took = []
+    took, clock = [], time.perf_counter_ns  # looked up beforehand: else that is timed too, 0.1 us here
     for _ in range(n):
-        start = time.perf_counter_ns()
+        start = clock()
         call()
-        took.append(time.perf_counter_ns() - start)
+        took.append(clock() - start)
     return took
 
 

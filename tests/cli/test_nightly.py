@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 from datetime import datetime, timedelta, timezone
@@ -14,6 +15,7 @@ from typer.testing import CliRunner
 from benchmark.cell import cell_of
 from benchmark.cli import nightly
 from benchmark.errors import ConfigError
+from benchmark.nightly import Finding
 from benchmark.records import Row
 from benchmark.results import ResultsStore
 
@@ -117,6 +119,24 @@ def test_without_an_accepted_build_suspects_are_only_told(checked, nights):
     assert "suspected" in told
     assert "nothing is confirmed without --accepted-python" in told
     assert not nights.paths.nightly("night11").exists()
+
+
+def test_findings_that_tell_no_bounds_are_read_again(nights):
+    unbounded = Finding(
+        series="x",
+        night_ratio=1.1,
+        p_nights=0.01,
+        rounds=1,
+        ratio=math.nan,
+        low=0.0,
+        high=math.inf,
+        p=1.0,
+        common=False,
+        confirmed=False,
+    )
+    nightly._keep(nights, "night00", [unbounded])
+    (found,) = nightly._kept(nights, "night00")
+    assert (found.high, found.low, math.isnan(found.ratio)) == (math.inf, 0.0, True)
 
 
 def test_an_earlier_night_can_be_judged(checked):
