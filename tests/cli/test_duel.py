@@ -23,21 +23,10 @@ from benchmark.cli import duel, side
 from benchmark.cli.duel import SideSpec
 from benchmark.errors import BenchmarkError, ConfigError, Incompatible
 from benchmark.turns import Pair
+from cli.builds import SLOWER, executable
 
 SIMULATED = ("hardware=simulated", "compiler.item_ms=0", "sampling=quick")
 CALL_NS = 1_000_000
-
-ANOTHER = f"""#!{sys.executable}
-import dataclasses, runpy
-from benchmark.compilers.simulated import Simulated
-honest = Simulated.load
-def slower(self, workload, folder):
-    session = honest(self, workload, folder)
-    return dataclasses.replace(session, clock=lambda: 11 * session.clock() // 10)
-Simulated.load = slower
-runpy.run_module("benchmark.cli.side", run_name="__main__", alter_sys=True)
-"""
-"""An interpreter whose version of this program is 10 % slower."""
 
 FAKE = f"""#!{sys.executable} -IS
 import json, os, signal, sys, time
@@ -62,12 +51,6 @@ for line in sys.stdin:
         answer("done")
 """
 """A side that plays without this program, in milliseconds, and misbehaves where it is told to."""
-
-
-def executable(path, text):
-    path.write_text(text)
-    path.chmod(0o755)
-    return str(path)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +102,7 @@ def against_itself(simulated, tmp_path_factory):
 def against_another(simulated, tmp_path_factory):
     """A cell that is 5 % slower by configuration, against an interpreter whose program is 10 % slower."""
     folder = tmp_path_factory.mktemp("another")
-    another = executable(folder / "python", ANOTHER)
+    another = executable(folder / "python", SLOWER)
     return played(
         SideSpec(overrides=simulated("compiler.call_ms=1.05")),
         SideSpec(overrides=simulated(), python=another),

@@ -18,18 +18,8 @@ from benchmark.errors import ConfigError
 from benchmark.nightly import Finding
 from benchmark.records import Row
 from benchmark.results import ResultsStore
+from cli.builds import SLOWER, executable
 
-SLOWER = f"""#!{sys.executable}
-import dataclasses, runpy
-from benchmark.compilers.simulated import Simulated
-honest = Simulated.load
-def slower(self, workload, folder):
-    session = honest(self, workload, folder)
-    return dataclasses.replace(session, clock=lambda: 11 * session.clock() // 10)
-Simulated.load = slower
-runpy.run_module("benchmark.cli.side", run_name="__main__", alter_sys=True)
-"""
-"""An interpreter whose build is 10 % slower."""
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 BATCHES = range(1, 11)
 NIGHTS = 12
@@ -37,10 +27,7 @@ NIGHTS = 12
 
 @pytest.fixture
 def slower(tmp_path):
-    file = tmp_path / "python"
-    file.write_text(SLOWER)
-    file.chmod(0o755)
-    return str(file)
+    return executable(tmp_path / "python", SLOWER)
 
 
 @pytest.fixture
