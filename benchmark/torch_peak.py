@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import torch
 
-from benchmark import torch_arithmetic
+from benchmark import harness, torch_arithmetic
 from benchmark.errors import Unavailable
 from benchmark.roofline import Peak
 
@@ -24,6 +24,7 @@ _TOUCHED = tuple((1 << 20) << doubled for doubled in range(9))
 """Bytes that a copy reads and writes together: 1 MiB to 256 MiB."""
 _PIECE_S = 0.002
 """Longer copies are timed in pieces: other processes don't interrupt them all."""
+_ATTEMPTS = 5
 _UNDISTURBED = 0.8
 """Least share of its cores that a product must have had to count as the machine's best."""
 
@@ -34,7 +35,14 @@ def measure(device: Literal["cpu", "cuda"], threads: int | None, seconds: float)
     Raises:
         Unavailable: the CPU was too busy with other work to show its best.
     """
-    rates = _product_rates(device, threads, seconds / 2)
+    for attempt in range(_ATTEMPTS):
+        try:
+            rates = _product_rates(device, threads, seconds / 2)
+            break
+        except Unavailable:
+            if attempt == _ATTEMPTS - 1:
+                raise
+            harness.start_on(attempt)  # its own threads may have stood in each other's way
     return Peak(flops_per_s=rates, copy_bytes_per_s=_copy_rates(device, seconds / 2))
 
 

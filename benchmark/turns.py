@@ -6,7 +6,6 @@ where two runs one after the other would differ by chance.
 
 from __future__ import annotations
 
-import os
 import statistics
 import threading
 import time
@@ -206,7 +205,7 @@ def _play(session: Session, conductor: Connection) -> None:
             asleep = time.process_time()
             turn, calls = conductor.recv()
             idle_cpu_s = time.process_time() - asleep
-            _take_place(turn)
+            harness.start_on(turn)  # the same CPU for both sides
             if session.before_block:
                 session.before_block()
             cpu, start = time.process_time(), session.clock()
@@ -220,18 +219,6 @@ def _play(session: Session, conductor: Connection) -> None:
             )
             _calm_down()
             conductor.send(block)
-
-
-def _take_place(turn: int) -> None:
-    """Start on the CPU of this turn, the same one for both sides: no two are equally busy, or equally fast.
-
-    Left to the kernel, two sides of one build that stayed on different CPUs of a virtual machine for a whole
-    pair differed by 3 to 12 %, on the same CPU by less than 1 % (2 cores, one busy, 2026-11).
-    """
-    if hasattr(os, "sched_setaffinity"):
-        allowed = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {sorted(allowed)[turn % len(allowed)]})
-        os.sched_setaffinity(0, allowed)
 
 
 def _calm_down() -> None:

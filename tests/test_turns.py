@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmark import harness
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import Crashed
 from benchmark.preparation import calls_of
@@ -15,7 +16,7 @@ from benchmark.records import Arithmetic, Session
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.plan import plan
-from benchmark.turns import Block, Played, Player, Warmed, _take_place, _warm_up
+from benchmark.turns import Block, Played, Player, Warmed, _warm_up
 
 CALL_NS = 1_500_000
 
@@ -126,7 +127,7 @@ def test_a_turn_starts_on_its_cpu_and_is_not_kept_there():
 
 
 def _runs_on_after_taking_place(turn):
-    _take_place(turn)
+    harness.start_on(turn)
     return Path("/proc/thread-self/stat").read_text().rpartition(")")[2].split()[36]
 
 

@@ -75,6 +75,8 @@ def _attempts(cell: Cell, session: Session) -> list[_Attempt]:
     """Time it, and again while it is noisy and may be."""
     e, found = cell.experiment, list[_Attempt]()
     while not found or (found[-1].noise.flags and len(found) <= e.sampling.noise_retries):
+        if found:
+            harness.start_on(len(found))  # its own threads may have stood in each other's way
         watch = None if e.hardware.simulated else Watch(e.hardware.state())
         timing = e.scenario.measure(session, e.sampling)
         noise = watch.noise(e.hardware.state(), e.sampling.least_on_cpu) if watch else Noise()
