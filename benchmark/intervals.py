@@ -36,7 +36,7 @@ _MARGIN: Final = 0.9
 """Of the width asked for: the first look that is narrow enough is narrower than it should be, by chance."""
 GROWTH: Final = 1.5
 """From one look at the samples to the next, so that all looks cost three times the last."""
-_FIRST_LOOK: Final = 100
+_FIRST_LOOK: Final = 200
 
 
 class Interval(NamedTuple):
@@ -164,7 +164,7 @@ class Stopping:
         """What the last look found."""
 
     def look(self, samples: Sequence[float] | np.ndarray) -> bool:
-        """Whether these samples are enough. Dependent ones have to be so at two looks in a row.
+        """Whether these samples are enough, at two looks in a row: one may have seen one state of several.
 
         Raises:
             ValueError: never for fewer than 50 samples; the interval is then refused and they aren't enough.
@@ -174,9 +174,8 @@ class Stopping:
         point, lo, hi = self.interval
         narrow = (hi - lo) / 2 <= _MARGIN * self._rel * abs(point)  # not where it is refused: NaN
         self._agreeing = self._agreeing + 1 if narrow else 0
-        if ess >= _ALMOST_INDEPENDENT * len(values):
-            return narrow
-        return ess >= _ENOUGH_ESS and self._agreeing > 1
+        told = ess >= min(_ENOUGH_ESS, _ALMOST_INDEPENDENT * len(values))
+        return told and self._agreeing > 1
 
 
 def looks(first: int, last: int) -> Iterator[int]:
