@@ -32,6 +32,8 @@ _EXCEEDING: Final = 20
 _LEAST_BEYOND: Final = 2.5
 """Independent samples beyond a process's quantile, without which it lies too low."""
 _ALMOST_INDEPENDENT: Final = 0.7
+_ONE_LOOK: Final = 1000
+"""Independent samples of which one look is enough: fewer may have seen one state of several."""
 _MARGIN: Final = 0.9
 """Of the width asked for: the first look that is narrow enough is narrower than it should be, by chance."""
 GROWTH: Final = 1.5
@@ -164,7 +166,7 @@ class Stopping:
         """What the last look found."""
 
     def look(self, samples: Sequence[float] | np.ndarray) -> bool:
-        """Whether these samples are enough, at two looks in a row: one may have seen one state of several.
+        """Whether these samples are enough, at two looks in a row unless they are many and independent.
 
         Raises:
             ValueError: never for fewer than 50 samples; the interval is then refused and they aren't enough.
@@ -174,8 +176,9 @@ class Stopping:
         point, lo, hi = self.interval
         narrow = (hi - lo) / 2 <= _MARGIN * self._rel * abs(point)  # not where it is refused: NaN
         self._agreeing = self._agreeing + 1 if narrow else 0
-        told = ess >= min(_ENOUGH_ESS, _ALMOST_INDEPENDENT * len(values))
-        return told and self._agreeing > 1
+        independent = ess >= _ALMOST_INDEPENDENT * len(values)
+        told = independent or ess >= _ENOUGH_ESS
+        return told and self._agreeing > (0 if independent and len(values) >= _ONE_LOOK else 1)
 
 
 def looks(first: int, last: int) -> Iterator[int]:
