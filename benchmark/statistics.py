@@ -13,13 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmark.contrast import compare
-from benchmark.intervals import GROWTH, Interval, Stopping, estimate, estimate_groups, run_until
+from benchmark.intervals import GROWTH, Stopping, estimate, estimate_groups, run_until
 from benchmark.nightly import NightlyDetector
 from benchmark.warmup import steady_start
 
 __all__ = [
     "GROWTH",
-    "Interval",
     "NightlyDetector",
     "Stopping",
     "compare",
