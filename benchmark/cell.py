@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from benchmark.config import Experiment
 from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
-from benchmark.records import DeviceFacts, frozen
+from benchmark.records import DeviceFacts, Shape, frozen
 
 Fate = Literal["run", "done", "incompatible", "unavailable", "dominated"]
 
@@ -28,14 +28,19 @@ class Cell:
     """An experiment with the axes its model does not have taken away."""
 
     experiment: Experiment
-    sequence_length: int | None
-    """Tokens; null for models without a sequence axis."""
+    shape: Shape
+    """The axes its task has."""
     cell_id: str
+
+    @property
+    def sequence_length(self) -> int | None:
+        """Tokens; null for models without a sequence axis."""
+        return self.shape.sequence_length
 
     @property
     def family_id(self) -> str:
         """Identity less batch and length: what fits in memory is judged along them."""
-        made_of = identity(self.experiment, self.sequence_length)
+        made_of = identity(self.experiment, self.shape)
         return _hash(
             {key: value for key, value in made_of.items() if key not in {"batch_size", "sequence_length"}}
         )
@@ -44,8 +49,7 @@ class Cell:
     def label(self) -> str:
         """The cell in a few words, for people."""
         e = self.experiment
-        length = f" s{self.sequence_length}" if self.sequence_length else ""
-        return f"{e.model.name} {e.hardware.name} {e.compiler.name} {e.compiler.fast_math} b{e.batch}{length}"
+        return f"{e.model.name} {e.hardware.name} {e.compiler.name} {e.compiler.fast_math} {self.shape.label}"
 
 
 @frozen
@@ -110,11 +114,22 @@ class Plan(NamedTuple):
 
 def cell_of(experiment: Experiment) -> Cell:
     """Normalise the axes and give the cell its identity."""
-    length = experiment.seq_len if experiment.task.has_sequence_length else None
-    return Cell(experiment=experiment, sequence_length=length, cell_id=_hash(identity(experiment, length)))
+    shape = _shape(experiment)
+    return Cell(experiment=experiment, shape=shape, cell_id=_hash(identity(experiment, shape)))
 
 
-def identity(experiment: Experiment, sequence_length: int | None) -> dict[str, Any]:
+def _shape(e: Experiment) -> Shape:
+    asked = {
+        "sequence_length": e.seq_len,
+        "input_length": e.input_length,
+        "output_length": e.output_length,
+        "image_size": e.image_size or e.model.image_size or e.model.architecture.get("image_size"),
+        "steps": e.steps,
+    }
+    return Shape(batch_size=e.batch, **{axis: asked[axis] for axis in e.task.axes})
+
+
+def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
     """What makes two cells the same cell."""
     e = experiment
     return {
@@ -125,8 +140,8 @@ def identity(experiment: Experiment, sequence_length: int | None) -> dict[str, A
         "scenario": spelled(e.scenario),
         "weights": e.weights,
         "seed": e.seed,
-        "batch_size": e.batch,
-        "sequence_length": sequence_length,
+        "inputs": e.inputs,
+        **asdict(shape),
     }
 
 
@@ -145,6 +160,11 @@ def run_id(campaign: str, cell: Cell, environment: Environment, repeat: int = 0)
     return _hash([campaign, cell.cell_id, environment.environment_id, repeat])
 
 
+def stated_parameters(experiment: Experiment) -> int | None:
+    """Parameters of the model under its task, by its YAML; null where it has no such task."""
+    return experiment.model.parameters.get(experiment.task.name.replace("-", "_"))
+
+
 def spelled(plugin: Any) -> Mapping[str, Any]:
     """A plug-in as its YAML would spell it, with every default written out. Shared: change nothing."""
     return _spelled(plugin)
@@ -158,16 +178,19 @@ def _spelled(plugin: Any) -> Mapping[str, Any]:
 
 def code_digest(*plugins: Any) -> str:
     """Hash of the source of plug-ins and of what they share: an artefact depends on it as on the compiler."""
-    return _source_digest(frozenset(inspect.getfile(type(plugin)) for plugin in plugins))
+    kinds = {
+        kind
+        for plugin in plugins
+        for kind in type(plugin).__mro__
+        if kind.__module__.startswith("benchmark.")
+    }
+    return _source_digest(frozenset(map(inspect.getfile, kinds)))
 
 
 @lru_cache(maxsize=256)
 def _source_digest(plugins: frozenset[str]) -> str:
     files = {Path(plugin) for plugin in plugins}
-    files |= {
-        Path(__file__).with_name(name)
-        for name in ("torch_models.py", "torch_arithmetic.py", "torch_flops.py")
-    }
+    files |= set(Path(__file__).parent.glob("torch_*.py"))
     return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 
 

@@ -20,18 +20,19 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SkipValidation, ValidationError
 
 from benchmark.errors import ConfigError
+from benchmark.precision import Tolerance
 from benchmark.protocols import Compiler, Device, Scenario, Task
-from benchmark.records import FastMath, Model, Sampling, frozen
+from benchmark.records import Model, Sampling, frozen
 
 T = TypeVar("T")
 
-_PLUGINS = {"hardware": Device, "compiler": Compiler, "scenario": Scenario}
+_PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": Scenario}
 """Keys whose YAML names a class by `_target_`, and the seam it has to fit."""
 ALGEBRA = ("pair", "include", "exclude")
 """Keys that say which cells a grid has beside the product of its axes: the sweeper reads them."""
 NOT_OF_A_CELL = frozenset({"hydra", "experiment", *ALGEBRA})
 """Keys of a composed configuration that say nothing about a cell."""
-_ELSEWHERE = {"task": "model.task", "store_root": "store.root", "cache_root": "cache.root"}
+_ELSEWHERE = {"store_root": "store.root", "cache_root": "cache.root"}
 """Fields of an experiment that YAML spells in a section."""
 
 
@@ -39,8 +40,8 @@ _ELSEWHERE = {"task": "model.task", "store_root": "store.root", "cache_root": "c
 class Verify:
     """When a compiled model's answers count as right."""
 
-    min_cosine: Annotated[Mapping[FastMath, Annotated[float, Field(ge=-1, le=1)]], Field(min_length=3)]
-    """Least cosine to the fp32 reference, by `fast_math`: one for each."""
+    min_cosine: Annotated[Mapping[Tolerance, Annotated[float, Field(ge=-1, le=1)]], Field(min_length=4)]
+    """Least cosine to the fp32 reference, by the least exact arithmetic asked for: one for each."""
 
 
 @frozen
@@ -91,7 +92,17 @@ class Experiment:
     sampling: Sampling
     batch: PositiveInt
     seq_len: PositiveInt
-    """Tokens; ignored by models without a sequence axis."""
+    """Tokens; ignored by models without a sequence axis, as the following are by those without theirs."""
+    input_length: PositiveInt
+    """Tokens given to a generation."""
+    output_length: PositiveInt
+    """Tokens it makes."""
+    image_size: PositiveInt | None
+    """Pixels along an edge; null takes the model's own size."""
+    steps: PositiveInt
+    """Denoising steps of a diffusion."""
+    inputs: Literal["random", "real"]
+    """Seeded noise, or text and pictures as people make them."""
     weights: Annotated[str, Field(min_length=1)]
     """random, pretrained, or a local folder as `save_pretrained` writes it."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -174,7 +185,6 @@ class Gate:
         made: dict[str, Any] = {"overrides": tuple(overrides), "composed": raw}
         for section, kind in _SECTIONS.items():
             made[section] = self._once(section, raw.get(section), partial(_section, kind, section, mistakes))
-        made["task"] = self._once("task", raw.get("model"), partial(_task, mistakes))
         for slot, seam in _PLUGINS.items():
             made[slot] = self._once(slot, raw.get(slot), partial(_plugin, slot, seam, mistakes))
         for place in ("store", "cache"):
@@ -197,14 +207,7 @@ class Gate:
 
 
 def _section(kind: type[T], section: str, mistakes: list[str], raw: Any) -> T | None:
-    """A section of plain values; a model's task is a plug-in and typed apart."""
-    if kind is Model and isinstance(raw, Mapping):
-        raw = {key: value for key, value in raw.items() if key != "task"}
     return _typed(kind, raw, section, mistakes)
-
-
-def _task(mistakes: list[str], model: Any) -> Any:
-    return _plugin("model.task", Task, mistakes, model.get("task") if isinstance(model, Mapping) else None)
 
 
 def _plain(node: Any) -> Any:

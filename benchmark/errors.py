@@ -20,6 +20,7 @@ BenchmarkError                 the user's mistake or the world's: printed as one
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 Status = Literal[
@@ -60,6 +61,11 @@ class RunFailure(BenchmarkError):
     """One cell could not be measured; `status` is what its row will say."""
 
     status: Status = "crashed"
+
+    def __init__(self, text: str = "", *, raised: str | None = None, operators: Sequence[str] = ()) -> None:
+        """`raised` is the class of the foreign error behind it, `operators` are those that it is about."""
+        super().__init__(text)
+        self.raised, self.operators = raised, tuple(operators)
 
 
 class Incompatible(RunFailure):

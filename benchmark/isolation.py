@@ -22,8 +22,9 @@ from multiprocessing import connection, forkserver, resource_tracker, util
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from benchmark.errors import FAILURES, Crashed, OutOfMemory, RunFailure, Status, TimedOut
+from benchmark.errors import Crashed, OutOfMemory, RunFailure, TimedOut
 from benchmark.records import ChildLimits
+from benchmark.verdicts import NO_MEMORY, failure, told
 
 T = TypeVar("T")
 
@@ -36,10 +37,6 @@ _ENVIRONMENT = {
 }
 """Read by libraries when they load, so set before the server starts; the user's own values win."""
 
-_NO_MEMORY = re.compile(
-    r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE
-)
-_ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _GRACE_S = 5.0
 _LAST_WORDS_S = 0.5
 _STOPS = (signal.SIGINT, signal.SIGTERM)
@@ -105,10 +102,9 @@ class Forkserver:
         if verdict is None:
             starved = _kernel_memory_kills() > kills
             raise _death(child.exitcode, _last_words(limits.log, said), starved=starved)
-        status, value = verdict
-        if status == "ok":
-            return value  # type: ignore[no-any-return]
-        raise FAILURES.get(status, Crashed)(value)
+        if verdict[0] == "ok":
+            return verdict[1]  # type: ignore[no-any-return]
+        raise failure(*verdict)
 
     @staticmethod
     def _start(child: Any) -> None:
@@ -160,33 +156,10 @@ def inline(function: Callable[..., T], /, *arguments: Any) -> T:
     try:
         return function(*arguments)
     except Exception as error:
-        status, text = describe(error)
-        raise FAILURES.get(status, Crashed)(text) from error
+        raise failure(*told(error)) from error
 
 
-def describe(error: BaseException) -> tuple[Status, str]:
-    """Status and text for whatever a stage raised."""
-    if isinstance(error, RunFailure):
-        return error.status, str(error)
-    text = _ANSI.sub("", f"{type(error).__name__}: {error}").strip()
-    if (root := _root(error)) is not error:
-        text = f"{text.splitlines()[0]}\ncaused by {type(root).__name__}: {_ANSI.sub('', str(root))}".strip()
-    if type(error).__name__ == "OutOfMemoryError":  # torch's, for every kind of accelerator
-        return "oom_device", text
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
-        advice = "" if str(error) else " use a smaller batch or length, or raise limits.memory_gib"
-        return "oom_host", text + advice
-    return "crashed", text
-
-
-def _root(error: BaseException) -> BaseException:
-    """The first of a chain of exceptions: libraries wrap the reason in general remarks."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return error
-
-
-def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Status, Any] | None:
+def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Any, ...] | None:
     """Return the child's answer, None if it died without one.
 
     Raises:
@@ -222,7 +195,7 @@ def _death(exitcode: int | None, last: str, *, starved: bool) -> RunFailure:
     told = f"; last words: {last}" if last else ""
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
-        if _NO_MEMORY.search(last):
+        if NO_MEMORY.search(last):
             return OutOfMemory(f"the child ran out of memory and ended by {name}{told}")
         if -exitcode == signal.SIGKILL and starved:
             return OutOfMemory("the kernel killed the child for want of memory: try a smaller batch")
@@ -271,10 +244,10 @@ def _child(
         most = _private_bytes() + limits.memory_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     try:
-        verdict: tuple[Status, Any] = ("ok", function(*arguments))
+        verdict: tuple[Any, ...] = ("ok", function(*arguments))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
         traceback.print_exc()
-        verdict = describe(error)
+        verdict = told(error)
     answer.send(verdict)
     sys.stderr.flush()
     util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - gives back named semaphores, which the next line would leak

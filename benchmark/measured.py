@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -51,6 +52,8 @@ class Timing:
     """Seconds for looking at the samples, while none was taken."""
     device_nanoseconds: tuple[int, ...] = ()
     """What the device itself took for the calls; empty where only the host's clock tells."""
+    token_nanoseconds: tuple[tuple[NonNegativeInt, ...], ...] = ()
+    """For each call the time from its start to each of its tokens; empty for what makes none."""
 
 
 @frozen
@@ -121,3 +124,5 @@ class Measured:
     load_s: NonNegativeFloat
     peak_host_bytes: NonNegativeInt
     peak_device_bytes: NonNegativeInt | None = None
+    picture: Path | None = None
+    """What it drew, for people to look at."""

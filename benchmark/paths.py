@@ -22,6 +22,10 @@ class CampaignPaths:
         """Everything the children of one run printed."""
         return self.folder / "logs" / f"{run_id}.log"
 
+    def picture(self, run_id: str) -> Path:
+        """What a model drew in its run."""
+        return self.folder / "pictures" / f"{run_id}.png"
+
 
 @frozen
 class StorePaths:

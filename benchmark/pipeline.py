@@ -17,7 +17,7 @@ from benchmark.isolation import Forkserver, undisturbed
 from benchmark.lease import HostLease
 from benchmark.meanwhile import Meanwhile
 from benchmark.measured import Measured
-from benchmark.preparation import Prepared, Stages, calls_of, log_of, prepare
+from benchmark.preparation import Prepared, Stages, calls_of, log_of, picture_of, prepare
 from benchmark.protocols import Device, Observer
 from benchmark.records import Row
 from benchmark.results import ResultsStore
@@ -195,7 +195,7 @@ class Pipeline:
     def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: Stages) -> Measured:
         call = calls_of(planned, self._forkserver)["measure"]
         with stages.stage("measure"):
-            return measure(planned.cell, made["workload"], made["artifact"], call)
+            return measure(planned.cell, made["workload"], made["artifact"], call, picture_of(planned))
 
     def _leave(self, attempt: Attempt) -> None:
         """Store the row and tell of it.

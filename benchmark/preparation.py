@@ -68,7 +68,13 @@ class Stages:
         """Say where it failed and why."""
         if isinstance(error, RunFailure):
             text = "\n".join([line for line in str(error).splitlines() if line.strip()][:5])[:2000]
-            return Failure(status=error.status, stage=self.current, error=text or type(error).__name__)
+            return Failure(
+                status=error.status,
+                stage=self.current,
+                error=text or type(error).__name__,
+                error_class=error.raised,
+                unsupported_ops=error.operators,
+            )
         return Failure(status="interrupted", stage=self.current, error=INTERRUPTED)
 
 
@@ -165,6 +171,11 @@ def _cut_short(found: Prepared) -> Prepared:
 def log_of(run: PlannedRun) -> Path:
     """Where the children of a run write."""
     return CampaignPaths(folder=Path(run.cell.experiment.output_folder)).log(run.run_id)
+
+
+def picture_of(run: PlannedRun) -> Path:
+    """Where its measuring child saves what it draws."""
+    return CampaignPaths(folder=Path(run.cell.experiment.output_folder)).picture(run.run_id)
 
 
 def calls_of(run: PlannedRun, forkserver: Forkserver) -> dict[str, Call]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from benchmark.measured import DeviceState, Timing
+from benchmark.precision import Tolerance
 from benchmark.records import (
     CompileReport,
     DeviceFacts,
@@ -16,6 +17,8 @@ from benchmark.records import (
     Row,
     Sampling,
     Session,
+    Shape,
+    Unit,
     Workload,
 )
 
@@ -31,8 +34,12 @@ class Task(Protocol):
         """The task as Hugging Face names it."""
 
     @property
-    def has_sequence_length(self) -> bool:
-        """Whether `seq_len` is an axis of these models; where not, cells that differ in it alone are one."""
+    def axes(self) -> tuple[str, ...]:
+        """Fields of `Shape` that these models have beside the batch; cells that differ in others are one."""
+
+    @property
+    def unit(self) -> Unit:
+        """What throughput counts: items, images, or tokens given and made."""
 
     @property
     def libraries(self) -> tuple[str, ...]:
@@ -42,8 +49,8 @@ class Task(Protocol):
     def preload(self) -> tuple[str, ...]:
         """Modules worth importing once, before children are forked."""
 
-    def refuse(self, sequence_length: int | None) -> str | None:
-        """Say why such inputs can't be had, or None."""
+    def refuse(self, model: Model, shape: Shape) -> str | None:
+        """Say why the model can't be fed so, or None."""
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
         """Write the model into `folder`; return facts about it.
@@ -52,13 +59,20 @@ class Task(Protocol):
             Unavailable: pretrained weights that can't be had here.
         """
 
-    def module(self, folder: Path) -> Any:
-        """Load the weights: a torch module in eval mode, positional tensors in, a tensor or a tuple out."""
+    def module(self, folder: Path, shape: Shape) -> Any:
+        """Load the weights: a torch module in eval mode, positional tensors in, a tensor or a tuple out.
 
-    def inputs(
-        self, model: Model, batch_size: int, sequence_length: int | None, seed: int
-    ) -> Mapping[str, Any]:
-        """Seeded tensors by name, in the order of the module's positional inputs."""
+        Or a `torch_parts.Composed`, whose parts are such modules.
+        """
+
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
+        """Tensors by name, in the order of the module's positional inputs.
+
+        Seeded ones; or real text and pictures, prepared by the tokenizer in the folder `real`.
+
+        Raises:
+            Unavailable: real ones that can't be had here.
+        """
 
 
 @runtime_checkable
@@ -85,8 +99,12 @@ class Compiler(Protocol):
     def fast_math(self) -> FastMath:
         """How much arithmetic may leave fp32."""
 
-    def refuse(self) -> str | None:
-        """Say why these options can't be had from this compiler, or None."""
+    @property
+    def tolerance(self) -> Tolerance:
+        """The least exact arithmetic that its options ask for: answers are held to the floor of that."""
+
+    def refuse(self, kind: str) -> str | None:
+        """Say why these options can't be had on this kind of device, or None."""
 
     def versions(self) -> Mapping[str, str]:
         """Versions that decide the generated code. Runs in the parent: no heavy import.

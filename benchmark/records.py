@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -16,6 +17,7 @@ T = TypeVar("T")
 _STRICT = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 
 Names = Annotated[tuple[str, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
+Unit = Literal["items", "images", "tokens"]
 FastMath = Literal["none", "matmult", "all"]
 """How much arithmetic may leave fp32: nothing, matrix products, everything the compiler likes."""
 
@@ -34,12 +36,57 @@ class Model:
     """The name it is chosen by: the stem of its YAML."""
     architecture: Mapping[str, Any]
     """`model_type` and the fields of its transformers configuration that differ from the defaults."""
-    parameters: PositiveInt
-    """Parameters of the published model with this head; building fails if the architecture has others."""
+    parameters: Mapping[str, PositiveInt]
+    """By task the parameters of the published model with that head: these are the tasks it has, and building
+    fails if the architecture has others."""
+    max_sequence_length: PositiveInt | None = None
+    """Tokens it takes at most, special tokens included; null where nothing limits them."""
+    image_size: PositiveInt | None = None
+    """Pixels along an edge that it is usually given; null where the architecture states the only size."""
     hub_id: str | None = None
     """Where `weights=pretrained` comes from; without it only random or local weights are possible."""
     revision: str | None = None
     """Commit of the hub repository; null takes the branch `main`, and the row then says `main`."""
+
+
+@frozen
+class Shape:
+    """How large a call is; an axis that the task does not have is null."""
+
+    batch_size: PositiveInt
+    """Items, whatever an item is: a sentence, a picture, a generation."""
+    sequence_length: PositiveInt | None = None
+    """Tokens of one item."""
+    input_length: PositiveInt | None = None
+    """Tokens given to a generation."""
+    output_length: PositiveInt | None = None
+    """Tokens made by a generation."""
+    image_size: PositiveInt | None = None
+    """Pixels along an edge of one image."""
+    steps: PositiveInt | None = None
+    """Denoising steps of a diffusion."""
+
+    @property
+    def axes(self) -> dict[str, int]:
+        """The axes it has, batch aside."""
+        return {name: value for name, value in asdict(self).items() if value and name != "batch_size"}
+
+    @property
+    def label(self) -> str:
+        """In a few characters, for people."""
+        return " ".join(
+            f"{_SHORT[name]}{value}" for name, value in {"batch_size": self.batch_size, **self.axes}.items()
+        )
+
+
+_SHORT = {
+    "batch_size": "b",
+    "sequence_length": "s",
+    "input_length": "in",
+    "output_length": "out",
+    "image_size": "px",
+    "steps": "steps",
+}
 
 
 @frozen
@@ -107,8 +154,15 @@ class ChildLimits:
 class Workload:
     """A model ready to be compiled: how to get the module, and what to feed it. Not compiled yet."""
 
+    name: str = "model"
+    """Which part of a model it is."""
     load_module: Callable[[], Any]
-    """Called in a child: the module in eval mode, positional tensors in, a tensor or a tuple out."""
+    """Called in a child: the module in eval mode, positional tensors in, a tensor or a tuple out. Of a model
+    in parts: a `torch_parts.Composed`, which knows how to call them."""
+    parts: tuple[Workload, ...] = ()
+    """Networks that are compiled apart and called in turn; empty for a model that is one network."""
+    calls: PositiveInt = 1
+    """How often one call of the model calls this part."""
     input_names: Names
     """Names of the positional inputs, in order."""
     input_shapes: Mapping[str, tuple[int, ...]]
@@ -117,13 +171,14 @@ class Workload:
     """Folder with `inputs.safetensors` and the fp32 answers to them in `outputs.safetensors`; null where
     nothing is computed (simulated)."""
     weights_digest: str
-    parameters: PositiveInt
+    parameters: PositiveInt | None
     flops_per_call: NonNegativeInt | None
     """Floating-point operations of one call; null where they can't be counted."""
     weight_bytes: NonNegativeInt | None
     """Bytes of fp32 parameters that one call has to read."""
-    batch_size: PositiveInt
-    sequence_length: PositiveInt | None
+    padding_share: float | None
+    """Share of the tokens that are padding; null where there are no tokens."""
+    shape: Shape
     threads: PositiveInt | None
     torch_device: Literal["cpu", "cuda"]
 
@@ -150,6 +205,8 @@ class Artifact:
     cache_hit: bool | None
     compile_s: float | None
     """Seconds the compiler took when the artefact was made, also on a cache hit."""
+    part_compile_s: Mapping[str, float] = Field(default_factory=dict)
+    """The same by part, for a model in parts."""
     compile_workers: int | None = None
     """Compilations that ran at a time then."""
     artifact_bytes: int | None
@@ -175,6 +232,14 @@ class Session:
     """Arrays or tensors that `run` reads, for who wants to vary them in place."""
     before_block: Callable[[], None] | None = None
     """Called before each block of timed calls, untimed."""
+    call: Callable[..., Sequence[Any]] | None = None
+    """The same network on other inputs of these shapes, positional and of the kind of `inputs`."""
+    answers: Callable[[], Sequence[Any]] | None = None
+    """What is to be compared with the reference, where that is not what `run` returns."""
+    depict: Callable[[Path], bool] | None = None
+    """Save what `answers` made for people to look at, where there is such a thing; say whether there is."""
+    token_ns: Callable[[], Sequence[Sequence[int]]] | None = None
+    """For each call since this was last asked, nanoseconds from its start to each of its tokens."""
     clock: Callable[[], int] = time.perf_counter_ns
     """Nanoseconds; a simulated device brings its own."""
     device_ns: Callable[[], Sequence[int]] | None = None
@@ -199,6 +264,10 @@ class Failure:
     status: str
     stage: str
     error: str
+    error_class: str | None = None
+    """Of what a library raised, as it names it."""
+    unsupported_ops: Names = ()
+    """Operators that the compiler doesn't know."""
 
 
 @frozen

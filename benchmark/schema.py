@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -148,6 +148,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("status", _TEXT, "", "what became of the cell, see above"),
         ("stage", _TEXT, "", "stage that failed; null when ok"),
         ("error", _TEXT, "", "first lines of the reason; null when ok"),
+        ("error_class", _TEXT, "", "class of what was raised, as its library names it"),
+        ("picture_path", _TEXT, "", "file with the first picture that the model drew"),
         ("log_path", _TEXT, "", "file with everything the run printed"),
         ("simulated", _BOOL, "", "nothing was measured: a law of a simulated device gave the numbers"),
         ("source", _TEXT, "", "where an imported row comes from; null for a measurement of one's own"),
@@ -172,6 +174,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("image_size", _INT, "pixels", "height and width of one image"),
         ("input_length", _INT, "tokens", "tokens given to a generation"),
         ("output_length", _INT, "tokens", "tokens made by a generation"),
+        ("steps", _INT, "", "denoising steps of a diffusion"),
+        ("input_source", _TEXT, "", "`random` values, or `real` text and pictures"),
+        ("padding_share", _REAL, "0…1", "share of the tokens that are padding; null without tokens"),
         ("scenario", _TEXT, "", "how the model was called"),
         ("replicas", _INT, "", "copies of the model that were loaded"),
         ("workers", _INT, "", "callers at a time"),
@@ -197,6 +202,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
             "",
             "compilations that ran at a time when the artefact was made: they slow each other down",
         ),
+        ("part_compile_s", _REAL_MAP, "s", "`compile_s` by network, for a model of several"),
         ("artifact_bytes", _INT, "bytes", "size of the artefact"),
         ("load_s", _REAL, "s", "time to load the artefact for timing"),
         ("subgraphs", _INT, "", "pieces that the compiler cut the model into"),
@@ -218,6 +224,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("stop_reason", _TEXT, "", "what ended the sampling: `enough`, `precision`, `max_calls`, `max_s`"),
         ("attempts", _INT, "", "how often the calls were timed: again while noisy, the quietest counts"),
         ("device_time_p50_ms", _REAL, "ms", "median time of one call by the device's own clock"),
+        ("first_token_p50_ms", _REAL, "ms", "median time from the start of a generation to its first token"),
+        ("first_token_p95_ms", _REAL, "ms", "95th percentile of it"),
+        ("token_latency_p50_ms", _REAL, "ms", "median time from one token to the next"),
+        ("token_latency_p99_ms", _REAL, "ms", "99th percentile of it"),
     ),
     *_section(
         "harness",
@@ -245,7 +255,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "throughput",
         ("throughput_per_s", _REAL, "`throughput_unit`/s", "units finished in a second"),
         *_bounds("throughput_per_s", "`throughput_unit`/s"),
-        ("throughput_unit", _TEXT, "", "what is counted: items, tokens, images"),
+        ("throughput_unit", _TEXT, "", "what is counted: items, images, or tokens given and made together"),
+        ("output_tokens_per_s", _REAL, "tokens/s", "tokens made in a second"),
         ("qps_under_slo", _REAL, "calls/s", "highest rate of calls that keeps `slo_ms`"),
         ("slo_ms", _REAL, "ms", "latency objective of the server scenario"),
     ),

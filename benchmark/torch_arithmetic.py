@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from benchmark.precision import Dtype
 from benchmark.records import Arithmetic, FastMath
+
+TYPES: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _TRUE_FP32 = 1e-5
 """Relative error of a 256-wide product: fp32 has 3e-7, tf32 about 4e-4, bf16 2e-3."""
@@ -25,7 +28,7 @@ class Autocast(torch.nn.Module):  # type: ignore[misc]
             return self.module(*tensors)  # type: ignore[no-any-return]
 
 
-def settle(fast_math: FastMath, threads: int | None, device: str) -> Arithmetic:
+def settle(fast_math: FastMath, threads: int | None, device: str, dtype: Dtype = "fp32") -> Arithmetic:
     """Set this process's threads and matmul precision; return the arithmetic in effect, as measured.
 
     `none` takes the fastest setting that stays true fp32 here: on AMD CPUs torch's "medium" routes products
@@ -38,14 +41,18 @@ def settle(fast_math: FastMath, threads: int | None, device: str) -> Arithmetic:
     if fast_math != "matmult" and effective != "fp32":
         torch.set_float32_matmul_precision("highest")
         effective = _matmul_dtype(device)
+    if dtype != "fp32":
+        return Arithmetic(model_dtype=dtype, matmul_dtype=dtype, other_dtype=dtype, autocast=fast_math)
     if fast_math == "all":
         return Arithmetic(model_dtype="fp32", matmul_dtype="bf16", other_dtype="mixed", autocast="all")
     return Arithmetic(model_dtype="fp32", matmul_dtype=effective, other_dtype="fp32", autocast=fast_math)
 
 
-def prepared(module: torch.nn.Module, fast_math: FastMath, device: str) -> torch.nn.Module:
-    """Return the module on its device, casting where `fast_math` asks for it."""
-    module = module.to(device)
+def prepared(
+    module: torch.nn.Module, fast_math: FastMath, device: str, dtype: Dtype = "fp32"
+) -> torch.nn.Module:
+    """Return the module on its device in its type, casting where `fast_math` asks for it."""
+    module = module.to(device=device, dtype=TYPES[dtype])
     return Autocast(module, device).eval() if fast_math == "all" else module
 
 

@@ -22,6 +22,7 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveIn
 from benchmark import harness
 from benchmark.cell import Cell
 from benchmark.errors import Crashed
+from benchmark.loading import load
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Sampling, Session, Workload, frozen
 from benchmark.statistics import measure_calls
@@ -174,11 +175,7 @@ class Player:
 def take_turns(cell: Cell, workload: Workload, folder: Path | None, conductor: Connection) -> None:
     """In the child: load, warm up, then a block of calls whenever it is told to; asleep in between."""
     e = cell.experiment
-    e.hardware.settle()
-    start = time.perf_counter()
-    session = e.compiler.load(workload, folder)
-    load_s = time.perf_counter() - start
-    session = e.hardware.synchronised(session)
+    session, load_s = load(e.hardware, e.compiler, workload, folder)
     with harness.quiet_interpreter():  # simulated devices measure in the side's own process, which lives on
         (first_call_ns,) = measure_calls(session.run, 1, session.clock)
         if e.sampling.inputs == "varied":

@@ -40,7 +40,7 @@ def test_sampling_limits_and_thresholds_do_not_change_a_cell(simulated, cell_id)
     for name, change in [
         ("sampling", {"min_calls": 1}),
         ("limits", {"memory_gib": 1.0}),
-        ("verify", {"min_cosine": {"none": 0.0, "matmult": 0.0, "all": 0.0}}),
+        ("verify", {"min_cosine": {"none": 0.0, "matmult": 0.0, "all": 0.0, "int8": 0.0}}),
     ]:
         changed = replace(experiment, **{name: replace(getattr(experiment, name), **change)})
         assert cell_id(changed) == cell_id(experiment)
@@ -60,7 +60,7 @@ def test_an_axis_changes_the_cell(simulated, cell_id, change):
     [
         ("model", {"architecture": {"model_type": "bert", "hidden_size": 64}}),
         ("model", {"revision": "0123456"}),
-        ("task", {"max_sequence_length": 256}),
+        ("model", {"max_sequence_length": 256}),
         ("hardware", {"isolated": True}),
         ("compiler", {"fast_math": "all"}),
         ("compiler", {"call_ms": 2.0}),
@@ -90,7 +90,7 @@ def test_a_vision_model_has_no_sequence_length_to_differ_in(simulated, cell_id):
 
 def test_a_cell_is_labelled_by_its_axes(simulated):
     assert cell_of(simulated("batch=4")).label == "bert_tiny simulated simulated none b4 s128"
-    assert cell_of(simulated("model=vit_tiny")).label == "vit_tiny simulated simulated none b1"
+    assert cell_of(simulated("model=vit_tiny")).label == "vit_tiny simulated simulated none b1 px32"
 
 
 @pytest.mark.parametrize(

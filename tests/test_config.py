@@ -61,10 +61,11 @@ def test_every_part_of_an_experiment_is_typed(load):
     assert experiment.model == Model(
         name="bert_tiny",
         architecture=experiment.model.architecture,
-        parameters=4_386_178,
+        parameters=experiment.model.parameters,
+        max_sequence_length=512,
     )
     assert experiment.model.architecture["model_type"] == "bert"
-    assert experiment.task == TextClassification(max_sequence_length=512)
+    assert experiment.task == TextClassification()
     assert experiment.hardware == SimulatedDevice()
     assert experiment.compiler == Simulated(call_ms=2.0)
     assert type(experiment.scenario) is Latency
@@ -129,14 +130,15 @@ def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose
         ("sampling.min_calls", 0, "sampling.min_calls=0: should be greater than 0"),
         ("sampling.max_s", float("inf"), "sampling.max_s=inf: should be a finite number"),
         ("limits.memory_gib", 0, "limits.memory_gib=0: should be greater than 0"),
-        ("model.parameters", "many", "model.parameters=many: should be a valid integer"),
+        ("model.parameters", "many", "model.parameters=many: should be a valid dictionary"),
+        ("model.parameters.fill_mask", "many", "model.parameters.fill_mask=many: should be a valid integer"),
         ("model.name", ..., "model.name: is missing"),
-        ("model.task.max_sequence_length", 0, "model.task.max_sequence_length=0: should be greater than 0"),
+        ("model.max_sequence_length", 0, "model.max_sequence_length=0: should be greater than 0"),
         ("verify.min_cosine.none", 2, "verify.min_cosine.none=2: should be less than or equal to 1"),
         (
             "verify.min_cosine.all",
             ...,
-            "verify.min_cosine={'none': 0.9999, 'matmult': 0.95}: should have at least 3",
+            "verify.min_cosine={'none': 0.9999, 'matmult': 0.95, 'int8': 0.85}: should have at least 4",
         ),
         ("store.root", None, "store.root=null: should be a valid string"),
         ("store", ..., "store: should be a mapping with the keys root, got null"),
@@ -158,15 +160,15 @@ def test_a_value_that_cannot_be_meant_is_told_with_its_full_key(mistakes, key, v
     ("key", "sentence"),
     [
         ("btach", "btach: unknown key; did you mean 'batch'?"),
-        ("zzz", "zzz: unknown key; known: hardware, compiler, scenario, model, "),
+        ("zzz", "zzz: unknown key; known: task, hardware, compiler, scenario, model, "),
         ("compiler.fastmath", "compiler.fastmath: unknown key; did you mean 'fast_math'?"),
         ("hardware.isolatd", "hardware.isolatd: unknown key; did you mean 'isolated'?"),
         ("sampling.min_cals", "sampling.min_cals: unknown key; did you mean 'min_calls'?"),
         ("model.hubid", "model.hubid: unknown key; did you mean 'hub_id'?"),
-        ("model.task.max_length", "model.task.max_length: unknown key; did you mean 'max_sequence_length'?"),
+        ("model.max_length", "model.max_length: unknown key; did you mean 'max_sequence_length'?"),
         ("store.rot", "store.rot: unknown key; did you mean 'root'?"),
         ("scenario.zzz", "scenario.zzz: unknown key; "),
-        ("task", "task: unknown key; "),
+        ("model.task", "model.task: unknown key; "),
         ("store_root", "store_root: unknown key; did you mean 'store'?"),
         ("overrides", "overrides: unknown key; "),
         ("resolved", "resolved: unknown key; "),
@@ -188,7 +190,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "missing, facts, settle, synchronised, state",
         ),
         ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "measure"),
-        ("model.task", "benchmark.scenarios.latency.Latency", "Task", "refuse, make_weights, module, inputs"),
+        ("task", "benchmark.scenarios.latency.Latency", "Task", "refuse, make_weights, module, inputs"),
         ("compiler", "os.path", "Compiler", "refuse, versions, compile, load"),
     ],
 )
@@ -221,7 +223,7 @@ def test_a_plug_in_without_the_properties_of_its_seam_is_refused(mistakes):
     )
 
 
-@pytest.mark.parametrize("slot", ["compiler", "hardware", "scenario", "model.task"])
+@pytest.mark.parametrize("slot", ["compiler", "hardware", "scenario", "task"])
 def test_a_plug_in_without_a_target_is_refused(mistakes, slot):
     assert mistakes({f"{slot}._target_": ...})[0].startswith(
         f"{slot}: a YAML with a `_target_` is needed, got "
@@ -238,7 +240,7 @@ def test_every_mistake_is_reported_at_once(mistakes):
             "compiler.fast_math": "bf16",
             "compiler.fault": "explode",
             "sampling.min_calls": -1,
-            "model.task.max_sequence_length": "long",
+            "model.max_sequence_length": "long",
             "btach": 2,
         }
     )
@@ -248,7 +250,7 @@ def test_every_mistake_is_reported_at_once(mistakes):
         "campaign",
         "compiler.fast_math",
         "compiler.fault",
-        "model.task.max_sequence_length",
+        "model.max_sequence_length",
         "sampling.min_calls",
         "seed",
     ]

@@ -17,8 +17,9 @@ import pytest
 
 from benchmark import libraries
 from benchmark.errors import Crashed, OutOfMemory, TimedOut, Unavailable
-from benchmark.isolation import describe, inline
+from benchmark.isolation import inline
 from benchmark.records import ChildLimits
+from benchmark.verdicts import describe
 
 PARENT = """
 import sys

@@ -8,7 +8,9 @@ from benchmark.cli import cache, nightly, store
 from benchmark.cli.compare import compare
 from benchmark.cli.doctor import doctor
 from benchmark.cli.explain import explain
+from benchmark.cli.largest import largest
 from benchmark.cli.lint import lint
+from benchmark.cli.matrix import matrix
 from benchmark.cli.plan import plan
 from benchmark.cli.replay import replay
 from benchmark.cli.results import results
@@ -21,7 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(largest)
 app.command()(results)
+app.command()(matrix)
 app.command()(status)
 app.command()(explain)
 app.command()(lint)

@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 VERBS = frozenset(
-    "plan results status explain lint replay compare nightly doctor cache store".split()  # noqa: SIM905 - a list
+    "plan largest results matrix status explain lint replay compare nightly doctor cache store".split()  # noqa: SIM905 - a list
 )
 
 

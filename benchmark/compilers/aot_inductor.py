@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import libraries
-from benchmark.errors import LibraryMissing, UnsupportedOperator
+from benchmark import libraries, precision, toolchain
+from benchmark.errors import UnsupportedOperator
+from benchmark.precision import Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.pt2"
@@ -23,6 +21,8 @@ class AotInductor:
 
     fast_math: FastMath = "none"
     """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast inside the graph."""
+    dtype: Dtype = "fp32"
+    """The whole model and its real-valued inputs; fp16 is for GPUs."""
     freezing: bool = True
     """Fold and pre-pack constant weights: with bf16 this is most of the speed."""
     max_autotune: bool = False
@@ -37,13 +37,18 @@ class AotInductor:
         "torch._inductor.compile_fx",
     )
 
-    def refuse(self) -> str | None:
-        """Every option works on every host."""
-        return None
+    @property
+    def tolerance(self) -> Tolerance:
+        """Sixteen bits are held to what `fast_math=all` is."""
+        return precision.tolerance(self.fast_math, self.dtype)
+
+    def refuse(self, kind: str) -> str | None:
+        """Refuse types that a device has no speed in, and casts of what is cast already."""
+        return precision.refuse(self.fast_math, self.dtype, kind)
 
     def versions(self) -> Mapping[str, str]:
         """Torch and the C++ compiler that builds its kernels."""
-        return {**libraries.versions("torch", install="pip install torch"), "g++": _gxx()}
+        return {**libraries.versions("torch", install="pip install torch"), "g++": toolchain.gxx(self.name)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Export with static shapes and compile."""
@@ -52,8 +57,9 @@ class AotInductor:
 
         from benchmark import torch_arithmetic, torch_models
 
-        torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, workload.torch_device)
+        device = workload.torch_device
+        torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
+        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device, self.dtype)
         options = {"freezing": self.freezing, "max_autotune": self.max_autotune}
         with (
             torch.no_grad(),
@@ -61,14 +67,19 @@ class AotInductor:
             torch._inductor.utils.fresh_cache(dir=work),  # noqa: SLF001
         ):
             try:
-                program = torch.export.export(module, torch_models.read_inputs(workload), strict=False)
+                program = torch.export.export(
+                    module, torch_models.read_inputs(workload, self.dtype), strict=False
+                )
             except torch._dynamo.exc.Unsupported as error:  # noqa: SLF001
                 raise UnsupportedOperator(f"torch.export: {str(error).splitlines()[0]}") from error
             torch._inductor.aoti_compile_and_package(  # noqa: SLF001
                 program, package_path=str(folder / _FILE), inductor_configs=options
             )
         return CompileReport(
-            flags=tuple(f"{name}={value}" for name, value in options.items()), graph_breaks=0
+            flags=tuple(f"{name}={value}" for name, value in options.items()),
+            subgraphs=1,
+            graph_breaks=0,
+            unsupported_ops=(),
         )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
@@ -79,28 +90,13 @@ class AotInductor:
         from benchmark import torch_arithmetic, torch_models
 
         assert folder is not None  # noqa: S101 - leaves_artifact
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
+        device = workload.torch_device
+        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
         model = torch._inductor.aoti_load_package(str(folder / _FILE))  # noqa: SLF001
-        inputs = torch_models.read_inputs(workload)
+        inputs = torch_models.read_inputs(workload, self.dtype)
 
-        def run() -> Any:
+        def call(*tensors: Any) -> Any:
             with torch.inference_mode():
-                return model(*inputs)
+                return model(*tensors)
 
-        return Session(run=run, arithmetic=arithmetic, inputs=inputs)
-
-
-def _gxx() -> str:
-    """Version of the C++ compiler.
-
-    Raises:
-        LibraryMissing: there is none on the path.
-    """
-    compiler = shutil.which("g++") or shutil.which("clang++")
-    if compiler is None:
-        raise LibraryMissing("aot_inductor compiles with g++, which is not on the path: apt-get install g++")
-    told = subprocess.run(  # noqa: S603 - the compiler on the path
-        [compiler, "--version"], capture_output=True, text=True, timeout=30, check=False
-    ).stdout
-    found = re.search(r"\d+\.\d+[.\d]*", told)
-    return found[0] if found else "unknown"
+        return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import libraries
+from benchmark import libraries, precision
+from benchmark.precision import Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 
@@ -16,15 +17,22 @@ class Eager:
 
     fast_math: FastMath = "none"
     """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast."""
+    dtype: Dtype = "fp32"
+    """The whole model and its real-valued inputs; fp16 is for GPUs."""
 
     name: ClassVar[str] = "eager"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     leaves_artifact: ClassVar[bool] = False
     preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_arithmetic",)
 
-    def refuse(self) -> str | None:
-        """Every option works on every host."""
-        return None
+    @property
+    def tolerance(self) -> Tolerance:
+        """Sixteen bits are held to what `fast_math=all` is."""
+        return precision.tolerance(self.fast_math, self.dtype)
+
+    def refuse(self, kind: str) -> str | None:
+        """Refuse types that a device has no speed in, and casts of what is cast already."""
+        return precision.refuse(self.fast_math, self.dtype, kind)
 
     def versions(self) -> Mapping[str, str]:
         """Torch alone."""
@@ -41,12 +49,12 @@ class Eager:
         from benchmark import torch_arithmetic, torch_models
 
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device)
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device)
-        inputs = torch_models.read_inputs(workload)
+        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
+        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device, self.dtype)
+        inputs = torch_models.read_inputs(workload, self.dtype)
 
-        def run() -> Any:
+        def call(*tensors: Any) -> Any:
             with torch.inference_mode():
-                return module(*inputs)
+                return module(*tensors)
 
-        return Session(run=run, arithmetic=arithmetic, inputs=inputs)
+        return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)

@@ -8,10 +8,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from benchmark import libraries
 from benchmark.errors import CompileFailed, LibraryMissing
+from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.pt"
@@ -34,7 +35,12 @@ class Neuron:
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = ()
 
-    def refuse(self) -> str | None:
+    @property
+    def tolerance(self) -> Tolerance:
+        """That of its fast_math."""
+        return self.fast_math
+
+    def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Every option is the compiler's own."""
         return None
 
@@ -81,12 +87,10 @@ class Neuron:
         model = torch.jit.load(str(folder / _FILE))
         inputs = torch_models.read_inputs(workload)
 
-        def run() -> Any:
-            return model(*inputs)
-
         other = "bf16" if self.fast_math == "all" else "fp32"
         return Session(
-            run=run,
+            run=lambda: model(*inputs),
+            call=model,
             inputs=inputs,
             arithmetic=Arithmetic(
                 model_dtype="fp32", matmul_dtype="bf16", other_dtype=other, autocast=self.fast_math

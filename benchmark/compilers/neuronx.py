@@ -8,10 +8,11 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from benchmark import libraries
 from benchmark.errors import LibraryMissing
+from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.pt"
@@ -36,7 +37,12 @@ class NeuronX:
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = ()
 
-    def refuse(self) -> str | None:
+    @property
+    def tolerance(self) -> Tolerance:
+        """That of its fast_math."""
+        return self.fast_math
+
+    def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Every option is the compiler's own."""
         return None
 
@@ -76,13 +82,11 @@ class NeuronX:
         model = torch.jit.load(str(folder / _FILE))
         inputs = torch_models.read_inputs(workload)
 
-        def run() -> Any:
-            return model(*inputs)
-
         matmul = "fp32" if self.fast_math == "none" else self.auto_cast_type
         other = self.auto_cast_type if self.fast_math == "all" else "fp32"
         return Session(
-            run=run,
+            run=lambda: model(*inputs),
+            call=model,
             inputs=inputs,
             arithmetic=Arithmetic(
                 model_dtype="fp32", matmul_dtype=matmul, other_dtype=other, autocast=self.fast_math

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from pydantic import PositiveInt
+
 from benchmark import libraries
 from benchmark.errors import UnsupportedOperator
+from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.blob"
@@ -20,15 +24,26 @@ class OpenVino:
 
     fast_math: FastMath = "none"
     """none: f32; all: bf16. It can't cast matrix products alone."""
-    performance_hint: Literal["latency", "throughput"] = "latency"
+    performance_hint: Literal["latency", "throughput", "cumulative_throughput"] = "latency"
     """What the runtime plans its streams for."""
+    num_streams: PositiveInt | None = None
+    """Inferences that may run at a time, each on its share of the threads; null leaves it to the hint."""
+    enable_hyper_threading: bool | None = None
+    """Whether threads may share a physical core; null leaves it to the hint."""
+    enable_cpu_pinning: bool | None = None
+    """Whether threads are bound to cores; null leaves it to the library."""
 
     name: ClassVar[str] = "openvino"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = ("openvino",)
 
-    def refuse(self) -> str | None:
+    @property
+    def tolerance(self) -> Tolerance:
+        """That of its fast_math."""
+        return self.fast_math
+
+    def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Refuse casts that it doesn't have."""
         if self.fast_math not in _PRECISION:
             return f"fast_math={self.fast_math} can't be had, it casts all or nothing: use none or all"
@@ -50,16 +65,22 @@ class OpenVino:
             with torch.no_grad():
                 converted = openvino.convert_model(workload.load_module(), example_input=inputs)
         except openvino.frontend.OpConversionFailure as error:
-            raise UnsupportedOperator(f"openvino: {str(error).splitlines()[0]}") from error
+            operators = _unsupported(str(error))
+            told = ", ".join(operators) or str(error).strip().splitlines()[-1]
+            raise UnsupportedOperator(
+                f"openvino has no translation of {told}", operators=operators
+            ) from error
         for port, name in zip(converted.inputs, workload.input_names, strict=True):
             port.get_tensor().set_names({name})
         converted.reshape({name: list(workload.input_shapes[name]) for name in workload.input_names})
-        settings = self._settings(workload)
+        settings = self.settings(workload.threads)
         # The whole model goes into the blob: CACHE_MODE=OPTIMIZE_SIZE, which leaves the weights beside it,
         # loads BEiT back with a cosine of 0.944 to the reference (openvino 2026.4.1, 2026-11-22).
         blob = openvino.Core().compile_model(converted, "CPU", settings).export_model()
         (folder / _FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
-        return CompileReport(flags=tuple(f"{name}={value}" for name, value in settings.items()))
+        return CompileReport(
+            flags=tuple(f"{name}={value}" for name, value in settings.items()), unsupported_ops=()
+        )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load the blob; the request reads its inputs from memory that we hold."""
@@ -70,7 +91,7 @@ class OpenVino:
         assert folder is not None  # noqa: S101 - leaves_artifact
         assert workload.reference is not None  # noqa: S101 - not simulated
         blob = np.memmap(folder / _FILE, dtype=np.uint8, mode="r")
-        model = openvino.Core().import_model(openvino.Tensor(blob), "CPU", self._settings(workload))
+        model = openvino.Core().import_model(openvino.Tensor(blob), "CPU", self.settings(workload.threads))
         stored = load_file(workload.reference / "inputs.safetensors")
         feed = {name: stored[name] for name in workload.input_names}
         request = model.create_infer_request()
@@ -79,20 +100,40 @@ class OpenVino:
             request.infer(feed, share_inputs=True)
             return [request.get_output_tensor(index).data for index in range(len(model.outputs))]
 
+        def call(*arrays: Any) -> Any:
+            request.infer(dict(zip(feed, arrays, strict=True)), share_inputs=True)
+            return [request.get_output_tensor(index).data.copy() for index in range(len(model.outputs))]
+
         in_effect = {"f32": "fp32"}.get(
             hint := model.get_property("INFERENCE_PRECISION_HINT").to_string(), hint
         )
         return Session(
             run=run,
+            call=call,
             inputs=tuple(feed.values()),
             arithmetic=Arithmetic(
                 model_dtype="fp32", matmul_dtype=in_effect, other_dtype=in_effect, autocast=self.fast_math
             ),
         )
 
-    def _settings(self, workload: Workload) -> dict[str, Any]:
+    def settings(self, threads: int | None) -> dict[str, Any]:
+        """Its fields as the library spells them; what is null isn't told."""
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _PRECISION[self.fast_math],
             "PERFORMANCE_HINT": self.performance_hint.upper(),
         }
-        return settings | ({"INFERENCE_NUM_THREADS": workload.threads} if workload.threads else {})
+        chosen = {
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": self.num_streams,
+            "ENABLE_HYPER_THREADING": self.enable_hyper_threading,
+            "ENABLE_CPU_PINNING": self.enable_cpu_pinning,
+        }
+        return settings | {name: value for name, value in chosen.items() if value is not None}
+
+
+def _unsupported(told: str) -> tuple[str, ...]:
+    """The operators that a conversion stopped at: unknown ones, or else uses that it can't convert."""
+    unknown = re.search(r"No conversion rule found for operations: (.+)", told)
+    failed = re.findall(r"(?:Conversion is failed for:|conversion of operation) (\S+)", told)
+    names = unknown[1].split(",") if unknown else [name.rpartition("/")[2] for name in failed]
+    return tuple(dict.fromkeys(name.strip(" ,") for name in names))

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from benchmark.errors import UnsupportedOperator
+from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _TOKENS = 128
@@ -48,7 +49,12 @@ class Simulated:
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = ()
 
-    def refuse(self) -> str | None:
+    @property
+    def tolerance(self) -> Tolerance:
+        """That of its fast_math."""
+        return self.fast_math
+
+    def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Nothing is impossible here."""
         return None
 
@@ -68,7 +74,7 @@ class Simulated:
         assert folder is not None  # noqa: S101 - leaves_artifact
         self._strike("load")
         latency_ns = json.loads((folder / "law.json").read_text(encoding="utf-8"))["latency_ms"] * 1e6
-        spread = random.Random(workload.batch_size)  # noqa: S311 - no secret
+        spread = random.Random(workload.shape.batch_size)  # noqa: S311 - no secret
         now = 0
 
         def run() -> Any:
@@ -83,8 +89,8 @@ class Simulated:
         return Session(run=run, arithmetic=made_up, clock=lambda: now)
 
     def _latency_ms(self, workload: Workload) -> float:
-        tokens = (workload.sequence_length or _TOKENS) / _TOKENS
-        return (self.call_ms + self.item_ms * workload.batch_size * tokens) * _SPEED[self.fast_math]
+        tokens = (workload.shape.sequence_length or _TOKENS) / _TOKENS
+        return (self.call_ms + self.item_ms * workload.shape.batch_size * tokens) * _SPEED[self.fast_math]
 
     def _strike(self, stage: str) -> None:
         """Let the fault happen if its stage has come."""

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import libraries
+from benchmark import libraries, precision
+from benchmark.precision import Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.ts"
@@ -15,10 +16,16 @@ _FILE = "model.ts"
 
 @frozen
 class TorchScript:
-    """`torch.jit.trace` and `torch.jit.freeze`."""
+    """`torch.jit.trace` and `torch.jit.freeze`.
+
+    Without `torch.jit.optimize_for_inference`: what it makes of a ResNet-50 is no faster and can't be saved
+    ("required keyword attribute 'value' is undefined", torch 2.13, 2026-11).
+    """
 
     fast_math: FastMath = "none"
     """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast, part of the graph."""
+    dtype: Dtype = "fp32"
+    """The whole model and its real-valued inputs; fp16 is for GPUs."""
     freeze: bool = True
     """Inline the weights and fold constants (torch.jit.freeze)."""
 
@@ -27,9 +34,14 @@ class TorchScript:
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_arithmetic",)
 
-    def refuse(self) -> str | None:
-        """Every option works on every host."""
-        return None
+    @property
+    def tolerance(self) -> Tolerance:
+        """Sixteen bits are held to what `fast_math=all` is."""
+        return precision.tolerance(self.fast_math, self.dtype)
+
+    def refuse(self, kind: str) -> str | None:
+        """Refuse types that a device has no speed in, and casts of what is cast already."""
+        return precision.refuse(self.fast_math, self.dtype, kind)
 
     def versions(self) -> Mapping[str, str]:
         """Torch alone."""
@@ -42,11 +54,12 @@ class TorchScript:
         from benchmark import torch_arithmetic, torch_models
 
         warnings.simplefilter("ignore")  # deprecation and tracer notes, a hundred lines a model
-        torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, workload.torch_device)
+        device = workload.torch_device
+        torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
+        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device, self.dtype)
         with torch.inference_mode():
             traced = torch.jit.trace(
-                module, torch_models.read_inputs(workload), strict=False, check_trace=False
+                module, torch_models.read_inputs(workload, self.dtype), strict=False, check_trace=False
             )
             if self.freeze:
                 traced = torch.jit.freeze(traced)
@@ -61,12 +74,13 @@ class TorchScript:
 
         assert folder is not None  # noqa: S101 - leaves_artifact
         warnings.simplefilter("ignore")
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
-        module = torch.jit.load(str(folder / _FILE), map_location=workload.torch_device)
-        inputs = torch_models.read_inputs(workload)
+        device = workload.torch_device
+        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
+        module = torch.jit.load(str(folder / _FILE), map_location=device)
+        inputs = torch_models.read_inputs(workload, self.dtype)
 
-        def run() -> Any:
+        def call(*tensors: Any) -> Any:
             with torch.inference_mode():
-                return module(*inputs)
+                return module(*tensors)
 
-        return Session(run=run, arithmetic=arithmetic, inputs=inputs)
+        return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -26,9 +27,7 @@ class Latency:
         warmup = _Calls(session)
         warmup.make(sampling.warmup_calls, sampling.max_calls, sampling.warmup_s, sampling.max_s)
         timed = _Calls(session)
-        if session.device_ns:
-            session.device_ns()  # of the warm-up: forgotten
-        return _Sampler(sampling, warmup, timed).timing(session)
+        return _Sampler(sampling, warmup, timed, session).timing()
 
 
 class _Look(NamedTuple):
@@ -46,6 +45,8 @@ class _Calls:
     def __init__(self, session: Session) -> None:
         self._session = session
         self.samples: list[int] = []
+        self.device_ns: list[int] = []
+        self.token_ns: list[Sequence[int]] = []
         self.blocks: list[tuple[int, int, float]] = []
         """Of each block: calls, nanoseconds of wall time, CPU seconds."""
 
@@ -69,10 +70,22 @@ class _Calls:
     def _block(self, calls: int) -> None:
         if self._session.before_block:
             self._session.before_block()
+        self._told()  # of calls outside of blocks: forgotten
         clock, cpu_s = self._session.clock, time.process_time()
         started = clock()
         self.samples += measure_calls(self._session.run, calls, clock)
         self.blocks.append((calls, clock() - started, time.process_time() - cpu_s))
+        device_ns, token_ns = self._told()
+        self.device_ns += device_ns
+        self.token_ns += token_ns
+
+    def _told(self) -> tuple[Sequence[int], Sequence[Sequence[int]]]:
+        """What the device and the model's tokens tell of the calls since this was last asked."""
+        session = self._session
+        return (
+            session.device_ns() if session.device_ns else (),
+            session.token_ns() if session.token_ns else (),
+        )
 
     def since(self, start: int) -> tuple[float, float]:
         """Wall and CPU seconds of the calls from `start` on; of a block that it cuts, the part it leaves."""
@@ -90,19 +103,18 @@ class _Calls:
 class _Sampler:
     """Looks at the samples now and then, each time at half as many again, until they are as asked for."""
 
-    def __init__(self, sampling: Sampling, warmup: _Calls, timed: _Calls) -> None:
-        self._sampling, self._warmup, self._timed = sampling, warmup, timed
+    def __init__(self, sampling: Sampling, warmup: _Calls, timed: _Calls, session: Session) -> None:
+        self._sampling, self._warmup, self._timed, self._session = sampling, warmup, timed, session
         self._stopping = (
             Stopping(sampling.precision_percentile / 100, sampling.precision) if sampling.precision else None
         )
         self._analysis_s = 0.0
 
-    def timing(self, session: Session) -> Timing:
+    def timing(self) -> Timing:
         """Take samples, and tell of those that count."""
-        look, reason = self._sampled(session)
+        look, reason = self._sampled()
         start = look.start or 0
         wall_s, cpu_s = self._timed.since(start)
-        device_ns = tuple(session.device_ns()) if session.device_ns else ()
         return Timing(
             nanoseconds=tuple(self._timed.samples[start:]),
             warmup_calls=len(self._warmup.samples) + start,
@@ -112,10 +124,11 @@ class _Sampler:
             steady=look.start is not None,
             stop_reason=reason,
             analysis_s=self._analysis_s,
-            device_nanoseconds=device_ns[start:],
+            device_nanoseconds=tuple(self._timed.device_ns[start:]),
+            token_nanoseconds=tuple(map(tuple, self._timed.token_ns[start:])),
         )
 
-    def _sampled(self, session: Session) -> tuple[_Look, StopReason]:
+    def _sampled(self) -> tuple[_Look, StopReason]:
         wanted, timed, samples = self._sampling, self._timed, self._timed.samples
         calls = wanted.min_calls
         while True:
@@ -128,7 +141,7 @@ class _Sampler:
             if timed.wall_s >= wanted.max_s:
                 return look, "max_s"
             calls = int(len(samples) * GROWTH) + 1
-            session.run()  # apart: looking has cooled the caches
+            self._session.run()  # apart: looking has cooled the caches
 
     def _look(self) -> _Look:
         began = time.perf_counter()

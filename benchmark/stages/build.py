@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import Cell, Environment, code_digest, spelled
+from benchmark.cell import Cell, Environment, code_digest, spelled, stated_parameters
 from benchmark.compile_cache import Entries, Entry
 from benchmark.errors import Unavailable
 from benchmark.manifest import content_key, sha256
@@ -28,23 +29,55 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
     versions = {name: environment.versions[name] for name in e.task.libraries}
     weights, digest = _weights(cell, versions, cache, call)
     reference = _reference(cell, versions, (weights, digest), cache, call)
-    facts = reference.manifest.facts
-    shapes = {name: tuple(shape) for name, shape in facts["input_shapes"].items()}
+    load = partial(e.task.module, weights, cell.shape)
+    whole = _workload(cell, environment, digest, load, reference.folder, reference.manifest.facts)
+    parts = (
+        _workload(
+            cell,
+            environment,
+            digest,
+            partial(_part, load, facts["name"]),
+            reference.folder / facts["name"],
+            facts,
+        )
+        for facts in reference.manifest.facts.get("parts", ())
+    )
+    if e.weights == "random":  # of which a part may be left out, such as the encoder of a VAE
+        whole = replace(whole, parameters=stated_parameters(e))
+    return replace(whole, parts=tuple(parts))
+
+
+def _workload(  # noqa: PLR0913, PLR0917 - where it stands, and what was told of it
+    cell: Cell,
+    environment: Environment,
+    digest: str,
+    load: Callable[[], Any],
+    folder: Path,
+    facts: Mapping[str, Any],
+) -> Workload:
+    """A network, or several, as `torch_parts.write_reference` told of it."""
     return Workload(
-        load_module=partial(e.task.module, weights),
+        name=facts["name"],
+        load_module=load,
+        calls=facts["calls"],
         input_names=tuple(facts["input_names"]),
-        input_shapes=shapes,
+        input_shapes={name: tuple(shape) for name, shape in facts["input_shapes"].items()},
         input_dtypes=dict(facts["input_dtypes"]),
-        reference=reference.folder,
+        reference=folder,
         weights_digest=digest,
         parameters=facts["parameters"],
         flops_per_call=facts["flops_per_call"],
         weight_bytes=facts["weight_bytes"],
-        batch_size=e.batch,
-        sequence_length=cell.sequence_length,
+        padding_share=facts.get("padding_share"),
+        shape=cell.shape,
         threads=environment.facts.threads,
-        torch_device="cuda" if e.hardware.kind == "cuda" else "cpu",
+        torch_device="cuda" if cell.experiment.hardware.kind == "cuda" else "cpu",
     )
+
+
+def _part(load: Callable[[], Any], name: str) -> Any:
+    """In a child: one network of a model in parts."""
+    return load().parts[name]()
 
 
 def _imagined(cell: Cell, environment: Environment) -> Workload:
@@ -57,11 +90,11 @@ def _imagined(cell: Cell, environment: Environment) -> Workload:
         input_dtypes={},
         reference=None,
         weights_digest=content_key({"architecture": e.model.architecture, "seed": e.seed}),
-        parameters=e.model.parameters,
+        parameters=stated_parameters(e),
         flops_per_call=None,
         weight_bytes=None,
-        batch_size=e.batch,
-        sequence_length=cell.sequence_length,
+        padding_share=None,
+        shape=cell.shape,
         threads=environment.facts.threads,
         torch_device="cpu",
     )
@@ -92,13 +125,17 @@ def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call
 
 
 def _local_weights(folder: Path) -> tuple[Path, str]:
-    files = sorted(folder.glob("*.safetensors")) + sorted(folder.glob("config.json"))
-    if not (folder / "config.json").is_file() or len(files) < 2:  # noqa: PLR2004 - configuration and weights
+    """A folder as `save_pretrained` writes it: of a network, or of a pipeline with a sub-folder for each."""
+    tensors, settings = sorted(folder.rglob("*.safetensors")), sorted(folder.rglob("*.json"))
+    if not tensors or not any((folder / name).is_file() for name in ("config.json", "model_index.json")):
         raise Unavailable(
             f"weights={folder}: no config.json with *.safetensors there; "
             "use random, pretrained, or a folder written by save_pretrained"
         )
-    stamps = tuple((file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    files = [*tensors, *settings]
+    stamps = tuple(
+        (file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files
+    )
     return folder.resolve(), _digest(folder, stamps)
 
 
@@ -119,8 +156,8 @@ def _reference(
         "task": spelled(e.task),
         "code": code_digest(e.task),
         "model": dict(e.model.architecture),
-        "batch_size": e.batch,
-        "sequence_length": cell.sequence_length,
+        "shape": asdict(cell.shape),
+        "inputs": e.inputs,
         "seed": e.seed,
         "versions": versions,
     }
@@ -137,11 +174,11 @@ def _make_weights(task: Any, model: Any, weights: str, seed: int, folder: Path) 
 
 def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any]:
     """In the child: one forward pass, in the arithmetic everything else is judged by."""
-    from benchmark import torch_models
+    from benchmark import torch_parts
 
     e = cell.experiment
     e.hardware.settle()
-    inputs = e.task.inputs(e.model, e.batch, cell.sequence_length, e.seed)
-    facts = torch_models.write_reference(e.task.module(weights), inputs, folder, e.hardware.facts().threads)
-    length = f" s{cell.sequence_length}" if cell.sequence_length else ""
-    return {"label": f"{e.model.name} b{e.batch}{length}", **facts}
+    inputs = e.task.inputs(e.model, cell.shape, e.seed, weights if e.inputs == "real" else None)
+    module = e.task.module(weights, cell.shape)
+    facts = torch_parts.write_reference(module, inputs, folder, e.hardware.facts().threads)
+    return {"label": f"{e.model.name} {cell.shape.label}", **facts}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from benchmark.cell import Cell, Environment, code_digest, spelled
 from benchmark.compile_cache import Entries
 from benchmark.errors import CompileFailed, RunFailure
-from benchmark.isolation import describe
+from benchmark.loading import part_folder
 from benchmark.protocols import Call, Compiler
 from benchmark.records import Artifact, CompileReport, Workload
+from benchmark.verdicts import describe
 
 
 def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cache
@@ -40,12 +41,8 @@ def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cach
     made_of = {
         "weights": workload.weights_digest,
         "task": spelled(e.task),
-        "inputs": {
-            name: [workload.input_dtypes[name], list(workload.input_shapes[name])]
-            for name in workload.input_names
-        },
-        "batch_size": workload.batch_size,
-        "sequence_length": workload.sequence_length,
+        "inputs": {part.name: _inputs(part) for part in workload.parts or (workload,)},
+        "shape": asdict(workload.shape),
         "compiler": spelled(e.compiler),
         "code": code_digest(e.compiler, e.task),
         "versions": dict(environment.versions),
@@ -69,9 +66,14 @@ def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cach
         report=CompileReport(**report),
         cache_hit=entry.hit,
         compile_s=entry.manifest.facts["compile_s"],
+        part_compile_s=entry.manifest.facts.get("part_compile_s", {}),
         compile_workers=entry.manifest.facts.get("compile_workers"),
         artifact_bytes=entry.bytes,
     )
+
+
+def _inputs(part: Workload) -> dict[str, Any]:
+    return {name: [part.input_dtypes[name], list(part.input_shapes[name])] for name in part.input_names}
 
 
 def _compile(
@@ -79,14 +81,54 @@ def _compile(
 ) -> Mapping[str, Any]:
     """In the child: the compiler at work."""
     device.settle()
-    start = time.perf_counter()
+    reports: list[CompileReport] = []
+    seconds: dict[str, float] = {}
+    for part in workload.parts or (workload,):
+        start = time.perf_counter()
+        reports.append(_compile_part(compiler, part, part_folder(folder, part)))
+        seconds[part.name] = time.perf_counter() - start
+    return {
+        "label": label,
+        "compile_s": sum(seconds.values()),
+        "part_compile_s": seconds if workload.parts else {},
+        "report": asdict(_together(reports)),
+    }
+
+
+def _compile_part(compiler: Compiler, part: Workload, folder: Path) -> CompileReport:
+    folder.mkdir(exist_ok=True)
     try:
-        report = compiler.compile(workload, folder)
-    except RunFailure:
-        raise
+        return compiler.compile(part, folder)
+    except RunFailure as failure:
+        named = _named(part, str(failure))
+        raise type(failure)(named, raised=failure.raised, operators=failure.operators) from failure
     except Exception as error:
         status, text = describe(error)
         if status != "crashed":  # memory has a status of its own
             raise
-        raise CompileFailed(text) from error
-    return {"label": label, "compile_s": time.perf_counter() - start, "report": asdict(report)}
+        raise CompileFailed(_named(part, text)) from error
+
+
+def _named(part: Workload, text: str) -> str:
+    return text if part.name == "model" else f"{part.name}: {text}"
+
+
+def _together(reports: Sequence[CompileReport]) -> CompileReport:
+    """What was told of the parts, added up; unknown where one of them is."""
+    first = reports[0]
+    if len(reports) == 1:
+        return first
+    unsupported = [report.unsupported_ops for report in reports]
+    return CompileReport(
+        flags=first.flags,
+        subgraphs=_sum(report.subgraphs for report in reports),
+        graph_breaks=_sum(report.graph_breaks for report in reports),
+        unsupported_ops=None
+        if None in unsupported
+        else tuple(sorted({op for ops in unsupported for op in ops or ()})),
+    )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    found = list(counts)
+    return None if None in found else sum(count or 0 for count in found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import resource
 import sys
-import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +14,22 @@ import numpy as np
 from benchmark import harness
 from benchmark.cell import Cell
 from benchmark.intervals import summary
+from benchmark.loading import load
 from benchmark.measured import Measured, Noise, Timing
 from benchmark.noise import Watch
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Session, Workload
 
 
-def measure(cell: Cell, workload: Workload, artifact: Artifact, call: Call) -> Measured:
-    """Time the cell.
+def measure(
+    cell: Cell, workload: Workload, artifact: Artifact, call: Call, picture: Path | None = None
+) -> Measured:
+    """Time the cell; what it draws goes into the file `picture`.
 
     Raises:
         RunFailure: the model couldn't be loaded or called, or how its process ended.
     """
-    return call(_measure, cell, workload, artifact.folder)
+    return call(_measure, cell, workload, artifact.folder, picture)
 
 
 class _Attempt(NamedTuple):
@@ -40,18 +42,17 @@ class _Attempt(NamedTuple):
         return -len(self.noise.flags), self.noise.on_cpu or 0.0
 
 
-def _measure(cell: Cell, workload: Workload, folder: Path | None) -> Measured:
+def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path | None) -> Measured:
     """In the child: load, call once for the answers, then let the scenario time."""
     e = cell.experiment
-    e.hardware.settle()
-    start = time.perf_counter()
-    session = e.compiler.load(workload, folder)
-    load_s = time.perf_counter() - start
-    session = e.hardware.synchronised(session)
+    session, load_s = load(e.hardware, e.compiler, workload, folder)
     with harness.quiet_interpreter():  # simulated devices measure in the parent, which lives on
         called = session.clock()
         outputs = session.run()
         first_call_ns = session.clock() - called
+        if session.answers:
+            outputs = session.answers()
+        drawn = bool(picture and session.depict and session.depict(picture))
         answers = tuple(_host_array(output) for output in _several(outputs))
         if e.sampling.inputs == "varied":
             session = replace(session, before_block=harness.varying(session, e.seed))
@@ -68,6 +69,7 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None) -> Measured:
         harness=harness.described(),
         load_s=load_s,
         peak_host_bytes=_peak_host_bytes(),
+        picture=picture if drawn else None,
     )
 
 

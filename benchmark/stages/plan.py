@@ -17,6 +17,7 @@ from benchmark.cell import (
     cell_of,
     environment_of,
     run_id,
+    stated_parameters,
 )
 from benchmark.config import Experiment
 from benchmark.errors import LibraryMissing
@@ -175,8 +176,8 @@ def artifact_group(run: PlannedRun) -> tuple[Any, ...]:
         id(e.compiler),
         e.weights,
         e.seed,
-        e.batch,
-        run.cell.sequence_length,
+        e.inputs,
+        run.cell.shape,
         target,
     )
 
@@ -190,9 +191,12 @@ def refuse(cell: Cell) -> str | None:
             f"compiler={e.compiler.name} runs on {kinds}, not on hardware={e.hardware.name} "
             f"({e.hardware.kind}): choose another compiler, or another hardware"
         )
-    if refusal := e.compiler.refuse():
+    if refusal := e.compiler.refuse(e.hardware.kind):
         return f"compiler={e.compiler.name}: {refusal}"
-    if refusal := e.task.refuse(cell.sequence_length):
+    if stated_parameters(e) is None:
+        known = " or ".join(f"task={task}" for task in e.model.parameters)
+        return f"model={e.model.name}: its YAML states no parameters of a {e.task.name} head: choose {known}"
+    if refusal := e.task.refuse(e.model, cell.shape):
         return f"model={e.model.name}: {refusal}"
     if e.weights == "pretrained" and e.model.hub_id is None:
         return f"weights=pretrained: conf/model/{e.model.name}.yaml names no hub_id; use random or a folder"

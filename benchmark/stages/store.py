@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmark import host, roofline
-from benchmark.cell import PlannedRun
-from benchmark.measured import Measured
+from benchmark.cell import Cell, PlannedRun, stated_parameters
+from benchmark.measured import Measured, Timing
 from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
 from benchmark.roofline import Peak
 from benchmark.schema import SCHEMA_VERSION
@@ -47,7 +47,7 @@ def row(attempt: Attempt, config: str) -> Row:
         **_axes(attempt),
         **_compile(attempt),
         **(_latency(trusted) if trusted else {}),
-        **(_throughput(trusted, e.batch) if trusted else {}),
+        **(_throughput(trusted, attempt.planned.cell) if trusted else {}),
         **(asdict(attempt.measured.arithmetic) if attempt.measured else {}),
         **(_noise(attempt.measured, e.sampling.inputs) if attempt.measured else {}),
         **(asdict(attempt.quality) if attempt.quality else {}),
@@ -74,6 +74,10 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
         "status": failure.status if failure else "ok",
         "stage": failure.stage if failure else None,
         "error": failure.error if failure else None,
+        "error_class": failure.error_class if failure else None,
+        "picture_path": str(attempt.measured.picture)
+        if attempt.measured and attempt.measured.picture
+        else None,
         "log_path": str(attempt.log) if attempt.log.exists() else None,
         "simulated": cell.experiment.hardware.simulated,
     }
@@ -87,22 +91,21 @@ def _model(attempt: Attempt) -> dict[str, Any]:
         "revision": (e.model.revision or "main") if e.weights == "pretrained" else None,
         "weights": e.weights,
         "task": e.task.name,
-        "parameters": attempt.workload.parameters if attempt.workload else e.model.parameters,
+        "parameters": attempt.workload.parameters if attempt.workload else stated_parameters(e),
     }
 
 
 def _axes(attempt: Attempt) -> dict[str, Any]:
     cell, facts = attempt.planned.cell, attempt.planned.environment.facts
     e = cell.experiment
-    pixels = attempt.workload.input_shapes.get("pixel_values") if attempt.workload else None
     return {
         "hardware": e.hardware.name,
         "instance_type": facts.instance_type,
         "compiler": e.compiler.name,
         "fast_math": e.compiler.fast_math,
-        "batch_size": e.batch,
-        "sequence_length": cell.sequence_length,
-        "image_size": pixels[-1] if pixels else None,
+        **asdict(cell.shape),
+        "input_source": e.inputs,
+        "padding_share": attempt.workload.padding_share if attempt.workload else None,
         "scenario": e.scenario.name,
         "replicas": 1,
         "workers": 1,
@@ -114,10 +117,12 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
     artifact = attempt.artifact
     load_s = attempt.measured.load_s if attempt.measured else None
     if artifact is None:
-        return {"load_s": load_s}
+        unknown = attempt.failure.unsupported_ops if attempt.failure else ()
+        return {"load_s": load_s, "unsupported_ops": unknown or None}
     return {
         "cache_hit": artifact.cache_hit,
         "compile_s": artifact.compile_s,
+        "part_compile_s": list(artifact.part_compile_s.items()),
         "compile_workers": artifact.compile_workers,
         "artifact_bytes": artifact.artifact_bytes,
         "load_s": load_s,
@@ -151,23 +156,44 @@ def _latency(measured: Measured) -> dict[str, Any]:
         "effective_samples": measured.summary.effective_samples,
         "stop_reason": timing.stop_reason,
         "attempts": measured.attempts,
+        **_tokens(timing),
         "device_time_p50_ms": float(np.median(timing.device_nanoseconds)) / 1e6
         if timing.device_nanoseconds
         else None,
     }
 
 
-def _throughput(measured: Measured, batch: int) -> dict[str, Any]:
-    """Items over the time in which the samples were taken; its bounds are those of the mean latency."""
+def _throughput(measured: Measured, cell: Cell) -> dict[str, Any]:
+    """Units over the time in which the samples were taken; its bounds are those of the mean latency."""
     timing, (mean, lo, hi) = measured.timing, measured.summary.mean
+    shape, unit = cell.shape, cell.experiment.task.unit
+    made = shape.batch_size * (shape.output_length or 0)
+    # As the Neuron SDK's tables count: tokens that were read and tokens that were made.
+    units = made + shape.batch_size * (shape.input_length or 0) if unit == "tokens" else shape.batch_size
     if not timing.wall_s:
-        return {"throughput_per_s": None, "throughput_unit": "items"}
-    per_s = batch * len(timing.nanoseconds) / timing.wall_s
+        return {"throughput_per_s": None, "throughput_unit": unit}
+    calls_per_s = len(timing.nanoseconds) / timing.wall_s
+    per_s = units * calls_per_s
     return {
+        "output_tokens_per_s": made * calls_per_s if unit == "tokens" else None,
         "throughput_per_s": per_s,
         "throughput_per_s_lo": per_s * mean / hi if mean and hi else None,
         "throughput_per_s_hi": per_s * mean / lo if mean and lo and lo > 0 else None,
-        "throughput_unit": "items",
+        "throughput_unit": unit,
+    }
+
+
+def _tokens(timing: Timing) -> dict[str, Any]:
+    """When the tokens of a generation came; nothing for what makes none."""
+    if not timing.token_nanoseconds:
+        return {}
+    ms = np.asarray(timing.token_nanoseconds) / 1e6
+    first, between = ms[:, 0], np.diff(ms, axis=1).ravel()
+    return {
+        "first_token_p50_ms": float(np.median(first)),
+        "first_token_p95_ms": float(np.percentile(first, 95)),
+        "token_latency_p50_ms": float(np.median(between)) if len(between) else None,
+        "token_latency_p99_ms": float(np.percentile(between, 99)) if len(between) else None,
     }
 
 

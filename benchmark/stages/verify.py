@@ -40,16 +40,16 @@ def judge(cell: Cell, quality: Quality) -> None:
     """Refuse a model that answers wrongly, however fast it is.
 
     Raises:
-        WrongAnswer: the cosine is below `verify.min_cosine` for this `fast_math`, or not a number.
+        WrongAnswer: the cosine is below `verify.min_cosine` for the compiler's `tolerance`, or not a number.
     """
     if quality.cosine is None:
         return
-    fast_math = cell.experiment.compiler.fast_math
-    floor = cell.experiment.verify.min_cosine[fast_math]
+    tolerance = cell.experiment.compiler.tolerance
+    floor = cell.experiment.verify.min_cosine[tolerance]
     if not quality.cosine >= floor:  # also true for NaN
         raise WrongAnswer(
             f"cosine to the fp32 reference is {quality.cosine:.6f}, "
-            f"below verify.min_cosine.{fast_math}={floor:g}"
+            f"below verify.min_cosine.{tolerance}={floor:g}"
         )
 
 

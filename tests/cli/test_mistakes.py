@@ -171,9 +171,9 @@ def test_a_yaml_with_a_tab_is_told_with_its_place(told, own_model, tmp_path):
 
 def test_a_yaml_of_a_wrong_type_is_told_with_the_full_key(told, own_model):
     text = (CONF / "model" / "bert_tiny.yaml").read_text()
-    assert "parameters: 4386178" in text
-    message = told(*own_model(text.replace("parameters: 4386178", "parameters: many")))
-    assert message == "model.parameters=many: should be a valid integer"
+    assert "text_classification: 4386178" in text
+    message = told(*own_model(text.replace("text_classification: 4386178", "text_classification: many")))
+    assert message == "model.parameters.text_classification=many: should be a valid integer"
 
 
 @pytest.mark.parametrize(

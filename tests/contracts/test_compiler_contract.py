@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import pytest
 from folder_listing import group
+from inductor_cache import cache_hits_and_misses
 
 from benchmark.cell import cell_of
 from benchmark.errors import LibraryMissing, RunFailure
@@ -29,10 +30,21 @@ COMPILERS = group("compiler")
 CASTS = get_args(FastMath)
 MODELS = {"bert_tiny": CASTS, "vit_tiny": CASTS, "beit_tiny": ("none",)}
 """Models and how far their arithmetic may leave fp32. BEiT is there for its position bias."""
-SLOW = {"bert_tiny": ("none", "all")}
-ONE_MODEL = {"aot_inductor"}
-"""Those that call a C++ compiler, half a minute each time, do with the SLOW models."""
-WORDS = {"fp32", "tf32", "bf16", "fp16", "mixed"}
+SLOW = {"aot_inductor": ("none", "all"), "inductor": ("none",)}
+"""Those that call a C++ compiler, half a minute each time, do with bert_tiny and these."""
+OPTIONS = {
+    "eager": ("dtype=bf16",),
+    "torchscript": ("dtype=bf16",),
+    "inductor": ("dtype=bf16",),
+    "aot_inductor": ("dtype=bf16",),
+    "onnxruntime": ("quantization=int8", "execution_mode=parallel"),
+    "openvino": ("performance_hint=throughput",),
+}
+"""Options beside fast_math that change what is computed or where, for bert_tiny."""
+WORDS = {"fp32", "tf32", "bf16", "fp16", "int8", "mixed"}
+READ_BY_TORCH = {"inductor"}
+"""Torch's own compile cache is pickles, which torch reads by itself; it gets them from the artefact alone, of
+whose files the manifest has the sha256."""
 PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -54,24 +66,25 @@ def combinations():
         if hardware not in kind.runs_on:
             reason = f"{name} runs on {' or '.join(sorted(kind.runs_on))}: not on a CPU"
             marks = (*marks, pytest.mark.skip(reason=reason))
-            yield pytest.param((name, hardware, "bert_tiny", "none"), marks=marks, id=name)
+            yield pytest.param((name, hardware, "bert_tiny", "fast_math=none"), marks=marks, id=name)
             continue
-        for model, casts in (SLOW if name in ONE_MODEL else MODELS).items():
-            for cast in casts:
-                if kind(fast_math=cast).refuse() is None:
-                    yield pytest.param(
-                        (name, hardware, model, cast), marks=marks, id=f"{name}-{model}-{cast}"
-                    )
+        for model, casts in ({"bert_tiny": SLOW[name]} if name in SLOW else MODELS).items():
+            possible = [cast for cast in casts if kind(fast_math=cast).refuse(hardware) is None]
+            others = OPTIONS.get(name, ()) if model == "bert_tiny" else ()
+            for option in (*(f"fast_math={cast}" for cast in possible), *others):
+                yield pytest.param(
+                    (name, hardware, model, option), marks=marks, id=f"{name}-{model}-{option}"
+                )
 
 
 @pytest.fixture(scope="module", params=combinations())
 def made(request, experiment, cache):
-    name, hardware, model, cast = request.param
+    name, hardware, model, option = request.param
     asked = experiment(
         f"hardware={hardware}",
         f"model={model}",
         f"compiler={name}",
-        f"compiler.fast_math={cast}",
+        f"compiler.{option}",
         "seq_len=32",
     )
     (planned,) = plan([asked], lambda _: {}).runs
@@ -93,12 +106,16 @@ def test_a_compiled_model_answers_as_the_reference_does(made):
 
 
 def test_the_arithmetic_in_effect_is_stated(made):
-    arithmetic, fast_math = made.measured.arithmetic, made.cell.experiment.compiler.fast_math
+    """A cast that this CPU lacks may have no effect, and the row says so; the type of a model always has."""
+    arithmetic, compiler = made.measured.arithmetic, made.cell.experiment.compiler
     stated = {arithmetic.model_dtype, arithmetic.matmul_dtype, arithmetic.other_dtype}
     assert stated <= WORDS
-    assert arithmetic.autocast == fast_math
-    if fast_math == "none":
+    assert arithmetic.autocast == compiler.fast_math
+    if compiler.tolerance == "none":
         assert stated == {"fp32"}
+    if getattr(compiler, "dtype", "fp32") != "fp32":
+        assert stated == {compiler.dtype}
+    assert (arithmetic.matmul_dtype == "int8") == (compiler.tolerance == "int8")
 
 
 def test_an_artefact_has_files_where_one_is_promised(made):
@@ -119,6 +136,8 @@ def test_measuring_leaves_the_artefact_as_it_was(made):
 
 def test_nothing_in_an_artefact_would_be_unpickled(made):
     """Torch's own containers are read by its restricted loader; a bare pickle runs whatever it says."""
+    if made.cell.experiment.compiler.name in READ_BY_TORCH:
+        return
     for path in made.artifact.folder.rglob("*") if made.artifact.folder else ():
         if path.is_file():
             assert path.suffix not in {".pkl", ".pickle", ".joblib"}
@@ -129,11 +148,12 @@ def test_nothing_in_an_artefact_would_be_unpickled(made):
 @pytest.mark.parametrize("name", COMPILERS)
 @pytest.mark.parametrize("cast", CASTS)
 def test_a_cast_that_cannot_be_had_is_refused_with_advice_and_true_fp32_never(name, cast):
-    refusal = COMPILERS[name](fast_math=cast).refuse()
-    if refusal is not None:
-        assert cast != "none"
-        assert f"fast_math={cast}" in refusal
-        assert "use " in refusal
+    for kind in COMPILERS[name].runs_on:
+        refusal = COMPILERS[name](fast_math=cast).refuse(kind)
+        if refusal is not None:
+            assert cast != "none"
+            assert f"fast_math={cast}" in refusal
+            assert "use " in refusal
 
 
 def test_the_second_time_the_artefact_comes_from_the_cache(made):
@@ -160,6 +180,18 @@ def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, in_a_ch
     two = cell_of(experiment(*words, "batch=2"))
     with pytest.raises(RunFailure, match=r"(?i)shape|dim|size"):
         measure(two, build(two, planned.environment, cache, in_a_child), artifact, in_a_child)
+
+
+@pytest.mark.real
+def test_inductor_finds_its_code_in_the_artefact(experiment, cache, in_a_child):
+    (planned,) = plan([experiment("model=bert_tiny", "compiler=inductor", "seq_len=32")], lambda _: {}).runs
+    if planned.fate != "run":
+        pytest.skip(planned.reason)
+    workload = build(planned.cell, planned.environment, cache, in_a_child)
+    artifact = compile_(planned.cell, workload, planned.environment, cache, in_a_child)
+    assert (artifact.report.subgraphs, artifact.report.graph_breaks) == (1, 0)
+    compiler = planned.cell.experiment.compiler
+    assert in_a_child(cache_hits_and_misses, compiler, workload, artifact.folder / "model") == (1, 0)
 
 
 TELL_VERSIONS = """
@@ -192,9 +224,15 @@ def told():
 @pytest.mark.parametrize("name", COMPILERS)
 def test_versions_are_told_without_importing_the_library(told, name):
     versions, imported = told[name]
-    assert not {"torch", "transformers", "onnxruntime", "openvino", "torch_neuronx", "torch_neuron"} & set(
-        imported
-    )
+    assert not {
+        "torch",
+        "transformers",
+        "onnxruntime",
+        "openvino",
+        "torch_neuronx",
+        "torch_neuron",
+        "torch_tensorrt",
+    } & set(imported)
     if isinstance(versions, dict):
         assert versions
         assert all(versions.values())
@@ -207,7 +245,8 @@ def test_a_compiler_fits_its_seam(name):
     compiler = COMPILERS[name]()
     assert isinstance(compiler, Compiler)
     assert compiler.fast_math == "none"
-    assert compiler.refuse() is None
+    assert compiler.tolerance == "none"
+    assert {compiler.refuse(kind) for kind in compiler.runs_on} == {None}
 
 
 def test_a_missing_library_is_answered_with_its_command():

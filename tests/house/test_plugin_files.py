@@ -15,7 +15,9 @@ from benchmark.records import Sampling
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 FOLDERS = {"compiler": "compilers", "hardware": "devices", "scenario": "scenarios", "task": "tasks"}
-"""Where the YAMLs of a group find their classes; a task's YAML is a part of its model's."""
+"""Where the YAMLs of a group find their classes."""
+SAME_STEM = ["compiler", "scenario", "task"]
+"""Groups whose YAMLs are named as their files are; a device has several YAMLs."""
 
 
 def read(path):
@@ -28,8 +30,6 @@ def stems(folder):
 
 def knobs(group):
     """File and plug-in mapping of every YAML that names a class for `group`."""
-    if group == "task":
-        return [(path, read(path)["task"]) for path in sorted((CONF / "model").glob("*.yaml"))]
     files = [(path, read(path)) for path in sorted((CONF / group).glob("*.yaml"))]
     return [(path, {key: value for key, value in raw.items() if key != "defaults"}) for path, raw in files]
 
@@ -44,7 +44,7 @@ EVERY_YAML = [
 ]
 
 
-@pytest.mark.parametrize("group", ["compiler", "scenario"])
+@pytest.mark.parametrize("group", SAME_STEM)
 def test_a_file_has_a_yaml_of_its_stem_and_a_yaml_a_file(group):
     assert stems(CONF / group) == stems(ROOT / "benchmark" / FOLDERS[group])
     for path, raw in knobs(group):
@@ -70,8 +70,17 @@ def test_a_plugin_bears_the_name_of_its_file(group):
 
 
 def test_a_task_bears_the_name_of_its_file_as_hugging_face_spells_it():
-    for _, raw in knobs("task"):
-        assert kind(raw).name.replace("-", "_") == raw["_target_"].split(".")[-2]
+    for path, raw in knobs("task"):
+        assert kind(raw).name.replace("-", "_") == path.stem
+
+
+def test_a_model_chooses_a_task_that_it_has_and_that_there_is():
+    tasks = stems(CONF / "task")
+    for path in (CONF / "model").glob("*.yaml"):
+        model = read(path)
+        (chosen,) = (line["override /task@_global_.task"] for line in model["defaults"])
+        assert chosen in model["parameters"], path.stem
+        assert set(model["parameters"]) <= tasks, path.stem
 
 
 @pytest.mark.parametrize("group", ["model", "hardware"])

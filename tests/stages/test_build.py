@@ -28,6 +28,8 @@ class Child:
         (folder / "outputs.safetensors").write_bytes(repr(given).encode())
         return {
             "label": "reference",
+            "name": "model",
+            "calls": 1,
             "parameters": 4_386_178,
             "input_names": ["input_ids", "attention_mask"],
             "input_shapes": {"input_ids": [2, 128], "attention_mask": [2, 128]},
@@ -70,7 +72,7 @@ def test_a_workload_tells_what_the_child_found(on_cpu, built):
     assert workload.input_names == ("input_ids", "attention_mask")
     assert workload.input_shapes == {"input_ids": (2, 128), "attention_mask": (2, 128)}
     assert workload.input_dtypes["input_ids"] == "int64"
-    assert (workload.batch_size, workload.sequence_length, workload.parameters) == (2, 128, 4_386_178)
+    assert (workload.shape.label, workload.parameters) == ("b2 s128", 4_386_178)
     assert (workload.reference / "outputs.safetensors").is_file()
     assert workload.threads == on_cpu.hardware.facts().threads
     assert workload.torch_device == "cpu"
@@ -137,7 +139,7 @@ def test_local_weights_are_used_where_they_lie_and_known_by_their_content(on_cpu
     experiment = replace(on_cpu, weights=str(folder))
     first = built(experiment)
     assert child.asked == ["_make_reference"]
-    assert first.load_module.args == (folder,)
+    assert first.load_module.args == (folder, first.shape)
     (folder / "model.safetensors").write_bytes(b"others")
     second = built(experiment)
     assert second.weights_digest != first.weights_digest
@@ -168,7 +170,7 @@ def test_a_child_that_fails_leaves_nothing_in_the_cache(on_cpu, cache):
 
 def test_a_simulated_workload_needs_no_child_and_no_library(simulated, built, child, cache):
     workload = built(simulated("batch=4", "seq_len=64"))
-    assert (workload.batch_size, workload.sequence_length, workload.reference) == (4, 64, None)
+    assert (workload.shape.label, workload.reference) == ("b4 s64", None)
     assert workload.parameters == 4_386_178
     assert child.asked == []
     assert cache.entries() == []

@@ -61,8 +61,8 @@ def slow(simulated):
 def test_what_the_compiler_told_is_in_the_artefact(slow, compiled):
     artifact = compiled(slow)
     assert artifact.report == CompileReport(flags=FLAGS, subgraphs=2, unsupported_ops=("aten::bar",))
-    assert (artifact.folder / "law.json").is_file()
-    assert artifact.artifact_bytes == (artifact.folder / "law.json").stat().st_size
+    assert (artifact.folder / "model" / "law.json").is_file()
+    assert artifact.artifact_bytes == (artifact.folder / "model" / "law.json").stat().st_size
     assert artifact.key == artifact.folder.name
 
 

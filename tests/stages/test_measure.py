@@ -38,7 +38,7 @@ class Reused:
     leaves_artifact: ClassVar[bool] = False
     preload: ClassVar[tuple[str, ...]] = ()
 
-    def refuse(self):
+    def refuse(self, kind):  # noqa: ARG002 - the seam's signature
         return None
 
     def versions(self):

@@ -149,7 +149,7 @@ def test_options_that_a_compiler_does_not_have_are_incompatible(compose, fates):
     ((fate, reason),) = fates(compose("compiler=onnxruntime", "compiler.fast_math=all"))
     assert fate == "incompatible"
     assert reason.startswith("compiler=onnxruntime: fast_math=all can't be had")
-    assert reason.endswith("use none")
+    assert "use fast_math=none" in reason
 
 
 def test_pretrained_weights_need_a_hub_id(simulated, fates):

@@ -73,8 +73,8 @@ def workload(cell):
         parameters=42,
         flops_per_call=3 * 10**9,
         weight_bytes=168,
-        batch_size=4,
-        sequence_length=cell.sequence_length,
+        padding_share=0.25,
+        shape=cell.shape,
         threads=2,
         torch_device="cpu",
     )

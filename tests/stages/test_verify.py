@@ -13,7 +13,7 @@ from benchmark.cell import cell_of
 from benchmark.errors import WrongAnswer
 from benchmark.intervals import summary
 from benchmark.measured import Harness, Measured, Noise, Timing
-from benchmark.records import Arithmetic, Quality, Workload
+from benchmark.records import Arithmetic, Quality, Shape, Workload
 from benchmark.stages.verify import compare, cosine, judge
 
 
@@ -41,8 +41,8 @@ def workload(reference):
         parameters=1,
         flops_per_call=None,
         weight_bytes=None,
-        batch_size=1,
-        sequence_length=None,
+        padding_share=None,
+        shape=Shape(batch_size=1),
         threads=None,
         torch_device="cpu",
     )
@@ -169,7 +169,7 @@ def test_a_number_that_is_none_shows_in_whichever_output_it_stands(compared, bro
 
 @pytest.mark.parametrize("fast_math", ["none", "matmult", "all"])
 def test_the_threshold_is_that_of_the_arithmetic_asked_for(simulated, fast_math):
-    floors = {"none": 0.9, "matmult": 0.8, "all": 0.7}
+    floors = {"none": 0.9, "matmult": 0.8, "all": 0.7, "int8": 0.6}
     experiment = simulated(f"compiler.fast_math={fast_math}")
     cell = cell_of(replace(experiment, verify=replace(experiment.verify, min_cosine=floors)))
     judge(cell, Quality(cosine=floors[fast_math]))
@@ -177,6 +177,23 @@ def test_the_threshold_is_that_of_the_arithmetic_asked_for(simulated, fast_math)
         judge(cell, Quality(cosine=floors[fast_math] - 1e-6))
 
 
-def test_true_fp32_is_held_to_more_than_casts_are(simulated):
+@pytest.mark.parametrize(
+    ("asked", "floor"),
+    [
+        (("compiler=eager", "compiler.dtype=bf16"), "all"),
+        (("compiler=onnxruntime", "compiler.quantization=int8"), "int8"),
+        (("compiler=onnxruntime",), "none"),
+    ],
+)
+def test_the_threshold_is_that_of_the_least_exact_option(compose, asked, floor):
+    experiment = compose(*asked)
+    least = experiment.verify.min_cosine[floor]
+    cell = cell_of(experiment)
+    judge(cell, Quality(cosine=least))
+    with pytest.raises(WrongAnswer, match=rf"below verify\.min_cosine\.{floor}={least:g}"):
+        judge(cell, Quality(cosine=least - 1e-6))
+
+
+def test_true_fp32_is_held_to_more_than_casts_are_and_they_to_more_than_int8(simulated):
     floors = simulated().verify.min_cosine
-    assert 1 > floors["none"] > floors["matmult"] >= floors["all"] > 0.9
+    assert 1 > floors["none"] > floors["matmult"] >= floors["all"] > floors["int8"] > 0.8

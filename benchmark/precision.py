@@ -1,0 +1,32 @@
+"""Words for how exact a compiled model is meant to be: they choose what its answers are held to."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from benchmark.records import FastMath
+
+Dtype = Literal["fp32", "bf16", "fp16"]
+"""The type of a model's weights and real-valued inputs."""
+Tolerance = Literal["none", "matmult", "all", "int8"]
+"""The least exact arithmetic that a compiler's options ask for; `verify.min_cosine` has a floor for each."""
+
+
+def tolerance(fast_math: FastMath, dtype: Dtype) -> Tolerance:
+    """What a torch compiler is held to: sixteen bits throughout are as inexact as casting everything."""
+    return fast_math if dtype == "fp32" else "all"
+
+
+def refuse(fast_math: FastMath, dtype: Dtype, kind: str) -> str | None:
+    """Say why a torch compiler can't have both on this kind of device, or None."""
+    if dtype == "fp16" and kind == "cpu":
+        return (
+            "dtype=fp16 can't be had on a CPU, fp16 products were 188 times slower than bf16 ones "
+            "(AMD, 2026-11): use dtype=bf16"
+        )
+    if dtype != "fp32" and fast_math != "none":
+        return (
+            f"fast_math={fast_math} casts from fp32, of which dtype={dtype} leaves nothing: "
+            f"use fast_math=none with dtype={dtype}, or dtype=fp32"
+        )
+    return None

@@ -1,0 +1,85 @@
+"""Models by compilers: what became of each pair, newest row first, as a table for people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+NEEDED = (
+    *("model", "compiler", "fast_math", "model_dtype", "status", "stage", "error", "started_at", "hardware"),
+    *("compile_s", "artifact_bytes", "load_s", "latency_p50_ms", "cosine", "task", "cpu_model"),
+)
+"""Columns that it is made of."""
+FIGURES = {
+    "p50": "median of one call, ms",
+    "compile": "seconds to compile",
+    "size": "artefact, MB",
+    "load": "seconds to load",
+    "cosine": "least cosine to the fp32 reference",
+}
+"""What can stand in a field, and what it is."""
+_NOT_APPLICABLE = {"incompatible": "N/A"}
+
+
+def matrix(rows: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
+    """A row for each model and a column for each compiler, in the order in which they first came.
+
+    A field has the figures of the newest row of that pair, or the word for what became of it; it is empty
+    where nothing was asked for.
+    """
+    shown = [*figures]
+    newest = rows.assign(compiler=[_column(row) for row in rows.itertuples()])
+    newest = newest.sort_values("started_at").drop_duplicates(["model", "compiler"], keep="last")
+    fields = [
+        " / ".join(_figure(row, name) for name in shown) if row.status == "ok" else _word(row)
+        for row in newest.itertuples()
+    ]
+    table = newest.assign(field=fields).pivot_table(
+        index="model", columns="compiler", values="field", aggfunc="last", sort=False
+    )
+    models, compilers = dict.fromkeys(rows["model"]), dict.fromkeys(_column(row) for row in rows.itertuples())
+    return table.reindex(index=[*models], columns=[*compilers]).fillna("").reset_index()
+
+
+def caption(rows: pd.DataFrame, figures: Iterable[str]) -> str:
+    """Where and when it was measured, and what stands in a field."""
+    first, last = (_day(rows["started_at"].agg(which)) for which in ("min", "max"))
+    days = first if first == last else f"{first} to {last}"
+    hosts = ", ".join(dict.fromkeys(rows["cpu_model"].dropna()))
+    legend = " / ".join(FIGURES[name] for name in figures)
+    done = (rows["status"] == "ok").sum()
+    return f"{days}, {hosts}: {done} of {len(rows)} ok. A field: {legend}."
+
+
+def _column(row: Any) -> str:
+    """The compiler, and what its arithmetic is where that is not fp32."""
+    if row.fast_math != "none":
+        return f"{row.compiler} {row.fast_math}"
+    plain = pd.isna(row.model_dtype) or row.model_dtype == "fp32"
+    return str(row.compiler) if plain else f"{row.compiler} {row.model_dtype}"
+
+
+def _word(row: Any) -> str:
+    return str(_NOT_APPLICABLE.get(row.status, row.status))
+
+
+def _figure(row: Any, name: str) -> str:
+    value = {
+        "p50": row.latency_p50_ms,
+        "compile": row.compile_s,
+        "size": None if pd.isna(row.artifact_bytes) else row.artifact_bytes / 1e6,
+        "load": row.load_s,
+        "cosine": row.cosine,
+    }[name]
+    if pd.isna(value):
+        return "-"
+    if name == "cosine":  # cut, not rounded: 1.0000 is to mean that nothing is missing
+        return f"{int(value * 1e4) / 1e4:.4f}"
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"  # noqa: PLR2004 - where exponents would begin
+
+
+def _day(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d}"

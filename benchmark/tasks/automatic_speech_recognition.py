@@ -1,0 +1,34 @@
+"""Speech recognition: a spectrogram in, text out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark.generators import Generator
+from benchmark.records import Model, Shape, frozen
+
+
+@frozen
+class AutomaticSpeechRecognition(Generator):
+    """`input_features` of (batch, mel bins, frames): half a minute of sound, whatever is said in it."""
+
+    name: ClassVar[str] = "automatic-speech-recognition"
+    auto_class: ClassVar[str] = "AutoModelForSpeechSeq2Seq"
+    prompt: ClassVar[str] = "input_features"
+    axes: ClassVar[tuple[str, ...]] = ("output_length",)
+
+    def _prompt(self, model: Model, shape: Shape, seed: int, real: Path | None) -> Any:
+        """Noise: no recorded speech comes with this program."""
+        import torch
+
+        from benchmark.errors import Unavailable
+
+        if real is not None:
+            raise Unavailable(
+                f"inputs=real: there is no recorded speech here for model={model.name}: use random"
+            )
+        # Two frames become one position of the encoder.
+        frames = 2 * int(model.architecture["max_source_positions"])
+        size = (shape.batch_size, int(model.architecture["num_mel_bins"]), frames)
+        return torch.randn(size, generator=torch.Generator().manual_seed(seed))

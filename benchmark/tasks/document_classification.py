@@ -1,0 +1,46 @@
+"""Document classification: the words of a page, their boxes and its picture in, one row of logits out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark import image_models
+from benchmark.records import Model, Shape, frozen
+from benchmark.text_encoders import TextEncoder
+
+_PAGE = 1000
+"""Boxes are thousandths of the page's width and height, whatever its size (LayoutLMv3's documentation)."""
+
+
+@frozen
+class DocumentClassification(TextEncoder):
+    """Beside tokens and pixels `bbox` of (batch, sequence_length, 4), int64: left, top, right, bottom."""
+
+    name: ClassVar[str] = "document-classification"
+    auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    axes: ClassVar[tuple[str, ...]] = ("sequence_length", "image_size")
+    input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "bbox", "pixel_values")
+
+    def refuse(self, model: Model, shape: Shape) -> str | None:
+        """Refuse what the position embeddings of words or of patches don't fit."""
+        own = model.architecture["input_size"]
+        return super().refuse(model, shape) or image_models.refuse_size(shape, own)
+
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
+        """Random words at random places on a random picture."""
+        import torch
+
+        assert shape.sequence_length is not None  # noqa: S101 - cells of this task have both axes
+        assert shape.image_size is not None  # noqa: S101
+        generator = torch.Generator().manual_seed(seed)
+        size = (shape.batch_size, shape.sequence_length, 2, 2)
+        first_last = torch.randint(0, _PAGE + 1, size, generator=generator).sort(dim=2).values
+        channels = int(model.architecture["num_channels"])
+        picture = (shape.batch_size, channels, shape.image_size, shape.image_size)
+        return {
+            **super().inputs(model, shape, seed, real),
+            "bbox": first_last.flatten(start_dim=2),
+            "pixel_values": image_models.pixels(*picture, seed=seed),
+        }

@@ -1,0 +1,17 @@
+"""Feature extraction: tokens in, a vector for each token out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.records import frozen
+from benchmark.text_encoders import TextEncoder
+
+
+@frozen
+class FeatureExtraction(TextEncoder):
+    """Hidden states of (batch, sequence_length, width): what every head stands on."""
+
+    name: ClassVar[str] = "feature-extraction"
+    auto_class: ClassVar[str] = "AutoModel"
+    outputs: ClassVar[tuple[str, ...]] = ("last_hidden_state",)

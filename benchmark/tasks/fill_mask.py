@@ -1,0 +1,16 @@
+"""Masked language modelling: tokens in, a row of logits over the vocabulary for each of them out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.records import frozen
+from benchmark.text_encoders import TextEncoder
+
+
+@frozen
+class FillMask(TextEncoder):
+    """Logits of (batch, sequence_length, vocabulary)."""
+
+    name: ClassVar[str] = "fill-mask"
+    auto_class: ClassVar[str] = "AutoModelForMaskedLM"

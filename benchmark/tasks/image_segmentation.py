@@ -1,0 +1,16 @@
+"""Semantic segmentation: pixels in, one row of logits a pixel out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.image_models import ImageModel
+from benchmark.records import frozen
+
+
+@frozen
+class ImageSegmentation(ImageModel):
+    """Logits of (batch, labels, height, width)."""
+
+    name: ClassVar[str] = "image-segmentation"
+    auto_class: ClassVar[str] = "AutoModelForSemanticSegmentation"

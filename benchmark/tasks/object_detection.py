@@ -1,0 +1,17 @@
+"""Object detection: pixels in, a fixed number of boxes an image out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.image_models import ImageModel
+from benchmark.records import frozen
+
+
+@frozen
+class ObjectDetection(ImageModel):
+    """Logits of (batch, boxes, labels) and boxes of (batch, boxes, 4), in shares of the image's edges."""
+
+    name: ClassVar[str] = "object-detection"
+    auto_class: ClassVar[str] = "AutoModelForObjectDetection"
+    outputs: ClassVar[tuple[str, ...]] = ("logits", "pred_boxes")

@@ -1,0 +1,17 @@
+"""Extractive question answering: question and text in, where the answer begins and ends out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.records import frozen
+from benchmark.text_encoders import TextEncoder
+
+
+@frozen
+class QuestionAnswering(TextEncoder):
+    """Logits of the first and of the last token of the answer: each (batch, sequence_length)."""
+
+    name: ClassVar[str] = "question-answering"
+    auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
+    outputs: ClassVar[tuple[str, ...]] = ("start_logits", "end_logits")

@@ -1,0 +1,16 @@
+"""Encoder-decoder generation: a text in, another text out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.generators import Generator
+from benchmark.records import frozen
+
+
+@frozen
+class Text2TextGeneration(Generator):
+    """The encoder reads `input_length` tokens, the decoder makes `output_length`."""
+
+    name: ClassVar[str] = "text2text-generation"
+    auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"

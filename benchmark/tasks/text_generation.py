@@ -1,0 +1,27 @@
+"""Causal generation: a text in, its continuation out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.generators import Generator
+from benchmark.records import Model, Shape, frozen
+
+
+@frozen
+class TextGeneration(Generator):
+    """Decoder-only models; prompt and continuation share the positions."""
+
+    name: ClassVar[str] = "text-generation"
+    auto_class: ClassVar[str] = "AutoModelForCausalLM"
+
+    def refuse(self, model: Model, shape: Shape) -> str | None:
+        """Refuse what the position embeddings don't reach."""
+        most = model.max_sequence_length
+        together = (shape.input_length or 0) + (shape.output_length or 0)
+        if most is not None and together > most:
+            return (
+                f"input_length={shape.input_length} and output_length={shape.output_length} are "
+                f"{together} tokens, above its maximum of {most}"
+            )
+        return None

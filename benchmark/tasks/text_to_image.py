@@ -1,0 +1,81 @@
+"""Text to image: a prompt and noise in, a picture out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark.errors import Unavailable
+from benchmark.records import Model, Shape, Unit, frozen
+
+
+@frozen
+class TextToImage:
+    """A pipeline of diffusers; one call makes a batch of pictures in `steps` denoising steps."""
+
+    name: ClassVar[str] = "text-to-image"
+    axes: ClassVar[tuple[str, ...]] = ("image_size", "steps")
+    unit: ClassVar[Unit] = "images"
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "diffusers", "safetensors")
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_diffusion",)
+
+    def refuse(self, model: Model, shape: Shape) -> str | None:
+        """Refuse sizes that don't divide into latents."""
+        assert shape.image_size is not None  # noqa: S101 - cells of this task have one
+        if shape.image_size % (step := 2 * _pixels(model)):
+            return f"image_size={shape.image_size}: has to be a multiple of {step}"
+        return None
+
+    def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
+        """Save random seeded weights of every network, or the published ones."""
+        from benchmark import torch_diffusion
+
+        if weights == "pretrained":
+            return torch_diffusion.write_pretrained(model, folder)
+        return torch_diffusion.write_weights(model, "text_to_image", seed, folder)
+
+    def module(self, folder: Path, shape: Shape) -> Any:
+        """Load the pipeline; its networks are loaded one by one."""
+        from benchmark import torch_diffusion
+
+        return torch_diffusion.Diffusion(folder, shape)
+
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
+        """Random words, an empty prompt to guide away from, noise; for inpainting a picture and a mask."""
+        import torch
+
+        if real is not None:
+            raise Unavailable(
+                f"inputs=real: model={model.name} draws from noise whatever it reads: use random"
+            )
+        assert shape.image_size is not None  # noqa: S101 - cells of this task have one
+        text, generator = model.architecture["text_encoder"], torch.Generator().manual_seed(seed)
+        tokens = (
+            shape.batch_size,
+            int(model.architecture.get("max_tokens", text.get("max_position_embeddings", 77))),
+        )
+        end = int(text["vocab_size"]) - 1
+        edge = shape.image_size // _pixels(model)
+        latents = (shape.batch_size, int(model.architecture["vae"]["latent_channels"]), edge, edge)
+        inputs = {
+            "input_ids": torch.randint(5, end, tokens, generator=generator),
+            "negative_input_ids": torch.full(tokens, end),
+            "latents": torch.randn(latents, generator=generator),
+        }
+        inputs["input_ids"][:, -1] = end  # CLIP reads there what it makes of the whole
+        if "PixArt" in model.architecture["pipeline"]:
+            inputs |= {
+                f"{sign}attention_mask": torch.ones(tokens, dtype=torch.int64) for sign in ("", "negative_")
+            }
+        if "Inpaint" in model.architecture["pipeline"]:
+            pixels = (shape.batch_size, 3, shape.image_size, shape.image_size)
+            half = torch.zeros((shape.batch_size, 1, *pixels[2:]))
+            half[..., : shape.image_size // 2] = 1.0
+            inputs |= {"image": torch.rand(pixels, generator=generator) * 2 - 1, "mask": half}
+        return inputs
+
+
+def _pixels(model: Model) -> int:
+    """Pixels along the edge of one latent."""
+    return 1 << (len(model.architecture["vae"]["block_out_channels"]) - 1)

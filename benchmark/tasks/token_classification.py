@@ -1,0 +1,16 @@
+"""Token classification: tokens in, one row of logits a token out."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from benchmark.records import frozen
+from benchmark.text_encoders import TextEncoder
+
+
+@frozen
+class TokenClassification(TextEncoder):
+    """Logits of (batch, sequence_length, labels)."""
+
+    name: ClassVar[str] = "token-classification"
+    auto_class: ClassVar[str] = "AutoModelForTokenClassification"

@@ -1,0 +1,26 @@
+"""Video classification: frames in, one row of logits a video out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark import image_models
+from benchmark.image_models import ImageModel
+from benchmark.records import Model, Shape, frozen
+
+
+@frozen
+class VideoClassification(ImageModel):
+    """`pixel_values` of (batch, frames, channels, size, size) in; logits of (batch, labels) out."""
+
+    name: ClassVar[str] = "video-classification"
+    auto_class: ClassVar[str] = "AutoModelForVideoClassification"
+
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:  # noqa: ARG002
+        """Normally distributed pixels, as many frames as the model takes."""
+        assert shape.image_size is not None  # noqa: S101 - refused otherwise
+        frames, channels = (int(model.architecture[name]) for name in ("num_frames", "num_channels"))
+        size = (shape.batch_size, frames, channels, shape.image_size, shape.image_size)
+        return {"pixel_values": image_models.pixels(*size, seed=seed)}

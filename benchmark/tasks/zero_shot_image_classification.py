@@ -1,0 +1,43 @@
+"""Zero-shot image classification: pictures and texts in, how well each fits each out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark import image_models
+from benchmark.records import Model, Shape, frozen
+from benchmark.text_encoders import TextEncoder
+
+
+@frozen
+class ZeroShotImageClassification(TextEncoder):
+    """A batch is as many pictures as texts; logits of (pictures, texts) and of (texts, pictures) out."""
+
+    name: ClassVar[str] = "zero-shot-image-classification"
+    auto_class: ClassVar[str] = "AutoModelForZeroShotImageClassification"
+    axes: ClassVar[tuple[str, ...]] = ("image_size",)
+    input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "pixel_values")
+    outputs: ClassVar[tuple[str, ...]] = ("logits_per_image", "logits_per_text")
+
+    def refuse(self, model: Model, shape: Shape) -> str | None:
+        """Refuse what the position embeddings of patches don't fit."""
+        return image_models.refuse_size(shape, model.architecture["vision_config"]["image_size"])
+
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:  # noqa: ARG002
+        """Random words between the tokens of begin and end, as many as CLIP pads to, and random pictures."""
+        import torch
+
+        assert shape.image_size is not None  # noqa: S101 - cells of this task have one
+        begin, end = (int(model.architecture["text_config"][f"{place}_token_id"]) for place in ("bos", "eos"))
+        size = (shape.batch_size, int(model.architecture["text_config"]["max_position_embeddings"]))
+        words = torch.randint(0, begin, size, generator=torch.Generator().manual_seed(seed))
+        words[:, 0], words[:, -1] = begin, end  # the text's vector is the one at the end token
+        channels = int(model.architecture["vision_config"]["num_channels"])
+        picture = (shape.batch_size, channels, shape.image_size, shape.image_size)
+        return {
+            "input_ids": words,
+            "attention_mask": torch.ones(size, dtype=torch.int64),
+            "pixel_values": image_models.pixels(*picture, seed=seed),
+        }
