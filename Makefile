@@ -14,7 +14,7 @@ setup: $(READY) ## make the environment (.venv) from pyproject.toml and constrai
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,real,dev]'
 	touch $@
 
 run: $(READY) ## the main job: a grid of small real models on this CPU (repeated: nothing runs twice)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmark import real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 _FIRST_WORD = 5
@@ -57,10 +58,12 @@ class Generator:
             return {self.prompt: prompt}
         return {self.prompt: prompt, "decoder_input_ids": torch.full((shape.batch_size, 1), int(start))}
 
-    def _prompt(self, model: Model, shape: Shape, seed: int, real: Path | None) -> Any:  # noqa: ARG002
+    def _prompt(self, model: Model, shape: Shape, seed: int, real: Path | None) -> Any:
         import torch
 
         assert shape.input_length is not None  # noqa: S101 - cells of these tasks have one
+        if real is not None:
+            return real_inputs.prompt(model, real, shape.batch_size, shape.input_length, seed)
         size = (shape.batch_size, shape.input_length)
         words = int(model.architecture["vocab_size"])
         return torch.randint(_FIRST_WORD, words, size, generator=torch.Generator().manual_seed(seed))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmark import real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -45,10 +46,13 @@ class ImageModel:
         torch_convnets.register()
         return torch_models.read_module(self.auto_class, folder, ("pixel_values",), self.outputs)
 
-    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:  # noqa: ARG002
-        """Normally distributed pixels, as image processors normalise them."""
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
+        """Normally distributed pixels, as image processors normalise them, or photographs."""
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
         channels = int(model.architecture.get("num_channels", 3))
+        if real is not None:
+            photographs = real_inputs.pixels(real, shape.batch_size, channels, shape.image_size, seed)
+            return {"pixel_values": photographs}
         size = (shape.batch_size, channels, shape.image_size, shape.image_size)
         return {"pixel_values": pixels(*size, seed=seed)}
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmark import real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 _FIRST_WORD = 5
@@ -76,11 +77,13 @@ class TextEncoder:
             network.register_forward_pre_hook(_with_real_mask, with_kwargs=True)
         return torch_models.Positional(network, self.input_names, self.outputs, **without).eval()
 
-    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:  # noqa: ARG002
-        """Random words without padding."""
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
+        """Random words without padding, or passages of books, padded or cut."""
         import torch
 
         assert shape.sequence_length is not None  # noqa: S101 - cells of this task have one
+        if real is not None:
+            return real_inputs.tokens(model, real, shape.batch_size, shape.sequence_length, seed)
         size = (shape.batch_size, shape.sequence_length)
         words = int(model.architecture["vocab_size"])
         generator = torch.Generator().manual_seed(seed)

@@ -119,7 +119,15 @@ def _write_pretrained(auto_class: str, model: Model, folder: Path) -> Mapping[st
             f"the hub: `hf download {model.hub_id}` where there is a network, or weights=FOLDER"
         ) from error
     network.save_pretrained(folder)
+    _write_processors(model.hub_id, revision, folder)
     return {"parameters": network.num_parameters(), "commit": getattr(network.config, "_commit_hash", None)}
+
+
+def _write_processors(hub_id: str | None, revision: str, folder: Path) -> None:
+    """Save beside a model what prepares its text and pictures, for `inputs=real`; not all have both."""
+    for kind in (transformers.AutoTokenizer, transformers.AutoImageProcessor):
+        with suppress(OSError, ValueError, KeyError):
+            kind.from_pretrained(hub_id, revision=revision).save_pretrained(folder)
 
 
 def read_network(auto_class: str, folder: Path) -> torch.nn.Module:

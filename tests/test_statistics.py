@@ -169,14 +169,26 @@ def test_inputs_are_changed_before_each_block_and_never_timed():
 
 
 def test_the_devices_own_times_are_those_of_the_samples():
-    clock, asked = Clock(3, 3, 1), []
+    clock, told = Clock(3, 3, 1), [0]
 
     def device_ns():
-        asked.append(clock.calls)
-        return [MS // 2] * 10
+        since, told[0] = told[0], clock.calls
+        return range(since, clock.calls)  # each call's number, as what it took
 
     session = replace(clock.session, device_ns=device_ns)
     timing = Latency().measure(session, sampling(warmup_calls=2, min_calls=10))
-    before, after = asked[-2:]  # of the last block: what came before is no sample's
-    assert (before < 12, after) == (True, 12)
-    assert timing.device_nanoseconds == (MS // 2,) * 10
+    assert len(timing.device_nanoseconds) == len(timing.nanoseconds) == 10
+    assert timing.device_nanoseconds[0] >= 2  # those of the warm-up are forgotten
+
+
+def test_the_tokens_of_a_call_stay_with_it():
+    clock, told = Clock(3, 3, 1), [0]
+
+    def token_ns():
+        since, told[0] = told[0], clock.calls
+        return [(number, number + 1) for number in range(since, clock.calls)]
+
+    session = replace(clock.session, token_ns=token_ns)
+    timing = Latency().measure(session, sampling(warmup_calls=2, min_calls=10))
+    assert len(timing.token_nanoseconds) == 10
+    assert timing.token_nanoseconds[0][0] >= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmark import real_inputs
 from benchmark.generators import Generator
 from benchmark.records import Model, Shape, frozen
 
@@ -22,12 +23,8 @@ class AutomaticSpeechRecognition(Generator):
         """Noise: no recorded speech comes with this program."""
         import torch
 
-        from benchmark.errors import Unavailable
-
         if real is not None:
-            raise Unavailable(
-                f"inputs=real: there is no recorded speech here for model={model.name}: use random"
-            )
+            raise real_inputs.refuse(model, "recorded speech")
         # Two frames become one position of the encoder.
         frames = 2 * int(model.architecture["max_source_positions"])
         size = (shape.batch_size, int(model.architecture["num_mel_bins"]), frames)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models
+from benchmark import image_models, real_inputs
 from benchmark.records import Model, Shape, frozen
 from benchmark.text_encoders import TextEncoder
 
@@ -32,6 +32,8 @@ class DocumentClassification(TextEncoder):
         """Random words at random places on a random picture."""
         import torch
 
+        if real is not None:
+            raise real_inputs.refuse(model, "scanned page")
         assert shape.sequence_length is not None  # noqa: S101 - cells of this task have both axes
         assert shape.image_size is not None  # noqa: S101
         generator = torch.Generator().manual_seed(seed)
@@ -40,7 +42,7 @@ class DocumentClassification(TextEncoder):
         channels = int(model.architecture["num_channels"])
         picture = (shape.batch_size, channels, shape.image_size, shape.image_size)
         return {
-            **super().inputs(model, shape, seed, real),
+            **super().inputs(model, shape, seed),
             "bbox": first_last.flatten(start_dim=2),
             "pixel_values": image_models.pixels(*picture, seed=seed),
         }

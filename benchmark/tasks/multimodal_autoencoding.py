@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models
+from benchmark import image_models, real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -43,10 +43,12 @@ class MultimodalAutoencoding:
 
         return torch_perceiver.FirstChunk(torch_models.read_network(self.auto_class, folder)).eval()
 
-    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:  # noqa: ARG002
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random frames and sound; the label that is to be found is zeros, as the model's authors have it."""
         import torch
 
+        if real is not None:
+            raise real_inputs.refuse(model, "film")
         a = model.architecture
         frames, height, width = a["output_shape"][1:]
         samples = a["num_frames"] * a["audio_samples_per_frame"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.errors import Unavailable
+from benchmark import real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -46,9 +46,7 @@ class TextToImage:
         import torch
 
         if real is not None:
-            raise Unavailable(
-                f"inputs=real: model={model.name} draws from noise whatever it reads: use random"
-            )
+            raise real_inputs.refuse(model, "tokenised prompt")
         assert shape.image_size is not None  # noqa: S101 - cells of this task have one
         text, generator = model.architecture["text_encoder"], torch.Generator().manual_seed(seed)
         tokens = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models
+from benchmark import image_models, real_inputs
 from benchmark.image_models import ImageModel
 from benchmark.records import Model, Shape, frozen
 
@@ -18,8 +18,10 @@ class VideoClassification(ImageModel):
     name: ClassVar[str] = "video-classification"
     auto_class: ClassVar[str] = "AutoModelForVideoClassification"
 
-    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:  # noqa: ARG002
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Normally distributed pixels, as many frames as the model takes."""
+        if real is not None:
+            raise real_inputs.refuse(model, "film")
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
         frames, channels = (int(model.architecture[name]) for name in ("num_frames", "num_channels"))
         size = (shape.batch_size, frames, channels, shape.image_size, shape.image_size)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models
+from benchmark import image_models, real_inputs
 from benchmark.records import Model, Shape, frozen
 from benchmark.text_encoders import TextEncoder
 
@@ -25,7 +25,7 @@ class ZeroShotImageClassification(TextEncoder):
         """Refuse what the position embeddings of patches don't fit."""
         return image_models.refuse_size(shape, model.architecture["vision_config"]["image_size"])
 
-    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:  # noqa: ARG002
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random words between the tokens of begin and end, as many as CLIP pads to, and random pictures."""
         import torch
 
@@ -35,6 +35,9 @@ class ZeroShotImageClassification(TextEncoder):
         words = torch.randint(0, begin, size, generator=torch.Generator().manual_seed(seed))
         words[:, 0], words[:, -1] = begin, end  # the text's vector is the one at the end token
         channels = int(model.architecture["vision_config"]["num_channels"])
+        if real is not None:
+            photographs = real_inputs.pixels(real, shape.batch_size, channels, shape.image_size, seed)
+            return {**real_inputs.tokens(model, real, *size, seed), "pixel_values": photographs}
         picture = (shape.batch_size, channels, shape.image_size, shape.image_size)
         return {
             "input_ids": words,

@@ -30,6 +30,7 @@ PLUGINS_STAND_ON = {
     "precision",
     "protocols",
     "quiet",
+    "real_inputs",
     "records",
     "schema",
     "statistics",

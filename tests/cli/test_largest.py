@@ -1,0 +1,71 @@
+"""`largest`: the search, and the rows it leaves."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmark.__main__ import main
+from benchmark.cli.largest import search
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 7, 8, 100, 1000])
+def test_the_search_finds_the_largest_that_fits(most):
+    tried = []
+
+    def fits(batch):
+        tried.append(batch)
+        return batch <= most
+
+    assert search(fits, 4096) == (most, most + 1)
+    assert len(tried) == len(set(tried)) <= 2 * most.bit_length() + 1
+
+
+def test_the_search_ends_at_the_limit():
+    assert search(lambda _: True, 100) == (100, None)
+
+
+def test_nothing_may_fit():
+    assert search(lambda _: False, 100) == (0, 1)
+
+
+def test_what_cannot_be_told_ends_the_search():
+    assert search(lambda batch: None if batch == 4 else True, 100) == (2, 4)
+
+
+@pytest.fixture
+def verb(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    def called(*words):
+        monkeypatch.setattr("sys.argv", ["benchmark", "largest", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return ended.value.code, capsys.readouterr()
+
+    return called
+
+
+def test_every_batch_that_was_tried_has_left_its_row(verb):
+    from benchmark import results
+
+    code, printed = verb("hardware=simulated", "--limit", "6", "--json")
+    told = json.loads(printed.out.splitlines()[-1])
+    assert code == 0
+    assert told["largest_batch"] == 6
+    assert told["tried"] == {"1": "ok", "2": "ok", "4": "ok", "6": "ok"}
+    rows = results.load(where=f"campaign={told['campaign']} simulated=true")
+    assert sorted(rows["batch_size"]) == [1, 2, 4, 6]
+
+
+def test_a_failure_that_is_not_of_memory_is_told_and_ends_the_search(verb):
+    code, printed = verb("hardware=simulated", "compiler.fault=raise")
+    assert code == 2
+    assert "not even a batch of 1 fits; 1: crashed, " in printed.out
+
+
+def test_a_batch_of_ones_own_is_refused(verb):
+    code, printed = verb("hardware=simulated", "batch=4")
+    assert code == 1
+    assert "batch=4: the batch is what is searched for" in printed.err

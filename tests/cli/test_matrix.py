@@ -1,0 +1,89 @@
+"""`matrix`: models by compilers, the newest row of every pair."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from benchmark.__main__ import main
+from benchmark.reports.matrix import FIGURES, NEEDED, caption, matrix
+
+DAY = pd.Timestamp("2026-11-24", tz="UTC")
+
+
+def rows(*changes):
+    usual = dict.fromkeys(NEEDED) | {
+        "model": "bert",
+        "compiler": "eager",
+        "fast_math": "none",
+        "model_dtype": "fp32",
+        "status": "ok",
+        "latency_p50_ms": 12.34,
+        "compile_s": 3.21,
+        "artifact_bytes": 5_000_000,
+        "load_s": 0.5,
+        "cosine": 0.99996,
+        "cpu_model": "a CPU",
+        "started_at": DAY,
+    }
+    return pd.DataFrame([usual | change for change in changes])
+
+
+def test_a_field_has_the_figures_that_were_asked_for():
+    table = matrix(rows({}), FIGURES)
+    assert table.to_dict("records") == [{"model": "bert", "eager": "12.3 / 3.21 / 5 / 0.5 / 0.9999"}]
+
+
+def test_a_pair_that_failed_has_the_word_for_it_and_one_that_was_not_asked_for_is_empty():
+    table = matrix(
+        rows(
+            {},
+            {"compiler": "openvino", "status": "unsupported_op"},
+            {"model": "vit", "status": "incompatible"},
+        ),
+        ["p50"],
+    )
+    assert table.to_dict("records") == [
+        {"model": "bert", "eager": "12.3", "openvino": "unsupported_op"},
+        {"model": "vit", "eager": "N/A", "openvino": ""},
+    ]
+
+
+def test_the_newest_row_of_a_pair_counts():
+    later = {"started_at": DAY + pd.Timedelta(hours=1), "latency_p50_ms": 9.0}
+    assert matrix(rows(later, {}), ["p50"])["eager"].tolist() == ["9"]
+
+
+@pytest.mark.parametrize(
+    ("change", "column"),
+    [({"fast_math": "all"}, "eager all"), ({"model_dtype": "int8"}, "eager int8"), ({}, "eager")],
+)
+def test_other_arithmetic_is_a_column_of_its_own(change, column):
+    assert [*matrix(rows(change), ["p50"])] == ["model", column]
+
+
+def test_the_caption_tells_when_where_and_what():
+    told = caption(rows({}, {"started_at": DAY + pd.Timedelta(days=1)}), ["p50"])
+    assert told == "2026-11-24 to 2026-11-25, a CPU: 2 of 2 ok. A field: median of one call, ms."
+
+
+def test_the_verb_reads_the_store_and_leaves_out_what_was_made_up(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for words in (["hardware=simulated"], ["matrix", "--json"]):
+        capsys.readouterr()
+        monkeypatch.setattr("sys.argv", ["benchmark", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert ended.value.code == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_a_figure_that_there_is_not_is_refused(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["benchmark", "matrix", "--show", "p99"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert "--show p99: choose of p50, compile" in capsys.readouterr().err
