@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-core check schema drills scale peer duty overhead clean
+.PHONY: help setup run test test-core check schema matrix drills scale peer duty overhead clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
@@ -36,6 +36,11 @@ check: $(READY) ## format, lint, types, import contracts, YAML
 
 schema: $(READY) ## write benchmark/schema.md from schema.py
 	$(BIN)/python -c 'from benchmark import schema_page; print(schema_page.markdown(), end="")' > benchmark/schema.md
+
+matrix: $(READY) ## what works: every model under every compiler of this CPU, as a table; an hour or two
+	-$(BIN)/python -m benchmark experiment=matrix_tiny
+	-$(BIN)/python -m benchmark experiment=matrix
+	$(BIN)/python -m benchmark matrix campaign=matrix,matrix_tiny --md
 
 drills: $(READY) ## 200 random experiments, two commands at once, 50 kills: minutes
 	$(BIN)/python tests/grids/random_experiments.py --times 200

@@ -6,6 +6,7 @@ which go into the second network; their new column comes out. Imported by childr
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ class Generation(Composed):
         self._made = shape.output_length
         self._read = partial(torch_models.read_network, auto_class, folder)
         self._prompt = prompt
-        self._given: int | None = None
+        self._writes_itself: bool | None = None
         self.parts = {"prefill": self._prefill, "decode": self._decode}
 
     def _prefill(self) -> torch.nn.Module:
@@ -69,14 +70,24 @@ class Generation(Composed):
         caches = [_room(state, seen + self._made) for state in own]
         said = [state.contiguous() for state in states[len(own) :]]
         for step in range(self._made - 1):
-            token = tokens[-1] if course is None else course[:, step : step + 1].clone()
+            token = tokens[-1] if course is None else _apart(course, step)
             position = torch.tensor([seen + step], device=token.device)
             logits, *columns = parts["decode"](token, position, *caches, *said)
-            for cache, column in zip(caches, columns, strict=True):
-                cache[:, :, seen + step] = column[:, :, 0]
+            self._write(caches, columns, seen + step)
             tokens.append(_chosen(logits))
             mark()
         return {"first_logits": first, "last_logits": logits, "tokens": torch.cat(tokens, dim=1)}
+
+    def _write(self, caches: Sequence[torch.Tensor], columns: Sequence[torch.Tensor], position: int) -> None:
+        """Bring the columns into the caches, unless the network has done so itself: exported ones can't."""
+        if self._writes_itself is None:
+            pairs = zip(caches, columns, strict=True)
+            self._writes_itself = all(
+                torch.equal(cache[:, :, position], column[:, :, 0]) for cache, column in pairs
+            )
+        if not self._writes_itself:
+            for cache, column in zip(caches, columns, strict=True):
+                cache[:, :, position] = column[:, :, 0]
 
 
 class _Prefill(torch.nn.Module):  # type: ignore[misc]
@@ -87,6 +98,8 @@ class _Prefill(torch.nn.Module):  # type: ignore[misc]
         self.model = model
         crossed = model.config.is_encoder_decoder
         self.input_names = (prompt, "decoder_input_ids") if crossed else (prompt,)
+        known = inspect.signature(model.forward).parameters
+        self.last_alone = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         kinds = [[_Kept() for _ in _layers(self.model)] for _ in self.input_names]
@@ -95,6 +108,7 @@ class _Prefill(torch.nn.Module):  # type: ignore[misc]
             **dict(zip(self.input_names, tensors, strict=True)),
             past_key_values=caches[0] if len(caches) == 1 else EncoderDecoderCache(*caches),
             use_cache=True,
+            **self.last_alone,
         )
         states = (state for layers in kinds for layer in layers for state in (layer.keys, layer.values))
         return (outputs.logits[:, -1], *states)
@@ -122,8 +136,9 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
         own = states[: len(states) // 2] if self.crossed else states
         layers = [_Column(key, value, position) for key, value in _pairs(own)]
         cache = Cache(layers=layers)
-        # No padding: the position hides what is to come. Without one BART would make one as long as that.
-        seen = token.new_ones((token.shape[0], own[0].shape[2]))
+        # As transformers would make it, in one operation instead of a dozen: what is to come is hidden.
+        hidden = torch.arange(own[0].shape[2], device=token.device) > position
+        seen = torch.where(hidden, torch.finfo(own[0].dtype).min, 0.0).to(own[0].dtype)[None, None, None]
         if self.crossed:
             read = [_filled(key, value) for key, value in _pairs(states[len(own) :])]
             length = read[0].keys.shape[2]
@@ -152,7 +167,7 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
 
 
 class _Column(StaticLayer):  # type: ignore[misc]
-    """A layer of the cache that takes one column and gives back the whole, writing into nothing."""
+    """A layer of the cache that takes one column in place: the whole isn't copied for each token."""
 
     is_compileable = True
 
@@ -160,16 +175,14 @@ class _Column(StaticLayer):  # type: ignore[misc]
         super().__init__(max_cache_len=keys.shape[2])
         self.keys, self.values, self.is_initialized = keys, values, True
         self.cumulative_length = position
-        self._here = (torch.arange(keys.shape[2], device=keys.device) == position)[None, None, :, None]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         self.new_key, self.new_value = key_states, value_states
-        return (
-            torch.where(self._here, key_states, self.keys),
-            torch.where(self._here, value_states, self.values),
-        )
+        for state, new in ((self.keys, key_states), (self.values, value_states)):
+            state.index_copy_(2, self.cumulative_length, new)
+        return self.keys, self.values
 
 
 class _Kept(DynamicLayer):  # type: ignore[misc]
@@ -209,6 +222,11 @@ def _room(state: torch.Tensor, length: int) -> torch.Tensor:
     roomy = state.new_zeros((batch, heads, length, width))
     roomy[:, :, :seen] = state
     return roomy
+
+
+def _apart(course: torch.Tensor, step: int) -> torch.Tensor:
+    """The tokens of a step in memory of their own, as AOTInductor wants them."""
+    return course[:, step : step + 1].clone(memory_format=torch.contiguous_format)
 
 
 def _chosen(logits: torch.Tensor) -> torch.Tensor:

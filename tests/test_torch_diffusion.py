@@ -8,7 +8,9 @@ from benchmark.records import Shape
 
 pytestmark = [
     pytest.mark.real,
-    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # diffusers 0.42, numpy 2
+    pytest.mark.filterwarnings(
+        "ignore:__array__ implementation:DeprecationWarning"
+    ),  # diffusers 0.42, numpy 2
 ]
 diffusers = pytest.importorskip("diffusers")
 STEPS, PIXELS = 4, 32

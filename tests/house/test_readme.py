@@ -63,3 +63,25 @@ def test_every_command_of_readme_runs_in_its_order(command):
         ran = command(*(cheaper(arguments) if measures(arguments) else arguments), timeout=300)
         right = {0, FOUND.get(arguments[0], 0) if arguments else 0}
         assert ran.returncode in right, f"{shlex.join(arguments)}\n{ran.stdout}\n{ran.stderr}"
+
+
+@pytest.mark.real
+def test_the_model_of_the_recipe_works_from_its_one_yaml(command, tmp_path):
+    (text,) = re.findall(
+        r"^```yaml\n# conf/model/(\w+)\.yaml\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE
+    )
+    name, yaml = text
+    folder = tmp_path / "mine" / "model"
+    folder.mkdir(parents=True)
+    (folder / f"{name}.yaml").write_text(yaml)
+    ran = command(
+        f"hydra.searchpath=[file://{tmp_path}/mine]",
+        f"model={name}",
+        "compiler=openvino",
+        "sampling=quick",
+        "sampling.min_calls=3",
+        "sampling.max_s=3",
+        timeout=240,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert f"{name} cpu openvino none b1: ok" in ran.stdout
