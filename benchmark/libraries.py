@@ -2,17 +2,45 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import subprocess
+from functools import lru_cache
 from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
 
 from benchmark.errors import LibraryMissing
 
+_NEEDED = ("filelock", "numpy", "omegaconf", "psutil", "pydantic", "scipy")
+"""What this program's own part of a child stands on; what compiler and task need they say themselves."""
+_OLDEST = (3, 10)
+_TELL = """
+import json, sys
+from importlib import metadata
+found = [(one.metadata["Name"], one.version) for one in metadata.distributions()]
+print(json.dumps([sys.version_info[:3], found]))
+"""
+_PATIENCE_S = 60
 
-def versions(*distributions: str, install: str) -> dict[str, str]:
-    """Versions of installed distributions, by name.
+
+class Interpreter(NamedTuple):
+    """Another Python and what is installed for it."""
+
+    version: tuple[int, ...]
+    distributions: dict[str, str]
+    """Versions by normalised name."""
+
+
+def versions(*distributions: str, install: str, python: str | None = None) -> dict[str, str]:
+    """Versions of distributions installed here, or for the interpreter `python`, by name.
 
     Raises:
         LibraryMissing: one is not installed; `install` is the command that mends it.
     """
+    if python is not None:
+        return _versions_there(distributions, install, python)
     found = {}
     for name in distributions:
         try:
@@ -20,3 +48,76 @@ def versions(*distributions: str, install: str) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             raise LibraryMissing(f"{name} is not installed: {install}") from None
     return found
+
+
+def fit(python: str) -> str:
+    """Return the version of an interpreter that can measure for this program.
+
+    Raises:
+        LibraryMissing: it can't; says what it lacks and what to do.
+    """
+    there = _interpreter(python)
+    version = ".".join(map(str, there.version))
+    if there.version < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise LibraryMissing(f"compiler.python={python} is Python {version}: use one from {oldest} on")
+    _versions_there(_NEEDED, f"pip install {' '.join(_NEEDED)}", python)
+    if Path(__file__).parents[1].name in {"site-packages", "dist-packages"}:
+        raise LibraryMissing(
+            f"compiler.python={python} would find this interpreter's libraries beside this program: "
+            "install the program by itself, from a checkout: pip install -e ."
+        )
+    return version
+
+
+def _versions_there(distributions: tuple[str, ...], install: str, python: str) -> dict[str, str]:
+    there = _interpreter(python)
+    found = {name: there.distributions.get(_normalised(name)) for name in distributions}
+    if missing := [name for name, version in found.items() if version is None]:
+        command = install.replace("pip install", f"{python} -m pip install")
+        verb = "is" if len(missing) == 1 else "are"
+        raise LibraryMissing(f"{', '.join(missing)} {verb} not installed for {python}: {command}")
+    return {name: str(version) for name, version in found.items()}
+
+
+def _interpreter(python: str) -> Interpreter:
+    told = _asked(python)
+    if isinstance(told, str):
+        raise LibraryMissing(
+            f"compiler.python={python}: {told}; name the interpreter of an environment: "
+            "python3 -m venv FOLDER makes one, whose is FOLDER/bin/python"
+        )
+    return told
+
+
+@lru_cache(maxsize=64)
+def _asked(python: str) -> Interpreter | str:
+    """Start it once, alone with what is installed for it; a text says why that failed."""
+    ours = {"PYTHONHOME", "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    try:
+        done = subprocess.run(  # noqa: S603 - the user chose it
+            [python, "-c", _TELL],
+            env=environment | {"PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+        version, found = json.loads(done.stdout)
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_PATIENCE_S} s"
+    except ValueError:
+        last = done.stderr.strip().rpartition("\n")[2]
+        return f"it doesn't answer as Python does{last and f': {last}'}"
+    distributions: dict[str, str] = {}
+    for name, number in found:
+        if name:  # a broken installation has none
+            distributions.setdefault(_normalised(name), number)
+    return Interpreter(tuple(version), distributions)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -19,6 +19,7 @@ from benchmark.brake import Brake
 from benchmark.cell import PlannedRun
 from benchmark.compile_cache import CompileCache
 from benchmark.errors import RunFailure
+from benchmark.foreign import call_of
 from benchmark.glance import NotCached, nobody
 from benchmark.isolation import Forkserver, inline
 from benchmark.lease import HostLease
@@ -179,10 +180,15 @@ def picture_of(run: PlannedRun) -> Path:
 
 
 def calls_of(run: PlannedRun, forkserver: Forkserver) -> dict[str, Call]:
-    """By stage: where its heavy part runs, within the limits of that stage."""
+    """By stage: where its heavy part runs, within the limits of that stage.
+
+    Raises:
+        ConfigError: the compiler names another interpreter, and this command can't start children there.
+    """
     e = run.cell.experiment
     if not e.hardware.isolated:
         return dict.fromkeys(("build", "compile", "measure"), inline)
+    call = call_of(forkserver, e.compiler.python)
     memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
     seconds = {
         "build": e.limits.build_timeout_s,
@@ -190,6 +196,6 @@ def calls_of(run: PlannedRun, forkserver: Forkserver) -> dict[str, Call]:
         "measure": e.limits.measure_timeout_s,
     }
     return {
-        stage: partial(forkserver.call, ChildLimits(log=log_of(run), timeout_s=limit, memory_bytes=memory))
+        stage: partial(call, ChildLimits(log=log_of(run), timeout_s=limit, memory_bytes=memory))
         for stage, limit in seconds.items()
     }

@@ -96,6 +96,10 @@ class Compiler(Protocol):
         """Modules worth importing once, before children are forked."""
 
     @property
+    def python(self) -> str | None:
+        """Interpreter whose worker builds, compiles and measures; null: this one."""
+
+    @property
     def fast_math(self) -> FastMath:
         """How much arithmetic may leave fp32."""
 

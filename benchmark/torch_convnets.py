@@ -16,14 +16,18 @@ from transformers import (
     AutoConfig,
     AutoModelForImageClassification,
     AutoModelForSemanticSegmentation,
-    PreTrainedConfig,
+    PretrainedConfig,
     PreTrainedModel,
 )
-from transformers import initialization as init
 from transformers.modeling_outputs import ImageClassifierOutput, SemanticSegmenterOutput
 
+try:
+    from transformers import initialization as init
+except ImportError:  # before 5 it asks for the weights that are missing, of no others
+    from torch.nn import init
 
-class VggConfig(PreTrainedConfig):  # type: ignore[misc]
+
+class VggConfig(PretrainedConfig):  # type: ignore[misc]
     """Of a plain stack of 3x3 convolutions."""
 
     model_type = "vgg"
@@ -34,7 +38,7 @@ class VggConfig(PreTrainedConfig):  # type: ignore[misc]
     hidden_size: int = 4096
 
 
-class UnetConfig(PreTrainedConfig):  # type: ignore[misc]
+class UnetConfig(PretrainedConfig):  # type: ignore[misc]
     """Of a U-Net with transposed convolutions on its way up."""
 
     model_type = "unet"

@@ -9,21 +9,30 @@ from pathlib import Path
 
 from benchmark.cell import Excluded
 from benchmark.config import Experiment
-from benchmark.isolation import Forkserver
+from benchmark.foreign import Interpreters
 from benchmark.paths import CampaignPaths
 
 
 def start(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = ()) -> int:
     """Run a grid; the libraries of its children load while this process loads its own and plans."""
-    forkserver = Forkserver(preload(experiments))
+    forkserver = interpreters(experiments)
     if any(map(_can_run, _distinct(experiments))) and not _is_finished(experiments[0]):
-        forkserver.warm()
+        forkserver.start()
     try:
         from benchmark.cli.run import run_grid
 
         return run_grid(experiments, excluded, forkserver)
     finally:
         forkserver.close()
+
+
+def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
+    """The children's servers: of this interpreter, and of those that compilers name."""
+    of: dict[str | None, list[Experiment]] = {}
+    for e in _distinct(experiments):
+        of.setdefault(e.compiler.python, []).append(e)
+    modules = {python: preload(those) for python, those in of.items()}
+    return Interpreters(modules.pop(None, set()), {str(python): those for python, those in modules.items()})
 
 
 def preload(experiments: Iterable[Experiment]) -> set[str]:

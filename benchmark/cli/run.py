@@ -16,12 +16,12 @@ from rich.console import Console
 from benchmark import history, host
 from benchmark.brake import Brake, Ending, refuse_unpriced
 from benchmark.cell import Excluded, Plan, PlannedRun, cell_of
-from benchmark.cli.children import preload
+from benchmark.cli.children import interpreters
 from benchmark.compile_cache import CompileCache
 from benchmark.config import Experiment, Launching
 from benchmark.errors import ConfigError
 from benchmark.forecast import timing_s
-from benchmark.isolation import Forkserver
+from benchmark.foreign import Interpreters
 from benchmark.live import Live
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline import Pipeline
@@ -42,7 +42,7 @@ _MOST_ROWS: Final = 60
 def run_grid(
     experiments: Sequence[Experiment],
     excluded: tuple[Excluded, ...] = (),
-    forkserver: Forkserver | None = None,
+    forkserver: Interpreters | None = None,
 ) -> int:
     """Plan, run what is pending, show every cell of the grid; return the exit code.
 
@@ -60,9 +60,9 @@ def run_grid(
     planned = laid_out(experiments, excluded, store)
     refuse_unpriced(planned)
     gc.freeze()  # a grid of 100,000 cells needn't be looked through by each collection
-    forkserver = forkserver or Forkserver(preload(experiments))
+    forkserver = forkserver or interpreters(experiments)
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
-        forkserver.warm()
+        forkserver.start()
     brake = Brake(first.budget)
     live = Live(
         planned, _guesses(planned, store), brake, CampaignPaths(folder=Path(first.output_folder)).progress

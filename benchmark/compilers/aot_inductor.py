@@ -27,6 +27,8 @@ class AotInductor:
     """Fold and pre-pack constant weights: with bf16 this is most of the speed."""
     max_autotune: bool = False
     """Let the compiler time kernel candidates on this host; slow to compile."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "aot_inductor"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
@@ -48,7 +50,8 @@ class AotInductor:
 
     def versions(self) -> Mapping[str, str]:
         """Torch and the C++ compiler that builds its kernels."""
-        return {**libraries.versions("torch", install="pip install torch"), "g++": toolchain.gxx(self.name)}
+        found = libraries.versions("torch", install="pip install torch", python=self.python)
+        return {**found, "g++": toolchain.gxx(self.name)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Export with static shapes and compile."""

@@ -19,6 +19,8 @@ class Eager:
     """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast."""
     dtype: Dtype = "fp32"
     """The whole model and its real-valued inputs; fp16 is for GPUs."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "eager"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
@@ -36,7 +38,7 @@ class Eager:
 
     def versions(self) -> Mapping[str, str]:
         """Torch alone."""
-        return libraries.versions("torch", install="pip install torch")
+        return libraries.versions("torch", install="pip install torch", python=self.python)
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:  # noqa: ARG002
         """Leave nothing."""

@@ -38,6 +38,8 @@ class Inductor:
     """Code for any sizes instead of those of the cell."""
     cpp_wrapper: bool = False
     """Call the kernels from generated C++ instead of Python: less time between them."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "inductor"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
@@ -61,7 +63,8 @@ class Inductor:
 
     def versions(self) -> Mapping[str, str]:
         """Torch and the C++ compiler that builds its kernels."""
-        return {**libraries.versions("torch", install="pip install torch"), "g++": toolchain.gxx(self.name)}
+        found = libraries.versions("torch", install="pip install torch", python=self.python)
+        return {**found, "g++": toolchain.gxx(self.name)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Call the module once with its cache in `folder`."""

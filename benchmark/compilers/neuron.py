@@ -29,6 +29,8 @@ class Neuron:
 
     fast_math: FastMath = "none"
     """`--fast-math`: none, fp32-cast-matmult, all."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "neuron"
     runs_on: ClassVar[frozenset[str]] = frozenset({"neuroncore-v1"})
@@ -46,7 +48,7 @@ class Neuron:
 
     def versions(self) -> Mapping[str, str]:
         """Library and compiler; the packages of these names on PyPI are stubs of version 1.0."""
-        found = libraries.versions("torch-neuron", "neuron-cc", install=_INSTALL)
+        found = libraries.versions("torch-neuron", "neuron-cc", install=_INSTALL, python=self.python)
         if stubs := [name for name, version in found.items() if version in {"1.0", "1.0.0", "1.0.0.0"}]:
             raise LibraryMissing(f"{' and '.join(stubs)} here is PyPI's stub: {_INSTALL}")
         return found

@@ -31,6 +31,8 @@ class NeuronX:
     """`--optlevel`: compile time against speed."""
     model_type: Literal["generic", "transformer", "unet-inference"] = "transformer"
     """`--model-type`: which optimisations apply."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "neuronx"
     runs_on: ClassVar[frozenset[str]] = frozenset({"neuroncore-v2", "neuroncore-v3"})
@@ -48,7 +50,7 @@ class NeuronX:
 
     def versions(self) -> Mapping[str, str]:
         """Library and compiler; the packages of these names on PyPI are stubs of version 1.0."""
-        found = libraries.versions("torch-neuronx", "neuronx-cc", install=_INSTALL)
+        found = libraries.versions("torch-neuronx", "neuronx-cc", install=_INSTALL, python=self.python)
         if stubs := [name for name, version in found.items() if version.startswith("1.0")]:
             raise LibraryMissing(f"{' and '.join(stubs)} here is PyPI's stub: {_INSTALL}")
         return found

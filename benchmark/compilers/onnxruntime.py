@@ -40,6 +40,8 @@ class OnnxRuntime:
     """Threads for branches; null takes 1 when sequential, else the library's own choice."""
     allow_spinning: bool = True
     """Let threads spin while they wait for work: quicker calls, and a CPU that is never idle."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "onnxruntime"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
@@ -73,7 +75,12 @@ class OnnxRuntime:
     def versions(self) -> Mapping[str, str]:
         """The runtime and what exports for it."""
         return libraries.versions(
-            "onnxruntime", "onnx", "onnxscript", "torch", install="pip install -e '.[onnxruntime]'"
+            "onnxruntime",
+            "onnx",
+            "onnxscript",
+            "torch",
+            install="pip install -e '.[onnxruntime]'",
+            python=self.python,
         )
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:

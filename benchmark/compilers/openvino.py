@@ -32,6 +32,8 @@ class OpenVino:
     """Whether threads may share a physical core; null leaves it to the hint."""
     enable_cpu_pinning: bool | None = None
     """Whether threads are bound to cores; null leaves it to the library."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "openvino"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
@@ -51,7 +53,9 @@ class OpenVino:
 
     def versions(self) -> Mapping[str, str]:
         """The runtime and torch, which it converts from."""
-        return libraries.versions("openvino", "torch", install="pip install -e '.[openvino]'")
+        return libraries.versions(
+            "openvino", "torch", install="pip install -e '.[openvino]'", python=self.python
+        )
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Convert, compile, and export what was compiled."""

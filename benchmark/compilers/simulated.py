@@ -47,6 +47,7 @@ class Simulated:
     name: ClassVar[str] = "simulated"
     runs_on: ClassVar[frozenset[str]] = frozenset({"simulated"})
     leaves_artifact: ClassVar[bool] = True
+    python: ClassVar[str | None] = None
     preload: ClassVar[tuple[str, ...]] = ()
 
     @property

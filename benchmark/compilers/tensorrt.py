@@ -34,6 +34,8 @@ class TensorRt:
     """Operators that a TensorRT engine has at least; shorter stretches stay with torch."""
     fullgraph: bool = False
     """Refuse a model of which anything would stay with torch."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "tensorrt"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cuda"})
@@ -56,6 +58,7 @@ class TensorRt:
             "tensorrt",
             "torch",
             install="pip install -e '.[tensorrt]', beside torch of CUDA",
+            python=self.python,
         )
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:

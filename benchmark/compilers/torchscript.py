@@ -28,6 +28,8 @@ class TorchScript:
     """The whole model and its real-valued inputs; fp16 is for GPUs."""
     freeze: bool = True
     """Inline the weights and fold constants (torch.jit.freeze)."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "torchscript"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
@@ -45,7 +47,7 @@ class TorchScript:
 
     def versions(self) -> Mapping[str, str]:
         """Torch alone."""
-        return libraries.versions("torch", install="pip install torch")
+        return libraries.versions("torch", install="pip install torch", python=self.python)
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Trace with the workload's inputs."""

@@ -27,7 +27,7 @@ _ENVIRONMENT = (
     "framework_versions",
     "environment_variables",
 )
-_LENGTHS = ("sequence_length", "image_size", "input_length", "output_length")
+_LENGTHS = ("sequence_length", "image_size", "input_length", "output_length", "steps")
 _PROGRAM = ("git_commit", "git_dirty")
 _OUTCOME = (
     "status",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -15,7 +16,7 @@ from rich.text import Text
 from typing_extensions import Self
 
 from benchmark.live import Live
-from benchmark.records import Row
+from benchmark.records import Row, Shape
 
 
 class Progress:
@@ -123,8 +124,9 @@ class Progress:
 def label(row: Row) -> str:
     """A row's cell in a few words."""
     told = row.values
-    names = [told["model"], told["hardware"], told["compiler"], told["fast_math"], f"b{told['batch_size']}"]
-    return " ".join(map(str, names)) + (f" s{told['sequence_length']}" if told.get("sequence_length") else "")
+    names = [told["model"], told["hardware"], told["compiler"], told["fast_math"]]
+    shape = Shape(**{field.name: told.get(field.name) for field in fields(Shape)})
+    return " ".join([*map(str, names), shape.label])
 
 
 def duration(seconds: float) -> str:

@@ -223,9 +223,13 @@ class _Surroundings:
         wants = [absent] if (absent := hardware.missing()) else []
         found: dict[str, str] = {}
         try:
+            python = compiler.python
+            if python is not None:
+                found["python"] = libraries.fit(python)
             found.update(compiler.versions())
             if not hardware.simulated:  # there the model is never built
-                found.update(libraries.versions(*task.libraries, install="pip install -e ."))
+                install = "pip install -e ." if python is None else f"pip install {' '.join(task.libraries)}"
+                found.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))
         return environment_of(hardware.facts(), found, host.speed_settings()), "; ".join(wants) or None

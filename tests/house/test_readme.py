@@ -84,4 +84,4 @@ def test_the_model_of_the_recipe_works_from_its_one_yaml(command, tmp_path):
         timeout=240,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert f"{name} cpu openvino none b1: ok" in ran.stdout
+    assert f"{name} cpu openvino none b1 px224: ok" in ran.stdout

@@ -1,0 +1,86 @@
+"""OpenXLA: torch.compile(backend="openxla") of torch_xla, on its PJRT device for CPUs.
+
+torch_xla 2.9 is the newest on PyPI and goes with torch 2.9 (2026-11): beside a newer torch it lives in an
+environment of its own, which `python` names.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmark import libraries
+from benchmark.precision import Tolerance
+from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
+
+_INSTALL = (
+    "pip install torch==2.9.1 torch_xla==2.9.0 transformers==4.57.6 "
+    "filelock numpy omegaconf psutil pydantic scipy"
+)
+_ELSEWHERE = "compiler.python=FOLDER/bin/python takes it from python3 -m venv FOLDER; FOLDER/bin/"
+
+
+@frozen
+class OpenXla:
+    """`torch.compile(backend="openxla")`; it compiles in the first call: first_call_ms tells how long.
+
+    compile_s is null, for nothing is left: on CPUs its persistent cache can't be read again
+    (PersistentCacheDeserializeFailure, torch_xla 2.9.0, 2026-11).
+    """
+
+    fast_math: FastMath = "none"
+    """none: true fp32; all: bf16 autocast inside the graph. It can't cast matrix products alone."""
+    python: str | None = None
+    """Interpreter whose worker builds, compiles and measures; null: this one."""
+
+    name: ClassVar[str] = "openxla"
+    runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    leaves_artifact: ClassVar[bool] = False
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_arithmetic", "torch._dynamo", "torch_xla")
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """That of its fast_math."""
+        return self.fast_math
+
+    def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - it runs on one kind only
+        """Refuse casts that it doesn't have."""
+        if self.fast_math == "matmult":
+            return "fast_math=matmult can't be had, it casts all or nothing: use none or all"
+        return None
+
+    def versions(self) -> Mapping[str, str]:
+        """Torch and what brings XLA."""
+        install = _INSTALL if self.python else _ELSEWHERE + _INSTALL
+        return libraries.versions("torch", "torch_xla", install=install, python=self.python)
+
+    def compile(self, workload: Workload, folder: Path) -> CompileReport:  # noqa: ARG002
+        """Leave nothing."""
+        return CompileReport()
+
+    def load(self, workload: Workload, folder: Path | None) -> Session:  # noqa: ARG002
+        """Move the module to XLA's device; the first call compiles it."""
+        # Both are read when the first device is asked for; the second is the size of XLA's thread pools.
+        os.environ["PJRT_DEVICE"] = "CPU"
+        os.environ["NPROC"] = str(workload.threads or os.cpu_count())
+        import torch
+        import torch_xla
+
+        from benchmark import torch_arithmetic, torch_models
+
+        device = torch_xla.device()
+        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, "xla")
+        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, "xla")
+        compiled = torch.compile(module, backend="openxla", dynamic=False)
+        inputs = torch_models.read_inputs(workload)
+
+        def call(*tensors: Any) -> Any:
+            # Timed: inputs are copied to XLA's memory, the graph runs, answers are copied back. It works
+            # behind the caller's back; the copy of an answer waits for it.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                answers = compiled(*(tensor.to(device) for tensor in tensors))
+                return tuple(answer.cpu() for answer in answers)
+
+        return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)
