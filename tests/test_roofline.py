@@ -162,6 +162,7 @@ THEORY = {
 
 
 @pytest.mark.real
+@pytest.mark.alone
 @pytest.mark.parametrize("name", TINY)
 def test_operations_are_those_of_theory_and_grow_with_the_batch(told, name):
     model, _, batch = name.partition(" ")
@@ -169,6 +170,7 @@ def test_operations_are_those_of_theory_and_grow_with_the_batch(told, name):
 
 
 @pytest.mark.real
+@pytest.mark.alone
 def test_every_weight_is_read_but_those_of_embedding_tables(told):
     assert told["bert_tiny 1"]["weight_bytes"] == 4 * (4_386_178 - (30_522 + 512 + 2) * 128)
     assert told["albert_tiny 1"]["weight_bytes"] == 4 * (320_386 - (1_000 + 512 + 2) * 64)
@@ -176,11 +178,13 @@ def test_every_weight_is_read_but_those_of_embedding_tables(told):
 
 
 @pytest.mark.real
+@pytest.mark.alone
 def test_a_table_that_is_also_the_head_is_read_once(told):
     assert told["tied"] == 4 * (10 * 4 + 10)
 
 
 @pytest.mark.real
+@pytest.mark.alone
 def test_a_module_that_looks_at_its_inputs_has_no_count_and_the_log_says_why(ran, told):
     assert told["choosy"] is None
     assert "operations of a call can't be counted: DataDependentOutputException" in ran.stderr

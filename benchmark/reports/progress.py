@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live as Display
@@ -125,8 +126,8 @@ def label(row: Row) -> str:
     """A row's cell in a few words."""
     told = row.values
     names = [told["model"], told["hardware"], told["compiler"], told["fast_math"]]
-    shape = Shape(**{field.name: told.get(field.name) for field in fields(Shape)})
-    return " ".join([*map(str, names), shape.label])
+    axes: dict[str, Any] = {field.name: told.get(field.name) for field in fields(Shape)}
+    return " ".join([*map(str, names), Shape(**axes).label])
 
 
 def duration(seconds: float) -> str:

@@ -296,6 +296,7 @@ def test_nothing_is_left_of_a_conductor_that_is_stopped(simulated, tmp_path, num
 
 
 @pytest.mark.real
+@pytest.mark.alone
 def test_real_children_take_turns_and_sleep_in_between(tmp_path):
     cell = ("model=bert_tiny", "compiler=torchscript", "sampling=quick", f"cache.root={tmp_path / 'cache'}")
     spec = SideSpec(overrides=cell)
