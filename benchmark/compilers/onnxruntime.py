@@ -156,6 +156,7 @@ class OnnxRuntime:
                     dynamo=True,
                     external_data=True,
                     input_names=list(workload.input_names),
+                    custom_translation_table={torch.ops.aten.squeeze.dim: _squeeze},
                     verbose=False,
                 )
         except torch.onnx.OnnxExporterError as error:
@@ -197,6 +198,15 @@ def _quantised(exported: Path) -> Path:
         use_external_data_format=True,
     )
     return quantised
+
+
+def _squeeze(tensor: Any, dim: int) -> Any:
+    """Translate torch's squeeze, which leaves an axis longer than 1 alone; ONNX's fails (pytorch#36796)."""
+    from onnxscript import opset18
+
+    if tensor.shape[dim] != 1:
+        return opset18.Identity(tensor)
+    return opset18.Squeeze(tensor, opset18.Constant(value_ints=[dim]))
 
 
 def _unsupported(error: BaseException | None) -> str | None:

@@ -21,7 +21,6 @@ FIGURES = {
     "cosine": "least cosine to the fp32 reference",
 }
 """What can stand in a field, and what it is."""
-_NOT_APPLICABLE = {"incompatible": "N/A"}
 
 
 def matrix(rows: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
@@ -63,7 +62,7 @@ def _column(row: Any) -> str:
 
 
 def _word(row: Any) -> str:
-    return str(_NOT_APPLICABLE.get(row.status, row.status))
+    return "N/A" if row.status == "incompatible" else str(row.status)
 
 
 def _figure(row: Any, name: str) -> str:

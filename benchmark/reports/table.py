@@ -48,9 +48,12 @@ _WHOLE = {"fast_math", "math", "cache_hit", "hit", "status"}
 """Texts that stay in one piece; longer names give way instead."""
 _ANY_WIDTH = 10_000
 _FEW, _REFUSED = "few", "?"
+_NOT_APPLICABLE = "N/A"
+"""How tables spell `incompatible`, as the published ones do."""
 _LEGEND: Mapping[str, str] = {
     _FEW: "fewer than 72 calls can't tell a p95",
     _REFUSED: "too few independent calls for an interval of p95",
+    _NOT_APPLICABLE: "incompatible: this can never work, and why is told below",
     "ok, noisy": "something disturbed the calls, see the column noise_flags",
     "ok, unsteady": "the calls never came to rest: they drift or step",
 }
@@ -107,7 +110,7 @@ def _half_width(p95: Any, lo: Any, hi: Any, samples: Any) -> str | None:
 
 def _with_doubt(status: str, steady: Any, flags: Any) -> str:
     if status != "ok":
-        return status
+        return _NOT_APPLICABLE if status == "incompatible" else status
     unsteady = not pd.isna(steady) and not steady
     noisy = flags is not None and not np.isscalar(flags) and len(flags)
     return "ok, unsteady" if unsteady else "ok, noisy" if noisy else status

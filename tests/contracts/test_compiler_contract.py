@@ -33,7 +33,7 @@ MODELS = {"bert_tiny": CASTS, "vit_tiny": ("none", "all"), "beit_tiny": ("none",
 A sample: `make matrix` has every model under every compiler."""
 HARD = {
     "torchscript": ("detr_tiny", "sd_tiny"),
-    "onnxruntime": ("layoutlmv3_tiny",),
+    "onnxruntime": ("layoutlmv3_tiny", "pixart_tiny"),
     "openvino": ("timesformer_tiny", "sdxl_refined_tiny"),
 }
 """Models that others could not compile, and pipelines of many parts: one compiler each."""
