@@ -1,7 +1,8 @@
 """Compiled artefacts, weights and reference answers by content key: built once, never seen half-written.
 
 Layout: `<root>/<key>/` holds an entry's files and its manifest; builds happen in `<root>/.tmp` and arrive by
-rename; entries that don't match their manifest are moved to `<root>/.damaged`. Nothing is ever unpickled.
+rename; entries that don't match their manifest are moved to `<root>/.damaged`. Nothing is unpickled here:
+only torch does so, with Inductor's artefact, which is its own cache.
 """
 
 from __future__ import annotations

@@ -71,7 +71,10 @@ def varying(session: Session, seed: int) -> Callable[[], None]:
             if isinstance(values, np.ndarray):
                 values[...] = rng.permuted(values.ravel()).reshape(values.shape)
             else:
-                shuffled = rng.permuted(values.cpu().numpy().ravel()).reshape(tuple(values.shape))
+                held = (
+                    values.cpu().float() if values.is_floating_point() else values.cpu()
+                )  # numpy has no bf16
+                shuffled = rng.permuted(held.numpy().ravel()).reshape(tuple(values.shape))
                 values.copy_(values.new_tensor(shuffled))
 
     return vary

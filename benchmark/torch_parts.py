@@ -208,7 +208,8 @@ def _read_course(workload: Workload) -> Answers:
 
 
 def _save(tensors: Answers, file: Path) -> None:
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, file)
+    # Cloned: outputs may be views of each other, as CLIP's of a batch of 1 are, which safetensors refuses.
+    save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, file)
 
 
 def _save_answers(answers: Answers, folder: Path) -> None:

@@ -206,7 +206,8 @@ def _squeeze(tensor: Any, dim: int) -> Any:
 
     if tensor.shape[dim] != 1:
         return opset18.Identity(tensor)
-    return opset18.Squeeze(tensor, opset18.Constant(value_ints=[dim]))
+    axes: Any = opset18.Constant(value_ints=[dim])
+    return opset18.Squeeze(tensor, axes)
 
 
 def _unsupported(error: BaseException | None) -> str | None:

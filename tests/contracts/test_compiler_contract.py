@@ -32,7 +32,7 @@ MODELS = {"bert_tiny": CASTS, "vit_tiny": ("none", "all"), "beit_tiny": ("none",
 """Models and how far their arithmetic may leave fp32. BEiT is there for its position bias, T5 for its parts.
 A sample: `make matrix` has every model under every compiler."""
 HARD = {
-    "torchscript": ("detr_tiny", "sd_tiny"),
+    "torchscript": ("clip_tiny", "detr_tiny", "sd_tiny"),
     "onnxruntime": ("layoutlmv3_tiny", "pixart_tiny"),
     "openvino": ("timesformer_tiny", "sdxl_refined_tiny"),
 }
