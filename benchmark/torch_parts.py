@@ -141,7 +141,10 @@ def _network(session: Session) -> Network:
         dtypes = [value.dtype for value in session.inputs]
 
         def on_tensors(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
-            return call(*(tensor.to(dtype) for tensor, dtype in zip(tensors, dtypes, strict=True)))
+            # Contiguous, as they were compiled for: AOTInductor refuses PixArt's expanded time otherwise.
+            return call(
+                *(tensor.to(dtype).contiguous() for tensor, dtype in zip(tensors, dtypes, strict=True))
+            )
 
         return on_tensors
 

@@ -37,7 +37,8 @@ def matrix(
     if frame.empty:
         print("[]" if as_json else "no rows: fewer conditions, or another --store, may find some")
         return
-    fields, caption = report.matrix(frame, figures), report.caption(frame, figures)
+    pairs = report.newest(frame)
+    fields, caption = report.matrix(pairs, figures), report.caption(pairs, figures)
     if as_json:
         print(json.dumps(fields.to_dict(orient="records")))
     elif as_md:
@@ -46,4 +47,4 @@ def matrix(
         console = Console()
         table.print_table(fields, console=console)
         console.print(caption, style="dim", markup=False, highlight=False)
-        table.print_failures(frame, console=console)
+        table.print_failures(pairs, console=console)

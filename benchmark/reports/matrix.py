@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -23,34 +22,37 @@ FIGURES = {
 """What can stand in a field, and what it is."""
 
 
-def matrix(rows: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
-    """A row for each model and a column for each compiler, in the order in which they first came.
+def newest(rows: pd.DataFrame) -> pd.DataFrame:
+    """The newest row of every pair, `compiler` telling its arithmetic too."""
+    named = rows.assign(compiler=[_column(row) for row in rows.itertuples()]).sort_values("started_at")
+    return named.drop_duplicates(["model", "compiler"], keep="last").sort_values(["model", "compiler"])
 
-    A field has the figures of the newest row of that pair, or the word for what became of it; it is empty
-    where nothing was asked for.
+
+def matrix(pairs: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
+    """A row for each model and a column for each compiler, by what `newest` found.
+
+    A field has the figures that were asked for, or the word for what became of the pair; it is empty where
+    nothing was tried.
     """
     shown = [*figures]
-    newest = rows.assign(compiler=[_column(row) for row in rows.itertuples()])
-    newest = newest.sort_values("started_at").drop_duplicates(["model", "compiler"], keep="last")
     fields = [
         " / ".join(_figure(row, name) for name in shown) if row.status == "ok" else _word(row)
-        for row in newest.itertuples()
+        for row in pairs.itertuples()
     ]
-    table = newest.assign(field=fields).pivot_table(
-        index="model", columns="compiler", values="field", aggfunc="last", sort=False
+    table = pairs.assign(field=fields).pivot_table(
+        index="model", columns="compiler", values="field", aggfunc="last"
     )
-    models, compilers = dict.fromkeys(rows["model"]), dict.fromkeys(_column(row) for row in rows.itertuples())
-    return table.reindex(index=[*models], columns=[*compilers]).fillna("").reset_index()
+    return table.fillna("").reset_index()
 
 
-def caption(rows: pd.DataFrame, figures: Iterable[str]) -> str:
+def caption(pairs: pd.DataFrame, figures: Iterable[str]) -> str:
     """Where and when it was measured, and what stands in a field."""
-    first, last = (_day(rows["started_at"].agg(which)) for which in ("min", "max"))
+    first, last = (f"{pairs['started_at'].agg(which):%Y-%m-%d}" for which in ("min", "max"))
     days = first if first == last else f"{first} to {last}"
-    hosts = ", ".join(dict.fromkeys(rows["cpu_model"].dropna()))
+    hosts = ", ".join(dict.fromkeys(pairs["cpu_model"].dropna()))
     legend = " / ".join(FIGURES[name] for name in figures)
-    done = (rows["status"] == "ok").sum()
-    return f"{days}, {hosts}: {done} of {len(rows)} ok. A field: {legend}."
+    done = (pairs["status"] == "ok").sum()
+    return f"{days}, {hosts}: {done} of {len(pairs)} ok. A field: {legend}."
 
 
 def _column(row: Any) -> str:
@@ -78,7 +80,3 @@ def _figure(row: Any, name: str) -> str:
     if name == "cosine":  # cut, not rounded: 1.0000 is to mean that nothing is missing
         return f"{int(value * 1e4) / 1e4:.4f}"
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"  # noqa: PLR2004 - where exponents would begin
-
-
-def _day(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d}"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.reports.matrix import FIGURES, NEEDED, caption, matrix
+from benchmark.reports.matrix import FIGURES, NEEDED, caption, matrix, newest
 
 DAY = pd.Timestamp("2026-11-24", tz="UTC")
 
@@ -28,7 +28,7 @@ def rows(*changes):
         "cpu_model": "a CPU",
         "started_at": DAY,
     }
-    return pd.DataFrame([usual | change for change in changes])
+    return newest(pd.DataFrame([usual | change for change in changes]))
 
 
 def test_a_field_has_the_figures_that_were_asked_for():
@@ -65,7 +65,7 @@ def test_other_arithmetic_is_a_column_of_its_own(change, column):
 
 
 def test_the_caption_tells_when_where_and_what():
-    told = caption(rows({}, {"started_at": DAY + pd.Timedelta(days=1)}), ["p50"])
+    told = caption(rows({}, {"model": "vit", "started_at": DAY + pd.Timedelta(days=1)}), ["p50"])
     assert told == "2026-11-24 to 2026-11-25, a CPU: 2 of 2 ok. A field: median of one call, ms."
 
 
