@@ -96,17 +96,19 @@ from pathlib import Path
 
 import torch
 
-from benchmark import torch_flops, torch_models
+from benchmark import torch_flops, torch_parts
+from benchmark.cell import cell_of
 from benchmark.cli.sweep import grid
 
 told = {}
 for name in sys.argv[1:]:
     model, _, batch = name.partition(" ")
-    (e,) = grid([f"model={model}"])
+    (e,) = grid([f"model={model}", f"batch={batch}", "seq_len=128"])
+    shape = cell_of(e).shape
     with tempfile.TemporaryDirectory() as folder:
         e.task.make_weights(e.model, "random", 0, Path(folder))
-        inputs = e.task.inputs(e.model, int(batch), 128, 0)
-        told[name] = torch_models.write_reference(e.task.module(Path(folder)), inputs, Path(folder), 1)
+        inputs = e.task.inputs(e.model, shape, 0)
+        told[name] = torch_parts.write_reference(e.task.module(Path(folder), shape), inputs, Path(folder), 1)
 
 
 class Tied(torch.nn.Module):

@@ -42,8 +42,7 @@ SLOW = {"aot_inductor": ("none", "all"), "inductor": ("none",)}
 OPTIONS = {
     "eager": ("dtype=bf16",),
     "torchscript": ("dtype=bf16",),
-    "onnxruntime": ("quantization=int8", "execution_mode=parallel"),
-    "openvino": ("performance_hint=throughput",),
+    "onnxruntime": ("quantization=int8",),
 }
 """Options beside fast_math that change what is computed or where, for bert_tiny."""
 WORDS = {"fp32", "tf32", "bf16", "fp16", "int8", "mixed"}
