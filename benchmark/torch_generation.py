@@ -172,7 +172,8 @@ class _Column(StaticLayer):  # type: ignore[misc]
     is_compileable = True
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor, position: torch.Tensor) -> None:
-        super().__init__(max_cache_len=keys.shape[2])
+        super(StaticLayer, self).__init__()  # its own makes a tensor, which is time for every token
+        self.max_cache_len = keys.shape[2]
         self.keys, self.values, self.is_initialized = keys, values, True
         self.cumulative_length = position
 

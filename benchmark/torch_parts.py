@@ -141,10 +141,7 @@ def _network(session: Session) -> Network:
         dtypes = [value.dtype for value in session.inputs]
 
         def on_tensors(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
-            # Contiguous, as they were compiled for: AOTInductor refuses PixArt's expanded time otherwise.
-            return call(
-                *(tensor.to(dtype).contiguous() for tensor, dtype in zip(tensors, dtypes, strict=True))
-            )
+            return call(*map(_as_compiled, tensors, dtypes))
 
         return on_tensors
 
@@ -152,6 +149,11 @@ def _network(session: Session) -> Network:
         return [torch.from_numpy(array) for array in call(*(tensor.numpy() for tensor in tensors))]
 
     return on_arrays
+
+
+def _as_compiled(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Contiguous: AOTInductor refuses PixArt's expanded time otherwise. Most are so already."""
+    return tensor if tensor.dtype is dtype and tensor.is_contiguous() else tensor.to(dtype).contiguous()
 
 
 class _Recorder:

@@ -112,9 +112,7 @@ def _compiler(name: str) -> dict[str, Any]:
 
 def _libraries() -> list[dict[str, Any]]:
     """Libraries of the tasks, each on its own, so that one that is missing hides no other."""
-    names = sorted(
-        {name for task in options("task") for name in _composed(f"task={task}").task.libraries}
-    )
+    names = sorted({name for task in options("task") for name in _composed(f"task={task}").task.libraries})
     rows = []
     for name in names:
         try:
