@@ -113,7 +113,7 @@ class Diffusion(Composed):
         """Encode, denoise, decode."""
         pipeline = self._pipeline
         for stand_in in self._stand_ins.values():
-            stand_in.parts = parts
+            stand_in.parts, stand_in.device = parts, inputs["latents"].device
         size: dict[str, Any] = {"height": self._shape.image_size, "width": self._shape.image_size}
         steps = {"num_inference_steps": self._shape.steps, "output_type": "latent"}
         prompt = self._prompt(parts, inputs)

@@ -39,7 +39,12 @@ def largest(
     if taken := [word for word in asked if word.lstrip("+").partition("=")[0] == "batch"]:
         raise ConfigError(f"{taken[0]}: the batch is what is searched for; --limit bounds it")
     chosen = any(word.startswith("sampling=") for word in asked)
-    (first,) = grid([*asked, *([] if chosen else ["sampling=quick"]), "batch=1"])
+    cells = grid([*asked, *([] if chosen else ["sampling=quick"]), "batch=1"])
+    if len(cells) != 1:
+        raise ConfigError(
+            f"these overrides are {len(cells)} cells: the search is for one, give single values"
+        )
+    (first,) = cells
     shared = [*first.overrides, f"campaign={first.campaign}"]
     rows: dict[int, Row] = {}
 

@@ -65,6 +65,12 @@ def test_a_failure_that_is_not_of_memory_is_told_and_ends_the_search(verb):
     assert "not even a batch of 1 fits; 1: crashed, " in printed.out
 
 
+def test_several_cells_are_refused(verb):
+    code, printed = verb("hardware=simulated", "model=bert_tiny,vit_tiny")
+    assert code == 1
+    assert "these overrides are 2 cells: the search is for one" in printed.err
+
+
 def test_a_batch_of_ones_own_is_refused(verb):
     code, printed = verb("hardware=simulated", "batch=4")
     assert code == 1
