@@ -62,6 +62,11 @@ class Environment:
     settings: Mapping[str, str]
     """Environment variables that can change speed."""
 
+    @property
+    def stands_in(self) -> bool:
+        """Whether a library stands in for a real one: its version has the local label `simulated`."""
+        return any(version.partition("+")[2] == "simulated" for version in self.versions.values())
+
 
 @frozen
 class PlannedRun:
@@ -133,6 +138,7 @@ def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
     """What makes two cells the same cell."""
     e = experiment
     return {
+        **({} if e.stage == "measure" else {"stage": e.stage}),
         "model": {field.name: getattr(e.model, field.name) for field in fields(e.model)},
         "task": spelled(e.task),
         "hardware": spelled(e.hardware),

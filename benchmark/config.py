@@ -114,6 +114,8 @@ class Experiment:
     run: Literal["missing", "failed", "stale", "all"]
     """Which cells to run: those without a row in the campaign, also its failed ones, those without a row of
     the present environment in any campaign, or every one."""
+    stage: Literal["compile", "measure"]
+    """The last one that is wanted: compiled artefacts alone, for a device that may be elsewhere."""
     store_root: str
     cache_root: str
     output_folder: str

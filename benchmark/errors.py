@@ -11,6 +11,7 @@ BenchmarkError                 the user's mistake or the world's: printed as one
     ├── Dominated              a smaller batch or length of it ran out of memory
     ├── UnsupportedOperator    the compiler does not know an operator of the model
     ├── CompileFailed          the compiler gave up
+    ├── Fallback               it would run, but not on the device that was asked for
     ├── OutOfMemory            the host's, or what a child was granted
     ├── OutOfDeviceMemory      the device's
     ├── TimedOut               a child ran past its limit and was stopped
@@ -102,6 +103,12 @@ class CompileFailed(RunFailure):
     status = "compile_error"
 
 
+class Fallback(RunFailure):
+    """It would run, but not on the device that was asked for."""
+
+    status = "fallback"
+
+
 class OutOfMemory(RunFailure):
     """The host's memory, or the limit set for a child, was not enough."""
 
@@ -141,6 +148,7 @@ FAILURES: dict[Status, type[RunFailure]] = {
         Dominated,
         UnsupportedOperator,
         CompileFailed,
+        Fallback,
         OutOfMemory,
         OutOfDeviceMemory,
         TimedOut,

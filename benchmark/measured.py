@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from benchmark.records import Arithmetic, Names, frozen
 
@@ -28,6 +28,16 @@ class DeviceState:
     """How often heat slowed it since the host started."""
     other_processes: NonNegativeInt | None = None
     """Processes that use it beside this one."""
+    memory_bytes: NonNegativeInt | None = None
+    """Most of its memory that this process has held so far."""
+    utilisation: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Share of the time in which its cores computed."""
+    energy_j: NonNegativeFloat | None = None
+    """Spent since some moment in the past: two readings tell what went between them."""
+    latency_p50_ms: NonNegativeFloat | None = None
+    """Median time of what it executed lately, by its own clock."""
+    errors: Names = ()
+    """What went wrong on it lately, by its driver's names."""
 
 
 @frozen
@@ -88,6 +98,8 @@ class Noise:
     boost: bool | None = None
     device: DeviceState = DeviceState()
     """As the calls ended."""
+    energy_j: NonNegativeFloat | None = None
+    """That the device spent meanwhile."""
     flags: Names = ()
     """Reasons to doubt the samples."""
 
@@ -123,6 +135,5 @@ class Measured:
     harness: Harness
     load_s: NonNegativeFloat
     peak_host_bytes: NonNegativeInt
-    peak_device_bytes: NonNegativeInt | None = None
     picture: Path | None = None
     """What it drew, for people to look at."""

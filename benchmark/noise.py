@@ -63,6 +63,7 @@ class Watch:
             governor=quiet.governor(),
             boost=quiet.boost(),
             device=device,
+            energy_j=_spent(before.device.energy_j, device.energy_j),
         )
         return replace(found, flags=tuple(_flags(found, before, after, least_on_cpu)))
 
@@ -99,6 +100,10 @@ def _host(before: quiet.Ticks | None, after: quiet.Ticks | None) -> tuple[float 
     return 1 - (after.idle - before.idle) / total, (after.steal - before.steal) / total
 
 
+def _spent(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else max(0.0, after - before)
+
+
 def _flags(noise: Noise, before: _Reading, after: _Reading, least_on_cpu: float) -> Iterator[str]:
     """Name what may have disturbed, in the words that `schema.md` explains."""
     if noise.on_cpu is not None and noise.on_cpu < least_on_cpu:
@@ -118,3 +123,5 @@ def _flags(noise: Noise, before: _Reading, after: _Reading, least_on_cpu: float)
         yield "slowed"
     if is_.other_processes:
         yield "shared_device"
+    if is_.errors:
+        yield "device_errors"

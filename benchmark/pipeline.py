@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.brake import Brake, Ending
 from benchmark.cell import Plan, PlannedRun
 from benchmark.compile_cache import CompileCache
-from benchmark.errors import Dominated, RunFailure
+from benchmark.errors import Dominated, RunFailure, Unavailable
 from benchmark.history import Exhausted
 from benchmark.isolation import Forkserver, undisturbed
 from benchmark.lease import HostLease
@@ -129,6 +129,9 @@ class Pipeline:
                 self._refuse(planned)
             found |= self._made(planned, stages)
             if "failure" not in found:
+                if planned.cell.experiment.stage == "compile":
+                    stages.current = "measure"
+                    raise Unavailable(_not_timed(planned))
                 if planned.cell.experiment.hardware.isolated:
                     with stages.stage("wait"):
                         self._take_host(planned)
@@ -233,6 +236,11 @@ class Pipeline:
             if self._rows >= COMPACT_EVERY and self._store.is_local:
                 self._rows = 0
                 self._store.compact(thorough=False)
+
+
+def _not_timed(planned: PlannedRun) -> str:
+    absent = planned.cell.experiment.hardware.missing()
+    return f"compiled, not timed: {absent or 'stage=compile; the same without it times it'}"
 
 
 def _limit(planned: PlannedRun) -> Exhausted:

@@ -138,6 +138,9 @@ class DeviceFacts:
     """Intra-op threads a host library may use."""
     isa: str = ""
     """Instruction sets that change generated code; part of the cache key."""
+    target: str | None = None
+    """What to generate code for, as the device's compiler names it: then it compiles on hosts without the
+    device too. Null where it needs the device, or the host is it."""
 
 
 @frozen
@@ -181,6 +184,12 @@ class Workload:
     shape: Shape
     threads: PositiveInt | None
     torch_device: Literal["cpu", "cuda"]
+    target: str | None = None
+    """What to generate code for, where that isn't the host it is compiled on; see `DeviceFacts`."""
+    task: str = ""
+    """As Hugging Face names it."""
+    weights: Path | None = None
+    """Folder as `save_pretrained` writes it, for libraries that load models their own way."""
 
 
 @frozen
@@ -193,6 +202,11 @@ class CompileReport:
     graph_breaks: int | None = None
     ops_on_device_fraction: float | None = None
     unsupported_ops: Names | None = None
+    """Operators that the compiler doesn't know: where it compiled all the same, they are left to the CPU."""
+    script_modules: int | None = None
+    """Modules that the compiled program was cut into, those of the device and those between."""
+    neff_bytes: int | None = None
+    """Of what is loaded to a Neuron device."""
 
 
 @frozen

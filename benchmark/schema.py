@@ -6,15 +6,14 @@ written before it read as null. Each addition raises `SCHEMA_VERSION`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 import pyarrow as pa
 
-from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -58,34 +57,6 @@ REQUIRED: Final = (
     "status",
 )
 """Columns that no row may leave null. Their arrow fields are nullable all the same: readers agree on that."""
-
-STATUSES: Mapping[Status, str] = {
-    "ok": "measured, and the answers agree with the reference",
-    "compile_error": "the compiler gave up",
-    "unsupported_op": "the compiler does not know an operator of the model",
-    "fallback": "ran, but not on the device that was asked for",
-    "oom_host": "the host's memory, or the limit set for a child, was not enough",
-    "oom_device": "the device's memory was not enough",
-    "timeout": "a child ran past its limit and was stopped",
-    "crashed": "a child raised, aborted or was killed",
-    "accuracy_fail": "the compiled model does not compute what the fp32 reference does",
-    "incompatible": "this combination can never work",
-    "unavailable": "this host lacks the device, the library, the weights or the data",
-    "dominated": "not tried: a smaller batch or length of the same cell already ran out of memory",
-    "interrupted": "stopped from outside",
-}
-
-
-NOISE_FLAGS: Mapping[str, str] = {
-    "contended": "threads queued for a core: they had less than `sampling.least_on_cpu` of what they wanted",
-    "preempted": "threads had to leave their core more than 100 times a second",
-    "stolen": "other virtual machines took more than 1 % of the host's CPU time",
-    "busy_host": "other processes used more than a quarter of a core",
-    "quota": "the control group's CPU quota ran out",
-    "throttled": "heat or power kept the device's clock down",
-    "slowed": "the device's clock fell by more than 5 %",
-    "shared_device": "other processes used the device",
-}
 
 
 @frozen
@@ -151,7 +122,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("error_class", _TEXT, "", "class of what was raised, as its library names it"),
         ("picture_path", _TEXT, "", "file with the first picture that the model drew"),
         ("log_path", _TEXT, "", "file with everything the run printed"),
-        ("simulated", _BOOL, "", "nothing was measured: a law of a simulated device gave the numbers"),
+        (
+            "simulated",
+            _BOOL,
+            "",
+            "nothing was measured: a simulated device, or a library that stands in for a real one",
+        ),
         ("source", _TEXT, "", "where an imported row comes from; null for a measurement of one's own"),
     ),
     *_section(
@@ -210,6 +186,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("ops_on_device_fraction", _REAL, "0…1", "share of the operators that the device runs"),
         ("unsupported_ops", _TEXTS, "", "operators that the compiler does not know"),
         ("compiler_flags", _TEXTS, "", "flags in effect, as given to the compiler"),
+        ("script_modules", _INT, "", "modules that the compiled program was cut into, on the device or not"),
+        ("neff_bytes", _INT, "bytes", "of the artefact what is loaded to a Neuron device"),
     ),
     *_section(
         "latency",
@@ -250,6 +228,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("temperature_c", _REAL, "°C", "temperature of the device as the calls ended"),
         ("throttle_reasons", _TEXTS, "", "what kept the device's clock down, by its driver's names"),
         ("device_processes", _INT, "", "other processes on the device"),
+        ("device_errors", _TEXTS, "", "what went wrong on the device meanwhile, by its driver's names"),
     ),
     *_section(
         "throughput",
@@ -276,6 +255,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "resources",
         ("peak_host_bytes", _INT, "bytes", "most host memory of the measuring child"),
         ("peak_device_bytes", _INT, "bytes", "most device memory"),
+        ("device_utilisation", _REAL, "0…1", "share of the time in which the device's cores computed"),
         ("energy_j_per_inference", _REAL, "J", "energy of one call, divided by its batch"),
         ("flops_per_call", _REAL, "FLOP", "floating-point operations of one call"),
         ("weight_bytes", _INT, "bytes", "fp32 parameters that one call reads"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmark import schema
+from benchmark import meanings, schema
 
 
 def markdown() -> str:
@@ -17,10 +17,10 @@ def markdown() -> str:
         "",
         "| `status` | meaning |",
         "| --- | --- |",
-        *(f"| `{status}` | {meaning} |" for status, meaning in schema.STATUSES.items()),
+        *(f"| `{status}` | {meaning} |" for status, meaning in meanings.STATUSES.items()),
     ]
     lines += ["", "| entry of `noise_flags` | meaning |", "| --- | --- |"]
-    lines += [f"| `{flag}` | {meaning} |" for flag, meaning in schema.NOISE_FLAGS.items()]
+    lines += [f"| `{flag}` | {meaning} |" for flag, meaning in meanings.NOISE_FLAGS.items()]
     for section in dict.fromkeys(column.section for column in schema.COLUMNS):
         lines += ["", f"## {section}", "", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
         lines += [

@@ -6,6 +6,7 @@ import typer
 
 from benchmark.cli import cache, nightly, store
 from benchmark.cli.compare import compare
+from benchmark.cli.compile import compile_
 from benchmark.cli.doctor import doctor
 from benchmark.cli.explain import explain
 from benchmark.cli.largest import largest
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan)
+app.command("compile", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(compile_)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(largest)
 app.command()(results)
 app.command()(matrix)

@@ -59,6 +59,7 @@ def lay_out(arguments: Sequence[str]) -> Laid:
     with initialize_config_dir(CONF, version_base="1.3", job_name="benchmark"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", given, run_mode=RunMode.MULTIRUN)
+        master.get("campaign")  # its ${now:} is asked once, as by Hydra's own runs: cells share the answer
         return experiments(loader, master, list(master.hydra.overrides.task))
 
 

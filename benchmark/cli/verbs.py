@@ -6,7 +6,8 @@ import sys
 from typing import NoReturn
 
 VERBS = frozenset(
-    "plan largest results matrix status explain lint replay compare nightly doctor cache store".split()  # noqa: SIM905 - a list
+    "plan compile largest results matrix status explain lint replay compare "  # noqa: SIM905 - a list
+    "nightly doctor cache store".split()
 )
 
 

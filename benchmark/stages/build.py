@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from benchmark.cell import Cell, Environment, code_digest, spelled, stated_parameters
 from benchmark.compile_cache import Entries, Entry
@@ -30,16 +30,10 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
     weights, digest = _weights(cell, versions, cache, call)
     reference = _reference(cell, versions, (weights, digest), cache, call)
     load = partial(e.task.module, weights, cell.shape)
-    whole = _workload(cell, environment, digest, load, reference.folder, reference.manifest.facts)
+    made = _Made(weights, digest, reference.folder)
+    whole = _workload(cell, environment, made, load, reference.manifest.facts)
     parts = (
-        _workload(
-            cell,
-            environment,
-            digest,
-            partial(_part, load, facts["name"]),
-            reference.folder / facts["name"],
-            facts,
-        )
+        _workload(cell, environment, made.of_part(facts["name"]), partial(_part, load, facts["name"]), facts)
         for facts in reference.manifest.facts.get("parts", ())
     )
     if e.weights == "random":  # of which a part may be left out, such as the encoder of a VAE
@@ -47,13 +41,19 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
     return replace(whole, parts=tuple(parts))
 
 
-def _workload(  # noqa: PLR0913, PLR0917 - where it stands, and what was told of it
-    cell: Cell,
-    environment: Environment,
-    digest: str,
-    load: Callable[[], Any],
-    folder: Path,
-    facts: Mapping[str, Any],
+class _Made(NamedTuple):
+    """What a workload stands on."""
+
+    weights: Path
+    digest: str
+    reference: Path
+
+    def of_part(self, name: str) -> _Made:
+        return self._replace(reference=self.reference / name)
+
+
+def _workload(
+    cell: Cell, environment: Environment, made: _Made, load: Callable[[], Any], facts: Mapping[str, Any]
 ) -> Workload:
     """A network, or several, as `torch_parts.write_reference` told of it."""
     return Workload(
@@ -63,8 +63,8 @@ def _workload(  # noqa: PLR0913, PLR0917 - where it stands, and what was told of
         input_names=tuple(facts["input_names"]),
         input_shapes={name: tuple(shape) for name, shape in facts["input_shapes"].items()},
         input_dtypes=dict(facts["input_dtypes"]),
-        reference=folder,
-        weights_digest=digest,
+        reference=made.reference,
+        weights_digest=made.digest,
         parameters=facts["parameters"],
         flops_per_call=facts["flops_per_call"],
         weight_bytes=facts["weight_bytes"],
@@ -72,6 +72,9 @@ def _workload(  # noqa: PLR0913, PLR0917 - where it stands, and what was told of
         shape=cell.shape,
         threads=environment.facts.threads,
         torch_device="cuda" if cell.experiment.hardware.kind == "cuda" else "cpu",
+        target=environment.facts.target,
+        task=cell.experiment.task.name,
+        weights=made.weights,
     )
 
 

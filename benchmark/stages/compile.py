@@ -33,7 +33,7 @@ def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cach
         CompileFailed, UnsupportedOperator: the compiler gave up.
         RunFailure: how its process ended.
     """
-    e = cell.experiment
+    e, facts = cell.experiment, environment.facts
     if not e.compiler.leaves_artifact:
         return Artifact(
             folder=None, key=None, report=CompileReport(), cache_hit=None, compile_s=None, artifact_bytes=None
@@ -43,10 +43,11 @@ def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cach
         "task": spelled(e.task),
         "inputs": {part.name: _inputs(part) for part in workload.parts or (workload,)},
         "shape": asdict(workload.shape),
-        "compiler": spelled(e.compiler),
+        # Where an interpreter lies doesn't matter, what it has is in `versions`.
+        "compiler": {name: value for name, value in spelled(e.compiler).items() if name != "python"},
         "code": code_digest(e.compiler, e.task),
         "versions": dict(environment.versions),
-        "target": [e.hardware.kind, environment.facts.device_name, environment.facts.isa, workload.threads],
+        "target": [e.hardware.kind, facts.device_name, facts.isa, facts.target, workload.threads],
     }
     entry = cache.get_or_build(
         "artifact",
@@ -126,6 +127,8 @@ def _together(reports: Sequence[CompileReport]) -> CompileReport:
         unsupported_ops=None
         if None in unsupported
         else tuple(sorted({op for ops in unsupported for op in ops or ()})),
+        script_modules=_sum(report.script_modules for report in reports),
+        neff_bytes=_sum(report.neff_bytes for report in reports),
     )
 
 

@@ -78,7 +78,7 @@ class _Asked(NamedTuple):
     cell: Cell
     environment: Environment
     missing: str | None
-    """What this host lacks to run it."""
+    """What this host lacks to bring it as far as it is wanted."""
     repeat: int
 
 
@@ -212,7 +212,7 @@ class _Surroundings:
     def of(self, experiment: Experiment) -> tuple[Environment, str | None]:
         """The environment as far as it can be told, and what this host lacks."""
         plugins = (experiment.hardware, experiment.compiler, experiment.task)
-        key = tuple(map(id, plugins))
+        key = (*map(id, plugins), experiment.stage == "compile")
         if key not in self._known:
             self._known[key] = (plugins, self._look(experiment))
         return self._known[key][1]
@@ -220,7 +220,9 @@ class _Surroundings:
     @staticmethod
     def _look(experiment: Experiment) -> tuple[Environment, str | None]:
         hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
-        wants = [absent] if (absent := hardware.missing()) else []
+        facts = hardware.facts()
+        elsewhere = experiment.stage == "compile" and facts.target is not None
+        wants = [absent] if not elsewhere and (absent := hardware.missing()) else []
         found: dict[str, str] = {}
         try:
             python = compiler.python
@@ -232,4 +234,4 @@ class _Surroundings:
                 found.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))
-        return environment_of(hardware.facts(), found, host.speed_settings()), "; ".join(wants) or None
+        return environment_of(facts, found, host.speed_settings()), "; ".join(wants) or None

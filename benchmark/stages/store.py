@@ -79,7 +79,7 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
         if attempt.measured and attempt.measured.picture
         else None,
         "log_path": str(attempt.log) if attempt.log.exists() else None,
-        "simulated": cell.experiment.hardware.simulated,
+        "simulated": cell.experiment.hardware.simulated or attempt.planned.environment.stands_in,
     }
 
 
@@ -131,6 +131,8 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
         "ops_on_device_fraction": artifact.report.ops_on_device_fraction,
         "unsupported_ops": artifact.report.unsupported_ops,
         "compiler_flags": artifact.report.flags,
+        "script_modules": artifact.report.script_modules,
+        "neff_bytes": artifact.report.neff_bytes,
     }
 
 
@@ -159,7 +161,7 @@ def _latency(measured: Measured) -> dict[str, Any]:
         **_tokens(timing),
         "device_time_p50_ms": float(np.median(timing.device_nanoseconds)) / 1e6
         if timing.device_nanoseconds
-        else None,
+        else measured.noise.device.latency_p50_ms,
     }
 
 
@@ -213,6 +215,9 @@ def _noise(measured: Measured, inputs: str) -> dict[str, Any]:
         "temperature_c": noise.device.temperature_c,
         "throttle_reasons": noise.device.throttle_reasons,
         "device_processes": noise.device.other_processes,
+        "device_errors": noise.device.errors,
+        "device_utilisation": noise.device.utilisation,
+        "peak_device_bytes": noise.device.memory_bytes,
         "cpu_percent": None if noise.host_cpu is None else 100 * noise.host_cpu,
     }
 
@@ -221,7 +226,8 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
     seconds = dict(attempt.stage_seconds)
     values: dict[str, Any] = {}
     if measured := attempt.measured:
-        timing = measured.timing
+        timing, energy_j = measured.timing, measured.noise.energy_j
+        items = (len(timing.nanoseconds) + timing.warmup_calls) * attempt.planned.cell.shape.batch_size
         seconds |= {
             "measure.load": measured.load_s,
             "measure.warmup": timing.warmup_s,
@@ -230,7 +236,7 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
         }
         values |= {
             "peak_host_bytes": measured.peak_host_bytes,
-            "peak_device_bytes": measured.peak_device_bytes,
+            "energy_j_per_inference": None if energy_j is None else energy_j / items,
             "cpu_share": timing.cpu_s / timing.wall_s if timing.wall_s else None,
         }
     return {**values, "stage_seconds": list(seconds.items())}
