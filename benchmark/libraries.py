@@ -15,7 +15,10 @@ from benchmark.errors import LibraryMissing
 
 _NEEDED = ("filelock", "numpy", "omegaconf", "psutil", "pydantic", "scipy")
 """What this program's own part of a child stands on; what compiler and task need they say themselves."""
-_OLDEST = (3, 10)
+_OLDEST = (3, 9)
+"""Where inf1's libraries end."""
+_NEEDED_BEFORE_310 = (*_NEEDED, "eval-type-backport")
+"""Pydantic reads `float | None` with it."""
 _TELL = """
 import json, sys
 from importlib import metadata
@@ -61,7 +64,8 @@ def fit(python: str) -> str:
     if there.version < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
         raise LibraryMissing(f"compiler.python={python} is Python {version}: use one from {oldest} on")
-    _versions_there(_NEEDED, f"pip install {' '.join(_NEEDED)}", python)
+    needed = _NEEDED if there.version >= (3, 10) else _NEEDED_BEFORE_310
+    _versions_there(needed, f"pip install {' '.join(needed)}", python)
     if Path(__file__).parents[1].name in {"site-packages", "dist-packages"}:
         raise LibraryMissing(
             f"compiler.python={python} would find this interpreter's libraries beside this program: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -25,6 +26,9 @@ FastMath = Literal["none", "matmult", "all"]
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def frozen(cls: type[T]) -> type[T]:
     """House dataclass: immutable, keyword-only, typed at construction, no unknown fields."""
+    if sys.version_info < (3, 10):  # noqa: UP036 - a worker's, without kw_only: defaults come last
+        names = cls.__annotations__
+        cls.__annotations__ = {name: names[name] for name in sorted(names, key=cls.__dict__.__contains__)}
     return dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)  # type: ignore[return-value]
 
 

@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +17,15 @@ def flops_per_call(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> i
 
     Counted on fake tensors, which have shapes but no content: nothing is computed. Afterwards the module may
     hold some of them, so count last. None, with the reason in the log, for a module whose course depends on
-    its inputs' content.
+    its inputs' content, and by a torch that can't count (before 2.1).
     """
-    counter = FlopCounterMode(
-        display=False,
-        # Without it torch 2.13 knows the attention of GPUs only: 3 % of BERT base at 128 tokens were missing.
-        custom_mapping={torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention},  # noqa: SLF001
-    )
     try:
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from torch.utils.flop_counter import FlopCounterMode
+
+        # Without it torch 2.13 knows the attention of GPUs only: 3 % of BERT base at 128 tokens were missing.
+        attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}  # noqa: SLF001
+        counter = FlopCounterMode(display=False, custom_mapping=attention)
         # Fake rather than meta: transformers leaves out looks at the mask's content for them alone.
         with FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.inference_mode(), counter:
             module(*(fake.from_tensor(tensor) for tensor in inputs))
@@ -53,4 +52,6 @@ def weight_bytes(module: torch.nn.Module) -> int:
 
 def _attention(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
     """Operations of the CPU's fused attention, by the shapes of its operands."""
+    from torch.utils.flop_counter import sdpa_flop_count
+
     return int(sdpa_flop_count(query, key, value))

@@ -134,7 +134,7 @@ def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
     """Return the model in `folder` as its library has it, weights memory-mapped, in fp32 and eval mode."""
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     kind = network_class(auto_class, config)
-    return kind.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
+    return kind.from_pretrained(folder, local_files_only=True).float().eval()
 
 
 def read_module(

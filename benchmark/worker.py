@@ -22,7 +22,7 @@ from benchmark.verdicts import told
 def main() -> None:
     """Serve until the other end hangs up."""
     requests, answers = _pipes()
-    forkserver, sending = Forkserver(sys.argv[1:]), threading.Lock()
+    forkserver, sending = Forkserver(["benchmark.python39", *sys.argv[1:]]), threading.Lock()
     forkserver.warm()
 
     def serve(number: int, limits: ChildLimits, message: bytes) -> None:

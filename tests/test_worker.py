@@ -230,7 +230,13 @@ def test_an_interpreter_that_is_not_there_makes_a_cell_unavailable(compose):
 @pytest.mark.parametrize(
     ("version", "distributions", "told"),
     [
-        ((3, 9, 18), {}, "is Python 3.9.18: use one from 3.10 on"),
+        ((3, 8, 18), {}, "is Python 3.8.18: use one from 3.9 on"),
+        (
+            (3, 9, 18),
+            dict.fromkeys(libraries._NEEDED, "1"),
+            "eval-type-backport is not installed for {0}: {0} -m pip install "
+            + " ".join(libraries._NEEDED_BEFORE_310),
+        ),
         (
             (3, 11, 1),
             {"numpy": "1", "scipy": "1", "psutil": "1", "omegaconf": "1"},
