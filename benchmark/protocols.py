@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -172,8 +172,16 @@ class Scenario(Protocol):
     def name(self) -> str:
         """The stem of its YAML."""
 
-    def measure(self, session: Session, sampling: Sampling) -> Timing:
-        """Warm up, then call until the sampling is content. Runs in the child."""
+    @property
+    def replicas(self) -> int:
+        """Copies of the model that it calls."""
+
+    @property
+    def workers(self) -> int:
+        """Callers of each."""
+
+    def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
+        """Warm up, then call the copies until the sampling is content. Runs in the child."""
 
 
 class Call(Protocol):

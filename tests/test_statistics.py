@@ -55,13 +55,13 @@ def test_the_real_clock_is_in_nanoseconds_and_never_runs_backwards():
 
 def test_exactly_the_least_number_of_calls_is_made_when_time_is_not_asked_for():
     clock = Clock(10)
-    timing = Latency().measure(clock.session, sampling(warmup_calls=5, min_calls=30))
+    timing = Latency().measure([clock.session], sampling(warmup_calls=5, min_calls=30))
     assert (timing.warmup_calls, len(timing.nanoseconds), clock.calls) == (5, 30, 35)
 
 
 def test_warm_up_calls_are_no_samples():
     clock = Clock(100, 100, 1)
-    timing = Latency().measure(clock.session, sampling(warmup_calls=2, min_calls=3))
+    timing = Latency().measure([clock.session], sampling(warmup_calls=2, min_calls=3))
     assert timing.nanoseconds == (MS, MS, MS)
     assert timing.warmup_s == pytest.approx(0.2)
     assert timing.wall_s == pytest.approx(0.003)
@@ -69,19 +69,19 @@ def test_warm_up_calls_are_no_samples():
 
 def test_without_a_warm_up_the_first_call_is_a_sample():
     clock = Clock(100, 1)
-    timing = Latency().measure(clock.session, sampling(min_calls=2))
+    timing = Latency().measure([clock.session], sampling(min_calls=2))
     assert (timing.warmup_calls, timing.warmup_s) == (0, 0.0)
     assert timing.nanoseconds == (100 * MS, MS)
 
 
 def test_calls_go_on_until_the_least_time_has_passed():
     # One call, then blocks of 0.1 s: 1 + 20 * 10 calls of 10 ms are the first to reach 2 s.
-    timing = Latency().measure(Clock(10).session, sampling(min_s=2.0))
+    timing = Latency().measure([Clock(10).session], sampling(min_s=2.0))
     assert len(timing.nanoseconds) == 201
 
 
 def test_the_warm_up_goes_on_until_its_own_least_time_has_passed():
-    timing = Latency().measure(Clock(10).session, sampling(warmup_calls=3, warmup_s=0.5))
+    timing = Latency().measure([Clock(10).session], sampling(warmup_calls=3, warmup_s=0.5))
     assert (timing.warmup_calls, len(timing.nanoseconds)) == (51, 1)
 
 
@@ -95,19 +95,19 @@ def test_the_warm_up_goes_on_until_its_own_least_time_has_passed():
     ],
 )
 def test_one_maximum_is_enough_to_stop(call_ms, limit, samples):
-    timing = Latency().measure(Clock(call_ms).session, sampling(min_calls=30, **limit))
+    timing = Latency().measure([Clock(call_ms).session], sampling(min_calls=30, **limit))
     assert len(timing.nanoseconds) == samples
 
 
 def test_the_maxima_bound_the_warm_up_too():
-    timing = Latency().measure(Clock(1000).session, sampling(warmup_calls=10, max_s=4.0))
+    timing = Latency().measure([Clock(1000).session], sampling(warmup_calls=10, max_s=4.0))
     assert timing.warmup_calls == 4
-    timing = Latency().measure(Clock(1).session, sampling(warmup_calls=10, max_calls=4))
+    timing = Latency().measure([Clock(1).session], sampling(warmup_calls=10, max_calls=4))
     assert timing.warmup_calls == 4
 
 
 def test_cpu_time_of_calls_that_only_move_a_clock_is_almost_none():
-    timing = Latency().measure(Clock(1).session, sampling(min_calls=10))
+    timing = Latency().measure([Clock(1).session], sampling(min_calls=10))
     assert 0 <= timing.cpu_s < 1
 
 
@@ -126,7 +126,7 @@ def warming(calls):
 
 
 def test_calls_that_were_still_warming_up_are_no_samples():
-    timing = Latency().measure(warming(60).session, sampling(warmup_calls=5, min_calls=300))
+    timing = Latency().measure([warming(60).session], sampling(warmup_calls=5, min_calls=300))
     assert timing.steady
     assert 50 <= timing.warmup_calls <= 70
     assert max(timing.nanoseconds) < 1.1 * MS
@@ -136,7 +136,7 @@ def test_calls_that_were_still_warming_up_are_no_samples():
 
 
 def test_a_series_that_drifts_is_kept_whole_and_says_so():
-    timing = Latency().measure(Drifting().session, sampling(min_calls=500, max_calls=500))
+    timing = Latency().measure([Drifting().session], sampling(min_calls=500, max_calls=500))
     assert not timing.steady
     assert (len(timing.nanoseconds), timing.warmup_calls) == (500, 0)
 
@@ -145,10 +145,10 @@ def test_sampling_ends_when_it_is_precise():
     spread = random.Random(0)  # noqa: S311 - no secret
     durations = [spread.lognormvariate(0, 0.3) for _ in range(20_000)]
     wanted = sampling(min_calls=50, max_calls=20_000, precision=0.02)
-    timing = Latency().measure(Clock(*durations).session, wanted)
+    timing = Latency().measure([Clock(*durations).session], wanted)
     assert timing.stop_reason == "precision"
     assert 500 < len(timing.nanoseconds) < 5_000
-    coarse = Latency().measure(Clock(*durations).session, sampling(min_calls=50, precision=0.1))
+    coarse = Latency().measure([Clock(*durations).session], sampling(min_calls=50, precision=0.1))
     assert len(coarse.nanoseconds) < len(timing.nanoseconds)
 
 
@@ -157,13 +157,13 @@ def test_sampling_ends_when_it_is_precise():
 )
 def test_what_ended_the_sampling_is_told(limit, reason):
     wanted = sampling(min_calls=100 if limit else 10, precision=1e-6 if limit else None, **limit)
-    assert Latency().measure(warming(0).session, wanted).stop_reason == reason
+    assert Latency().measure([warming(0).session], wanted).stop_reason == reason
 
 
 def test_inputs_are_changed_before_each_block_and_never_timed():
     clock, changed = Clock(10), []
     session = replace(clock.session, before_block=lambda: changed.append(clock.calls))
-    timing = Latency().measure(session, sampling(min_s=0.5))
+    timing = Latency().measure([session], sampling(min_s=0.5))
     assert changed[:3] == [0, 1, 11]
     assert set(timing.nanoseconds) == {10 * MS}
 
@@ -176,7 +176,7 @@ def test_the_devices_own_times_are_those_of_the_samples():
         return range(since, clock.calls)  # each call's number, as what it took
 
     session = replace(clock.session, device_ns=device_ns)
-    timing = Latency().measure(session, sampling(warmup_calls=2, min_calls=10))
+    timing = Latency().measure([session], sampling(warmup_calls=2, min_calls=10))
     assert len(timing.device_nanoseconds) == len(timing.nanoseconds) == 10
     assert timing.device_nanoseconds[0] >= 2  # those of the warm-up are forgotten
 
@@ -189,6 +189,6 @@ def test_the_tokens_of_a_call_stay_with_it():
         return [(number, number + 1) for number in range(since, clock.calls)]
 
     session = replace(clock.session, token_ns=token_ns)
-    timing = Latency().measure(session, sampling(warmup_calls=2, min_calls=10))
+    timing = Latency().measure([session], sampling(warmup_calls=2, min_calls=10))
     assert len(timing.token_nanoseconds) == 10
     assert timing.token_nanoseconds[0][0] >= 2

@@ -9,7 +9,16 @@ import pandas as pd
 
 NEEDED = (
     *("model", "compiler", "fast_math", "model_dtype", "status", "stage", "error", "started_at", "hardware"),
-    *("compile_s", "artifact_bytes", "load_s", "latency_p50_ms", "cosine", "task", "cpu_model"),
+    *(
+        "compile_s",
+        "artifact_bytes",
+        "load_s",
+        "latency_p50_ms",
+        "cosine",
+        "task",
+        "cpu_model",
+        "noise_flags",
+    ),
 )
 """Columns that it is made of."""
 FIGURES = {
@@ -52,7 +61,9 @@ def caption(pairs: pd.DataFrame, figures: Iterable[str]) -> str:
     hosts = ", ".join(dict.fromkeys(pairs["cpu_model"].dropna()))
     legend = " / ".join(FIGURES[name] for name in figures)
     done = (pairs["status"] == "ok").sum()
-    return f"{days}, {hosts}: {done} of {len(pairs)} ok. A field: {legend}."
+    noisy = "p50" in figures and any(map(_is_noisy, pairs.itertuples()))
+    doubt = " ~: something disturbed the calls." if noisy else ""
+    return f"{days}, {hosts}: {done} of {len(pairs)} ok. A field: {legend}.{doubt}"
 
 
 def _column(row: Any) -> str:
@@ -79,4 +90,9 @@ def _figure(row: Any, name: str) -> str:
         return "-"
     if name == "cosine":  # cut, not rounded: 1.0000 is to mean that nothing is missing
         return f"{int(value * 1e4) / 1e4:.4f}"
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"  # noqa: PLR2004 - where exponents would begin
+    told = f"{value:.3g}" if value < 1000 else f"{value:.0f}"  # noqa: PLR2004 - where exponents would begin
+    return f"~{told}" if name == "p50" and _is_noisy(row) else told
+
+
+def _is_noisy(row: Any) -> bool:
+    return row.noise_flags is not None and len(row.noise_flags) > 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +45,8 @@ class _Attempt(NamedTuple):
 def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path | None) -> Measured:
     """In the child: load, call once for the answers, then let the scenario time."""
     e = cell.experiment
-    session, load_s = load(e.hardware, e.compiler, workload, folder)
+    loaded = [load(e.hardware, e.compiler, workload, folder) for _ in range(e.scenario.replicas)]
+    session = loaded[0][0]
     with harness.quiet_interpreter():  # simulated devices measure in the parent, which lives on
         called = session.clock()
         outputs = session.run()
@@ -54,9 +55,10 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
             outputs = session.answers()
         drawn = bool(picture and session.depict and session.depict(picture))
         answers = tuple(_host_array(output) for output in _several(outputs))
+        copies = [copy for copy, _ in loaded]
         if e.sampling.inputs == "varied":
-            session = replace(session, before_block=harness.varying(session, e.seed))
-        attempts = _attempts(cell, session)
+            copies = [replace(copy, before_block=harness.varying(copy, e.seed)) for copy in copies]
+        attempts = _attempts(cell, copies)
     best = max(attempts, key=lambda attempt: attempt.quiet)
     return Measured(
         timing=best.timing,
@@ -67,20 +69,20 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         noise=best.noise,
         attempts=len(attempts),
         harness=harness.described(),
-        load_s=load_s,
+        load_s=sum(load_s for _, load_s in loaded),
         peak_host_bytes=_peak_host_bytes(),
         picture=picture if drawn else None,
     )
 
 
-def _attempts(cell: Cell, session: Session) -> list[_Attempt]:
+def _attempts(cell: Cell, copies: Sequence[Session]) -> list[_Attempt]:
     """Time it, and again while it is noisy and may be."""
     e, found = cell.experiment, list[_Attempt]()
     while not found or (found[-1].noise.flags and len(found) <= e.sampling.noise_retries):
         if found:
             harness.start_on(len(found))  # its own threads may have stood in each other's way
         watch = None if e.hardware.simulated else Watch(e.hardware.state())
-        timing = e.scenario.measure(session, e.sampling)
+        timing = e.scenario.measure(copies, e.sampling)
         noise = watch.noise(e.hardware.state(), e.sampling.least_on_cpu) if watch else Noise()
         found.append(_Attempt(timing, noise))
     return found

@@ -107,8 +107,8 @@ def _axes(attempt: Attempt) -> dict[str, Any]:
         "input_source": e.inputs,
         "padding_share": attempt.workload.padding_share if attempt.workload else None,
         "scenario": e.scenario.name,
-        "replicas": 1,
-        "workers": 1,
+        "replicas": e.scenario.replicas,
+        "workers": e.scenario.workers,
         "threads": facts.threads,
     }
 
@@ -247,7 +247,9 @@ def _roofline(attempt: Attempt, trusted: Measured | None) -> dict[str, Any]:
     if workload is None:
         return {}
     counted = {"flops_per_call": workload.flops_per_call, "weight_bytes": workload.weight_bytes}
-    if trusted is None or peak is None or not (p50 := trusted.summary.p50[0]):
+    scenario = attempt.planned.cell.experiment.scenario
+    alone = scenario.replicas * scenario.workers == 1  # else a call's latency has others' calls in it
+    if trusted is None or peak is None or not alone or not (p50 := trusted.summary.p50[0]):
         return counted
     dtype = trusted.arithmetic.matmul_dtype
     reached = roofline.fraction(workload.flops_per_call, workload.weight_bytes, p50 / 1e3, dtype, peak)

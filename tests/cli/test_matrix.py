@@ -36,6 +36,13 @@ def test_a_field_has_the_figures_that_were_asked_for():
     assert table.to_dict("records") == [{"model": "bert", "eager": "12.3 / 3.21 / 5 / 0.5 / 0.9999"}]
 
 
+def test_a_median_of_noisy_calls_is_marked_and_the_mark_is_explained():
+    pairs = rows({"noise_flags": ["contended"]}, {"model": "vit", "noise_flags": []})
+    assert matrix(pairs, ["p50", "compile"])["eager"].tolist() == ["~12.3 / 3.21", "12.3 / 3.21"]
+    assert caption(pairs, ["p50"]).endswith(" ~: something disturbed the calls.")
+    assert "~" not in caption(pairs, ["cosine"])
+
+
 def test_a_pair_that_failed_has_the_word_for_it_and_one_that_was_not_asked_for_is_empty():
     table = matrix(
         rows(

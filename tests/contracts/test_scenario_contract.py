@@ -46,23 +46,23 @@ def test_a_scenario_fits_its_seam(scenario):
 
 
 def test_every_sample_is_what_the_clock_said(scenario):
-    timing = scenario.measure(session(), sampling(min_calls=25))
+    timing = scenario.measure([session()], sampling(min_calls=25))
     assert set(timing.nanoseconds) == {CALL_NS}
     assert len(timing.nanoseconds) >= 25
 
 
 def test_sampling_goes_on_for_its_seconds(scenario):
-    timing = scenario.measure(session(), sampling(min_s=0.5))
+    timing = scenario.measure([session()], sampling(min_s=0.5))
     assert timing.wall_s >= 0.5
     assert len(timing.nanoseconds) == round(timing.wall_s / (CALL_NS / 1e9))
 
 
 def test_no_sampling_passes_its_greatest_number_of_calls(scenario):
-    assert len(scenario.measure(session(), sampling(min_calls=7, max_calls=7)).nanoseconds) == 7
+    assert len(scenario.measure([session()], sampling(min_calls=7, max_calls=7)).nanoseconds) == 7
 
 
 def test_warm_up_calls_are_counted_and_not_timed(scenario):
-    timing = scenario.measure(session(), sampling(warmup_calls=5, max_calls=10))
+    timing = scenario.measure([session()], sampling(warmup_calls=5, max_calls=10))
     assert timing.warmup_calls >= 5
     assert timing.warmup_s == pytest.approx(timing.warmup_calls * CALL_NS / 1e9)
     assert timing.wall_s == pytest.approx(len(timing.nanoseconds) * CALL_NS / 1e9)

@@ -125,8 +125,9 @@ def test_no_garbage_is_collected_while_timing_but_it_is_afterwards(experiment, m
     @frozen
     class Watched:
         name: ClassVar[str] = "watched"
+        replicas: ClassVar[int] = 1
 
-        def measure(self, session, sampling):  # noqa: ARG002 - the seam's signature
+        def measure(self, sessions, sampling):  # noqa: ARG002 - the seam's signature
             seen.append(gc.isenabled())
             raise ValueError("enough")
 

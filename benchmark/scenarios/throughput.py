@@ -1,0 +1,109 @@
+"""Closed loop with several callers: copies of the model, and callers of each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import numpy as np
+from pydantic import PositiveInt
+
+from benchmark.measured import Timing
+from benchmark.records import Sampling, Session, frozen
+from benchmark.sampler import Sampler
+from benchmark.statistics import measure_calls
+
+_BLOCK_NS = 500_000_000
+"""Callers run for about this long between looks at the limits: what the last call of each adds is little."""
+
+
+@frozen
+class Throughput:
+    """`replicas` copies of the model in one process, each called by `workers` threads without a pause.
+
+    As NeuronPerf's n_models and workers_per_model: on Neuron devices each copy is loaded to the next of
+    `hardware.cores`. The latencies are those that the callers saw, waiting for each other included.
+    """
+
+    replicas: PositiveInt = 1
+    """Copies of the model that are loaded."""
+    workers: PositiveInt = 1
+    """Threads that call each copy."""
+
+    name: ClassVar[str] = "throughput"
+
+    def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
+        """Warm up, then let all call until the samples are as asked for."""
+        callers = [session for session in sessions for _ in range(self.workers)]
+        with ThreadPoolExecutor(len(callers)) as threads:
+            return Sampler(sampling, _Callers(callers, threads), _Callers(callers, threads)).timing()
+
+
+class _Callers:
+    """Calls of several threads at a time, taken in blocks in which all are at it."""
+
+    def __init__(self, sessions: Sequence[Session], threads: ThreadPoolExecutor) -> None:
+        self._sessions, self._threads = sessions, threads
+        self._copies = {id(session): session for session in sessions}.values()
+        self.samples: list[int] = []
+        self.device_ns: list[int] = []
+        self.token_ns: list[Sequence[int]] = []
+        self._blocks: list[tuple[int, float, float]] = []
+        """Of each block: calls, seconds in which so many are made at the rate of all callers, CPU seconds."""
+
+    @property
+    def wall_s(self) -> float:
+        return sum(wall_s for _, wall_s, _ in self._blocks)
+
+    def make(self, min_calls: int, max_calls: int, min_s: float, max_s: float) -> None:
+        """Call until there are both minima in all, or one maximum; each caller once more at most."""
+        while True:
+            left_s = max_s - self.wall_s
+            if len(self.samples) >= min_calls and self.wall_s >= min_s:
+                return
+            if len(self.samples) >= max_calls or left_s <= 0:
+                return
+            most = max(1, (max_calls - len(self.samples)) // len(self._sessions))
+            self._block(most, min(_BLOCK_NS, int(left_s * 1e9) + 1))
+
+    def _block(self, most: int, block_ns: int) -> None:
+        for copy in self._copies:
+            if copy.before_block:
+                copy.before_block()
+        cpu_s = time.process_time()
+        jobs = [self._threads.submit(_called, session, most, block_ns) for session in self._sessions]
+        found = [job.result() for job in jobs]
+        per_ns = sum(len(latencies) / max(1, sum(latencies)) for latencies in found)
+        calls = sum(map(len, found))
+        self._blocks.append((calls, calls / per_ns / 1e9, time.process_time() - cpu_s))
+        ends = np.concatenate([np.cumsum(latencies) for latencies in found])
+        self.samples += np.concatenate(found)[np.argsort(ends, kind="stable")].tolist()
+
+    def since(self, start: int) -> tuple[float, float]:
+        """Wall and CPU seconds of the calls from `start` on; of a block that it cuts, the share it leaves."""
+        wall_s, cpu_s, end = 0.0, 0.0, 0
+        for calls, block_s, block_cpu_s in self._blocks:
+            first, end = end, end + calls
+            left = max(0, end - max(first, start)) / calls
+            wall_s, cpu_s = wall_s + left * block_s, cpu_s + left * block_cpu_s
+        return wall_s, cpu_s
+
+    def disturb(self) -> None:
+        """Call each copy once, untimed."""
+        for copy in self._copies:
+            copy.run()
+
+
+def _called(session: Session, most: int, block_ns: int) -> list[int]:
+    """One caller's latencies: back to back for so long, or so many."""
+    latencies: list[int] = []
+    spent = 0
+    while len(latencies) < most and spent < block_ns:
+        typical = max(1, latencies[-1]) if latencies else block_ns
+        calls = max(1, min((block_ns - spent) // typical, most - len(latencies)))
+        made = measure_calls(session.run, calls, session.clock)
+        latencies += made
+        spent += sum(made)
+    return latencies
