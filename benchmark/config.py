@@ -125,6 +125,11 @@ class Experiment:
     """The composed configuration, for the row. Cells of a grid share its sections."""
 
     @property
+    def needs_no_device(self) -> bool:
+        """Whether it only compiles, for a device that its compiler knows by name."""
+        return self.stage == "compile" and self.hardware.facts().target is not None
+
+    @property
     def resolved(self) -> str:
         """The composed configuration as JSON."""
         return json.dumps(self.composed, sort_keys=True)
@@ -283,7 +288,7 @@ def _sentence(error: Any, prefix: str, kind: type) -> str:
         return _unknown(key, str(error["loc"][-1]), getattr(kind, "__dataclass_fields__", ()))
     if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{key}: is missing"
-    message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"])
+    message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"].removeprefix("Value error, "))
     return f"{key}={_spelled(error['input'])}: {message}"
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Annotated, ClassVar
 
-from pydantic import NonNegativeInt, PositiveInt, Strict
+from pydantic import NonNegativeInt, PositiveInt, Strict, field_validator
 
-from benchmark import host, quiet
+from benchmark import host, instances, quiet
 from benchmark.measured import DeviceState
 from benchmark.records import DeviceFacts, Session, frozen
 
@@ -29,6 +29,11 @@ class Cpu:
     kind: ClassVar[str] = "cpu"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
+
+    @field_validator("instance_type")
+    @classmethod
+    def _rented(cls, name: str | None) -> str | None:
+        return instances.checked(name)
 
     def missing(self) -> str | None:
         """Refuse CPUs that this host doesn't grant."""

@@ -1,0 +1,129 @@
+"""The catalogue of cloud instances: which types there are, with their chips, cores and memory.
+
+Detection asks no network: a name is looked up in `instances.csv`, whose column `source` tells for each line
+the repository, file, commit and date that it was read from. Neuron instances are those of the architecture
+pages of the Neuron documentation, the others those of karpenter-provider-aws, which writes down what EC2
+answers to DescribeInstanceTypes.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+
+from benchmark.records import frozen
+
+_CATALOGUE: Final = Path(__file__).with_name("instances.csv")
+_SIZES: Final = {"nano": 1 / 32, "micro": 1 / 16, "small": 1 / 8, "medium": 1 / 4, "large": 1 / 2}
+"""Sizes in xlarges, as EC2 doubles them: what counts is which sizes are neighbours."""
+_WHOLE: Final = "benchmark/instances.csv lists those that are known"
+
+
+@frozen
+class Instance:
+    """An instance type as it is rented."""
+
+    instance_type: str
+    family: str
+    device: str | None
+    """The chip that it is rented for, null where that is its CPU."""
+    devices: NonNegativeInt
+    """How many of them."""
+    cores: PositiveInt | None
+    """NeuronCores as a program sees them by default: on Trainium2 two make a logical one."""
+    physical_cores: PositiveInt | None
+    neuroncore_version: Literal[1, 2, 3] | None
+    vcpu: PositiveInt
+    memory_gib: PositiveFloat
+    """The host's."""
+    device_memory_gib: PositiveFloat | None
+    """Of all its devices together."""
+    target: str | None
+    """What its chip's compiler calls it; neuron-cc knows inf1 alone and isn't told."""
+    source: str
+    """Repository, file, commit and date of these figures."""
+
+
+def find(name: str) -> Instance:
+    """The instance type of this name.
+
+    Raises:
+        ValueError: there is none; with the nearest name, of the same family where that exists.
+    """
+    if found := _catalogue().get(name):
+        return found
+    near = _nearest(name.lower())
+    raise ValueError("no such instance type" + (f", did you mean {near}?" if near else f": {_WHOLE}"))
+
+
+def known(family: str | None = None) -> tuple[Instance, ...]:
+    """The instance types of a family, or all, as the catalogue lists them: from small to large."""
+    return tuple(one for one in _catalogue().values() if family in {None, one.family})
+
+
+def checked(instance_type: str | None) -> str | None:
+    """The name as it is, for the field of a device: null asks the firmware.
+
+    Raises:
+        ValueError: as `find`.
+    """
+    return None if instance_type is None else find(instance_type).instance_type
+
+
+@lru_cache(maxsize=1)
+def _catalogue() -> Mapping[str, Instance]:
+    with _CATALOGUE.open(encoding="utf-8", newline="") as file:
+        return {line["instance_type"]: _instance(line) for line in csv.DictReader(file)}
+
+
+def _instance(line: Mapping[str, str]) -> Instance:
+    version = _count(line["neuroncore_version"])
+    return Instance(
+        instance_type=line["instance_type"],
+        family=line["family"],
+        device=line["device"] or None,
+        devices=_count(line["devices"]) or 0,
+        cores=_count(line["cores"]),
+        physical_cores=_count(line["physical_cores"]),
+        neuroncore_version=version,  # type: ignore[arg-type]  # checked at construction
+        vcpu=int(line["vcpu"]),
+        memory_gib=float(line["memory_gib"]),
+        device_memory_gib=float(line["device_memory_gib"]) if line["device_memory_gib"] else None,
+        target=line["target"] or None,
+        source=line["source"],
+    )
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _nearest(name: str) -> str | None:
+    """The nearest size of its family, for sizes are what people misremember; else the nearest spelling."""
+    family, _, size = name.partition(".")
+    families = dict.fromkeys(one.family for one in known())
+    if family not in families:
+        whole = difflib.get_close_matches(name, _catalogue(), n=1, cutoff=0.85)
+        close = difflib.get_close_matches(family, families, n=1)
+        if whole or not (close and size):
+            return next(iter(whole), None)
+        family = close[0]
+    names = [one.instance_type for one in known(family)]
+    wanted = _xlarges(size)
+    if wanted is None:
+        return max(names, key=lambda known: difflib.SequenceMatcher(None, name, known).ratio())
+    return min(names, key=lambda known: abs(math.log2((_xlarges(known.split(".")[1]) or 1024) / wanted)))
+
+
+def _xlarges(size: str) -> float | None:
+    """How many xlarges a size is; None where it isn't one of a row, such as `metal`."""
+    found = re.fullmatch(r"(\d*)xlarge", size)
+    return float(found[1] or 1) or None if found else _SIZES.get(size)
