@@ -1,0 +1,1 @@
+"""Tests of Neuron hardware through libraries and tools that stand in for the real ones."""

@@ -1,0 +1,149 @@
+"""Whole grids on Inferentia through stand-ins: compiled where no device is, timed where one seems to be.
+
+Nothing of that may be taken for a measurement of the device.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmark import results
+from benchmark.__main__ import main
+from benchmark.devices import neuron
+from benchmark.isolation import Forkserver
+
+pytestmark = pytest.mark.real
+FAKES = Path(__file__).parents[1] / "fakes"
+GRID = ("hardware=inf2", "batch=1,2,4", "compiler.fast_math=none,all")
+SHORT = (
+    "sampling=quick",
+    *(f"sampling.{key}={value}" for key, value in {"warmup_calls": 0, "warmup_s": 0, "min_s": 0}.items()),
+    *(
+        f"sampling.{key}={value}"
+        for key, value in {"min_calls": 2, "max_calls": 3, "noise_retries": 0}.items()
+    ),
+)
+FLAGS = {
+    "none": ["--target", "inf2", "--auto-cast", "none", "--optlevel", "2", "--model-type", "generic"],
+    "all": [
+        *("--target", "inf2", "--auto-cast", "all", "--auto-cast-type", "bf16"),
+        *("--optlevel", "2", "--model-type", "generic"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder where outputs land, with the stand-ins at hand; `device` says whether the device is there."""
+    folder = tmp_path_factory.mktemp("grid")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.syspath_prepend(str(FAKES))
+        patch.setattr(neuron, "_DEVICES", folder / "devices")
+        yield folder
+
+
+def device(folder, *, is_there):
+    """Let the driver be loaded, or not."""
+    entry = " 246 neuron\n" if is_there else ""
+    (folder / "devices").write_text(f"Character devices:\n  1 mem\n{entry}", encoding="utf-8")
+
+
+def called(*words):
+    """Run the command line in this process, for the device is patched here; return its exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["benchmark", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    Forkserver(()).close()  # the next command's children need other imports
+    return ended.value.code
+
+
+def rows(campaign):
+    """What the store has of a campaign, simulated rows too."""
+    return results.load(where=f"campaign={campaign} simulated=true").to_dict("records")
+
+
+@pytest.fixture(scope="module")
+def compiled(place):
+    device(place, is_there=False)
+    code = called("compile", "-m", "model=vit_tiny", "hardware=inf2", GRID[-1], *SHORT, "campaign=elsewhere")
+    return code, rows("elsewhere")
+
+
+@pytest.fixture(scope="module")
+def timed(place, compiled):
+    device(place, is_there=True)
+    code = called("-m", "model=vit_tiny,beit_tiny", *GRID, *SHORT, "campaign=there")
+    return code, rows("there")
+
+
+def test_a_host_without_the_device_compiles_and_times_nothing(compiled):
+    code, found = compiled
+    assert code == 0
+    assert len(found) == 2
+    for row in found:
+        assert (row["status"], row["stage"], row["cache_hit"]) == ("unavailable", "measure", False)
+        assert row["error"].startswith("compiled, not timed: this host has no Neuron device")
+        assert list(row["compiler_flags"]) == FLAGS[row["fast_math"]]
+
+
+def test_where_the_device_is_all_answer_right_and_what_was_compiled_is_a_cache_hit(timed):
+    code, found = timed
+    assert code == 0
+    assert {(row["model"], row["batch_size"], row["fast_math"]) for row in found} == {
+        (model, batch, cast)
+        for model in ("vit_tiny", "beit_tiny")
+        for batch in (1, 2, 4)
+        for cast in ("none", "all")
+    }
+    for row in found:
+        assert row["status"] == "ok", row["error"]
+        assert row["cache_hit"] == (row["model"] == "vit_tiny" and row["batch_size"] == 1)
+        assert row["cosine"] > (0.9999 if row["fast_math"] == "none" else 0.95)
+        assert list(row["compiler_flags"]) == FLAGS[row["fast_math"]]
+        dtype = {"none": "fp32", "all": "bf16"}[row["fast_math"]]
+        assert (row["matmul_dtype"], row["other_dtype"]) == (dtype, dtype)
+        assert (row["subgraphs"], row["neff_bytes"]) == (1, 1024)
+
+
+def test_not_one_row_is_mistaken_for_the_device(compiled, timed):
+    assert {row["simulated"] for row in (*compiled[1], *timed[1])} == {True}
+    for row in timed[1]:
+        assert dict(row["framework_versions"])["torch-neuronx"].endswith("+simulated")
+
+
+def test_results_show_them_to_who_asks_for_simulated_rows_alone(timed, capsys):
+    called("results", "campaign=there")
+    assert "vit_tiny" not in capsys.readouterr().out
+    called("results", "campaign=there", "--simulated")
+    assert "vit_tiny" in capsys.readouterr().out
+
+
+def test_another_campaign_finds_the_artefacts(place, timed):
+    device(place, is_there=True)
+    assert called("-m", "model=vit_tiny", "hardware=inf2", "batch=1,2", *SHORT, "campaign=again") == 0
+    assert [(row["status"], row["cache_hit"]) for row in rows("again")] == [("ok", True)] * 2
+
+
+def test_the_grid_of_the_full_models_is_laid_out_to_be_run(place, capsys):
+    device(place, is_there=True)
+    called("plan", "-m", "model=vit,beit", *GRID)
+    printed = capsys.readouterr().out
+    assert "12 cells: 12 compile" in printed
+
+
+def test_on_inf1_none_is_bf16_and_the_row_says_so(place):
+    device(place, is_there=True)
+    words = ("model=vit_tiny", "hardware=inf1", "compiler.fast_math=none,all", "campaign=inf1")
+    assert called("-m", *words, *SHORT) == 0
+    found = {row["fast_math"]: row for row in rows("inf1")}
+    for cast, row in found.items():
+        assert (row["status"], row["simulated"]) == ("ok", True), row["error"]
+        assert list(row["compiler_flags"]) == ["--fast-math", cast, "--neuroncore-pipeline-cores", "1"]
+        assert row["matmul_dtype"] == "bf16"
+    assert (found["none"]["other_dtype"], found["all"]["other_dtype"]) == ("fp32", "bf16")
+    assert found["none"]["cosine"] < 1 - 1e-9
