@@ -36,6 +36,22 @@ def test_fp16_is_for_gpus():
     assert precision.refuse("none", "fp16", "cuda") is None
 
 
+def test_casting_to_fp16_is_for_gpus_too():
+    refusal = precision.refuse("all", "fp32", "cpu", "fp16")
+    assert refusal.startswith("autocast_dtype=fp16 can't be had on a CPU")
+    assert refusal.endswith("use autocast_dtype=bf16")
+    assert precision.refuse("all", "fp32", "cuda", "fp16") is None
+
+
+@pytest.mark.parametrize("fast_math", ["none", "matmult"])
+@pytest.mark.parametrize("kind", ["cpu", "cuda"])
+def test_what_to_cast_to_needs_a_cast(fast_math, kind):
+    assert precision.refuse(fast_math, "fp32", kind, "fp16") == (
+        f"autocast_dtype=fp16 has no effect with fast_math={fast_math}: "
+        "use fast_math=all, or autocast_dtype=bf16"
+    )
+
+
 @pytest.mark.parametrize("dtype", ["fp32", "bf16"])
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_what_can_be_meant_is_not_refused(dtype, kind):

@@ -1,4 +1,9 @@
-"""AOTInductor: exported, compiled to machine code, packed as a .pt2 that needs no compiler to load."""
+"""AOTInductor: exported, compiled to machine code, packed as a .pt2 that needs no compiler to load.
+
+On a GPU, where it has not run yet, module and inputs are exported on the device. Its kernels are Triton's;
+g++ builds what launches them against the headers of the CUDA toolkit in CUDA_HOME (torch 2.13,
+torch/_inductor/cpp_builder.py). The package is loaded to the device `cuda`, the only one that a run sees.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from typing import Any, ClassVar
 
 from benchmark import libraries, precision, toolchain
 from benchmark.errors import UnsupportedOperator
-from benchmark.precision import Dtype, Tolerance
+from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.pt2"
@@ -20,9 +25,11 @@ class AotInductor:
     """`torch.export` and `torch._inductor.aoti_compile_and_package`."""
 
     fast_math: FastMath = "none"
-    """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast inside the graph."""
+    """none: true fp32; matmult: torch's matmul precision "medium", on GPUs tf32; all: the graph casts."""
     dtype: Dtype = "fp32"
     """The whole model and its real-valued inputs; fp16 is for GPUs."""
+    autocast_dtype: AutocastDtype = "bf16"
+    """What `fast_math=all` casts to; fp16 is for GPUs, those before Ampere have nothing faster."""
     freezing: bool = True
     """Fold and pre-pack constant weights: with bf16 this is most of the speed."""
     max_autotune: bool = False
@@ -31,7 +38,7 @@ class AotInductor:
     """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "aot_inductor"
-    runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = (
         "benchmark.torch_arithmetic",
@@ -46,7 +53,7 @@ class AotInductor:
 
     def refuse(self, kind: str) -> str | None:
         """Refuse types that a device has no speed in, and casts of what is cast already."""
-        return precision.refuse(self.fast_math, self.dtype, kind)
+        return precision.refuse(self.fast_math, self.dtype, kind, self.autocast_dtype)
 
     def versions(self) -> Mapping[str, str]:
         """Torch and the C++ compiler that builds its kernels."""
@@ -62,7 +69,9 @@ class AotInductor:
 
         device = workload.torch_device
         torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device, self.dtype)
+        module = torch_arithmetic.prepared(
+            workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
+        )
         options = {"freezing": self.freezing, "max_autotune": self.max_autotune}
         with (
             torch.no_grad(),
@@ -94,7 +103,9 @@ class AotInductor:
 
         assert folder is not None  # noqa: S101 - leaves_artifact
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
+        arithmetic = torch_arithmetic.settle(
+            self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
+        )
         model = torch._inductor.aoti_load_package(str(folder / _FILE))  # noqa: SLF001
         inputs = torch_models.read_inputs(workload, self.dtype)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark import libraries, precision
-from benchmark.precision import Dtype, Tolerance
+from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 
@@ -16,9 +16,11 @@ class Eager:
     """No compiler at all: the baseline of every comparison."""
 
     fast_math: FastMath = "none"
-    """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast."""
+    """none: true fp32; matmult: torch's matmul precision "medium", on GPUs tf32; all: autocast."""
     dtype: Dtype = "fp32"
     """The whole model and its real-valued inputs; fp16 is for GPUs."""
+    autocast_dtype: AutocastDtype = "bf16"
+    """What `fast_math=all` casts to; fp16 is for GPUs, those before Ampere have nothing faster."""
     python: str | None = None
     """Interpreter whose worker builds, compiles and measures; null: this one."""
 
@@ -34,7 +36,7 @@ class Eager:
 
     def refuse(self, kind: str) -> str | None:
         """Refuse types that a device has no speed in, and casts of what is cast already."""
-        return precision.refuse(self.fast_math, self.dtype, kind)
+        return precision.refuse(self.fast_math, self.dtype, kind, self.autocast_dtype)
 
     def versions(self) -> Mapping[str, str]:
         """Torch alone."""
@@ -51,8 +53,12 @@ class Eager:
         from benchmark import torch_arithmetic, torch_models
 
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device, self.dtype)
+        arithmetic = torch_arithmetic.settle(
+            self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
+        )
+        module = torch_arithmetic.prepared(
+            workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
+        )
         inputs = torch_models.read_inputs(workload, self.dtype)
 
         def call(*tensors: Any) -> Any:

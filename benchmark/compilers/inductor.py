@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from benchmark import libraries, precision, toolchain
 from benchmark.errors import UnsupportedOperator
-from benchmark.precision import Dtype, Tolerance
+from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _CACHE = "cache"
@@ -25,9 +25,11 @@ class Inductor:
     """`torch.compile(backend="inductor")`; loading captures the graph again and finds its code cached."""
 
     fast_math: FastMath = "none"
-    """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast inside the graph."""
+    """none: true fp32; matmult: torch's matmul precision "medium", on GPUs tf32; all: the graph casts."""
     dtype: Dtype = "fp32"
     """The whole model and its real-valued inputs; fp16 is for GPUs."""
+    autocast_dtype: AutocastDtype = "bf16"
+    """What `fast_math=all` casts to; fp16 is for GPUs, those before Ampere have nothing faster."""
     mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
     """reduce-overhead replays CUDA graphs; max-autotune times kernel candidates; slow to compile."""
     freezing: bool = True
@@ -59,7 +61,7 @@ class Inductor:
         """Refuse CUDA graphs where there is no CUDA, and types as every torch compiler does."""
         if kind == "cpu" and self.mode in _CUDA_GRAPHS:
             return f"mode={self.mode} replays CUDA graphs, a CPU has none: use mode={_CUDA_GRAPHS[self.mode]}"
-        return precision.refuse(self.fast_math, self.dtype, kind)
+        return precision.refuse(self.fast_math, self.dtype, kind, self.autocast_dtype)
 
     def versions(self) -> Mapping[str, str]:
         """Torch and the C++ compiler that builds its kernels."""
@@ -101,8 +103,12 @@ class Inductor:
         from benchmark import torch_arithmetic, torch_models
 
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device, self.dtype)
+        arithmetic = torch_arithmetic.settle(
+            self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
+        )
+        module = torch_arithmetic.prepared(
+            workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
+        )
         options = {**torch._inductor.list_mode_options(self.mode), **self._options()}  # noqa: SLF001
         compiled = torch.compile(module, fullgraph=self.fullgraph, dynamic=self.dynamic, options=options)
         inputs = torch_models.read_inputs(workload, self.dtype)
@@ -118,8 +124,19 @@ class Inductor:
 
         with torch.inference_mode():
             views = tuple(map(_inference, inputs))
+
+        def call_and_keep(*tensors: Any) -> Any:
+            # A replay writes where the one before did, and torch then refuses to read that one's answers
+            # (torch/_inductor/cudagraph_trees.py); who calls a part twice wants both.
+            return [answer.clone() for answer in call(*tensors)]
+
         call(*views)
-        return Session(run=lambda: call(*views), call=call, arithmetic=arithmetic, inputs=inputs)
+        return Session(
+            run=lambda: call(*views),
+            call=call_and_keep if self.mode in _CUDA_GRAPHS else call,
+            arithmetic=arithmetic,
+            inputs=inputs,
+        )
 
     def _options(self) -> dict[str, Any]:
         return {"freezing": self.freezing, "cpp_wrapper": self.cpp_wrapper}

@@ -1,22 +1,48 @@
-"""ONNX Runtime: exported to ONNX, its graph optimised once and kept."""
+"""ONNX Runtime: exported to ONNX, its graph optimised once and kept.
+
+On a GPU, where it has not run yet (provider options by https://onnxruntime.ai/docs/execution-providers/):
+
+- Inputs and answers are torch's tensors on the card, bound by address, as the other compilers have them
+  there: no copy is timed. It works on the stream that torch works on, so that events tell its time too; not
+  on the default one, which it doesn't accept (onnxruntime#19229).
+- Whatever it would leave to the CPU makes the cell a fallback: `session.disable_cpu_ep_fallback`.
+- TensorRT's engines are built by compiling and kept in the artefact, found again by loading.
+"""
 
 from __future__ import annotations
 
-import re
+import os
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
 from benchmark import libraries
-from benchmark.errors import UnsupportedOperator
+from benchmark.errors import Fallback, LibraryMissing
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.onnx"
+_ENGINES = "engines"
+_CPU = "pip install -e '.[onnxruntime]'"
+_GPU = "pip uninstall onnxruntime; pip install onnxruntime-gpu[cuda,cudnn]"
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+_CASTS: Mapping[str, tuple[FastMath, ...]] = {
+    "cpu": ("none",),
+    "cuda": ("none", "matmult"),
+    "tensorrt": ("none", "matmult", "all"),
+}
+_INSTEAD = {
+    "cpu": "its CPU provider has no bf16 kernels: use fast_math=none, or quantization=int8",
+    "cuda": "its CUDA provider computes in the types of the graph, which are fp32: "
+    "use fast_math=matmult for tf32, or provider=tensorrt for fp16",
+}
+_LEFT_TO_CPU = "fallback to CPU EP has been explicitly disabled"
 _QUANTISED = ["MatMul", "Attention", "LSTM", "Gather", "EmbedLayerNormalization"]
 """All that onnxruntime quantises dynamically (a Gemm becomes a MatMul) but convolutions: those of a ResNet-50
 took 2.5 times as long in int8 as in fp32, on one AMD core (onnxruntime 1.31.1, 2026-11)."""
@@ -24,10 +50,12 @@ took 2.5 times as long in int8 as in fp32, on one AMD core (onnxruntime 1.31.1, 
 
 @frozen
 class OnnxRuntime:
-    """`torch.onnx.export` and the CPU execution provider."""
+    """`torch.onnx.export` and an execution provider."""
 
     fast_math: FastMath = "none"
-    """Only none: the CPU provider has no bf16 kernels."""
+    """none: fp32; on a GPU matmult: tf32, and with provider=tensorrt all: fp16."""
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    """Who computes: auto is cpu on a CPU, cuda on a GPU; tensorrt leaves to cuda what it doesn't know."""
     graph_optimization_level: Literal["disable_all", "enable_basic", "enable_extended", "enable_all"] = (
         "enable_all"
     )
@@ -44,22 +72,25 @@ class OnnxRuntime:
     """Interpreter whose worker builds, compiles and measures; null: this one."""
 
     name: ClassVar[str] = "onnxruntime"
-    runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
+    runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = ("onnxruntime",)
 
     @property
     def tolerance(self) -> Tolerance:
-        """Quantised or true fp32: it has no casts."""
+        """That of its fast_math, unless it is quantised."""
         return "int8" if self.quantization == "int8" else self.fast_math
 
-    def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
-        """Refuse casts that its CPU kernels don't have, and thread counts without effect."""
-        if self.fast_math != "none":
-            return (
-                f"fast_math={self.fast_math} can't be had, its CPU provider has no bf16 kernels: "
-                "use fast_math=none, or quantization=int8"
-            )
+    def refuse(self, kind: str) -> str | None:
+        """Refuse casts that its kernels don't have, what a GPU can't have, thread counts without effect."""
+        provider = self._provider(kind)
+        if (provider == "cpu") != (kind == "cpu"):
+            other = "cuda" if kind == "cpu" else "cpu"
+            return f"provider={self.provider} is for hardware={other}: choose that, or use provider=auto"
+        if self.fast_math not in _CASTS[provider]:
+            return f"fast_math={self.fast_math} can't be had, {_INSTEAD[provider]}"
+        if provider != "cpu" and (refusal := self._refuse_on_gpu()):
+            return refusal
         if self.execution_mode == "sequential" and self.inter_op_threads not in {None, 1}:
             return (
                 f"inter_op_threads={self.inter_op_threads} has no effect with execution_mode=sequential: "
@@ -72,57 +103,84 @@ class OnnxRuntime:
             )
         return None
 
+    def _refuse_on_gpu(self) -> str | None:
+        if self.quantization == "int8":
+            # onnxruntime.ai/docs/performance/model-optimizations/quantization.html, Quantization on GPU
+            return "quantization=int8 is dynamic here, which GPUs don't have: use quantization=none"
+        if self.execution_mode == "parallel":  # it would warn, and be sequential
+            return "execution_mode=parallel can't be had on a GPU: use execution_mode=sequential"
+        return None
+
     def versions(self) -> Mapping[str, str]:
-        """The runtime and what exports for it."""
-        return libraries.versions(
-            "onnxruntime",
-            "onnx",
-            "onnxscript",
-            "torch",
-            install="pip install -e '.[onnxruntime]'",
-            python=self.python,
-        )
+        """The runtime and what exports for it; `auto` takes either runtime, the device isn't known here."""
+        if self.provider in _PROVIDERS:
+            found = libraries.versions("onnxruntime-gpu", install=_GPU, python=self.python)
+        else:
+            either = self._installed("onnxruntime", "onnxruntime-gpu")
+            found = either or libraries.versions("onnxruntime", install=_CPU, python=self.python)
+        if self.provider == "tensorrt":
+            found |= self._installed("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+        return found | libraries.versions("onnx", "onnxscript", "torch", install=_CPU, python=self.python)
+
+    def _installed(self, *names: str) -> dict[str, str]:
+        """Versions of those that are there."""
+        found: dict[str, str] = {}
+        for name in names:
+            with suppress(LibraryMissing):
+                found |= libraries.versions(name, install="", python=self.python)
+        return found
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Export, optimise, keep the optimised graph and its weights."""
-        import onnxruntime
+        """Export, optimise, keep the optimised graph and its weights; for TensorRT the graph and engines."""
         import torch
+
+        from benchmark import torch_onnx
 
         warnings.simplefilter("ignore")
         if workload.threads:
             torch.set_num_threads(workload.threads)
+        provider = self._provider(workload.torch_device)
+        options = self._options(workload, self.graph_optimization_level)
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            exported = self._export(workload, Path(work))
-            options = self._options(workload)
-            options.graph_optimization_level = getattr(
-                onnxruntime.GraphOptimizationLevel, f"ORT_{self.graph_optimization_level.upper()}"
-            )
-            options.optimized_model_filepath = str(folder / _FILE)
-            options.add_session_config_entry(
-                "session.optimized_model_external_initializers_file_name", f"{_FILE}.data"
-            )
-            onnxruntime.InferenceSession(str(exported), options, providers=["CPUExecutionProvider"])
+            exported = Path(work) / _FILE
+            torch_onnx.export(workload, exported)
+            if self.quantization == "int8":
+                exported = _quantised(exported)
+            if provider == "tensorrt":  # a graph that has engines in it can't be written
+                for file in exported.parent.iterdir():
+                    file.rename(folder / file.name)
+                exported = folder / exported.name
+            else:
+                options.optimized_model_filepath = str(folder / _FILE)
+                options.add_session_config_entry(
+                    "session.optimized_model_external_initializers_file_name", f"{_FILE}.data"
+                )
+            self._session(provider, exported, options, folder / _ENGINES)
+        engines = len([*folder.glob(f"{_ENGINES}/*.engine")])
+        if provider == "tensorrt" and not engines:
+            raise Fallback("provider=tensorrt: TensorRT took no part of the graph: use provider=cuda")
         return CompileReport(
             flags=(
                 f"graph_optimization_level={self.graph_optimization_level}",
                 f"quantization={self.quantization}",
+                *(f"{option}={value}" for option, value in self.provider_options(provider).items()),
             ),
-            subgraphs=1,
+            subgraphs=engines or 1,
+            ops_on_device_fraction=None if provider == "cpu" else 1.0,
             unsupported_ops=(),
         )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load the graph as it was optimised."""
-        import onnxruntime
-        from safetensors.numpy import load_file
-
         assert folder is not None  # noqa: S101 - leaves_artifact
         assert workload.reference is not None  # noqa: S101 - not simulated
-        options = self._options(workload)
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(
-            str(folder / _FILE), options, providers=["CPUExecutionProvider"]
-        )
+        provider = self._provider(workload.torch_device)
+        if provider != "cpu":
+            return self._on_gpu(provider, workload, folder)
+        from safetensors.numpy import load_file
+
+        options = self._options(workload, "disable_all")
+        session = self._session(provider, folder / _FILE, options)
         stored = load_file(workload.reference / "inputs.safetensors")
         feed = {node.name: stored[node.name] for node in session.get_inputs()}
         inputs = tuple(stored[name] for name in workload.input_names)
@@ -140,37 +198,89 @@ class OnnxRuntime:
         )
         return Session(run=run, call=call, arithmetic=arithmetic, inputs=inputs)
 
-    def _export(self, workload: Workload, folder: Path) -> Path:
-        """The graph as torch exports it, quantised where asked."""
+    def _on_gpu(self, provider: str, workload: Workload, folder: Path) -> Session:
+        """The session on torch's stream, which is another one than the default from here on."""
         import torch
 
-        from benchmark import torch_models
+        from benchmark import torch_arithmetic, torch_models, torch_onnx
 
-        exported = folder / _FILE
+        # Cards before Ampere have no tf32: what torch's products are says what they compute in.
+        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, "cuda", autocast_dtype="fp16")
+        if not torch.cuda.current_stream().cuda_stream:
+            torch.cuda.set_stream(torch.cuda.Stream())
+        stream = torch.cuda.current_stream().cuda_stream
+        level = self.graph_optimization_level if provider == "tensorrt" else "disable_all"
+        options = self._options(workload, level)
+        with tempfile.TemporaryDirectory() as work:  # artefacts stay as they are
+            engines = Path(work) / _ENGINES
+            if provider == "tensorrt":
+                shutil.copytree(folder / _ENGINES, engines)
+            session = self._session(provider, folder / _FILE, options, engines, stream)
+        inputs = torch_models.read_inputs(workload)
+        bound = torch_onnx.bound_to(session, workload.input_names)
+        ready, answers = bound(inputs)
+
+        def run() -> Any:
+            session.run_with_iobinding(ready)
+            return answers
+
+        def call(*tensors: Any) -> Any:
+            binding, fresh = bound(tensors)
+            session.run_with_iobinding(binding)
+            return fresh
+
+        return Session(run=run, call=call, arithmetic=arithmetic, inputs=inputs)
+
+    def _provider(self, kind: str) -> str:
+        return self.provider if self.provider != "auto" else "cpu" if kind == "cpu" else "cuda"
+
+    def provider_options(self, provider: str) -> dict[str, str]:
+        """What its fields say to the provider of the GPU, in its words."""
+        return {
+            "cpu": {},
+            "cuda": {"use_tf32": str(int(self.fast_math != "none"))},
+            "tensorrt": {"trt_fp16_enable": str(int(self.fast_math == "all"))},
+        }[provider]
+
+    def _session(
+        self, provider: str, graph: Path, options: Any, engines: Path | None = None, stream: int | None = None
+    ) -> Any:
+        """Open the graph with its provider alone.
+
+        Raises:
+            LibraryMissing: this onnxruntime was built without the provider.
+            Fallback: some of the graph would run on the CPU.
+        """
+        import onnxruntime
+
+        if provider == "cpu":
+            return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+        if (name := _PROVIDERS[provider]) not in onnxruntime.get_available_providers():
+            raise LibraryMissing(f"the onnxruntime installed here has no {name}: {_GPU}")
+        if provider == "tensorrt" and self.fast_math == "none":
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # its only switch, onnxruntime#26029
+        common = {"device_id": "0"} | ({"user_compute_stream": str(stream)} if stream else {})
+        chain = [(_PROVIDERS["cuda"], {**common, **self.provider_options("cuda")})]
+        if provider == "tensorrt":
+            cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)}
+            chain.insert(0, (name, {**common, **cache, **self.provider_options(provider)}))
+        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
-            with torch.no_grad():  # attention with a bias (BEiT) decomposes for ONNX only without gradients
-                torch.onnx.export(
-                    workload.load_module(),
-                    torch_models.read_inputs(workload),
-                    str(exported),
-                    dynamo=True,
-                    external_data=True,
-                    input_names=list(workload.input_names),
-                    custom_translation_table={torch.ops.aten.squeeze.dim: _squeeze},
-                    verbose=False,
-                )
-        except torch.onnx.OnnxExporterError as error:
-            if operator := _unsupported(error):
-                told = f"torch.onnx has no translation of {operator}"
-                raise UnsupportedOperator(told, operators=(operator,)) from error
-            raise
-        return _quantised(exported) if self.quantization == "int8" else exported
+            session = onnxruntime.InferenceSession(str(graph), options, chain, enable_fallback=0)
+        except Exception as error:  # its own derive from nothing narrower
+            if _LEFT_TO_CPU not in str(error):
+                raise
+            raise Fallback(_fallback(name)) from error
+        if name not in session.get_providers():
+            raise Fallback(_fallback(name))
+        return session
 
-    def _options(self, workload: Workload) -> Any:
+    def _options(self, workload: Workload, level: str) -> Any:
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(3)
         options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level.upper()}")
         options.intra_op_num_threads = workload.threads or 0
         parallel = self.execution_mode == "parallel"
         options.execution_mode = getattr(onnxruntime.ExecutionMode, f"ORT_{self.execution_mode.upper()}")
@@ -178,6 +288,14 @@ class OnnxRuntime:
         for pool in ("intra_op", "inter_op"):
             options.add_session_config_entry(f"session.{pool}.allow_spinning", str(int(self.allow_spinning)))
         return options
+
+
+def _fallback(provider: str) -> str:
+    return (
+        f"onnxruntime would leave the graph, or some of it, to the CPU: {provider} doesn't start for want of "
+        f"libraries, which the log names ({_GPU}; pip install tensorrt for TensorRT's), or it has no kernel "
+        "for a node: use compiler.graph_optimization_level=enable_all, or another compiler"
+    )
 
 
 def _quantised(exported: Path) -> Path:
@@ -198,24 +316,3 @@ def _quantised(exported: Path) -> Path:
         use_external_data_format=True,
     )
     return quantised
-
-
-def _squeeze(tensor: Any, dim: int) -> Any:
-    """Translate torch's squeeze, which leaves an axis longer than 1 alone; ONNX's fails (pytorch#36796)."""
-    from onnxscript import opset18
-
-    if tensor.shape[dim] != 1:
-        return opset18.Identity(tensor)
-    axes: Any = opset18.Constant(value_ints=[dim])
-    return opset18.Squeeze(tensor, axes)
-
-
-def _unsupported(error: BaseException | None) -> str | None:
-    """The operator that the exporter has no translation of, by the causes of its error."""
-    while error is not None:
-        if found := re.search(
-            r"No ONNX function found for <OpOverload\(op='([^']+)', overload='(\w+)'", str(error)
-        ):
-            return f"{found[1]}.{found[2]}"
-        error = error.__cause__
-    return None

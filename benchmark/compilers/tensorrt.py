@@ -1,23 +1,30 @@
 """Torch-TensorRT: exported, converted to TensorRT engines, saved as an exported program; for NVIDIA GPUs.
 
-By the documented interface (torch_tensorrt.compile with ir="dynamo", torch_tensorrt.save); it has not run on
-a device yet.
+By the documented interface (torch_tensorrt.compile with ir="dynamo", torch_tensorrt.save), whose options are
+those of the wheels 2.10 and 2.14 (torch_tensorrt/dynamo/_compiler.py, 2026-11); it has not run on a device
+yet.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from benchmark import libraries
-from benchmark.precision import Tolerance
-from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
+from benchmark.errors import Fallback, LibraryMissing
+from benchmark.precision import AutocastDtype, Tolerance
+from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.ep"
-_PRODUCTS: dict[FastMath, str] = {"none": "fp32", "matmult": "tf32", "all": "fp16"}
+_INSTALL = "pip install -e '.[tensorrt]', beside torch of CUDA"
+_TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
+"""Which of them it stands on changes: torch-tensorrt 2.14 asks for the last alone, 2.10 for the first too."""
+_LOW = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 @frozen
@@ -25,7 +32,9 @@ class TensorRt:
     """`torch_tensorrt.compile(ir="dynamo")`; operators that TensorRT lacks stay with torch."""
 
     fast_math: FastMath = "none"
-    """none: fp32; matmult: tf32 products; all: fp16 wherever TensorRT likes."""
+    """none: fp32; matmult: tf32 products; all: casts where Torch-TensorRT's rules for autocast allow it."""
+    autocast_dtype: AutocastDtype = "fp16"
+    """What `fast_math=all` casts to."""
     optimization_level: Annotated[int, Field(ge=0, le=5)] = 3
     """How many tactics TensorRT times: 0 takes the first, 5 compiles longest; 3 is its default."""
     workspace_gib: PositiveFloat | None = None
@@ -48,50 +57,74 @@ class TensorRt:
         return self.fast_math
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - it runs on one kind only
-        """Every option is the compiler's own."""
+        """Refuse what has no effect."""
+        if self.autocast_dtype == "bf16" and self.fast_math != "all":
+            return (
+                f"autocast_dtype=bf16 has no effect with fast_math={self.fast_math}: "
+                "use fast_math=all, or autocast_dtype=fp16"
+            )
         return None
 
     def versions(self) -> Mapping[str, str]:
         """Library and compiler."""
-        return libraries.versions(
-            "torch-tensorrt",
-            "tensorrt",
-            "torch",
-            install="pip install -e '.[tensorrt]', beside torch of CUDA",
-            python=self.python,
-        )
+        found = libraries.versions("torch-tensorrt", "torch", install=_INSTALL, python=self.python)
+        for name in _TENSORRT:
+            with suppress(LibraryMissing):
+                return found | libraries.versions(name, install=_INSTALL, python=self.python)
+        return found | libraries.versions(_TENSORRT[0], install=_INSTALL, python=self.python)
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Export with static shapes, convert, save."""
+        """Export with static shapes, convert, save.
+
+        Raises:
+            Fallback: TensorRT would run none of it.
+        """
         import torch
         import torch_tensorrt
 
-        from benchmark import torch_models
+        from benchmark import torch_arithmetic, torch_models
 
         options = self.options()
         flags = tuple(f"{name}={value}" for name, value in options.items())
         if low := options.pop("autocast_low_precision_type", None):
             options["autocast_low_precision_type"] = getattr(torch, low)
+        # Constants are folded by torch's own products.
+        torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
         inputs = torch_models.read_inputs(workload)
         module = workload.load_module().to(workload.torch_device)
-        with torch.no_grad():
-            converted = torch_tensorrt.compile(module, ir="dynamo", inputs=list(inputs), **options)
+        # By default its timing cache outlives the process: a later compilation would borrow from an earlier.
+        with torch.no_grad(), tempfile.TemporaryDirectory() as work:
+            converted = torch_tensorrt.compile(
+                module,
+                ir="dynamo",
+                inputs=list(inputs),
+                timing_cache_path=str(Path(work) / "timing_cache.bin"),
+                **options,
+            )
+            engines = sum("_run_on_acc" in name for name, _ in converted.named_children())
+            if not engines:
+                raise Fallback(
+                    "Torch-TensorRT made no engine, all of the model would stay with torch: lower "
+                    f"compiler.min_block_size={self.min_block_size}, or use compiler=inductor"
+                )
             torch_tensorrt.save(
                 converted, str(folder / _FILE), output_format="exported_program", arg_inputs=list(inputs)
             )
-        engines = sum(name.startswith("_run_on_acc") for name, _ in converted.named_children())
-        return CompileReport(flags=flags, subgraphs=engines or None)
+        return CompileReport(flags=flags, subgraphs=engines)
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load the engines, and torch's operators between them."""
         import torch
         import torch_tensorrt
 
-        from benchmark import torch_models
+        from benchmark import torch_arithmetic, torch_models
 
         assert folder is not None  # noqa: S101 - leaves_artifact
-        # Torch's operators between the engines obey torch's own switches.
-        torch.set_float32_matmul_precision("highest" if self.fast_math == "none" else "high")
+        # Torch's operators between the engines obey torch's own switches; what its products then compute in
+        # tells whether this card has tf32.
+        arithmetic = torch_arithmetic.settle(
+            self.fast_math, workload.threads, workload.torch_device, autocast_dtype=self.autocast_dtype
+        )
         module = torch_tensorrt.load(str(folder / _FILE)).module()
         inputs = torch_models.read_inputs(workload)
 
@@ -99,11 +132,11 @@ class TensorRt:
             with torch.inference_mode():
                 return module(*tensors)
 
-        return Session(run=lambda: call(*inputs), call=call, arithmetic=self._arithmetic(), inputs=inputs)
+        return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)
 
     def options(self) -> dict[str, Any]:
         """Its fields as `torch_tensorrt.compile` spells them; a precision is one of torch's by name."""
-        autocast = {"enable_autocast": True, "autocast_low_precision_type": "float16"}
+        autocast = {"enable_autocast": True, "autocast_low_precision_type": _LOW[self.autocast_dtype]}
         return {
             "disable_tf32": self.fast_math == "none",
             "optimization_level": self.optimization_level,
@@ -111,12 +144,3 @@ class TensorRt:
             "min_block_size": self.min_block_size,
             "require_full_compilation": self.fullgraph,
         } | (autocast if self.fast_math == "all" else {})
-
-    def _arithmetic(self) -> Arithmetic:
-        other = "mixed" if self.fast_math == "all" else "fp32"
-        return Arithmetic(
-            model_dtype="fp32",
-            matmul_dtype=_PRODUCTS[self.fast_math],
-            other_dtype=other,
-            autocast=self.fast_math,
-        )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark import libraries, precision
-from benchmark.precision import Dtype, Tolerance
+from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.ts"
@@ -23,9 +23,11 @@ class TorchScript:
     """
 
     fast_math: FastMath = "none"
-    """none: true fp32; matmult: torch's matmul precision "medium"; all: bf16 autocast, part of the graph."""
+    """none: true fp32; matmult: torch's matmul precision "medium", on GPUs tf32; all: the graph casts."""
     dtype: Dtype = "fp32"
     """The whole model and its real-valued inputs; fp16 is for GPUs."""
+    autocast_dtype: AutocastDtype = "bf16"
+    """What `fast_math=all` casts to; fp16 is for GPUs, those before Ampere have nothing faster."""
     freeze: bool = True
     """Inline the weights and fold constants (torch.jit.freeze)."""
     python: str | None = None
@@ -43,7 +45,7 @@ class TorchScript:
 
     def refuse(self, kind: str) -> str | None:
         """Refuse types that a device has no speed in, and casts of what is cast already."""
-        return precision.refuse(self.fast_math, self.dtype, kind)
+        return precision.refuse(self.fast_math, self.dtype, kind, self.autocast_dtype)
 
     def versions(self) -> Mapping[str, str]:
         """Torch alone."""
@@ -58,7 +60,9 @@ class TorchScript:
         warnings.simplefilter("ignore")  # deprecation and tracer notes, a hundred lines a model
         device = workload.torch_device
         torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, device, self.dtype)
+        module = torch_arithmetic.prepared(
+            workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
+        )
         with torch.inference_mode():
             traced = torch.jit.trace(
                 module, torch_models.read_inputs(workload, self.dtype), strict=False, check_trace=False
@@ -77,7 +81,9 @@ class TorchScript:
         assert folder is not None  # noqa: S101 - leaves_artifact
         warnings.simplefilter("ignore")
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
+        arithmetic = torch_arithmetic.settle(
+            self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
+        )
         module = torch.jit.load(str(folder / _FILE), map_location=device)
         inputs = torch_models.read_inputs(workload, self.dtype)
 

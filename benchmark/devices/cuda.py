@@ -1,32 +1,46 @@
-"""An NVIDIA GPU, by torch's documented interface; it has not run on a device yet."""
+"""An NVIDIA GPU, by the documented interfaces of torch and NVML; it has not run on a device yet.
+
+NVML is asked through nvidia-ml-py, whose 13.615.71 spells the functions as they are here (2026-11). What a
+card or a driver doesn't tell, such as the load of a MIG instance or the energy of a card before Volta, stays
+null.
+"""
 
 from __future__ import annotations
 
 import os
 import re
+import sys
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from pydantic import NonNegativeInt
+import psutil
+from pydantic import NonNegativeInt, field_validator
 
-from benchmark import host
+from benchmark import host, instances
+from benchmark.errors import Unavailable
 from benchmark.measured import DeviceState
 from benchmark.records import DeviceFacts, Session, frozen
+
+T = TypeVar("T")
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 _CARDS = Path("/proc/driver/nvidia/gpus")
 _EVENTS = 8192
 """Pairs made beforehand: of more calls between two looks, the last so many are told."""
-_THROTTLES = (
-    "SwPowerCap",
-    "HwSlowdown",
-    "SwThermalSlowdown",
-    "HwThermalSlowdown",
-    "HwPowerBrakeSlowdown",
-)
-"""Of NVML's reasons, those that slow a busy card; being idle is one too."""
+_THROTTLES = {
+    "SwPowerCap": 0x4,
+    "HwSlowdown": 0x8,
+    "SwThermalSlowdown": 0x20,
+    "HwThermalSlowdown": 0x40,
+    "HwPowerBrakeSlowdown": 0x80,
+}
+"""Of NVML's reasons, those that slow a busy card; being idle is one too. The bits are those of NVML's
+reference, group nvmlClocksEventReasons: their names begin with nvmlClocksThrottleReason in older ones."""
 
 
 @frozen
@@ -38,10 +52,17 @@ class Cuda:
     """Which GPU, in PCI bus order."""
     instance_type: str | None = None
     """Cloud instance type; null asks the firmware."""
+    exclusive: bool = True
+    """Refuse to run beside another process that computes on the card; false measures all the same."""
 
     kind: ClassVar[str] = "cuda"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
+
+    @field_validator("instance_type")
+    @classmethod
+    def _rented(cls, name: str | None) -> str | None:
+        return instances.checked(name)
 
     def missing(self) -> str | None:
         """Look for the driver, the card and a torch that was built for it; nothing is imported."""
@@ -65,9 +86,28 @@ class Cuda:
         )
 
     def settle(self) -> None:
-        """Show this process one card; CUDA reads this when it starts."""
+        """Show this process one card; CUDA reads this when it starts.
+
+        Raises:
+            Unavailable: others compute on the card, and it is to be exclusive.
+        """
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ["CUDA_VISIBLE_DEVICES"] = str(self.index)
+        if not self.exclusive:
+            return
+        others = self._others()
+        if others is None:
+            # The child's log; libraries that a child loads silence loggers.
+            why = _nvml()[1] or "its driver doesn't list processes"
+            sys.stderr.write(
+                f"hardware.exclusive=true: whether others use GPU {self.index} can't be told, {why}\n"
+            )
+        elif others:
+            raise Unavailable(
+                f"hardware.exclusive=true: GPU {self.index} is in use by {', '.join(map(_named, others))}: "
+                "end what runs there, or choose another card by hardware.index; hardware.exclusive=false "
+                "measures all the same, and flags the row shared_device"
+            )
 
     def synchronised(self, session: Session) -> Session:
         """CUDA calls return before they are done: wait for the card, between two events of its own clock."""
@@ -95,27 +135,59 @@ class Cuda:
         return replace(session, run=call, device_ns=device_ns)
 
     def state(self) -> DeviceState:
-        """What NVML tells of the card; nothing without nvidia-ml-py."""
-        try:
-            import pynvml
-        except ImportError:
-            return DeviceState()
-        pynvml.nvmlInit()
-        card = pynvml.nvmlDeviceGetHandleByIndex(self.index)
-        reasons = pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(card)
-        others = [
-            process
-            for process in pynvml.nvmlDeviceGetComputeRunningProcesses(card)
-            if process.pid != os.getpid()
-        ]
+        """What NVML tells of the card, and torch of its memory; without nvidia-ml-py the latter alone."""
+        nvml, card = self._card()
+        if card is None:
+            return DeviceState(memory_bytes=_reserved())
+        clock = _told(lambda: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM))
+        heat = _told(lambda: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU))
+        busy = _told(lambda: nvml.nvmlDeviceGetUtilizationRates(card).gpu)
+        spent_mj = _told(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(card))
+        reasons = _reasons(nvml, card)
+        others = self._others()
         return DeviceState(
-            clock_mhz=float(pynvml.nvmlDeviceGetClockInfo(card, pynvml.NVML_CLOCK_SM)),
-            temperature_c=float(pynvml.nvmlDeviceGetTemperature(card, pynvml.NVML_TEMPERATURE_GPU)),
-            throttle_reasons=tuple(
-                name for name in _THROTTLES if reasons & getattr(pynvml, f"nvmlClocksThrottleReason{name}")
-            ),
-            other_processes=len(others),
+            clock_mhz=None if clock is None else float(clock),
+            temperature_c=None if heat is None else float(heat),
+            throttle_reasons=tuple(name for name, bit in _THROTTLES.items() if reasons & bit),
+            other_processes=None if others is None else len(others),
+            memory_bytes=self._memory(),
+            utilisation=None if busy is None else busy / 100,
+            energy_j=None if spent_mj is None else spent_mj / 1000,
         )
+
+    def _memory(self) -> int | None:
+        """Most that torch has reserved, or what the process holds now by NVML, which counts every library."""
+        held = [
+            process.usedGpuMemory
+            for process in self._processes() or ()
+            if process.pid == os.getpid() and process.usedGpuMemory
+        ]
+        return max((*held, _reserved() or 0)) or None
+
+    def _others(self) -> list[int] | None:
+        """Processes that compute on the card and aren't this command's; null where that isn't told.
+
+        Those of this command take turns by its own rules: sides of a comparison, compilers at work.
+        """
+        processes = self._processes()
+        if processes is None:
+            return None
+        command = _command()
+        return [
+            process.pid
+            for process in processes
+            if process.pid != os.getpid() and command not in _ancestors(process.pid)
+        ]
+
+    def _processes(self) -> list[Any] | None:
+        nvml, card = self._card()
+        return None if card is None else _told(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(card))
+
+    def _card(self) -> tuple[Any, Any]:
+        """NVML and its handle of the card; NVML counts in PCI bus order too."""
+        nvml, _ = _nvml()
+        handle = None if nvml is None else _told(lambda: nvml.nvmlDeviceGetHandleByIndex(self.index))
+        return nvml, handle
 
     def _cards(self) -> list[str]:
         """Names of the cards, in PCI bus order."""
@@ -124,3 +196,65 @@ class Cuda:
             found = re.search(r"^Model:\s*(.+)$", card.read_text(), re.MULTILINE)
             names.append(found[1].strip() if found else "NVIDIA GPU")
         return names
+
+
+@lru_cache(maxsize=1)
+def _nvml() -> tuple[Any, str]:
+    """NVML, opened once in a process; or None and why."""
+    try:
+        import pynvml
+    except ImportError:
+        return None, "nvidia-ml-py is not installed: pip install -e '.[cuda]'"
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return None, f"NVML doesn't start: {error}"
+    return pynvml, ""
+
+
+def _told(ask: Callable[[], T]) -> T | None:
+    """What NVML answers; None where the card, the driver or the user's rights don't allow it."""
+    import pynvml
+
+    try:
+        return ask()
+    except pynvml.NVMLError:
+        return None
+
+
+def _reasons(nvml: Any, card: Any) -> int:
+    """What keeps the clock down, as bits: by the name that NVML has for it now, else by the older one."""
+    for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
+        ask = getattr(nvml, name, None)  # a library older than the new name lacks it, as a driver may
+        if ask is not None and (bits := _told(lambda ask=ask: ask(card))) is not None:  # type: ignore[misc]
+            return int(bits)
+    return 0
+
+
+def _reserved() -> int | None:
+    """Most bytes that torch's allocator has held of the card; None where torch has used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():  # asking would start CUDA
+        return None
+    return int(torch.cuda.max_memory_reserved()) or None
+
+
+def _command() -> int | None:
+    """The process that this child works for: its parent is a server, whose parent is that or a worker."""
+    above = psutil.Process().parents()[1:3]
+    with suppress(psutil.Error):
+        if above and "benchmark.worker" in above[0].cmdline():
+            above = above[1:]
+    return above[0].pid if above else None
+
+
+def _ancestors(pid: int) -> set[int]:
+    with suppress(psutil.Error):  # it may have ended, or be of another container
+        return {one.pid for one in psutil.Process(pid).parents()}
+    return set()
+
+
+def _named(pid: int) -> str:
+    with suppress(psutil.Error):
+        return f"process {pid} ({psutil.Process(pid).name()})"
+    return f"process {pid}"

@@ -6,10 +6,13 @@ from importlib import metadata
 
 import pytest
 
+from benchmark.compilers.aot_inductor import AotInductor
+from benchmark.compilers.eager import Eager
 from benchmark.compilers.inductor import Inductor
 from benchmark.compilers.onnxruntime import OnnxRuntime
 from benchmark.compilers.openvino import OpenVino
 from benchmark.compilers.tensorrt import TensorRt
+from benchmark.compilers.torchscript import TorchScript
 from benchmark.errors import LibraryMissing
 
 
@@ -38,6 +41,93 @@ def test_onnxruntime_refuses_what_has_no_effect(options, advice):
     key, value = next(iter(options.items()))
     assert refusal.startswith(f"{key}={value} ")
     assert refusal.endswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fast_math": "all"}, "use fast_math=matmult for tf32, or provider=tensorrt for fp16"),
+        ({"fast_math": "all", "provider": "cuda"}, "or provider=tensorrt for fp16"),
+        ({"provider": "cpu"}, "provider=cpu is for hardware=cpu: choose that, or use provider=auto"),
+        ({"quantization": "int8"}, "use quantization=none"),
+        ({"execution_mode": "parallel"}, "use execution_mode=sequential"),
+        ({"inter_op_threads": 4}, "use execution_mode=parallel, or inter_op_threads=null"),
+    ],
+)
+def test_onnxruntime_refuses_on_a_gpu_what_its_providers_there_lack(options, told):
+    assert OnnxRuntime(**options).refuse("cuda").endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("provider", "casts"),
+    [
+        ("auto", ("none", "matmult")),
+        ("cuda", ("none", "matmult")),
+        ("tensorrt", ("none", "matmult", "all")),
+    ],
+)
+def test_onnxruntime_casts_on_a_gpu_as_far_as_its_provider_can(provider, casts):
+    possible = [
+        cast
+        for cast in ("none", "matmult", "all")
+        if OnnxRuntime(provider=provider, fast_math=cast).refuse("cuda") is None
+    ]
+    assert tuple(possible) == casts
+
+
+@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
+def test_onnxruntime_has_no_providers_of_a_gpu_on_a_cpu(provider):
+    assert OnnxRuntime(provider=provider).refuse("cpu") == (
+        f"provider={provider} is for hardware=cuda: choose that, or use provider=auto"
+    )
+
+
+RUNTIMES = {"onnx": "1", "onnxscript": "2", "torch": "3"}
+
+
+def installed(monkeypatch, **versions):
+    """Make these distributions all that there is; their names have hyphens for underscores."""
+    there = {name.replace("_", "-"): version for name, version in versions.items()}
+
+    def version(name):
+        if name not in there:
+            raise metadata.PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    return there
+
+
+def test_onnxruntime_takes_either_runtime_unless_a_gpu_is_named(monkeypatch):
+    there = installed(monkeypatch, onnxruntime_gpu="1.31.0", **RUNTIMES)
+    assert OnnxRuntime().versions() == there
+    assert OnnxRuntime(provider="cuda").versions() == there
+    there = installed(monkeypatch, onnxruntime="1.31.1", **RUNTIMES)
+    assert OnnxRuntime().versions() == there
+    for provider in ("cuda", "tensorrt"):
+        with pytest.raises(LibraryMissing, match=r"onnxruntime-gpu is not installed: .*pip install"):
+            OnnxRuntime(provider=provider).versions()
+    installed(monkeypatch, **RUNTIMES)
+    with pytest.raises(LibraryMissing, match=r"^onnxruntime is not installed: pip install"):
+        OnnxRuntime().versions()
+
+
+def test_onnxruntime_tells_which_tensorrt_builds_its_engines(monkeypatch):
+    there = installed(monkeypatch, onnxruntime_gpu="1.31.0", tensorrt_cu13="11.1.0", **RUNTIMES)
+    assert OnnxRuntime(provider="tensorrt").versions() == there
+    assert "tensorrt-cu13" not in OnnxRuntime(provider="cuda").versions()
+
+
+def test_aot_inductor_runs_on_gpus_too():
+    assert AotInductor.runs_on == {"cpu", "cuda"}
+    assert AotInductor(dtype="fp16").refuse("cuda") is None
+    assert AotInductor(dtype="fp16").refuse("cpu").startswith("dtype=fp16 can't be had on a CPU")
+
+
+@pytest.mark.parametrize("kind", [AotInductor, Eager, Inductor, TorchScript])
+def test_torch_compilers_cast_to_fp16_on_gpus_alone(kind):
+    assert kind(fast_math="all", autocast_dtype="fp16").refuse("cuda") is None
+    assert kind(fast_math="all", autocast_dtype="fp16").refuse("cpu").startswith("autocast_dtype=fp16 can't")
 
 
 def test_onnxruntime_takes_what_has():
@@ -92,10 +182,19 @@ def test_tensorrt_casts_as_far_as_it_is_asked_to(fast_math, tf32_off, casts):
     assert options["workspace_size"] == 2**29
 
 
-def test_tensorrt_tells_its_versions_where_it_is_installed(monkeypatch):
-    installed = {"torch-tensorrt": "2.13.0", "tensorrt": "11.4.0", "torch": "2.13.0"}
-    monkeypatch.setattr(metadata, "version", installed.__getitem__)
-    assert TensorRt().versions() == installed
+def test_tensorrt_casts_to_bf16_where_that_is_chosen():
+    options = TensorRt(fast_math="all", autocast_dtype="bf16").options()
+    assert options["autocast_low_precision_type"] == "bfloat16"
+    assert TensorRt(fast_math="all", autocast_dtype="bf16").refuse("cuda") is None
+    assert TensorRt(autocast_dtype="bf16").refuse("cuda") == (
+        "autocast_dtype=bf16 has no effect with fast_math=none: use fast_math=all, or autocast_dtype=fp16"
+    )
+
+
+@pytest.mark.parametrize("name", ["tensorrt", "tensorrt_cu12", "tensorrt_cu13"])
+def test_tensorrt_tells_its_versions_by_whichever_name_it_is_installed(monkeypatch, name):
+    there = installed(monkeypatch, torch_tensorrt="2.14.0", torch="2.14.0", **{name: "11.1.0"})
+    assert TensorRt().versions() == there
 
 
 def test_tensorrt_says_how_to_install_it_where_it_is_not(monkeypatch):
