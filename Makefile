@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+NEURON := https://pip.repos.neuron.amazonaws.com
+CHILDREN := filelock numpy omegaconf psutil pydantic safetensors scipy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-core check schema matrix drills scale peer duty overhead clean
+.PHONY: help setup run test test-core test-neuron-pins check schema inf1 inf2 matrix drills scale peer duty overhead clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-12s %s\n", $$1, $$2}'
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
 
 setup: $(READY) ## make the environment (.venv) from pyproject.toml and constraints.txt
 
@@ -27,6 +29,23 @@ test: $(READY) ## every test, those with real models and compilers too
 
 test-core: $(READY) ## the core suite: no torch, seconds
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not chaos and not benchmarks"
+
+test-neuron-pins: ## core and contract suites with the transformers that Neuron environments have, in .venv-pins
+	test -x .venv-pins/bin/python || $(PYTHON) -m venv .venv-pins
+	sed 's/^transformers==.*/transformers==4.57.6/' constraints.txt > .venv-pins/constraints.txt
+	.venv-pins/bin/pip install --quiet -c .venv-pins/constraints.txt -e '.[onnxruntime,openvino,diffusion,real,dev]'
+	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
+	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m real tests/contracts
+
+inf1: ## .venv-inf1: what children on inf1 stand on; PYTHON=python3.9 or 3.10; archived by AWS
+	$(PYTHON) -m venv .venv-inf1
+	.venv-inf1/bin/pip install --quiet --extra-index-url $(NEURON) torch-neuron==1.13.1.2.11.13.0 \
+	  'neuron-cc[tensorflow]==1.24.0.0' 'protobuf<4' 'numpy<2' transformers==4.36.2 $(CHILDREN) eval-type-backport
+
+inf2: ## .venv-inf2: what children on inf2, trn1 and trn2 stand on; PYTHON=python3.11, 3.12 or 3.13
+	$(PYTHON) -m venv .venv-inf2
+	.venv-inf2/bin/pip install --quiet --extra-index-url $(NEURON) torch-neuronx==2.9.0.2.15.32035 \
+	  neuronx-cc==2.26.6360.0 transformers==4.57.6 $(CHILDREN)
 
 check: $(READY) ## format, lint, types, import contracts, YAML
 	$(BIN)/ruff format --check .

@@ -196,7 +196,8 @@ def code_digest(*plugins: Any) -> str:
 @lru_cache(maxsize=256)
 def _source_digest(plugins: frozenset[str]) -> str:
     files = {Path(plugin) for plugin in plugins}
-    files |= {*Path(__file__).parent.glob("torch_*.py"), Path(__file__).with_name("real_inputs.py")}
+    ours = Path(__file__).parent
+    files |= {*ours.glob("torch_*.py"), ours / "real_inputs.py", ours / "neuron_reports.py"}
     return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 
 

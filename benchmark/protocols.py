@@ -108,7 +108,10 @@ class Compiler(Protocol):
         """The least exact arithmetic that its options ask for: answers are held to the floor of that."""
 
     def refuse(self, kind: str) -> str | None:
-        """Say why these options can't be had on this kind of device, or None."""
+        """Say why these options can't be had on this kind of device, or None.
+
+        A compiler that knows some models only has `refuse_model(model, task)` beside it, which says why not.
+        """
 
     def versions(self) -> Mapping[str, str]:
         """Versions that decide the generated code. Runs in the parent: no heavy import.

@@ -50,7 +50,8 @@ def _distinct(experiments: Iterable[Experiment]) -> Iterable[Experiment]:
 
 
 def _can_run(e: Experiment) -> bool:
-    return e.hardware.isolated and e.hardware.kind in e.compiler.runs_on and e.hardware.missing() is None
+    possible = e.hardware.isolated and e.hardware.kind in e.compiler.runs_on
+    return possible and (e.needs_no_device or e.hardware.missing() is None)
 
 
 def _is_finished(e: Experiment) -> bool:

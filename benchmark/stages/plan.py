@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmark import host, libraries
@@ -184,23 +184,32 @@ def artifact_group(run: PlannedRun) -> tuple[Any, ...]:
 
 def refuse(cell: Cell) -> str | None:
     """Say why a cell can never work, on any host, or None."""
+    return next(_refusals(cell), None)
+
+
+def _refusals(cell: Cell) -> Iterator[str]:
     e = cell.experiment
     if e.hardware.kind not in e.compiler.runs_on:
         kinds = " or ".join(sorted(e.compiler.runs_on))
-        return (
+        yield (
             f"compiler={e.compiler.name} runs on {kinds}, not on hardware={e.hardware.name} "
             f"({e.hardware.kind}): choose another compiler, or another hardware"
         )
     if refusal := e.compiler.refuse(e.hardware.kind):
-        return f"compiler={e.compiler.name}: {refusal}"
+        yield f"compiler={e.compiler.name}: {refusal}"
+    refuse_model = getattr(e.compiler, "refuse_model", None)
+    if refuse_model and (refusal := refuse_model(e.model, e.task.name)):
+        yield f"compiler={e.compiler.name}: {refusal}"
+    pipeline = getattr(e.compiler, "pipeline_cores", 1)
+    if pipeline > 1 and (needed := pipeline * e.scenario.replicas) > (cores := e.hardware.facts().cores):
+        yield f"compiler.pipeline_cores={pipeline} needs hardware.cores={needed}, not {cores}"
     if stated_parameters(e) is None:
         known = " or ".join(f"task={task}" for task in e.model.parameters)
-        return f"model={e.model.name}: its YAML states no parameters of a {e.task.name} head: choose {known}"
+        yield f"model={e.model.name}: its YAML states no parameters of a {e.task.name} head: choose {known}"
     if refusal := e.task.refuse(e.model, cell.shape):
-        return f"model={e.model.name}: {refusal}"
+        yield f"model={e.model.name}: {refusal}"
     if e.weights == "pretrained" and e.model.hub_id is None:
-        return f"weights=pretrained: conf/model/{e.model.name}.yaml names no hub_id; use random or a folder"
-    return None
+        yield f"weights=pretrained: conf/model/{e.model.name}.yaml names no hub_id; use random or a folder"
 
 
 class _Surroundings:
@@ -220,9 +229,8 @@ class _Surroundings:
     @staticmethod
     def _look(experiment: Experiment) -> tuple[Environment, str | None]:
         hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
-        facts = hardware.facts()
-        elsewhere = experiment.stage == "compile" and facts.target is not None
-        wants = [absent] if not elsewhere and (absent := hardware.missing()) else []
+        absent = None if experiment.needs_no_device else hardware.missing()
+        wants = [absent] if absent else []
         found: dict[str, str] = {}
         try:
             python = compiler.python
@@ -234,4 +242,4 @@ class _Surroundings:
                 found.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))
-        return environment_of(facts, found, host.speed_settings()), "; ".join(wants) or None
+        return environment_of(hardware.facts(), found, host.speed_settings()), "; ".join(wants) or None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from importlib import metadata
 
 import pytest
 
 from benchmark import host
-from benchmark.cell import Excluded
+from benchmark.cell import Excluded, cell_of
 from benchmark.devices import neuron
 from benchmark.history import Exhausted
-from benchmark.stages.plan import plan
+from benchmark.stages.plan import plan, refuse
 
 EVERYTHING = {
     "torch-neuronx": "2.9",
@@ -380,3 +381,16 @@ def test_what_is_excluded_is_no_run_but_is_told(simulated):
     left_out = (Excluded(overrides=("batch=2",), reason="too slow"),)
     planned = plan([simulated()], nothing_done, excluded=left_out)
     assert (len(planned.runs), planned.excluded) == (1, left_out)
+
+
+def test_a_compiler_that_knows_some_models_only_says_so_before_anything_starts(compose):
+    cell = cell_of(compose("model=detr", "hardware=inf2", "compiler=optimum_neuron"))
+    assert re.match(r"compiler=optimum_neuron: .*object-detection", refuse(cell))
+    assert refuse(cell_of(compose("model=bert", "hardware=inf2", "compiler=optimum_neuron"))) is None
+
+
+def test_a_model_cut_over_more_cores_than_there_are_is_refused(compose):
+    words = ("model=bert", "hardware=inf1", "compiler.pipeline_cores=4")
+    told = "compiler.pipeline_cores=4 needs hardware.cores=4, not 1"
+    assert refuse(cell_of(compose(*words))) == told
+    assert refuse(cell_of(compose(*words, "hardware.cores=4"))) is None
