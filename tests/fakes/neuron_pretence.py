@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-_LIBRARY = torch.library.Library("neuron", "FRAGMENT")
+_LIBRARY = torch.library.Library("neuron", "DEF")
 _LIBRARY.define("forward_1(Tensor[] inputs, Tensor state, str spec) -> Tensor[]")
 
 NEURONX_VALUES = {
