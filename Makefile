@@ -24,7 +24,7 @@ run: $(READY) ## the main job: a grid of small real models on this CPU (repeated
 
 test: $(READY) ## every test, those with real models and compilers too
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "real and not alone"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "real and not alone"
 	$(BIN)/python -m pytest -q -m alone
 
 test-core: $(READY) ## the core suite: no torch, seconds

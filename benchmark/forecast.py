@@ -62,6 +62,8 @@ def forecast(plan: Plan, cache: Entries, medians: Medians, workers: int) -> Fore
 
 def timing_s(run: PlannedRun, medians: Medians) -> float | None:
     """Seconds that a cell holds its device, by the median of the same model, hardware and compiler."""
+    if run.cell.experiment.stage == "compile":
+        return 0.0
     return _median(run, medians, "measure")
 
 

@@ -226,13 +226,16 @@ def _figures(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "p95", _with_bounds(row, "latency_p95_ms", "ms")
     yield "throughput", _with_bounds(row, "throughput_per_s", f"{row.get('throughput_unit') or 'units'}/s")
     yield "cosine", _listed(row, cosine="")
-    yield (
-        "samples",
-        f"{row['samples']} after {row.get('warmup_calls')} of warm-up" if row.get("samples") else "",
-    )
+    after = f" after {row.get('warmup_calls')} of warm-up"
+    yield "samples", f"{row['samples']}{after}" if row.get("samples") else ""
     yield "doubts", ", ".join([*(row.get("noise_flags") or ()), *["unsteady"] * (row.get("steady") is False)])
     made = " by an earlier run, now from the cache" * bool(row.get("cache_hit"))
     yield "compiled", f"in {_text('', row['compile_s'])} s{made}" if row.get("compile_s") is not None else ""
+    yield (
+        "graphs",
+        _listed(row, subgraphs="", graph_breaks="breaks", ops_on_device_fraction="share of operators"),
+    )
+    yield "unsupported", ", ".join(row.get("unsupported_ops") or ())
 
 
 def _with_bounds(row: Mapping[str, Any], name: str, unit: str) -> str:

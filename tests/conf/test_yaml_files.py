@@ -20,6 +20,8 @@ OPTIONS = {
     if folder.is_dir() and folder.name not in {"experiment", "hydra"}
 }
 """Names of every group's YAMLs."""
+LARGE = 100
+"""Cells of an experiment that are too many to compose here."""
 COMPOSED = [
     [f"{group}={names[turn % len(names)]}" for group, names in OPTIONS.items()]
     for turn in range(max(map(len, OPTIONS.values())))
@@ -61,8 +63,12 @@ def test_the_first_and_the_last_cell_of_an_experiment_compose(compose, name):
 @pytest.mark.real
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_cell_of_an_experiment_composes(name):
+    """Of the matrices the cells of one compiler: Hydra needs a quarter of a second for each model."""
     diff = read(name)
     rows = [len(next(iter(block.values()))) for block in diff.get("pair", ())]
-    laid = lay_out([f"experiment={name}"])
-    expected = len(jobs(name)) * math.prod(rows) + len(diff.get("include", ()))
+    cells = jobs(name)
+    only = ["compiler=eager"] if len(cells) > LARGE else []
+    cells = [cell for cell in cells if set(only) <= set(cell)]
+    laid = lay_out([f"experiment={name}", *only])
+    expected = len(cells) * math.prod(rows) + len(diff.get("include", ()))
     assert len(laid.experiments) + len(laid.excluded) == expected

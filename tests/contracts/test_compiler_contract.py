@@ -36,7 +36,7 @@ MODELS = {"bert_tiny": ("none", "all"), "vit_tiny": ("none",)}
 compiler."""
 HARD = {
     "eager": ("t5_tiny",),
-    "torchscript": ("detr_tiny", "sd_tiny"),
+    "torchscript": ("detr_tiny",),
     "onnxruntime": ("beit_tiny", "pixart_tiny"),
     "openvino": ("beit_tiny", "t5_tiny", "timesformer_tiny"),
 }

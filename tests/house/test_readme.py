@@ -39,8 +39,14 @@ def measures(arguments):
 
 
 def cheaper(arguments):
-    """A measurement for a test: tiny twins, a short look, a simulated device unless a compiler is chosen."""
+    """A measurement for a test: tiny twins, a short look, a simulated device unless a compiler is chosen.
+
+    Of three values and more the first and the last, of an experiment's cells those of one batch.
+    """
     tiny = [TWINS.sub(r"\1_tiny", word) if word.startswith("model=") else word for word in arguments]
+    tiny = [re.sub(r"=([^,]+),.*,", r"=\1,", word) for word in tiny]
+    if any(word.startswith("experiment=") for word in tiny):
+        tiny.append("batch=1")
     chosen = [word for word in tiny if not word.startswith("hardware=")]
     real = any(word.startswith(("compiler", "experiment")) for word in chosen)
     return [*(tiny if real else chosen), "sampling=quick", *([] if real else ["hardware=simulated"])]
