@@ -15,15 +15,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from benchmark.errors import CompileFailed, OutOfDeviceMemory, RunFailure, UnsupportedOperator
+from benchmark.errors import CompileFailed, LibraryMissing, OutOfDeviceMemory, RunFailure, UnsupportedOperator
 from benchmark.records import frozen
 
 LOGGER = "Neuron"
 """Both libraries log to it (archive/appnotes/torch-neuronx/torch-neuronx-graph-partitioner-app-note.rst)."""
-STUBS = frozenset({"1.0", "1.0.0", "1.0.0.0", "1.0.post1"})
+_STUBS = frozenset({"0.1", "1.0", "1.0.post1"})
 """Versions of the packages on PyPI that bear the libraries' names and raise ImportError("WRONG PACKAGE …").
 
-Real ones have more numbers, such as torch-neuronx 2.9.0.2.15.32035 and neuronx-cc 2.26.6360.0.
+torch-neuronx, torch-neuron 1.0, neuronx-cc, neuron-cc 1.0.post1, neuronx-distributed 0.1 (2026-11-24). Real
+ones have more numbers, such as torch-neuronx 2.9.0.2.15.32035 and neuronx-cc 2.26.6360.0.
 """
 
 _CODE = re.compile(r"NCC_[A-Z]+\d+")
@@ -62,6 +63,21 @@ _NOT_CALCULATED = "** NOT CALCULATED **"
 only indicate tensor shape" (release-notes/archive/torch-neuron.rst)."""
 _MOST_LINES = 40
 """Of each log that a failed compilation leaves."""
+
+
+def real(found: Mapping[str, str], install: str, python: str | None) -> Mapping[str, str]:
+    """Versions as they were found, here or for another interpreter.
+
+    Raises:
+        LibraryMissing: some are those of PyPI's stubs; `install` is the command that mends it.
+    """
+    if stubs := [f"{name} {version}" for name, version in found.items() if version in _STUBS]:
+        command = install.replace("pip", f"{python} -m pip", 1) if python else install
+        raise LibraryMissing(
+            f"{' and '.join(stubs)} here {'is' if len(stubs) == 1 else 'are'} PyPI's stub: {command} "
+            '(importing the stub raises ImportError, "WRONG PACKAGE")'
+        )
+    return found
 
 
 @frozen

@@ -120,13 +120,7 @@ class Neuron:
     def versions(self) -> Mapping[str, str]:
         """Library and compiler; PyPI's packages of these names are stubs."""
         found = libraries.versions("torch-neuron", "neuron-cc", install=_INSTALL, python=self.python)
-        if stubs := [name for name, version in found.items() if version in neuron_reports.STUBS]:
-            install = _INSTALL.replace("pip", f"{self.python} -m pip", 1) if self.python else _INSTALL
-            raise LibraryMissing(
-                f"{' and '.join(stubs)} here {'is' if len(stubs) == 1 else 'are'} PyPI's stub: {install} "
-                '(importing the stub raises ImportError, "WRONG PACKAGE")'
-            )
-        return found
+        return neuron_reports.real(found, _INSTALL, self.python)
 
     def flags(self) -> list[str]:
         """What neuron-cc is given; the words of `--fast-math` are tokens of their own."""

@@ -121,13 +121,7 @@ class NeuronX:
     def versions(self) -> Mapping[str, str]:
         """Library and compiler; PyPI's packages of these names are stubs."""
         found = libraries.versions("torch-neuronx", "neuronx-cc", install=_INSTALL, python=self.python)
-        if stubs := [name for name, version in found.items() if version in neuron_reports.STUBS]:
-            install = _INSTALL.replace("pip", f"{self.python} -m pip", 1) if self.python else _INSTALL
-            raise LibraryMissing(
-                f"{' and '.join(stubs)} here {'is' if len(stubs) == 1 else 'are'} PyPI's stub: {install} "
-                '(importing the stub raises ImportError, "WRONG PACKAGE")'
-            )
-        return found
+        return neuron_reports.real(found, _INSTALL, self.python)
 
     def flags(self, target: str) -> list[str]:
         """What neuronx-cc is given, a token each; of competing options it takes the right-most."""

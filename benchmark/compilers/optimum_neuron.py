@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from benchmark import libraries, neuron_reports, optimum_registry
-from benchmark.errors import CompileFailed, LibraryMissing
+from benchmark.errors import CompileFailed
 from benchmark.optimum_registry import Exported
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Model, Session, Workload, frozen
@@ -34,12 +34,6 @@ _STATED: Final = (
     "transformers",
     "torch",
 )
-_STUBS: Final = {
-    "torch-neuronx": {"1.0"},
-    "neuronx-cc": {"1.0", "1.0.post1"},
-    "neuronx-distributed": {"0.1"},
-}
-"""All that PyPI has under these names (2026-11-24); to the library they pass for the real ones."""
 _INSTALL: Final = (
     "pip install 'optimum-neuron[neuronx]==0.4.5' --extra-index-url https://pip.repos.neuron.amazonaws.com "
     "(Python 3.10 or 3.11)"
@@ -109,13 +103,7 @@ class OptimumNeuron:
     def versions(self) -> Mapping[str, str]:
         """The library, and what it compiles and computes with."""
         found = libraries.versions(*_STATED, install=_INSTALL, python=self.python)
-        if stubs := [f"{name} {found[name]}" for name, known in _STUBS.items() if found[name] in known]:
-            install = _INSTALL.replace("pip", f"{self.python} -m pip", 1) if self.python else _INSTALL
-            raise LibraryMissing(
-                f"{' and '.join(stubs)} here {'is' if len(stubs) == 1 else 'are'} PyPI's stub: {install} "
-                '(importing the stub raises ImportError, "WRONG PACKAGE")'
-            )
-        return found
+        return neuron_reports.real(found, _INSTALL, self.python)
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Export for the target, from the weights as `save_pretrained` writes them.

@@ -172,10 +172,10 @@ def test_a_missing_library_makes_a_cell_unavailable_and_tells_the_command(
 
 
 def test_a_stub_of_a_library_counts_as_missing(compose, fates, installed, neuron_driver):
-    installed(**{"torch-neuronx": "1.0.0", "neuronx-cc": "2.21"})
+    installed(**{"torch-neuronx": "1.0", "neuronx-cc": "2.21"})
     ((fate, reason),) = fates(compose("hardware=inf2"))
     assert fate == "unavailable"
-    assert reason.startswith("torch-neuronx here is PyPI's stub: pip install ")
+    assert reason.startswith("torch-neuronx 1.0 here is PyPI's stub: pip install ")
 
 
 def test_a_missing_device_makes_a_cell_unavailable_and_says_where_to_go(
