@@ -59,7 +59,8 @@ schema: $(READY) ## write benchmark/schema.md from schema.py
 
 matrix: $(READY) ## what works: every model under every compiler of this CPU, as a table; an hour or two
 	-$(BIN)/python -m benchmark experiment=matrix_tiny
-	-$(BIN)/python -m benchmark experiment=matrix
+	for model in $$($(BIN)/python -m benchmark plan experiment=matrix compiler=eager --json | sed -n 's/^{"model": "\([^"]*\)".*/\1/p'); do \
+	  $(BIN)/python -m benchmark experiment=matrix model=$$model; $(BIN)/python -m benchmark cache gc --limit-gb 20; done
 	$(BIN)/python -m benchmark matrix campaign=matrix,matrix_tiny --md
 
 drills: $(READY) ## 200 random experiments, two commands at once, 50 kills: minutes
