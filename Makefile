@@ -32,7 +32,7 @@ test-core: $(READY) ## the core suite: no torch, seconds
 
 test-neuron-pins: ## core and contract suites with the transformers that Neuron environments have, in .venv-pins
 	test -x .venv-pins/bin/python || $(PYTHON) -m venv .venv-pins
-	sed 's/^transformers==.*/transformers==4.57.6/' constraints.txt > .venv-pins/constraints.txt
+	sed 's/^transformers==.*/transformers==4.57.6/; s/^diffusers==.*/diffusers==0.35.2/' constraints.txt > .venv-pins/constraints.txt
 	.venv-pins/bin/pip install --quiet -c .venv-pins/constraints.txt -e '.[onnxruntime,openvino,diffusion,real,dev]'
 	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
 	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m real tests/contracts
