@@ -22,9 +22,10 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## the main job: a grid of small real models on this CPU (repeated: nothing runs twice)
 	$(BIN)/python -m benchmark experiment=demo
 
+# passive: two suites at a time would spin on each other's cores
 test: $(READY) ## every test, those with real models and compilers too
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "real and not alone"
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "real and not alone"
 	$(BIN)/python -m pytest -q -m alone
 
 test-core: $(READY) ## the core suite: no torch, seconds

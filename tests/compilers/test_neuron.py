@@ -116,8 +116,9 @@ def test_stubs_are_told_from_the_libraries_without_an_import(tmp_path, monkeypat
     stub(tmp_path, "torch_neuron", "torch-neuron")
     stub(tmp_path, "neuroncc", "neuron-cc")
     monkeypatch.syspath_prepend(str(tmp_path))
-    with pytest.raises(LibraryMissing, match="torch-neuron 1.0 and neuron-cc 1.0 here are PyPI's stub") as missing:
+    with pytest.raises(LibraryMissing, match="neuron-cc 1\\.0 here are PyPI's stub") as missing:
         Neuron().versions()
+    assert str(missing.value).startswith("torch-neuron 1.0 and ")
     assert "pip install torch-neuron==1.13.1.*" in str(missing.value)
 
 

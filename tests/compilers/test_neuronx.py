@@ -120,7 +120,8 @@ def test_stubs_are_told_from_the_libraries_without_an_import(tmp_path, monkeypat
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(LibraryMissing) as missing:
         NeuronX().versions()
-    assert str(missing.value).startswith("torch-neuronx 1.0 and neuronx-cc 1.0 here are PyPI's stub: pip install")
+    told = "torch-neuronx 1.0 and neuronx-cc 1.0 here are PyPI's stub: pip install"
+    assert str(missing.value).startswith(told)
     assert "WRONG PACKAGE" in str(missing.value)
     assert "--extra-index-url https://pip.repos.neuron.amazonaws.com" in str(missing.value)
 

@@ -41,7 +41,7 @@ HARD = {
     "openvino": ("beit_tiny", "t5_tiny", "timesformer_tiny"),
 }
 """Models that a compiler had trouble with, such as BEiT's position bias, and models of several parts."""
-SLOW = {"aot_inductor": ("none", "all"), "inductor": ("none",)}
+SLOW = {"aot_inductor": ("none",), "inductor": ("none",)}
 """Those that call a C++ compiler, half a minute each time, do with bert_tiny and these."""
 OPTIONS = {
     "eager": ("dtype=bf16",),

@@ -44,7 +44,7 @@ def cheaper(arguments):
     Of three values and more the first and the last, of an experiment's cells those of one batch.
     """
     tiny = [TWINS.sub(r"\1_tiny", word) if word.startswith("model=") else word for word in arguments]
-    tiny = [re.sub(r"=([^,]+),.*,", r"=\1,", word) for word in tiny]
+    tiny = [re.sub(r"=([^,]+),.*,", r"=\1,", word).replace("steps=5", "steps=1") for word in tiny]
     if any(word.startswith("experiment=") for word in tiny):
         tiny.append("batch=1")
     chosen = [word for word in tiny if not word.startswith("hardware=")]
