@@ -8,7 +8,6 @@ find_spec and importlib.metadata find them.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -96,13 +95,3 @@ def test_a_row_says_that_the_library_is_a_stub(told, choices, named):
     assert "Traceback" not in run.text
     assert "Please install the package" not in run.text  # nobody imported it
     assert run.code == 2
-
-
-def test_doctor_says_so_too(told):
-    run = told("doctor", "--json")
-    assert run.code == 0, run.text
-    found = {one["name"]: one for one in json.loads(run.text)["compiler"]}
-    for name in ("neuron", "neuronx", "optimum_neuron"):
-        assert not found[name]["ready"]
-        assert "PyPI" in found[name]["detail"]
-        assert "pip install" in found[name]["detail"]
