@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import traceback
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -33,6 +34,11 @@ SMALL = [
     for task, name in {task: name for name, model in MODELS.items() for task in model["parameters"]}.items()
 ]
 """A small model for every task."""
+NOT_BEFORE_5 = {
+    "ctrl_tiny": "CTRL of transformers 4 masks by the tokens of a call, it can't attend over a static cache",
+    "flan_t5_tiny": "transformers 5 ties the head of every T5, which the YAML's parameters count; 4 doesn't",
+}
+"""Models that transformers 4 can't have as they are here, and why."""
 
 
 class Asked(NamedTuple):
@@ -188,7 +194,9 @@ def test_another_seed_gives_other_inputs_of_the_same_shapes(seen):
 @pytest.mark.real
 @pytest.mark.parametrize("key", TINY, ids="-".join)
 def test_a_tiny_model_answers_each_of_its_items_with_numbers(looks, key):
-    found = looks[0][key]
+    found, (name, _) = looks[0][key], key
+    if isinstance(found, str) and name in NOT_BEFORE_5 and metadata.version("transformers") < "5":
+        pytest.skip(NOT_BEFORE_5[name])
     assert not isinstance(found, str), found
     for looked in found:
         assert looked.answers
