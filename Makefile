@@ -7,7 +7,7 @@ NEURON := https://pip.repos.neuron.amazonaws.com
 CHILDREN := filelock numpy omegaconf psutil pydantic safetensors scipy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-core test-neuron-pins check schema inf1 inf2 matrix drills scale peer duty overhead clean
+.PHONY: help setup run test test-core test-neuron-pins check schema inf1 inf2 matrix drills scale peer duty overhead nightly nightly-drill clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ setup: $(READY) ## make the environment (.venv) from pyproject.toml and constrai
 
 $(READY): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,real,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,real,report,dev]'
 	touch $@
 
 run: $(READY) ## the main job: a grid of small real models on this CPU (repeated: nothing runs twice)
@@ -34,7 +34,7 @@ test-core: $(READY) ## the core suite: no torch, seconds
 test-neuron-pins: ## core and contract suites with the transformers that Neuron environments have, in .venv-pins
 	test -x .venv-pins/bin/python || $(PYTHON) -m venv .venv-pins
 	sed 's/^transformers==.*/transformers==4.57.6/; s/^diffusers==.*/diffusers==0.35.2/' constraints.txt > .venv-pins/constraints.txt
-	.venv-pins/bin/pip install --quiet -c .venv-pins/constraints.txt -e '.[onnxruntime,openvino,diffusion,real,dev]'
+	.venv-pins/bin/pip install --quiet -c .venv-pins/constraints.txt -e '.[onnxruntime,openvino,diffusion,real,report,dev]'
 	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
 	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m real tests/contracts
 
@@ -80,6 +80,12 @@ duty: $(READY) ## share of a grid's wall time in which its models are called
 
 overhead: $(READY) ## what the program costs per cell, and its timing against a hand-written loop
 	$(BIN)/python -m pytest -q -s -m benchmarks
+
+nightly: $(READY) ## the nightly grid and its check, into outputs/nightly-DATE/report (HARDWARE= EXPERIMENT= ACCEPTED_PYTHON=)
+	PYTHON=$(BIN)/python sh benchmark/recipes/nightly.sh
+
+nightly-drill: $(READY) ## a month of simulated nights with a planted slow-down: found, confirmed, drawn; a minute and a half
+	$(BIN)/python tests/benchmarks/nightly_history.py --out outputs/nightly-drill
 
 clean: ## remove results and cached artefacts, keep the environment
 	find outputs compile_cache -mindepth 1 -not -name README.md -delete

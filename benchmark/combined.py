@@ -28,6 +28,16 @@ _SUMMED: Final = ("samples", "effective_samples")
 _GREATEST: Final = ("latency_max_ms", "peak_host_bytes", "peak_device_bytes", "max_abs_error")
 _LEAST: Final = ("latency_min_ms", "cosine", "top1_agreement", "on_cpu")
 
+COMBINED: Final = (
+    *(name + bound for name in _BOUNDED for bound in ("", "_lo", "_hi")),
+    *_SUMMED,
+    *_GREATEST,
+    *_LEAST,
+    "noise_flags",
+    "steady",
+)
+"""Columns in which the line differs from its first process."""
+
 
 def combined(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with one line for the processes of a cell, where the first stood; `repeat` becomes their number.

@@ -19,7 +19,7 @@ class ImageModel:
     """Fields of the model's output that answer."""
     name: ClassVar[str]
     axes: ClassVar[tuple[str, ...]] = ("image_size",)
-    unit: ClassVar[Unit] = "items"
+    unit: ClassVar[Unit] = "images"
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
     preload: ClassVar[tuple[str, ...]] = (
         "benchmark.torch_convnets",

@@ -21,14 +21,17 @@ Told = tuple[list[str], str]
 """The run_ids of a finding, and its reason."""
 
 LATENCIES: Final = tuple(f"latency_{name}_ms" for name in ("min", "p50", "p90", "p95", "p99", "max"))
-_BOUNDED = tuple(name.removesuffix("_lo") for name in SCHEMA.names if name.endswith("_lo"))
+_BOUNDED = tuple(name for name in SCHEMA.names if f"{name}_lo" in SCHEMA.names)
 _CHAINS: tuple[Sequence[str], ...] = (
     LATENCIES,
     ("latency_min_ms", "latency_mean_ms", "latency_max_ms"),
     *((f"{name}_lo", name, f"{name}_hi") for name in _BOUNDED),
 )
 """Columns that never fall from left to right."""
-_RESULTS = (*LATENCIES, "latency_mean_ms", "throughput_per_s", "qps_under_slo", "accuracy")
+_RESULTS = (
+    *(*LATENCIES, "latency_mean_ms", "throughput_per_s", "qps_under_slo", "accuracy"),
+    *("output_tokens_per_s", "token_latency_p50_ms", "first_token_p50_ms", "speedup_lo", "speedup_hi"),
+)
 
 _SAMPLES: Final = {"p90": 36, "p95": 72, "p99": 368}
 """Least n with q ** n <= 0.025: with fewer samples no 95 % interval of that percentile has an upper end."""

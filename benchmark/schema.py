@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -45,6 +45,11 @@ _STATISTICS = {
 }
 _BOUNDED = ("mean", "p50", "p90", "p95", "p99")
 """Latency statistics that come with a confidence interval."""
+
+_AS_PRINTED = (
+    "the imported line, every column under its own header with its own text; besides, under `printed` and "
+    "the name of a column of this schema what was printed of it, under `raw` what the document's files say"
+)
 
 REQUIRED: Final = (
     "schema_version",
@@ -128,7 +133,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
             "",
             "nothing was measured: a simulated device, or a library that stands in for a real one",
         ),
-        ("source", _TEXT, "", "where an imported row comes from; null for a measurement of one's own"),
+        ("source", _TEXT, "", "`published` for a row from a document; null for a measurement of one's own"),
+    ),
+    *_section(
+        "published",
+        ("document", _TEXT, "", "what the row was imported from, as people cite it"),
+        ("document_commit", _TEXT, "", "commit of the document that was read"),
+        ("document_date", _TEXT, "", "day of that version, as YYYY-MM-DD"),
+        ("document_licence", _TEXT, "", "licence of the document, or why there is none"),
+        ("as_printed", _TEXT_MAP, "", _AS_PRINTED),
     ),
     *_section(
         "model",
@@ -204,6 +217,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("device_time_p50_ms", _REAL, "ms", "median time of one call by the device's own clock"),
         ("first_token_p50_ms", _REAL, "ms", "median time from the start of a generation to its first token"),
         ("first_token_p95_ms", _REAL, "ms", "95th percentile of it"),
+        ("first_token_p99_ms", _REAL, "ms", "99th percentile of it"),
         ("token_latency_p50_ms", _REAL, "ms", "median time from one token to the next"),
         ("token_latency_p99_ms", _REAL, "ms", "99th percentile of it"),
     ),
@@ -234,10 +248,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
         "throughput",
         ("throughput_per_s", _REAL, "`throughput_unit`/s", "units finished in a second"),
         *_bounds("throughput_per_s", "`throughput_unit`/s"),
+        ("throughput_peak_per_s", _REAL, "`throughput_unit`/s", "units finished in the best second"),
         ("throughput_unit", _TEXT, "", "what is counted: items, images, or tokens given and made together"),
         ("output_tokens_per_s", _REAL, "tokens/s", "tokens made in a second"),
         ("qps_under_slo", _REAL, "calls/s", "highest rate of calls that keeps `slo_ms`"),
         ("slo_ms", _REAL, "ms", "latency objective of the server scenario"),
+        ("speedup_lo", _REAL, "", "how many times as fast as `speedup_against` at least"),
+        ("speedup_hi", _REAL, "", "how many times as fast at most"),
+        ("speedup_of", _TEXT, "", "`throughput`: without the time to compile; `end_to_end`: with it"),
+        ("speedup_against", _TEXT, "", "the baseline, by the document's name for it"),
     ),
     *_section(
         "quality",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from benchmark.cli import cache, nightly, store
+from benchmark.cli import cache, nightly, store, summaries
+from benchmark.cli.best import best
 from benchmark.cli.compare import compare
 from benchmark.cli.compile import compile_
 from benchmark.cli.doctor import doctor
@@ -14,6 +15,7 @@ from benchmark.cli.lint import lint
 from benchmark.cli.matrix import matrix
 from benchmark.cli.plan import plan
 from benchmark.cli.replay import replay
+from benchmark.cli.report import report
 from benchmark.cli.results import results
 from benchmark.cli.status import status
 
@@ -28,11 +30,13 @@ app.command("compile", context_settings={"allow_extra_args": True, "ignore_unkno
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(largest)
 app.command()(results)
 app.command()(matrix)
+app.command()(report)
+app.command()(best)
 app.command()(status)
 app.command()(explain)
 app.command()(lint)
 app.command()(replay)
-app.command()(compare)
+app.command(cls=summaries.WithFile)(compare)
 app.command()(doctor)
 app.add_typer(cache.app, name="cache")
 app.add_typer(nightly.app, name="nightly")

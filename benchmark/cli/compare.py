@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
 import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
 from benchmark import conditions
-from benchmark.cli import duel
-from benchmark.comparison import NEEDED, Compared, compare_rows
-from benchmark.contrast import Contrast, contrast, turns_ratio
+from benchmark.cli import compare_told, duel, one_kind, summaries
+from benchmark.comparison import NEEDED, compare_rows
+from benchmark.contrast import contrast, turns_ratio
 from benchmark.errors import ConfigError
-from benchmark.reports.table import print_table
 from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 REGRESSION: Final = 3
@@ -49,6 +48,8 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
     calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
     seed: Annotated[int, typer.Option(help="Of which side starts.")] = 0,
+    simulated: Annotated[bool, typer.Option("--simulated", help=one_kind.SIMULATED)] = False,
+    md: Annotated[str, typer.Option(metavar="[FILE]", help=summaries.MD, show_default=False)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Say whether the candidate is slower than the baseline, by how much, and how sure that is.
@@ -57,7 +58,9 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     Rows measured apart give a verdict only against five earlier times of the same cell, and it stays a
     suspicion: --run confirms it. Exit code 3: a confirmed regression.
     """
-    console = Console(stderr=as_json)
+    summaries.refuse(md, as_json=as_json)
+    console = Console(stderr=as_json or md == summaries.STDOUT)
+    output = compare_told.Output(console, md, as_json)
     if run:
         if percentile != 50:  # noqa: PLR2004 - the median
             raise ConfigError(
@@ -68,31 +71,74 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
             duel.SideSpec(overrides=(*shlex.split(side), *places), python=python)
             for side, python in ((baseline, python_a), (candidate, python_b))
         ]
-        return _measured(specs, (pairs, turns, calls, seed), threshold, console, as_json=as_json)
+        return _measured(specs, (pairs, turns, calls, seed), threshold, output)
     if percentile not in _PERCENTILES:
         raise ConfigError(f"--percentile {percentile}: rows have {', '.join(map(str, _PERCENTILES))}")
-    rows = ResultsStore(store)
     figure = f"latency_p{percentile}_ms"
-    everything = to_frame(rows.table([*NEEDED, figure], conditions.expression(conditions.parse("status=ok"))))
-    everything = everything[everything[figure].notna()]
-    sides = [_side(everything, text, figure) for text in (baseline, candidate)]
-    found = compare_rows(sides[0], sides[1], everything, figure, threshold)
-    _show(found, console, as_json=as_json)
+    sides, own = _sides(ResultsStore(store), (baseline, candidate), figure, simulated=simulated)
+    found = compare_rows(*sides, own, figure, threshold)
+    compare_told.show_stored(
+        compare_told.Stored(found, (baseline, candidate), sides, percentile, threshold), output
+    )
     return REGRESSION if any(one.confirmed and one.contrast.verdict == "regression" for one in found) else 0
 
 
-def _side(everything: pd.DataFrame, text: str, figure: str) -> pd.DataFrame:
-    """Rows that are ok, by what the user typed."""
-    if any(sign in text for sign in "=<>~"):
-        import pyarrow as pa
+def _sides(
+    store: ResultsStore, typed: tuple[str, str], figure: str, *, simulated: bool
+) -> tuple[tuple[pd.DataFrame, pd.DataFrame], pd.DataFrame]:
+    """Rows of both sides by what the user typed, and those that tell how much times differ.
 
-        asked = conditions.expression(conditions.parse(text))
-        found = to_frame(pa.Table.from_pandas(everything, preserve_index=False).filter(asked))
-    elif (everything["campaign"] == text).any():
-        found = everything[everything["campaign"] == text]
+    Raises:
+        ConfigError: a side has no rows, or only one of them was measured.
+    """
+    asked = [conditions.parse(text) if _is_conditions(text) else () for text in typed]
+    named = [one.column for side in asked for one in side]
+    columns = list(dict.fromkeys((*NEEDED, figure, *one_kind.COLUMNS, *named)))
+    usable = (pc.field("status") == "ok") & pc.field(figure).is_valid()
+    rows = store.table(columns, usable)
+    chosen = [
+        one_kind.chosen(_side(rows, text, side, figure), side, simulated=simulated)
+        for text, side in zip(typed, asked, strict=True)
+    ]
+    for text, side in zip(typed, chosen, strict=True):
+        if not len(side):
+            kinds = "simulated" if simulated else "measured by oneself"
+            raise ConfigError(
+                f"{text}: none of its rows is {kinds}: published ones are compared where a condition "
+                "names their source"
+            )
+    pretended = [one_kind.is_simulated(side["simulated"]) for side in chosen]
+    if len({*pretended}) > 1:
+        raise ConfigError(
+            f"{typed[pretended.index(True)]} is simulated and {typed[pretended.index(False)]} is not: "
+            "they can't be compared"
+        )
+    history = one_kind.chosen(rows, (), simulated=pretended[0])
+    return (_told(store, chosen[0]), _told(store, chosen[1])), to_frame(history)
+
+
+def _told(store: ResultsStore, side: pa.Table) -> pd.DataFrame:
+    """The same rows with what a summary tells of them, read for them alone."""
+    facts = to_frame(store.of_runs(side["run_id"].to_pylist(), ["run_id", *compare_told.NEEDED]))
+    rows = to_frame(side)
+    return rows.drop(columns=facts.columns.intersection(rows.columns).drop("run_id")).merge(
+        facts, on="run_id"
+    )
+
+
+def _is_conditions(text: str) -> bool:
+    return any(sign in text for sign in "=<>~")
+
+
+def _side(rows: pa.Table, text: str, asked: Sequence[conditions.Condition], figure: str) -> pa.Table:
+    """Of rows that are ok those of a campaign, of a run, or that meet conditions."""
+    if asked:
+        found = rows.filter(conditions.expression(asked))
+    elif pc.any(of_campaign := pc.equal(rows["campaign"], text)).as_py():
+        found = rows.filter(of_campaign)
     else:
-        found = everything[everything["run_id"].str.startswith(text)]
-    if found.empty:
+        found = rows.filter(pc.starts_with(rows["run_id"], pattern=text))
+    if not len(found):
         raise ConfigError(
             f"{text}: no rows that are ok and have a {figure}: neither campaign, run nor conditions"
         )
@@ -103,9 +149,7 @@ def _measured(
     specs: Sequence[duel.SideSpec],
     numbers: tuple[int, int, int, int],
     threshold: float,
-    console: Console,
-    *,
-    as_json: bool,
+    output: compare_told.Output,
 ) -> int:
     """Let both sides take turns; tell each pair, then the verdict."""
     pairs, turns, calls, seed = numbers
@@ -117,68 +161,11 @@ def _measured(
     ) as match:
         for name, side, spec in zip("AB", (match.a, match.b), specs, strict=True):
             asked = " ".join(spec.overrides) or "all defaults"
-            console.print(f"{name}: {side.label} ({asked})", markup=False, highlight=False, soft_wrap=True)
+            output.tell(f"{name}: {side.label} ({asked})")
         for pair in match.pairs:
             ratios.append(turns_ratio(pair.a.blocks, pair.b.blocks))
             seconds += pair.seconds
-            console.print(
-                f"pair {pair.number + 1} of {pairs}: B / A {ratios[-1]:.4f} ({pair.seconds:.1f} s)",
-                highlight=False,
-            )
+            output.tell(f"pair {pair.number + 1} of {pairs}: B / A {ratios[-1]:.4f} ({pair.seconds:.1f} s)")
     found = contrast(ratios, threshold)
-    if as_json:
-        told = {"ratios": ratios, "seconds": seconds, "a": match.a.label, "b": match.b.label}
-        print(json.dumps({**_plain(found), **told, "simulated": match.a.simulated or match.b.simulated}))
-    else:
-        console.print(f"{found.verdict}: {_effect(found)}, {seconds:.0f} s", highlight=False)
+    compare_told.show_duel(compare_told.Taken(found, ratios, seconds, (match.a, match.b), threshold), output)
     return REGRESSION if found.verdict == "regression" else 0
-
-
-def _show(found: Sequence[Compared], console: Console, *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([_record(one) for one in found]))
-        return
-    varying = [
-        name
-        for name in found[0].cell
-        if len({str(one.cell.get(name)) for one in found}) > 1 or name in {"model", "hardware"}
-    ]
-    lines = [
-        {
-            **{name.removesuffix("_size"): one.cell.get(name) for name in varying},
-            "A ms": one.base,
-            "B ms": one.candidate,
-            "B / A": f"{one.contrast.ratio - 1:+.1%}",
-            "99 % interval": _bounds(one.contrast),
-            "verdict": one.contrast.verdict if one.confirmed else f"{one.contrast.verdict} (apart)",
-        }
-        for one in found
-    ]
-    print_table(pd.DataFrame(lines), console=console)
-    if not all(one.confirmed for one in found):
-        console.print(
-            "apart: the sides ran in no common rounds, so a verdict is a suspicion at best: compare --run, "
-            "or both sides in one campaign with sampling.repeats=8",
-            style="dim",
-            highlight=False,
-        )
-
-
-def _effect(found: Contrast) -> str:
-    return f"B / A {found.ratio - 1:+.2%} ({_bounds(found)} at 99 %), {found.rounds} rounds"
-
-
-def _bounds(found: Contrast) -> str:
-    return "?" if math.isnan(found.lo) else f"{found.lo - 1:+.1%} … {found.hi - 1:+.1%}"
-
-
-def _plain(found: Contrast) -> dict[str, Any]:
-    """As JSON has it: NaN is null."""
-    values = found._asdict().items()
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values}
-
-
-def _record(one: Compared) -> dict[str, Any]:
-    cell = {name: None if pd.isna(value) else value for name, value in one.cell.items()}
-    figures = {"baseline_ms": one.base, "candidate_ms": one.candidate, "evidence": one.evidence}
-    return {"cell": json.loads(pd.Series(cell).to_json()), **figures, **_plain(one.contrast)}

@@ -6,19 +6,23 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
+import yaml
 from rich.console import Console
 
 from benchmark import host, libraries, quiet_probes
+from benchmark.cli.compose import CONF
 from benchmark.cli.sweep import grid, options
 from benchmark.config import Experiment
 from benchmark.errors import LibraryMissing
+from benchmark.protocols import Compiler, Device
 from benchmark.reports.table import print_table
 
 
@@ -46,8 +50,8 @@ def doctor(
             "os": here.os,
             "python": here.python,
         },
-        "hardware": [_hardware(name) for name in options("hardware")],
-        "compiler": [_compiler(name) for name in options("compiler")],
+        "hardware": [_hardware(name, one.hardware) for name, one in _composed("hardware")],
+        "compiler": [_compiler(name, one.compiler) for name, one in _composed("compiler")],
         "task": _libraries(),
         "places": [_place("results", store), _place("compile cache", cache)],
     }
@@ -90,17 +94,16 @@ def _print_quiet(probes: Sequence[quiet_probes.Probe], *, as_json: bool) -> None
         typer.echo("\nnothing to change")
 
 
-def _hardware(name: str) -> dict[str, Any]:
-    device = _composed(f"hardware={name}").hardware
+def _hardware(name: str, device: Device) -> dict[str, Any]:
     missing = device.missing()
     facts = device.facts()
     found = facts.device_name + (f", {facts.instance_type}" if facts.instance_type else "")
     return {"name": name, "ready": missing is None, "detail": missing or found}
 
 
-def _compiler(name: str) -> dict[str, Any]:
+def _compiler(name: str, compiler: Compiler) -> dict[str, Any]:
     try:
-        versions = _composed(f"compiler={name}").compiler.versions()
+        versions = compiler.versions()
     except LibraryMissing as error:
         return {"name": name, "ready": False, "detail": str(error)}
     return {
@@ -112,7 +115,10 @@ def _compiler(name: str) -> dict[str, Any]:
 
 def _libraries() -> list[dict[str, Any]]:
     """Libraries of the tasks, each on its own, so that one that is missing hides no other."""
-    names = sorted({name for task in options("task") for name in _composed(f"task={task}").task.libraries})
+    texts = (file.read_text(encoding="utf-8") for file in Path(CONF, "task").glob("*.yaml"))
+    targets = [yaml.safe_load(text)["_target_"].rpartition(".") for text in texts]
+    tasks = [getattr(import_module(module), kind) for module, _, kind in targets]
+    names = sorted({name for task in tasks for name in task.libraries})
     rows = []
     for name in names:
         try:
@@ -133,6 +139,7 @@ def _place(name: str, root: str) -> dict[str, Any]:
     return {"name": name, "ready": writable, "detail": detail}
 
 
-def _composed(override: str) -> Experiment:
-    (experiment,) = grid([override])
-    return experiment
+def _composed(group: str) -> Iterator[tuple[str, Experiment]]:
+    """Every choice of a group with the default cell that has it."""
+    names = options(group)
+    yield from zip(names, grid([f"{group}={','.join(names)}"]), strict=True)

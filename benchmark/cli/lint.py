@@ -27,11 +27,12 @@ _SHORTEST = 8
 _MEANING = {rule.name: f"note: {rule.meaning}" if rule.note else rule.meaning for rule in RULES}
 
 
-def lint(
+def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[list[str] | None, typer.Argument(help=_CONDITION)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: rows, findings.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="Look at simulated rows too.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Look at published figures too.")] = False,
     rules: Annotated[bool, typer.Option("--rules", help="Only list the rules and what they mean.")] = False,
 ) -> None:
     """Look for results that can't be right: copied, contradictory, or measured too little or in disquiet.
@@ -44,16 +45,20 @@ def lint(
     asked = conditions.parse(" ".join(condition or ()))
     shelf = ResultsStore(store)
     stored = to_frame(shelf.table(COLUMNS, conditions.expression(asked)))
-    everything = simulated or any(one.column == "simulated" for one in asked)
-    rows = stored if everything else stored[~stored["simulated"].isin([True])]
+    named = {one.column for one in asked}
+    theirs = published or named & {"source", "document"}
+    own = stored if theirs else stored[stored["source"].isna()]
+    rows = own if simulated or "simulated" in named else own[~own["simulated"].isin([True])]
     found = findings(_with_samples(rows, shelf))
     if as_json:
         typer.echo(json.dumps({"rows": len(rows), "findings": [asdict(one) for one in found]}, indent=1))
     else:
         for line in _lines(found, len(rows), _shortened(shelf), Console().width):
             typer.echo(line)
-        if len(rows) < len(stored):
-            typer.echo(f"simulated rows left out: {len(stored) - len(rows)} (--simulated)")
+        if len(rows) < len(own):
+            typer.echo(f"simulated rows left out: {len(own) - len(rows)} (--simulated)")
+        if len(own) < len(stored):
+            typer.echo(f"published rows left out: {len(stored) - len(own)} (--published)")
     if any(not _is_note(one) for one in found):
         raise typer.Exit(_FOUND)
 

@@ -25,14 +25,18 @@ def matrix(
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table with its caption.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a record for each model.")] = False,
 ) -> None:
-    """Show what became of each model under each compiler: the newest row of every pair."""
+    """Show what became of each model under each compiler: the newest row of every pair.
+
+    Published figures are left out, unless a condition names source or document.
+    """
     figures = [name.strip() for name in show.split(",")] if show else [*report.FIGURES] if as_md else ["p50"]
     if unknown := [name for name in figures if name not in report.FIGURES]:
         raise ConfigError(f"--show {unknown[0]}: choose of {', '.join(report.FIGURES)}")
     asked = conditions.parse(" ".join(condition or ()))
-    names = [*dict.fromkeys((*report.NEEDED, *(one.column for one in asked), "simulated"))]
-    rows = ResultsStore(store).table(names, conditions.expression(asked))
-    frame = to_frame(rows)
+    names = [*dict.fromkeys((*report.NEEDED, *(one.column for one in asked), "simulated", "source"))]
+    frame = to_frame(ResultsStore(store).table(names, conditions.expression(asked)))
+    if not {one.column for one in asked} & {"source", "document"}:
+        frame = frame[frame["source"].isna()]
     frame = frame[~frame["simulated"].fillna(value=False).astype(bool)].reset_index(drop=True)
     if frame.empty:
         print("[]" if as_json else "no rows: fewer conditions, or another --store, may find some")

@@ -37,6 +37,7 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with every column.")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help="Show simulated rows too.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Show published figures too.")] = False,
     each: Annotated[bool, typer.Option("--each", help="A line for each process of a cell.")] = False,
 ) -> None:
     """Look at stored rows.
@@ -49,15 +50,18 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     order = conditions.column(sort) if sort else ""
     shown = _columns(columns, form, everything=all_columns or bool(sql))
     asked = conditions.parse(" ".join(condition or ()))
-    needed = list({*shown, order or "run_id", "simulated"})
+    needed, named = list({*shown, order or "run_id", "simulated", "source"}), {one.column for one in asked}
     rows = ResultsStore(store).table(needed, conditions.expression(asked))
-    kept = rows if simulated or any(one.column == "simulated" for one in asked) else _measured(rows)
+    own = rows if published or named & {"source", "document"} else rows.filter(pc.is_null(rows["source"]))
+    kept = own if simulated or "simulated" in named else _measured(own)
     answer = _answered(kept, sql) if sql else _ordered(kept, order, desc=desc, limit=limit).select(shown)
     frame = to_frame(answer)
     usual = shown == list(table.NEEDED)
     _write(frame.drop(columns="repeat") if usual and each else frame, form, usual=usual)
-    if form == "table" and len(kept) < len(rows):
-        print(f"simulated rows hidden: {len(rows) - len(kept)} (--simulated shows them)")
+    if form == "table" and len(kept) < len(own):
+        print(f"simulated rows hidden: {len(own) - len(kept)} (--simulated shows them)")
+    if form == "table" and len(own) < len(rows):
+        print(f"published rows hidden: {len(rows) - len(own)} (--published shows them)")
 
 
 def _measured(rows: pa.Table) -> pa.Table:
@@ -105,12 +109,9 @@ def _answered(rows: pa.Table, query: str) -> pa.Table:
 
 def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
     if form == "json":
-        lines = frame.to_json(
-            orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15
-        )
-        print("[" + ",\n".join(lines.splitlines()) + "]")
+        print(as_json_text(frame), end="")
     elif form == "csv":
-        print(_flat(frame).to_csv(index=False), end="")
+        print(as_csv_text(frame), end="")
     elif form == "md":
         print(table.markdown_rows(frame))
     elif frame.empty:
@@ -121,6 +122,19 @@ def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
         table.print_table(frame, console=Console())
     else:
         table.print_records(frame, console=Console())
+
+
+def as_json_text(frame: pd.DataFrame) -> str:
+    """Rows as one JSON array, a line each."""
+    lines = frame.to_json(
+        orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15
+    )
+    return "[" + ",\n".join(lines.splitlines()) + "]\n"
+
+
+def as_csv_text(frame: pd.DataFrame) -> str:
+    """Rows as CSV, with a header."""
+    return str(_flat(frame).to_csv(index=False))
 
 
 def _flat(frame: pd.DataFrame) -> pd.DataFrame:

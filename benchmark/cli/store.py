@@ -1,15 +1,41 @@
-"""`store`: look after the folder of rows."""
+"""`store`: look after the folder of rows, bring published figures in and take rows out."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Annotated, Any, Final
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+from yaml import YAMLError
 
-from benchmark.results import DEFAULT_ROOT, ResultsStore
+from benchmark import conditions
+from benchmark.cli.compose import CONF
+from benchmark.cli.results import as_csv_text, as_json_text
+from benchmark.errors import ConfigError
+from benchmark.published import Document, Importer, Reading, read, rows
+from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 app = typer.Typer(help="Look after the stored rows.", no_args_is_help=True)
+
+_DOCUMENTS, _FORMATS = Path(CONF) / "published", Path(CONF) / "importer"
+_REJECTED: Final = 2
+"""Exit code where a line became no row."""
+_ASKS: Final = "tidy"
+"""A format that nobody can guess: it has to be told what the headers mean."""
+_STORE = Annotated[str, typer.Option(help="Folder that holds the rows.")]
+_WHAT = "Shipped documents by name, YAMLs like those in conf/published, or files of figures."
+_FORMAT = "How files are written: a YAML of conf/importer by name, or your own by path; else each is tried."
 
 
 @app.callback()
@@ -19,7 +45,7 @@ def store() -> None:
 
 @app.command()
 def compact(
-    store: Annotated[str, typer.Option(help="Folder that holds the rows.")] = DEFAULT_ROOT,
+    store: _STORE = DEFAULT_ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Merge the files of single runs into one: smaller, and faster to read. Runs and readers may go on."""
@@ -30,3 +56,189 @@ def compact(
         print(f"merged {merged} files at {store}")
     else:
         print(f"nothing to merge at {store}")
+
+
+@app.command("import")
+def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
+    what: Annotated[list[str] | None, typer.Argument(metavar="NAME|FILE…", help=_WHAT)] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Import every shipped document.")] = False,
+    format_: Annotated[str, typer.Option("--format", metavar="NAME|YAML", help=_FORMAT)] = "",
+    document: Annotated[str, typer.Option(help="How people cite the files; else their paths.")] = "",
+    commit: Annotated[str, typer.Option(help="Commit of the files.")] = "",
+    date: Annotated[str, typer.Option(help="Their date, YYYY-MM-DD; else when each was last changed.")] = "",
+    licence: Annotated[str, typer.Option(help="Their licence.")] = "",
+    store: _STORE = DEFAULT_ROOT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Store published figures as rows with source=published; without names, list the shipped documents.
+
+    Importing again leaves the same rows. Lines that become no row are printed, and the exit code is then 2.
+    """
+    if not what and not everything:
+        _list(as_json=as_json)
+        return
+    about = {"document": document, "commit": commit, "date": date, "licence": licence}
+    given = {name: text for name, text in about.items() if text}
+    names = [*(_shipped() if everything else ()), *(what or ())]
+    documents = [one for name in names for one in _documents(name, format_, given)]
+    shelf, found = ResultsStore(store), []
+    shelf.prepare()
+    for one in documents:
+        reading = read(one)
+        if made := rows(one, reading.figures, datetime.now(timezone.utc)):
+            shelf.append(*made)
+        found.append((one, reading))
+    _tell(found, store, as_json=as_json)
+    if any(reading.rejected for _, reading in found):
+        raise typer.Exit(_REJECTED)
+
+
+@app.command()
+def export(
+    file: Annotated[str, typer.Argument(metavar="FILE.(csv|json|parquet)", help="What to write.")],
+    condition: Annotated[list[str] | None, typer.Argument(help="As for `results`: all must hold.")] = None,
+    store: _STORE = DEFAULT_ROOT,
+) -> None:
+    """Write rows for other programs, simulated and published ones too, with every column.
+
+    Parquet keeps types; in CSV lists and maps are JSON. Conditions such as source=null choose.
+    """
+    target = Path(file)
+    if target.suffix not in {".csv", ".json", ".parquet"}:
+        raise ConfigError(f"{file}: end its name in .csv, .json or .parquet")
+    asked = conditions.expression(conditions.parse(" ".join(condition or ())))
+    found = ResultsStore(store).table(None, asked)
+    data = _written(found, target.suffix)
+    try:
+        beside = target.with_name(f".{target.name}.{os.getpid()}")
+        beside.write_bytes(data)
+        beside.replace(target)  # there whole, or not at all
+    except OSError as error:
+        raise ConfigError(f"can't write {file}: {error.strerror}: choose another place") from error
+    print(f"wrote {len(found)} rows to {file}")
+
+
+def _written(found: pa.Table, suffix: str) -> bytes:
+    if suffix == ".parquet":
+        sink = pa.BufferOutputStream()
+        pq.write_table(found, sink)
+        return bytes(sink.getvalue())
+    frame = to_frame(found)
+    return (as_json_text(frame) if suffix == ".json" else as_csv_text(frame)).encode()
+
+
+def _shipped() -> list[str]:
+    return sorted(file.stem for file in _DOCUMENTS.glob("*.yaml"))
+
+
+def _documents(name: str, format_: str, given: dict[str, Any]) -> Iterator[Document]:
+    """What a name or a file is.
+
+    Raises:
+        ConfigError: there is neither, or it is of no known format.
+    """
+    shipped = _DOCUMENTS / f"{name}.yaml"
+    path = Path(name)
+    if shipped.is_file() or (path.suffix == ".yaml" and path.is_file()):
+        if given or format_:
+            raise ConfigError(
+                f"{name} says itself what it is: --format, --document, … are for files of figures"
+            )
+        yield _made(shipped if shipped.is_file() else path, Document)
+        return
+    if not path.is_file():
+        names = ", ".join(_shipped())
+        raise ConfigError(f"{name} is neither a file nor a shipped document: those are {names}")
+    changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date().isoformat()
+    usual = {"name": path.stem, "document": name, "date": changed, "importer": _importer(path, format_)}
+    try:
+        yield Document(files=(str(path.resolve()),), **{**usual, **given})
+    except ValidationError as error:
+        raise ConfigError(f"--{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from error
+
+
+def _importer(file: Path, format_: str) -> Importer:
+    """The format asked for, or the first that the file is of."""
+    if format_:
+        own = Path(format_)
+        chosen = own if own.suffix == ".yaml" and own.is_file() else _FORMATS / f"{format_}.yaml"
+        if not chosen.is_file():
+            known = ", ".join(sorted(one.stem for one in _FORMATS.glob("*.yaml")))
+            raise ConfigError(f"--format {format_} is neither a YAML file nor one of {known}")
+        chosen_one: Importer = _made(chosen, Importer)
+        return chosen_one
+    for chosen in sorted(_FORMATS.glob("*.yaml")):
+        if chosen.stem != _ASKS:
+            importer: Importer = _made(chosen, Importer)
+            try:
+                importer.read(file)
+            except ConfigError:
+                continue
+            return importer
+    raise ConfigError(f"{file} is of no known format: --format tells it, conf/importer/tidy.yaml says how")
+
+
+def _made(file: Path, kind: type[Any]) -> Any:
+    try:
+        made = instantiate(OmegaConf.load(file), _convert_="all")
+    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
+        cause = error.__cause__
+        wrong = cause.errors()[0] if isinstance(cause, ValidationError) else None
+        text = (
+            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" if wrong else str(error).partition("\n")[0]
+        )
+        raise ConfigError(f"{file}: {text}") from error
+    if not isinstance(made, kind):
+        raise ConfigError(f"{file} is no {kind.__name__.lower()}: its _target_ must be one")
+    return made
+
+
+def _list(*, as_json: bool) -> None:
+    """Shipped documents, with how many figures each has."""
+    made = [_made(_DOCUMENTS / f"{name}.yaml", Document) for name in _shipped()]
+    listed = [
+        {
+            "name": one.name,
+            "document": one.document,
+            "commit": one.commit,
+            "date": one.date,
+            "licence": one.licence,
+            "rows": len(read(one).figures),
+        }
+        for one in made
+    ]
+    if as_json:
+        print(json.dumps(listed, indent=1))
+        return
+    for one in listed:
+        known = ", ".join(str(one[name])[:10] for name in ("date", "commit") if one[name])
+        print(f"{one['name']}: {one['rows']} rows, {known}, {one['licence']}\n    {one['document']}")
+    print("import them by name, or all with --all")
+
+
+def _tell(found: Sequence[tuple[Document, Reading]], store: str, *, as_json: bool) -> None:
+    if as_json:
+        told = [
+            {
+                "name": one.name,
+                "lines": reading.lines,
+                "rows": len(reading.figures),
+                "repeated": reading.repeated,
+                "rejected": [[line.file, line.line, line.reason] for line in reading.rejected],
+            }
+            for one, reading in found
+        ]
+        print(json.dumps({"store": store, "documents": told}, indent=1))
+        return
+    for one, reading in found:
+        again = f", {reading.repeated} of them said again" if reading.repeated else ""
+        rejected = f", {len(reading.rejected)} rejected" if reading.rejected else ""
+        made, lines = _counted(len(reading.figures), "row"), _counted(reading.lines, "line")
+        print(f"{one.name}: {made} of {lines}{again}{rejected}")
+        for line in reading.rejected:
+            print(f"  rejected: {line.file} line {line.line}: {line.reason}")
+    print(f"stored at {store}; `results source=published` shows them")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"

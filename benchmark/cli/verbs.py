@@ -6,7 +6,7 @@ import sys
 from typing import NoReturn
 
 VERBS = frozenset(
-    "plan compile largest results matrix status explain lint replay compare "  # noqa: SIM905 - a list
+    "plan compile largest results matrix report best status explain lint replay compare "  # noqa: SIM905 - a list
     "nightly doctor cache store".split()
 )
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from benchmark import image_models, real_inputs
 from benchmark.image_models import ImageModel
-from benchmark.records import Model, Shape, frozen
+from benchmark.records import Model, Shape, Unit, frozen
 
 
 @frozen
@@ -17,6 +17,7 @@ class VideoClassification(ImageModel):
 
     name: ClassVar[str] = "video-classification"
     auto_class: ClassVar[str] = "AutoModelForVideoClassification"
+    unit: ClassVar[Unit] = "items"
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Normally distributed pixels, as many frames as the model takes."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark import image_models, real_inputs
-from benchmark.records import Model, Shape, frozen
+from benchmark.records import Model, Shape, Unit, frozen
 from benchmark.text_encoders import TextEncoder
 
 
@@ -18,6 +18,7 @@ class ZeroShotImageClassification(TextEncoder):
     name: ClassVar[str] = "zero-shot-image-classification"
     auto_class: ClassVar[str] = "AutoModelForZeroShotImageClassification"
     axes: ClassVar[tuple[str, ...]] = ("image_size",)
+    unit: ClassVar[Unit] = "images"
     input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "pixel_values")
     outputs: ClassVar[tuple[str, ...]] = ("logits_per_image", "logits_per_text")
 

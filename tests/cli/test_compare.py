@@ -9,12 +9,13 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.cli.compare import compare
+from benchmark.cli.summaries import WithFile
 from benchmark.errors import ConfigError
 from benchmark.records import Row
 from benchmark.results import ResultsStore
 
 program = typer.Typer()
-program.command()(compare)
+program.command(cls=WithFile)(compare)
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,9 @@ def root(
         for repeat in range(4)
     ]
     rows.append({**rows[0], "run_id": "later0", "campaign": "later"})
+    rows.append({**rows[0], "run_id": "page", "campaign": "page", "source": "a page", "latency_p50_ms": 1.0})
+    rows.append({**rows[0], "run_id": "imagined", "campaign": "imagined", "simulated": True})
+    rows.append({**rows[0], "run_id": "both", "campaign": "rounds", "simulated": True, "repeat": 0})
     shelf.append(*(Row(values=values) for values in rows))
     return folder
 
@@ -92,6 +96,58 @@ def test_json_carries_every_cell(typed):
 def test_a_run_is_named_by_its_first_characters(typed):
     _, told = typed("eager0", "openvino0", "--json")
     assert json.loads(told)[0]["verdict"] == "inconclusive"
+
+
+def test_a_summary_says_the_verdict_first_and_what_was_measured_how(typed, tmp_path):
+    file = tmp_path / "summary.md"
+    file.write_text("before\n")
+    code, told = typed("compiler=eager campaign=rounds", "compiler=openvino", "--md", str(file))
+    assert code == 3
+    assert "regression" in told
+    lines = file.read_text().splitlines()
+    assert lines[:2] == ["before", "### compiler=openvino against compiler=eager campaign=rounds"]
+    assert lines[3].startswith("**1 of 1 cells is slower: <code>bert cpu none 1</code> B / A +10.00% (")
+    assert lines[7].startswith(
+        "| bert cpu none 1 | 11.45 | 12.59 | +10.0% | +10.0% … +10.0% | 4 | regression |"
+    )
+    assert "p50 of a call, geometric means over processes: 4 and 4 a cell" in lines[-2]
+    assert "Both have the same commit and versions" in lines[-2]
+
+
+def test_a_summary_alone_goes_to_standard_output(typed):
+    _, told = typed("rounds", "later", "--md")
+    assert told.startswith("### later against rounds\n\n**Nothing is known to be slower: 0 of 1 cells")
+
+
+def test_a_confirmed_regression_is_marked_in_a_job(typed, monkeypatch):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    _, told = typed("compiler=eager campaign=rounds", "compiler=openvino")
+    mark = (
+        "::error title=bert cpu none 1 is slower::B / A +10.00%25 (+10.0%25 … +10.0%25 at 99 %25), 4 rounds"
+    )
+    assert mark in told.splitlines()
+    assert "::error" not in typed("compiler=openvino", "compiler=eager campaign=rounds")[1]
+
+
+def test_a_summary_whose_file_cannot_be_written_is_a_mistake(typed, tmp_path):
+    with pytest.raises(ConfigError, match="Is a directory: name a file that can be written"):
+        typed("rounds", "later", "--md", str(tmp_path))
+
+
+def test_published_rows_are_compared_where_a_condition_names_their_source(typed):
+    with pytest.raises(ConfigError, match="page: none of its rows is measured by oneself: published ones"):
+        typed("later", "page")
+    _, told = typed("run_id=eager0", "source~page", "--json")
+    assert json.loads(told)[0]["candidate_ms"] == 1.0
+
+
+def test_simulated_rows_are_never_mixed_with_measured_ones(typed):
+    _, told = typed("compiler=eager campaign=rounds", "compiler=openvino", "--json")
+    assert json.loads(told)[0]["rounds"] == 4
+    with pytest.raises(ConfigError, match=r"imagined is simulated and later is not: they can't be compared"):
+        typed("later", "imagined")
+    _, told = typed("campaign=rounds", "imagined", "--simulated", "--json")
+    assert json.loads(told)[0]["baseline_ms"] == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize(

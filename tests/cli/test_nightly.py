@@ -1,4 +1,4 @@
-"""`nightly check` on a store of made-up nights; suspects are measured anew on the simulated device."""
+"""`nightly` on stores of made-up nights; suspects are measured anew on the simulated device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.cell import cell_of
-from benchmark.cli import nightly
+from benchmark.cli import nightly, nightly_nights
 from benchmark.errors import ConfigError
 from benchmark.nightly import Finding
 from benchmark.records import Row
@@ -66,20 +66,23 @@ def nights(simulated, tmp_path):
     return store
 
 
+PROGRAM = typer.Typer()
+PROGRAM.add_typer(nightly.app, name="nightly")
+FEW = ("--turns", "2", "--calls", "5")
+
+
+def typed(*arguments):
+    """Exit code and standard output of `nightly` with these arguments."""
+    result = CliRunner().invoke(PROGRAM, ["nightly", *map(str, arguments)], standalone_mode=False)
+    if result.exception:
+        raise result.exception
+    return result.return_value or 0, result.stdout
+
+
 @pytest.fixture
 def checked(nights, tmp_path, monkeypatch):
-    program = typer.Typer()
-    program.add_typer(nightly.app, name="nightly")
     monkeypatch.chdir(tmp_path)
-
-    def ran(*arguments):
-        typed = ["nightly", "check", *arguments, "--turns", "2", "--calls", "5"]
-        result = CliRunner().invoke(program, typed, standalone_mode=False)
-        if result.exception:
-            raise result.exception
-        return result.return_value, result.stdout
-
-    return ran
+    return lambda *arguments: typed("check", *arguments, *FEW)
 
 
 def test_a_slow_down_that_fresh_runs_confirm_is_exit_code_3(checked, nights, slower):
@@ -88,14 +91,15 @@ def test_a_slow_down_that_fresh_runs_confirm_is_exit_code_3(checked, nights, slo
     found = json.loads(told)
     assert (found["night"], found["nights"], found["series"]) == ("night11", NIGHTS, 10)
     (alarmed,) = [one for one in found["findings"] if one["confirmed"]]
-    assert "bert_tiny simulated simulated 3" in alarmed["series"] or alarmed["verdict"] == "slower"
+    assert (alarmed["label"], alarmed["verdict"]) == ("bert_tiny simulated simulated b3", "slower")
     assert alarmed["ratio"] == pytest.approx(1.1, abs=0.01)
     assert nights.paths.nightly("night11").is_file()
 
 
 def test_a_slow_night_of_an_equal_build_is_not_confirmed(checked):
-    code, told = checked("--accepted-python", sys.executable)
+    code, told = checked("--accepted-python", sys.executable, "--plot", "/dev/null/folder")
     assert code == 0
+    assert "no charts: " in told  # which hides no verdict
     assert "night night11: 10 series, 11 nights before it" in told
     assert "0 confirmed slower" in told
 
@@ -121,8 +125,8 @@ def test_findings_that_tell_no_bounds_are_read_again(nights):
         common=False,
         confirmed=False,
     )
-    nightly._keep(nights, "night00", [unbounded])
-    (found,) = nightly._kept(nights, "night00")
+    nightly_nights.keep(nights, "night00", [unbounded])
+    (found,) = nightly_nights.kept(nights, "night00")
     assert (found.high, found.low, math.isnan(found.ratio)) == (math.inf, 0.0, True)
 
 
@@ -137,3 +141,59 @@ def test_a_night_that_is_not_there_is_a_mistake(checked):
         checked("--night", "july")
     with pytest.raises(ConfigError, match="no rows that are ok"):
         checked("model=vit")
+
+
+def test_cells_of_the_night_that_failed_are_told(checked, nights, tmp_path):
+    at = START + timedelta(days=NIGHTS - 1)
+    lost = {"campaign": "night11", "cell_id": "x", "environment_id": "e", "started_at": at, "finished_at": at}
+    axes = {"model": "<script>alert(1)</script>|`x`\n# h", "hardware": "simulated", "batch_size": 1}
+    error = "\x1b[31mno <b>memory</b>\x1b[0m [link](http://evil.example) @everyone\nmore"
+    what = {"status": "oom_host", "stage": "measure", "error": error}
+    nights.append(Row(values={"run_id": "lost", **lost, **axes, **what}))
+    code, told = checked("--md")
+    assert code == 0
+    assert "1 cell failed" in told.splitlines()[2]
+    assert (
+        "| oom_host at measure | 1 | &#60;script&#62;alert(1)&#60;/script&#62;&#124;&#96;x&#96; # h" in told
+    )
+    assert (
+        "no &#60;b&#62;memory&#60;/b&#62; &#91;link&#93;(http&#58;//evil.example) @&#8203;everyone |" in told
+    )
+    assert "\x1b" not in told
+
+
+def test_published_figures_are_no_nights(checked, nights):
+    at = START + timedelta(days=NIGHTS)
+    row = {
+        "campaign": "published",
+        "cell_id": "p",
+        "environment_id": "p",
+        "started_at": at,
+        "finished_at": at,
+    }
+    figures = {"status": "ok", "latency_p50_ms": 1.0, "hardware": "inf2", "source": "a page"}
+    nights.append(Row(values={"run_id": "published", **row, **figures}))
+    assert "night night11: 10 series" in checked()[1]
+    assert "night published: 1 series" in checked("source~page")[1]
+
+
+def test_simulated_rows_are_judged_only_where_asked_for_or_alone(nights):
+    at = START + timedelta(days=NIGHTS)
+
+    def judged(*arguments):
+        found = json.loads(typed("check", "--store", nights.paths.root, "--json", *arguments)[1])
+        return found["night"], found["simulated"]
+
+    row = {"cell_id": "s", "environment_id": "s", "started_at": at, "finished_at": at, "status": "ok"}
+    nights.append(
+        Row(values={"run_id": "s", "campaign": "s", **row, "simulated": True, "latency_p50_ms": 1.0})
+    )
+    assert judged() == ("night11", False)
+    assert judged("--simulated") == ("s", True)
+    assert judged("simulated=true") == ("s", True)
+    assert judged("campaign=s") == ("s", True)
+
+
+def test_two_forms_do_not_share_the_standard_output(checked):
+    with pytest.raises(ConfigError, match="--json and --md exclude each other"):
+        checked("--json", "--md", "-")

@@ -17,9 +17,10 @@ EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 OPTIONS = {
     folder.relative_to(CONF).as_posix(): sorted(path.stem for path in folder.glob("*.yaml"))
     for folder in CONF.rglob("*")
-    if folder.is_dir() and folder.name not in {"experiment", "hydra"}
+    if folder.is_dir()
+    and folder.name not in {"experiment", "hydra", "importer", "price", "published", "report"}
 }
-"""Names of every group's YAMLs."""
+"""Names of the YAMLs of every group of a run; those of reports and of imports are composed elsewhere."""
 LARGE = 100
 """Cells of an experiment that are too many to compose here."""
 COMPOSED = [

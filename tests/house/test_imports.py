@@ -54,7 +54,7 @@ PLUGINS_STAND_ON = {
     "torch_perceiver",
     "warmup",
 }
-PLUGINS = {"compilers", "devices", "tasks", "scenarios"}
+PLUGINS = {"compilers", "devices", "importers", "tasks", "scenarios"}
 
 
 def lint(root):

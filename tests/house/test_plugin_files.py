@@ -14,9 +14,15 @@ from benchmark.records import Sampling
 
 ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
-FOLDERS = {"compiler": "compilers", "hardware": "devices", "scenario": "scenarios", "task": "tasks"}
+FOLDERS = {
+    "compiler": "compilers",
+    "hardware": "devices",
+    "importer": "importers",
+    "scenario": "scenarios",
+    "task": "tasks",
+}
 """Where the YAMLs of a group find their classes."""
-SAME_STEM = ["compiler", "scenario", "task"]
+SAME_STEM = ["compiler", "importer", "scenario", "task"]
 """Groups whose YAMLs are named as their files are; a device has several YAMLs."""
 
 

@@ -18,7 +18,7 @@ import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from benchmark import config
+from benchmark import config, printed
 
 HERE = Path(__file__).parent
 CONF = HERE.parents[1] / "conf"
@@ -36,45 +36,6 @@ SEEDS = {
     ),
 }
 
-MODELS = {
-    "albert-base-v2": "albert",
-    "bert-base-cased": "bert_cased",
-    "bert-base-cased-finetuned-mrpc": "bert_mrpc",
-    "bert-base-uncased": "bert",
-    "bert-large-cased": "bert_large_cased",
-    "bert-large-uncased": "bert_large",
-    "camembert-base": "camembert",
-    "deepmind/multimodal-perceiver": "perceiver_multimodal",
-    "deepmind/vision-perceiver-conv": "perceiver_conv",
-    "deepmind/vision-perceiver-fourier": "perceiver_fourier",
-    "deepmind/vision-perceiver-learned": "perceiver_learned",
-    "distilbert-base-cased": "distilbert_cased",
-    "distilbert-base-cased-distilled-squad": "distilbert_squad",
-    "distilbert-base-uncased": "distilbert",
-    "google/electra-base-discriminator": "electra",
-    "google/vit-base-patch16-224": "vit",
-    "microsoft/beit-base-patch16-224": "beit",
-    "microsoft/layoutlmv3-base": "layoutlmv3",
-    "openai/clip-vit-base-patch32": "clip",
-    "openai/clip-vit-large-patch14": "clip_large",
-    "roberta-base": "roberta",
-    "roberta-large": "roberta_large",
-    "xlm-roberta-base": "xlm_roberta",
-    "DETR": "detr",
-    "TimeSformer": "timesformer",
-    "ResNet50": "resnet50",
-    "Stable Diffusion 1.5": "sd15",
-    "Stable Diffusion 2.1": "sd21",
-    "Stable Diffusion 2 Inpainting": "sd2_inpaint",
-    "Stable Diffusion XL Base": "sdxl",
-    "Stable Diffusion XL Base & Refiner": "sdxl_refined",
-    "UNet": "unet",
-    **{
-        name: name
-        for name in ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "vgg11", "vgg16")
-    },
-}
-"""Published name to the stem of a YAML in conf/model."""
 CASTS = {
     ("000", "inf1"): {"no arguments": "all"},
     ("000", "inf2"): {"no arguments": "matmult"},
@@ -192,7 +153,7 @@ def overrides(cell):
         deciding += OPTIONS.get(cell["model"], ())
     if "forced" in cell["variant"]:
         deciding += [FORCED]
-    rest = [f"model={MODELS[cell['model']]}", f"batch={cell['batch'] or 1}"]
+    rest = [f"model={printed.model(cell['model'])}", f"batch={cell['batch'] or 1}"]
     rest += [f"hardware.instance_type={cell['instance']}"]
     if cell["sequence_length"]:
         rest += [f"seq_len={cell['sequence_length']}"]
@@ -264,7 +225,7 @@ def _rows(found):
         lines.setdefault(key, []).append(_sizes(cell))
     for (seed, table, model, variant), sizes in lines.items():
         named = f"{model} ({variant})" if variant else model
-        yield f"| {seed} | {table} | {named} | {MODELS[model]} | {', '.join(dict.fromkeys(sizes))} |"
+        yield f"| {seed} | {table} | {named} | {printed.model(model)} | {', '.join(dict.fromkeys(sizes))} |"
 
 
 def _sizes(cell):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark import printed
 from neuron import command_lines
 
 CELLS = command_lines.cells()
@@ -33,7 +34,7 @@ def test_no_flag_is_given_without_a_reason():
 
 def test_every_model_has_a_yaml():
     known = {path.stem for path in (command_lines.CONF / "model").glob("*.yaml")}
-    assert {command_lines.MODELS[cell["model"]] for cell in CELLS} <= known
+    assert {printed.model(cell["model"]) for cell in CELLS} <= known
 
 
 @pytest.mark.real

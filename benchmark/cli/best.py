@@ -1,0 +1,268 @@
+"""`best`: the cheapest or the fastest cell within limits, what it is weighed against, and a fleet of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from benchmark import advice, conditions
+from benchmark.choice import NEEDED, Answer, Cells, Limits, Wanted, answers, cells
+from benchmark.cli.pricing import basis, split
+from benchmark.cost import PriceBasis, Priced, priced
+from benchmark.errors import ConfigError
+from benchmark.plain_text import one_line
+from benchmark.records import frozen
+from benchmark.reports import table
+from benchmark.reports.best import front, summary, word
+from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+
+_WORDS = "Conditions such as 'model=vit batch<=4', and prices: price=reserved price.as_of=2024-09-16."
+_DETAILED = 3
+"""Works that are told in full; more are a line each."""
+_MOST_NOTES = 10
+"""Notes of many works that a terminal is given."""
+_NO_ANSWER = 2
+"""Exit code where no cell keeps the limits."""
+
+
+@frozen
+class _Found:
+    """What is to be told."""
+
+    wanted: Wanted
+    basis: PriceBasis
+    cells: Cells
+    priced: Priced
+    answers: tuple[Answer, ...]
+    hidden: dict[str, int]
+    """Rows left out, by the option that shows them."""
+
+
+def best(  # noqa: PLR0913, PLR0917 - a command line has that many
+    words: Annotated[list[str] | None, typer.Argument(help=_WORDS)] = None,
+    store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
+    p95_ms: Annotated[float | None, typer.Option(help="At most this p95 of a call.")] = None,
+    p99_ms: Annotated[float | None, typer.Option(help="At most this p99 of a call.")] = None,
+    accuracy_floor: Annotated[float | None, typer.Option(help="At least this accuracy, 0 to 1.")] = None,
+    cosine_floor: Annotated[float | None, typer.Option(help="At least this cosine to fp32.")] = None,
+    usd_per_1m: Annotated[float | None, typer.Option(help="At most these dollars a million.")] = None,
+    fastest: Annotated[bool, typer.Option("--fastest", help="Choose the least p95.")] = False,
+    cheapest: Annotated[bool, typer.Option("--cheapest", help="Choose the least cost: the default.")] = False,
+    requests_per_s: Annotated[float | None, typer.Option(help="Reckon a fleet for this rate.")] = None,
+    utilisation: Annotated[float, typer.Option(help="Share of a machine's throughput to use.")] = 0.7,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many lines of a table; 0: all.")] = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with every cell of the front.")
+    ] = False,
+    as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Choose of simulated rows too.")] = False,
+    published: Annotated[bool, typer.Option("--published", help="Choose of imported rows too.")] = False,
+) -> None:
+    """Choose the cheapest cell within limits, or the fastest: one for each model, task and size of its items.
+
+    Exit code 0 with an answer for any, 2 where no cell keeps the limits.
+    """
+    if fastest and cheapest:
+        raise ConfigError("--fastest and --cheapest exclude each other: choose one")
+    if as_json and as_md:
+        raise ConfigError("--json and --md exclude each other: choose one")
+    limits = Limits(
+        p95_ms=_above_zero("p95-ms", p95_ms),
+        p99_ms=_above_zero("p99-ms", p99_ms),
+        accuracy_floor=_share("accuracy-floor", accuracy_floor, 0),
+        cosine_floor=_share("cosine-floor", cosine_floor, -1),
+        usd_per_1m=_above_zero("usd-per-1m", usd_per_1m),
+    )
+    wanted = Wanted(
+        limits=limits,
+        aim="fastest" if fastest else "cheapest",
+        requests_per_s=_above_zero("requests-per-s", requests_per_s),
+        utilisation=_share("utilisation", _above_zero("utilisation", utilisation), 0) or utilisation,
+    )
+    found = _found(words or [], store, wanted, shown={"simulated": simulated, "published": published})
+    if as_json:
+        print(json.dumps(_object(found)))
+    else:
+        _tell(found, limit, _markdown if as_md else _terminal())
+    if all(one.chosen is None for one in found.answers):
+        raise typer.Exit(_NO_ANSWER)
+
+
+def _above_zero(option: str, value: float | None) -> float | None:
+    if value is not None and not value > 0:
+        raise ConfigError(f"--{option} {value:g}: should be above 0")
+    return value
+
+
+def _share(option: str, value: float | None, least: float) -> float | None:
+    if value is not None and not least <= value <= 1:
+        raise ConfigError(f"--{option} {value:g}: should be from {least:g} to 1")
+    return value
+
+
+def _found(words: Sequence[str], store: str, wanted: Wanted, shown: dict[str, bool]) -> _Found:
+    about, others = split(words)
+    prices = basis(about)
+    asked = conditions.parse(" ".join(others))
+    names = [*dict.fromkeys((*NEEDED, *(one.column for one in asked)))]
+    rows = to_frame(ResultsStore(store).table(names, conditions.expression(asked)))
+    columns = {"source" if one.column == "document" else one.column for one in asked}
+    made_up = rows["simulated"].fillna(value=False).astype(bool)
+    left = {
+        "published": rows["source"].notna() if not shown["published"] and "source" not in columns else None,
+        "simulated": made_up if not shown["simulated"] and "simulated" not in columns else None,
+    }
+    kept, hidden = pd.Series(data=True, index=rows.index), {}
+    for option, unwanted in left.items():
+        if unwanted is not None and (number := int((kept & unwanted).sum())):
+            hidden[option] = number
+            kept &= ~unwanted
+    chosen_of = cells(rows[kept])
+    cost = priced(chosen_of.done, prices)
+    found = tuple(answers(cost.frame, wanted))
+    return _Found(wanted=wanted, basis=prices, cells=chosen_of, priced=cost, answers=found, hidden=hidden)
+
+
+Writer = Callable[[Any], None]
+"""Writes a sentence, or a frame as a table."""
+
+
+def _terminal() -> Writer:
+    console = Console()
+
+    def write(what: Any) -> None:
+        if isinstance(what, pd.DataFrame):
+            table.print_table(what, console=console)
+        else:
+            console.print(Text(one_line(what)), soft_wrap=not console.is_terminal)
+
+    return write
+
+
+def _markdown(what: Any) -> None:
+    if isinstance(what, pd.DataFrame):
+        plain = what.rename(columns=lambda head: str(head).replace("\n", " "))
+        escaped = plain.map(lambda value: _escaped(value) if isinstance(value, str) else value)
+        print(f"\n{table.markdown_rows(escaped)}\n")
+    else:
+        print(f"- {_escaped(one_line(what))}")
+
+
+def _escaped(text: str) -> str:
+    """Text of rows so that Markdown shows it as it is; `markdown_rows` sees to bars."""
+    return re.sub(r"[\\`*_<>\[\]]", r"\\\g<0>", text)
+
+
+def _tell(found: _Found, limit: int, write: Writer) -> None:
+    wanted = found.wanted
+    if not found.answers:
+        write("no row is ok: fewer conditions, or another --store, may find some")
+    elif len(found.answers) <= _DETAILED:
+        for number, answer in enumerate(found.answers):
+            if number:
+                print()
+            write(advice.headline(answer, wanted))
+            for note in advice.notes(answer, wanted, found.cells.failed):
+                write(f"! {note}")
+            if len(answer.front):
+                write(_front_words(answer))
+                write(front(answer, wanted, limit))
+    else:
+        limits = f" within {wanted.limits.words}" if wanted.limits.words else ""
+        write(f"{len(found.answers)} works, the {wanted.aim} cell of each{limits}")
+        write(summary(found.answers, wanted, limit))
+        told = list(_shared_notes(found))
+        for note in told[:_MOST_NOTES]:
+            write(f"! {note}")
+        if len(told) > _MOST_NOTES:
+            write(f"! and {len(told) - _MOST_NOTES} more notes of this kind: --json has them all")
+        write("conditions such as model= and sequence_length= show what an answer was weighed against")
+    for line in _below(found):
+        write(line)
+
+
+def _front_words(answer: Answer) -> str:
+    other = {
+        "usd_per_1m": "dollars per 1M",
+        "usd_per_month": "dollars a month",
+        "throughput_per_s": "throughput",
+    }[answer.by]
+    number = len(answer.front)
+    what = f"{number} cell{'s' * (number > 1)} that no other beats in p95 and {other} at once"
+    mark = "; > is the chosen one" if answer.chosen is not None else ""
+    return f"{what}, {len(answer.cells) - number} left out{mark}:"
+
+
+def _shared_notes(found: _Found) -> Iterator[str]:
+    """Each note once, with the works that it is about."""
+    about: dict[str, list[str]] = {}
+    for answer in found.answers:
+        for note in advice.notes(answer, found.wanted, found.cells.failed):
+            about.setdefault(note, []).append(advice.work_words(answer))
+    for note, works in about.items():
+        yield f"{works[0] if len(works) == 1 else f'{len(works)} works'}: {note}"
+
+
+def _below(found: _Found) -> Iterator[str]:
+    """What stands under every table: the fleet's rule, the price basis, what was left out."""
+    if found.wanted.requests_per_s is not None and found.answers:
+        yield advice.fleet_note(found.wanted)
+    yield from found.priced.lines
+    for warning in found.priced.warnings:
+        yield f"! {warning}"
+    for option, number in found.hidden.items():
+        yield f"{option} rows left out: {number} (--{option} takes them in)"
+    if len(failed := found.cells.failed):
+        counts = failed["status"].value_counts()
+        yield "cells that failed, left out: " + ", ".join(
+            f"{number} {status}" for status, number in counts.items()
+        )
+
+
+def _object(found: _Found) -> dict[str, Any]:
+    wanted = found.wanted
+    return {
+        "price": {
+            "kind": found.basis.kind,
+            "region": found.basis.region,
+            "as_of": word(found.basis.as_of) or None,
+        },
+        "aim": wanted.aim,
+        "limits": {name: getattr(wanted.limits, name) for name in Limits.__dataclass_fields__},
+        "requests_per_s": wanted.requests_per_s,
+        "utilisation": wanted.utilisation,
+        "answers": [_answer(one, found) for one in found.answers],
+        "basis": list(found.priced.lines),
+        "warnings": list(found.priced.warnings),
+        "left_out": found.hidden,
+        "failed": {
+            str(name): int(number) for name, number in found.cells.failed["status"].value_counts().items()
+        },
+    }
+
+
+def _answer(answer: Answer, found: _Found) -> dict[str, Any]:
+    return {
+        "work": dict(answer.work),
+        "aim": answer.aim,
+        "front_by": ["latency_p95_ms", answer.by],
+        "chosen": None if answer.chosen is None else _records(answer.cells.iloc[[answer.chosen]])[0],
+        "front": _records(answer.front),
+        "cells": len(answer.cells),
+        "sentence": advice.headline(answer, found.wanted),
+        "notes": list(advice.notes(answer, found.wanted, found.cells.failed)),
+    }
+
+
+def _records(lines: pd.DataFrame) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = json.loads(
+        lines.to_json(orient="records", date_format="iso", date_unit="us", double_precision=15)
+    )
+    return records

@@ -1,0 +1,180 @@
+"""`report`: a page of stored rows, in the terminal or as files: Markdown, HTML, CSV, LaTeX, PNG and SVG."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import TypeAdapter, ValidationError
+from rich.console import Console
+
+from benchmark import conditions, cost, errata
+from benchmark.assembly import Making, document
+from benchmark.cli import pricing
+from benchmark.cli import report_files as files_of
+from benchmark.cli.compose import CONF
+from benchmark.cost import PriceBasis
+from benchmark.document import Document
+from benchmark.errors import ConfigError
+from benchmark.records import frozen
+from benchmark.report_cells import Choice, cells
+from benchmark.report_spec import Report
+from benchmark.reports import markdown, terminal
+from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+
+_NAME = "Stem of a YAML in conf/report; without it they are listed."
+_ASKED = "price=reserved, price.as_of=2024-09-16, source=measured,published, or conditions as for `results`."
+_OUT = "Folder for all formats: NAME.md, NAME.html, NAME.tex, tables/*.csv, charts/*.png and *.svg."
+
+
+@frozen
+class Asked:
+    """A report, the prices it counts in, and which rows."""
+
+    report: Report
+    basis: PriceBasis
+    conditions: tuple[conditions.Condition, ...]
+
+
+def report(  # noqa: PLR0913, PLR0917 - a command line has that many
+    name: Annotated[str, typer.Argument(help=_NAME)] = "",
+    asked: Annotated[list[str] | None, typer.Argument(help=_ASKED)] = None,
+    store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
+    out: Annotated[str, typer.Option(metavar="FOLDER", help=_OUT)] = "",
+    only: Annotated[str, typer.Option(metavar="A,B", help=f"Of --out: {','.join(files_of.FORMATS)}.")] = "",
+    as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: findings, tables, failures.")] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help="Show simulated rows too.")] = False,
+) -> None:
+    """Make a report of stored rows: the newest row of each cell, priced."""
+    if not name:
+        _list(as_json=as_json)
+        return
+    chosen = composed(name, asked or ())
+    command = shlex.join(_again(name, asked or (), store))
+    page = made(chosen, ResultsStore(store), command, simulated=simulated)
+    if out:
+        files_of.write(page, Path(out), files_of.formats(only))
+    elif as_json:
+        print(json.dumps(_plain(page)))
+    elif as_md:
+        print(markdown.page(page), end="")
+    else:
+        terminal.page(page, console=Console())
+
+
+def composed(name: str, words: Sequence[str]) -> Asked:
+    """What the words of the command line ask of a report.
+
+    Raises:
+        ConfigError: there is no such report, key, price or condition.
+    """
+    prices, others = pricing.split(words)
+    source = [word.removeprefix("source=") for word in others if word.startswith("source=")]
+    rest = " ".join(word for word in others if not word.startswith("source="))
+    plain = pricing.composed("reporting", [f"report={name}", *prices])
+    if source:
+        plain["report"]["sources"] = source[-1].split(",")
+    return Asked(
+        report=_typed(plain["report"], name),
+        basis=cost.typed(plain["price"]),
+        conditions=conditions.parse(rest),
+    )
+
+
+def _typed(plain: Any, name: str) -> Report:
+    """As JSON, in which lists are tuples and mappings records."""
+    try:
+        return TypeAdapter(Report).validate_json(json.dumps(plain))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ConfigError(
+            f"conf/report/{name}.yaml: {key}: {first['msg'].lower()}: see benchmark/report_spec.py"
+        ) from error
+
+
+def made(asked: Asked, store: ResultsStore, command: str, *, simulated: bool) -> Document:
+    """The document of what was asked; `command` makes it again.
+
+    Raises:
+        ConfigError: no row is of this report, or its SQL is wrong.
+    """
+    report = asked.report
+    choice = Choice(
+        sources=report.sources,
+        simulated=simulated or any(one.column == "simulated" for one in asked.conditions),
+        conditions=conditions.expression(asked.conditions),
+    )
+    found = cells(store, report, choice, asked.basis)
+    if found.ask("select count(*) as n from cells")["n"].item() == 0:
+        raise ConfigError(_nothing(report, store, found.hidden))
+    if "published" not in report.sources or not report.document:
+        return document(report, found, Making(command=command))
+    asked_rows = conditions.expression(conditions.parse(f"campaign=published-{report.document}"))
+    page = to_frame(store.table(None, asked_rows))  # all of it: what is wrong with a page shows in its whole
+    differences, comparison = tuple(errata.differences(page)), errata.compared(page)
+    return document(report, found, Making(command=command, differences=differences, comparison=comparison))
+
+
+def _nothing(report: Report, store: ResultsStore, hidden: Any) -> str:
+    told = ", ".join(f"{count} {origin}" for origin, count in hidden.items())
+    more = f" ({told} rows are left out: source=measured,published or --simulated shows them)" if told else ""
+    first = f"run experiment={report.name}"
+    other = f", or store import {report.document} and source=published" if report.document else ""
+    return f"report {report.name}: no rows at {store.name} are of it{more}: {first}{other}"
+
+
+def _again(name: str, words: Sequence[str], store: str) -> Iterator[str]:
+    yield from ("python", "-m", "benchmark", "report", name, *words)
+    if store != DEFAULT_ROOT:
+        yield from ("--store", store)
+
+
+def _list(*, as_json: bool) -> None:
+    stems = sorted(path.stem for path in (Path(CONF) / "report").glob("*.yaml"))
+    told = {stem: (Path(CONF) / "report" / f"{stem}.yaml").read_text().splitlines()[0][2:] for stem in stems}
+    if as_json:
+        print(json.dumps(told))
+        return
+    wide = max(map(len, told))
+    for stem, line in told.items():
+        print(f"{stem:{wide}}  {line}")
+
+
+def _plain(made: Document) -> dict[str, Any]:
+    def table(one: Any) -> dict[str, Any]:
+        heads = [head.text for head in one.heads]
+        lines = [
+            {
+                head: field.text if field.value is None else field.value
+                for head, field in zip(heads, line, strict=True)
+            }
+            for line in one.lines
+        ]
+        return {"name": one.name, "caption": one.caption, "lines": lines, "notes": list(one.notes)}
+
+    sections = [
+        {
+            "title": "".join(span.text for span in section.title),
+            "sentences": list(section.sentences),
+            "tables": [table(one) for one in section.tables],
+            "charts": [chart.name for chart in section.charts],
+        }
+        for section in made.sections
+    ]
+    kept = {"name": made.name, "title": made.title, "made_at": made.made_at.isoformat()}
+    return {
+        **kept,
+        "findings": list(made.findings),
+        "warnings": list(made.warnings),
+        "coverage": table(made.coverage),
+        "sections": sections,
+        "failures": table(made.failures),
+        "provenance": table(made.provenance),
+        "reproduce": list(made.reproduce),
+    }

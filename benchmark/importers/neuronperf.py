@@ -1,0 +1,134 @@
+"""What NeuronPerf writes: its CSV of 26 columns, and its JSON, a list of reports with more of them.
+
+Columns as in src/neuronperf/src/neuronperf/reporting.py, aws-neuron/aws-neuron-sdk 81ce03ae (2026-08-21).
+Latency is of a whole call with pre- and postprocessing; throughput is the mean of whole seconds without the
+first and the last. Cost is kept as printed: it follows from a price that the file doesn't state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from benchmark import printed
+from benchmark.errors import ConfigError
+from benchmark.printed import Line, Rejected
+from benchmark.published import PRINTED, Figures, Reading
+from benchmark.records import frozen
+
+_COLUMNS: Final = {
+    "n_models": "replicas",
+    "workers_per_model": "workers",
+    "pipeline_size": "pipeline_cores",
+    "batch_size": "batch_size",
+    "throughput_avg": "throughput_per_s",
+    "throughput_peak": "throughput_peak_per_s",
+    "latency_ms_p0": "latency_min_ms",
+    "latency_ms_p50": "latency_p50_ms",
+    "latency_ms_p90": "latency_p90_ms",
+    "latency_ms_p95": "latency_p95_ms",
+    "latency_ms_p99": "latency_p99_ms",
+    "latency_ms_p100": "latency_max_ms",
+    "cpu_avg_percent": "cpu_percent",
+}
+_NEEDED: Final = ("model_name", "batch_size", "throughput_avg", "latency_ms_p50")
+_CASTS: Final = {"0": "none", "1": "matmult", "2": "matmult", "3": "all"}
+"""performance_level: --fast-math is none, fp32-cast-matmult no-fast-relayout, fp32-cast-matmult, all."""
+_DEVICES: Final = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda"}
+
+
+@frozen
+class NeuronPerf:
+    """Reports of `neuronperf.write_csv` and `neuronperf.write_json`."""
+
+    hardware: str = ""
+    """Of Neuron reports without an instance type, such as inf1; empty: such a report is rejected."""
+
+    def read(self, file: Path) -> Reading:
+        """A row for each report.
+
+        Raises:
+            ConfigError: the file is none of NeuronPerf's.
+        """
+        lines, rejected = _reports(file) if file.suffix == ".json" else printed.table(file)
+        count = len(lines) + len(rejected)
+        if lines and (lacking := printed.missing([*lines[0].texts], _NEEDED)):
+            raise ConfigError(f"{file} is no report of NeuronPerf: it lacks {', '.join(lacking)}")
+        figures = []
+        for line in lines:
+            try:
+                figures.append(self._figures(line))
+            except ValueError as error:
+                rejected.append(Rejected(file=file.name, line=line.number, reason=str(error)))
+        return Reading(lines=count, figures=tuple(figures), rejected=tuple(rejected))
+
+    def _figures(self, line: Line) -> Figures:
+        texts = line.texts
+        found = {column: _typed(column, texts.get(name, "")) for name, column in _COLUMNS.items()}
+        if found["throughput_per_s"] is None and found["latency_p50_ms"] is None:
+            raise ValueError("neither throughput_avg nor latency_ms_p50")
+        level = texts.get("performance_level", "")
+        if level.lower() not in {*_CASTS, *printed.BLANK}:
+            raise ValueError(f"performance_level {level} is none of {', '.join(_CASTS)}")
+        calls = printed.number(texts.get("total_infs", ""))
+        values = {
+            "model": printed.model(texts["model_name"]),
+            "model_id": texts["model_name"],
+            "fast_math": _CASTS.get(level),
+            "scenario": "throughput",
+            "throughput_unit": "items",
+            "samples": int(calls / found["batch_size"]) if calls and found["batch_size"] else None,
+            "warmup_calls": 1,
+            **self._machine(texts),
+            **found,
+        }
+        shown = {f"{PRINTED}{column}": texts[name] for name, column in _COLUMNS.items() if texts.get(name)}
+        return Figures(
+            line=line.number,
+            key=json.dumps(sorted(texts.items())),
+            values={name: value for name, value in values.items() if value is not None},
+            as_printed={**texts, **shown},
+        )
+
+    def _machine(self, texts: Mapping[str, str]) -> dict[str, Any]:
+        instance, kind = texts.get("instance_type", ""), texts.get("device_type", "").lower()
+        known = printed.machine(instance) if instance.lower() not in {*printed.BLANK, "unknown"} else {}
+        if kind in _DEVICES:
+            return {**known, **printed.device(_DEVICES[kind])}
+        if not known and not self.hardware:
+            raise ValueError("no instance type: give `hardware`")
+        return known or printed.device(self.hardware)
+
+
+def _typed(column: str, text: str) -> Any:
+    try:
+        return printed.typed(column, text)
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None
+
+
+def _reports(file: Path) -> tuple[list[Line], list[Rejected]]:
+    """Reports of a JSON file, numbered from 1; nested values as JSON."""
+    try:
+        reports = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} can't be read as JSON: {error}") from error
+    reports = reports if isinstance(reports, list) else [reports]
+    lines, rejected = [], []
+    for number, report in enumerate(reports, start=1):
+        if isinstance(report, dict) and "throughput_avg" in report:
+            texts = {str(name): _text(value) for name, value in report.items()}
+            lines.append(Line(number=number, texts=texts))
+        else:
+            status = report.get("status") if isinstance(report, dict) else None
+            reason = f"a report without figures{f', its status is {status}' if status else ''}"
+            rejected.append(Rejected(file=file.name, line=number, reason=reason))
+    return lines, rejected
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)

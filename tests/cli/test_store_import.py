@@ -1,0 +1,169 @@
+"""`store import` and `store export`, and that published figures are shown only where they are asked for."""
+
+from __future__ import annotations
+
+import csv
+import json
+from datetime import datetime, timedelta, timezone
+
+import pyarrow.parquet as pq
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from benchmark import history
+from benchmark.cli import store
+from benchmark.cli.lint import lint
+from benchmark.cli.matrix import matrix
+from benchmark.cli.results import results
+from benchmark.errors import ConfigError
+from benchmark.records import Row
+from benchmark.results import ResultsStore, load
+from benchmark.schema import SCHEMA
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
+TABLE = "Model,Inst. Type,Throughput (inference/sec),Latency P50 (ms)\nroberta-base,Inf2.xlarge,100,9.5\n"
+
+program = typer.Typer()
+program.command()(results)
+program.command()(lint)
+program.command()(matrix)
+program.add_typer(store.app, name="store")
+
+
+def measured(number: int) -> Row:
+    times = {"started_at": START, "finished_at": START + timedelta(minutes=number)}
+    identity = {"run_id": f"m{number}", "campaign": "c", "cell_id": "x", "environment_id": "e"}
+    axes = {"model": "vit", "hardware": "inf1", "compiler": "neuron", "batch_size": 1, "fast_math": "none"}
+    figures = {"latency_p50_ms": 12.0, "status": "ok", "simulated": False, "samples": 400}
+    return Row(values={**times, **identity, **axes, **figures})
+
+
+def call(*arguments: str):
+    outcome = CliRunner().invoke(program, list(arguments))
+    if outcome.exception and not isinstance(outcome.exception, SystemExit):
+        raise outcome.exception
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("import") / "results"
+    shelf = ResultsStore(folder)
+    shelf.prepare()
+    shelf.append(measured(1))
+    assert call("store", "import", "vision_inferentia", "--store", str(folder)).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def typed(root):
+    return lambda verb, *rest: call(verb, *rest, "--store", str(root)).stdout
+
+
+def test_without_names_the_shipped_documents_are_listed():
+    assert "encoder_latency: 108 rows, 2023-02-13, 73be1c2029, MIT" in call("store", "import").stdout
+
+
+def test_importing_again_leaves_the_same_rows(root, typed):
+    before = load(root)
+    said = typed("store", "import", "vision_inferentia")
+    assert said.startswith("vision_inferentia: 23 rows of 58 lines\n")
+    again = load(root)
+    assert set(again["run_id"]) == set(before["run_id"])
+    assert len(again) == len(before) == 24
+
+
+def test_results_hide_published_rows_unless_they_are_asked_for(typed):
+    assert typed("results").endswith("published rows hidden: 23 (--published shows them)\n")
+    assert "hidden" not in typed("results", "--published")
+    assert "23" in typed("results", "source=published", "--sql", "select count(*) from results")
+    assert len(json.loads(typed("results", "document~Analysis", "--json"))) == 23
+    assert len(json.loads(typed("results", "--json"))) == 1
+
+
+def test_lint_leaves_published_rows_out_unless_they_are_asked_for(typed):
+    assert typed("lint").endswith("in 1 row\npublished rows left out: 23 (--published)\n")
+    assert "in 24 rows" in typed("lint", "--published")
+    assert "in 23 rows" in typed("lint", "source=published")
+
+
+def test_a_matrix_has_published_rows_only_where_a_condition_names_them(typed):
+    assert [one["model"] for one in json.loads(typed("matrix", "--json"))] == ["vit"]
+    theirs = json.loads(typed("matrix", "--json", "source=published"))
+    assert {"beit", "detr"} <= {one["model"] for one in theirs}
+
+
+def test_published_rows_are_no_history_of_this_host(root):
+    shelf = ResultsStore(root)
+    theirs = set(load(root, "source=published")["environment_id"])
+    assert history.fresh(shelf, theirs) == {}
+    assert list(history.fresh(shelf, {"e"})) == [("x", "e", 0)]
+
+
+def test_a_file_is_imported_by_what_it_looks_like_and_says_where_it_is_from(tmp_path):
+    file = tmp_path / "mine.csv"
+    file.write_text(TABLE, encoding="utf-8")
+    folder = str(tmp_path / "results")
+    about = ("--document", "A page", "--commit", "abc", "--date", "2024-01-31", "--licence", "MIT")
+    assert "mine: 1 row of 1 line" in call("store", "import", str(file), *about, "--store", folder).stdout
+    (row,) = load(folder).to_dict("records")
+    assert (row["document"], row["document_commit"], row["document_licence"]) == ("A page", "abc", "MIT")
+    assert (row["campaign"], row["model"], row["document_date"]) == (
+        "published-mine",
+        "roberta",
+        "2024-01-31",
+    )
+
+
+def test_a_rejected_line_is_printed_and_the_exit_code_is_2_but_the_others_are_stored(tmp_path):
+    file = tmp_path / "broken.csv"
+    file.write_text(f"{TABLE}gpt2,Inf2.xlarge,fast,1\n", encoding="utf-8")
+    folder = str(tmp_path / "results")
+    outcome = call("store", "import", str(file), "--format", "neuron_docs", "--store", folder)
+    assert outcome.exit_code == 2
+    assert "rejected: broken.csv line 3: Throughput (inference/sec): 'fast' is no figure" in outcome.stdout
+    assert len(load(folder)) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["nowhere"], "nowhere is neither a file nor a shipped document: those are bert_scaling"),
+        (["encoder_latency", "--commit", "x"], "encoder_latency says itself what it is"),
+        (["{file}", "--format", "excel"], "--format excel is neither a YAML file nor one of neuron_docs"),
+        (["{file}", "--date", "soon"], "--date: "),
+        (["{other}"], "is of no known format: --format tells it"),
+        (["{yaml}"], "is no document: its _target_ must be one"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(tmp_path, arguments, reason):
+    names = {"file": "a.csv", "other": "b.csv", "yaml": "c.yaml"}
+    (tmp_path / "a.csv").write_text(TABLE)
+    (tmp_path / "b.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "c.yaml").write_text("_target_: benchmark.importers.neuron_docs.NeuronDocs\n")
+    places = {name: str(tmp_path / file) for name, file in names.items()}
+    with pytest.raises(ConfigError, match=r"\S") as told:
+        call("store", "import", *(one.format(**places) for one in arguments), "--store", str(tmp_path / "s"))
+    assert reason in str(told.value)
+    assert "\n" not in str(told.value)
+
+
+def test_rows_are_exported_for_other_programs(typed, tmp_path):
+    for suffix in ("csv", "json", "parquet"):
+        said = typed("store", "export", str(tmp_path / f"a.{suffix}"), "model=vit", "source=published")
+        assert said == f"wrote 7 rows to {tmp_path / f'a.{suffix}'}\n"
+    assert (
+        pq.read_table(tmp_path / "a.parquet").schema.field("as_printed").type
+        == SCHEMA.field("as_printed").type
+    )
+    with (tmp_path / "a.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert json.loads(lines[0]["as_printed"])["model"] == "ViT"
+    assert len(json.loads((tmp_path / "a.json").read_text())) == len(lines) == 7
+    assert not [file for file in tmp_path.iterdir() if file.name.startswith(".")]
+
+
+def test_an_export_needs_a_name_that_says_its_format(typed, tmp_path):
+    with pytest.raises(ConfigError, match=r"end its name in \.csv, \.json or \.parquet"):
+        typed("store", "export", str(tmp_path / "a.xlsx"))

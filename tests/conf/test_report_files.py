@@ -1,0 +1,75 @@
+"""Every report and price YAML composes, and every report can be made of a store of any rows."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmark import cost
+from benchmark.cli import pricing, report
+from benchmark.errors import ConfigError
+from benchmark.results import ResultsStore
+
+CONF = Path(__file__).parents[2] / "conf"
+REPORTS = sorted(path.stem for path in (CONF / "report").glob("*.yaml"))
+PUBLISHED = sorted(path.stem for path in (CONF / "published").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_is_typed_bears_the_name_of_its_file_and_names_a_published_document(name):
+    spec = report.composed(name, []).report
+    assert spec.name == name
+    assert spec.document in {"", *PUBLISHED}
+
+
+def test_every_published_page_has_its_report_and_an_experiment_that_measures_the_same():
+    assert set(PUBLISHED) <= set(REPORTS)
+    assert set(PUBLISHED) <= {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "price").glob("*.yaml")))
+def test_a_price_yaml_is_typed_and_bears_the_name_of_its_kind(name):
+    assert cost.typed(pricing.composed("pricing", [f"price={name}"])["price"]).kind == name
+
+
+def test_a_price_on_the_command_line_wins_over_the_reports_own():
+    assert report.composed("inf2_performance", []).basis.kind == "reserved"
+    asked = report.composed("inf2_performance", ["price=on-demand", "price.as_of=2024-09-16"]).basis
+    assert (asked.kind, str(asked.as_of)) == ("on-demand", "2024-09-16")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["price=cheap"], "price=cheap: there is no such price"),
+        (["price.asof=2024"], "price.asof: unknown key; did you mean price.as_of"),
+        (["source=guessed"], "report.sources"),
+        (["modle=vit"], "there is no column modle: did you mean model"),
+    ],
+)
+def test_a_mistake_in_what_is_asked_names_its_key(words, told):
+    with pytest.raises(ConfigError) as error:
+        report.composed("overview", words)
+    assert told in str(error.value) or told.replace("report.", "") in str(error.value)
+
+
+def test_an_unknown_report_is_told_with_the_nearest():
+    with pytest.raises(
+        ConfigError, match=r"report=overwiev: there is no such report; did you mean 'overview'"
+    ):
+        report.composed("overwiev", [])
+
+
+def test_a_store_without_rows_of_a_report_is_told_what_would_give_some(command, tmp_path):
+    ResultsStore(tmp_path / "outputs" / "results").prepare()
+    ran = command("report", "encoder_latency")
+    assert ran.returncode == 1
+    assert (
+        "run experiment=encoder_latency, or store import encoder_latency and source=published" in ran.stderr
+    )
+
+
+def test_reports_are_listed_with_what_they_are_for(command):
+    assert json.loads(command("report", "--json").stdout)["overview"].startswith("Everything in the store")

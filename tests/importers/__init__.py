@@ -1,0 +1,1 @@
+"""Tests of importers, each with a broken file of its format."""

@@ -1,0 +1,63 @@
+"""Rows of the shipped documents, and differences.md: what `errata` finds in them.
+
+`python tests/importers/shipped.py` writes differences.md anew.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from benchmark import errata, published
+from benchmark.results import to_frame
+from benchmark.schema import SCHEMA
+
+CONF = Path(__file__).parents[2] / "conf"
+GOLDEN = Path(__file__).with_name("differences.md")
+NAMES = sorted(file.stem for file in (CONF / "published").glob("*.yaml"))
+DAY = datetime(2026, 11, 24, tzinfo=timezone.utc)
+
+
+def document(name: str) -> published.Document:
+    return instantiate(OmegaConf.load(CONF / "published" / f"{name}.yaml"), _convert_="all")
+
+
+@cache
+def reading(name: str) -> published.Reading:
+    return published.read(document(name))
+
+
+def frame_of(rows: list) -> pd.DataFrame:
+    return to_frame(pa.Table.from_pylist([dict(row.values) for row in rows], SCHEMA))
+
+
+@cache
+def frame(*names: str) -> pd.DataFrame:
+    return frame_of(
+        [row for name in names for row in published.rows(document(name), reading(name).figures, DAY)]
+    )
+
+
+def text() -> str:
+    lines = [
+        "<!-- Generated: python tests/importers/shipped.py -->",
+        "# What is wrong in the shipped documents",
+        "",
+        "Every difference that the rules of `benchmark/errata.py` find, by document.",
+    ]
+    for name in NAMES:
+        lines += ["", f"## {name}", ""]
+        lines += [f"- **{one.kind}**: {one.sentence}" for one in errata.differences(frame(name))] or [
+            "- none"
+        ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(text(), encoding="utf-8")

@@ -1,0 +1,123 @@
+"""optimum-benchmark's reports: layout of 0.2 to 0.7, with invented figures."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmark.errors import ConfigError
+from benchmark.importers.optimum_benchmark import OptimumBenchmark
+
+
+def latency(*seconds):
+    return {"unit": "s", "count": len(seconds), "mean": sum(seconds) / len(seconds), "values": list(seconds)}
+
+
+CONFIG = {
+    "name": "pytorch_bert",
+    "backend": {
+        "name": "pytorch",
+        "version": "2.3.0",
+        "model": "google-bert/bert-base-uncased",
+        "task": "text-classification",
+        "device": "cpu",
+        "no_weights": True,
+        "torch_dtype": "bfloat16",
+        "intra_op_num_threads": 4,
+    },
+    "scenario": {
+        "name": "inference",
+        "warmup_runs": 10,
+        "input_shapes": {"batch_size": 2, "sequence_length": 16},
+        "generate_kwargs": {},
+    },
+    "environment": {
+        "cpu": " A CPU",
+        "platform": "Linux-6",
+        "python_version": "3.11",
+        "transformers_version": "4.44",
+    },
+}
+FORWARD = {
+    "memory": {"unit": "MB", "max_ram": 900.5},
+    "latency": latency(0.010, 0.012, 0.011),
+    "throughput": {"unit": "samples/s", "value": 181.8},
+    "efficiency": {"unit": "samples/kWh", "value": 3.6e6},
+}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(whole, name="benchmark.json", **others):
+        for other, content in {name: whole, **others}.items():
+            (tmp_path / other).write_text(content if isinstance(content, str) else json.dumps(content))
+        return OptimumBenchmark().read(tmp_path / name)
+
+    return read
+
+
+def only(reading):
+    assert reading.rejected == ()
+    (one,) = reading.figures
+    return one
+
+
+def test_a_forward_pass_has_all_samples_and_their_percentiles(read):
+    values = only(read({"config": CONFIG, "report": {"load": {}, "forward": FORWARD}})).values
+    assert values["latency_ns"] == [10_000_000, 12_000_000, 11_000_000]
+    assert (values["latency_p50_ms"], values["latency_min_ms"], values["samples"]) == (11.0, 10.0, 3)
+    assert values["latency_p95_ms"] == pytest.approx(11.9)
+    assert (values["throughput_per_s"], values["throughput_unit"]) == (181.8, "items")
+    assert (values["peak_host_bytes"], values["energy_j_per_inference"]) == (900_500_000, 1.0)
+    assert (values["model"], values["weights"], values["compiler"]) == ("bert", "random", "eager")
+    assert (values["batch_size"], values["sequence_length"], values["model_dtype"]) == (2, 16, "bf16")
+    assert (values["threads"], values["hardware"], values["cpu_model"]) == (4, "cpu", "A CPU")
+    assert ("pytorch", "2.3.0") in values["framework_versions"]
+
+
+def test_a_report_finds_its_configuration_beside_it(read):
+    reading = read({"forward": FORWARD}, "benchmark_report.json", **{"benchmark_config.json": CONFIG})
+    assert only(reading).values["model"] == "bert"
+    assert only(reading).as_printed["config.backend.version"] == "2.3.0"
+
+
+def test_a_generation_is_its_first_token_and_the_rest(read):
+    generation = {
+        **CONFIG,
+        "backend": {**CONFIG["backend"], "model": "openai-community/gpt2", "task": "text-generation"},
+        "scenario": {**CONFIG["scenario"], "generate_kwargs": {"max_new_tokens": 100}},
+    }
+    report = {
+        "prefill": {"latency": {**latency(0.1), "p50": 0.1, "p95": 0.1, "p99": 0.1}},
+        "decode": {"latency": latency(0.9), "throughput": {"unit": "tokens/s", "value": 220.0}},
+        "per_token": {"latency": {**latency(0.009), "p50": 0.009, "p99": 0.009}},
+        "generate": {"latency": latency(1.0), "throughput": {"unit": "samples/s", "value": 198.0}},
+    }
+    values = only(read({"config": generation, "report": report})).values
+    assert (values["first_token_p50_ms"], values["first_token_p99_ms"]) == (100.0, 100.0)
+    assert (values["token_latency_p50_ms"], values["output_tokens_per_s"]) == (9.0, 220.0)
+    assert (values["input_length"], values["output_length"]) == (16, 100)
+    assert values["throughput_per_s"] == 2.0, "2 items in a second: the 198 are tokens, called samples"
+
+
+def test_pictures_of_a_pipeline_are_counted_in_images(read):
+    call = {"latency": latency(2.0), "throughput": {"unit": "images/s", "value": 0.5}}
+    values = only(read({"config": CONFIG, "report": {"call": call}})).values
+    assert (values["throughput_per_s"], values["throughput_unit"]) == (0.5, "images")
+
+
+def test_a_report_that_cannot_be_mapped_is_rejected(read):
+    reading = read({"config": CONFIG, "report": {"forward": {"memory": {"max_ram": 1.0}}}})
+    assert [one.reason for one in reading.rejected] == [
+        "ValueError: neither latency nor throughput in any target"
+    ]
+    hours = {**FORWARD, "latency": {**FORWARD["latency"], "unit": "h"}}
+    (told,) = read({"config": CONFIG, "report": {"forward": hours}}).rejected
+    assert "latency is in h, not in seconds" in told.reason
+
+
+@pytest.mark.parametrize("whole", ["{", "[]", {"report": {"train": {}}}])
+def test_a_file_that_is_none_of_its_own_is_refused(read, whole):
+    with pytest.raises(ConfigError, match=r"benchmark\.json"):
+        read(whole)

@@ -1,0 +1,296 @@
+"""Each recipe, filled in, passes its own linter, and what they all run runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+from typer.testing import CliRunner
+
+from benchmark.cli.recipe import FOLDER, RECIPES, filled, recipe
+from benchmark.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+SCRIPT = FOLDER / "nightly.sh"
+HARDWARE = ["cpu", "cuda", "inf2", "simulated"]
+TEXTS = {
+    "folder": "/srv/benchmark",
+    "experiment": "nightly",
+    "hardware": "cpu",
+    "accepted_python": "/srv/accepted/bin/python",
+    "image": "registry.example.com/benchmark@sha256:00ff",
+    "account": "123456789012",
+    "file_system": "fs-12345678",
+    "mail": "root@example.com",
+}
+NUMBERS = {"hour": 2, "cpus": 4, "memory_gib": 16}
+
+program = typer.Typer()
+program.command()(recipe)
+
+
+def made(name, **more):
+    texts = {**TEXTS, **{key: value for key, value in more.items() if key in TEXTS}}
+    return filled(name, texts, {**NUMBERS, **{key: value for key, value in more.items() if key in NUMBERS}})
+
+
+def told(*command, cwd=None, check=False, **more):
+    """Exit code and all that a linter says."""
+    ran = subprocess.run(
+        [*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=60, check=check, **more
+    )
+    return ran.returncode, ran.stdout + ran.stderr
+
+
+def installed(name):
+    """Where a linter is: on the PATH, or beside the interpreter."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Write a recipe under its own name."""
+
+    def written(name, text):
+        file = tmp_path / RECIPES[name].file
+        file.write_text(text)
+        return file
+
+    return written
+
+
+def test_a_recipe_is_printed_with_the_values_of_a_site():
+    typed = [
+        "crontab",
+        "--folder",
+        "/opt/b",
+        "--hardware",
+        "inf2",
+        "--hour",
+        "4",
+        "--accepted-python",
+        "/a/python",
+    ]
+    ran = CliRunner().invoke(program, typed)
+    assert "17 4 * * * cd /opt/b && " in ran.stdout
+    assert "HARDWARE=inf2 ACCEPTED_PYTHON=/a/python sh benchmark/recipes/nightly.sh" in ran.stdout
+
+
+def test_without_a_name_recipes_are_listed():
+    ran = CliRunner().invoke(program, [])
+    assert ran.exit_code == 0
+    assert all(name in ran.stdout for name in RECIPES)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_placeholder_is_filled(name):
+    assert not re.search(r"@[a-z_]+@", made(name))
+
+
+def test_every_file_is_a_recipe_or_what_they_run():
+    assert {path.name for path in FOLDER.iterdir()} == {one.file for one in RECIPES.values()} | {SCRIPT.name}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("cron", {}, r"there is no recipe cron: crontab, service"),
+        ("crontab", {"folder": "/srv/my bench"}, r"--folder '/srv/my bench': letters, digits"),
+        ("service", {"mail": "a%b"}, r"--mail 'a%b'"),
+        ("github", {"hardware": "${{ secrets.X }}"}, r"--hardware"),
+        ("kubernetes", {"image": ""}, r"--image ''"),
+    ],
+)
+def test_mistakes_are_told(name, values, said):
+    with pytest.raises(ConfigError, match=said):
+        made(name, **values)
+
+
+def test_cron_takes_its_line(put):
+    crontab = installed("crontab")
+    if "-n" not in told(crontab, "-h")[1]:
+        pytest.skip("this crontab has no -n, which would check a file without installing it")
+    file = put("crontab", made("crontab"))
+    assert told(crontab, "-n", file)[0] == 0
+    assert told(crontab, "-n", put("crontab", made("crontab").replace("17 2 *", "17 25 *")))[0] != 0
+
+
+def test_crons_line_runs_one_at_a_time_and_tells_its_failure(tmp_path):
+    """The line itself, by sh as cron runs it, with a night that finds a slow-down."""
+    nights = tmp_path / "benchmark" / "recipes"
+    nights.mkdir(parents=True)
+    (nights / "nightly.sh").write_text('echo "$EXPERIMENT $HARDWARE $ACCEPTED_PYTHON"; exit 3\n')
+    *_, line = made("crontab", folder=str(tmp_path)).splitlines()
+    code, said = told("sh", "-c", line.split(" ", 5)[5])
+    assert (code, said) == (
+        0,
+        f"nightly benchmark: exit code 3 (3: a slow-down is confirmed), see {tmp_path}/outputs/nightly.log\n",
+    )
+    assert (tmp_path / "outputs" / "nightly.log").read_text() == "nightly cpu /srv/accepted/bin/python\n"
+    held = ["flock", "-n", tmp_path / "outputs" / "nightly.lock", "sh", "-c", line.split(" ", 5)[5]]
+    assert "exit code 1" in told(*held)[1]
+
+
+def test_systemd_takes_its_units(put):
+    analyze = installed("systemd-analyze")
+    files = [put(name, made(name, folder=str(ROOT))) for name in ("service", "timer")]
+    assert told(analyze, "verify", *files) == (0, "")
+    files[0].write_text(files[0].read_text().replace("Nice=-5", "Nice=-500"))
+    assert "Nice" in told(analyze, "verify", *files)[1]
+
+
+def test_systemd_knows_when_it_is():
+    analyze = installed("systemd-analyze")
+    when = re.search("OnCalendar=(.*)", made("timer", hour=4))[1]
+    code, said = told(analyze, "calendar", when)
+    assert code == 0
+    assert "04:17:00" in said
+
+
+def test_github_takes_its_workflow(put):
+    pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
+    lint = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
+    file = put("github", made("github", hardware="inf2"))
+    assert told(*lint, file)[0] == 0
+    file.write_text(file.read_text().replace("timeout-minutes", "timeout-hours"))
+    assert told(*lint, file)[0] == 1
+
+
+def test_the_shell_of_the_workflow_parses():
+    workflow = yaml.safe_load(made("github"))
+    for step in workflow["jobs"]["benchmark"]["steps"]:
+        if "run" in step:
+            assert told("bash", "-n", "-c", step["run"]) == (0, "")
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+def test_kubernetes_takes_its_manifests(hardware):
+    kubernetes_validate = pytest.importorskip(
+        "kubernetes_validate", reason="kubernetes-validate is not installed"
+    )
+    claim, job = yaml.safe_load_all(made("kubernetes", hardware=hardware))
+    for manifest in (claim, job):
+        kubernetes_validate.validate(manifest, "1.31", strict=True)
+    spec = job["spec"]["jobTemplate"]["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["resources"]["limits"] == container["resources"]["requests"]
+    device = {"cuda": "nvidia.com/gpu", "inf2": "aws.amazon.com/neuron"}.get(hardware)
+    assert {*container["resources"]["limits"]} == {"cpu", "memory", *filter(None, [device])}
+    spec["backoffLimits"] = spec.pop("backoffLimit")
+    with pytest.raises(kubernetes_validate.ValidationError, match="backoffLimits"):
+        kubernetes_validate.validate(job, "1.31", strict=True)
+
+
+def validated(service, operation, values):
+    """What is wrong with a request, by the service's own description."""
+    session = pytest.importorskip("botocore.session", reason="botocore is not installed").Session()
+    from botocore.validate import ParamValidator
+
+    model = session.get_service_model(service).operation_model(operation)
+    return ParamValidator().validate(values, model.input_shape).generate_report()
+
+
+@pytest.mark.parametrize("hardware", HARDWARE)
+def test_batch_takes_its_job_definition(hardware):
+    job = json.loads(made("batch-job", hardware=hardware))
+    assert validated("batch", "RegisterJobDefinition", job) == ""
+    container = job["containerProperties"]
+    devices = [one["hostPath"] for one in container["linuxParameters"]["devices"]]
+    assert devices == ["/dev/neuron0"] * (hardware == "inf2")
+    assert ({"type": "GPU", "value": "1"} in container["resourceRequirements"]) == (hardware == "cuda")
+    job["timeout"] = 60
+    assert "timeout" in validated("batch", "RegisterJobDefinition", job)
+
+
+def test_batch_and_its_schedule_submit_the_job_that_is_defined():
+    submit = json.loads(made("batch-submit"))
+    assert validated("batch", "SubmitJob", submit) == ""
+    assert submit["jobDefinition"] == json.loads(made("batch-job"))["jobDefinitionName"]
+    schedule = json.loads(made("batch-schedule"))
+    assert validated("scheduler", "CreateSchedule", schedule) == ""
+    assert json.loads(schedule["Target"]["Input"]) == {
+        key[0].upper() + key[1:]: one for key, one in submit.items()
+    }
+
+
+def test_shell_takes_the_script():
+    assert told("bash", "-n", SCRIPT) == (0, "")
+    assert told("sh", "-n", SCRIPT) == (0, "")
+
+
+def test_shellcheck_has_nothing_to_say():
+    assert told(installed("shellcheck"), "-s", "sh", SCRIPT) == (0, "")
+
+
+FAKE = """#!/bin/sh
+echo "$@" >> calls
+case $* in
+  *nightly*check*) exit $CHECK ;;
+  *report*) exit 1 ;;
+  *) exit $RUN ;;
+esac
+"""
+"""An interpreter that runs nothing and leaves as it is told to."""
+
+
+@pytest.mark.parametrize(
+    ("run", "check", "code", "calls"),
+    [(0, 0, 0, 3), (2, 0, 0, 3), (2, 3, 3, 3), (0, 1, 1, 3), (1, 0, 1, 1), (4, 3, 4, 1), (130, 0, 130, 1)],
+)
+def test_cells_that_failed_hide_no_slow_down_and_a_mistake_ends_the_night(tmp_path, run, check, code, calls):
+    recipes = tmp_path / "benchmark" / "recipes"
+    recipes.mkdir(parents=True)
+    shutil.copy(SCRIPT, recipes)
+    (tmp_path / "python").write_text(FAKE)
+    (tmp_path / "python").chmod(0o755)
+    environment = {**os.environ, "PYTHON": "./python", "RUN": str(run), "CHECK": str(check), "NIGHT": "n"}
+    assert told("sh", recipes / "nightly.sh", "a=b c", env=environment)[0] == code
+    seen = (tmp_path / "calls").read_text().splitlines()
+    assert len(seen) == calls
+    assert seen[0].startswith("-m benchmark experiment=nightly hardware=cpu campaign=n ")
+    assert seen[0].endswith(" a=b c")
+
+
+def test_what_systemd_starts_runs_a_night(tmp_path):
+    """The unit's own command line, on the simulated device, with a grid of one cell."""
+    service = made("service", folder=str(ROOT), hardware="simulated", experiment="matrix_tiny")
+    command = shlex.split(re.search("ExecStart=(.*)", service)[1])
+    environment = dict(
+        line.removeprefix("Environment=").split("=", 1)
+        for line in service.splitlines()
+        if line.startswith("Environment=")
+    )
+    environment |= {
+        "PYTHON": sys.executable,
+        "ACCEPTED_PYTHON": sys.executable,
+        "STORE": str(tmp_path / "results"),
+        "CACHE": str(tmp_path / "cache"),
+        "REPORT": str(tmp_path / "report"),
+        "NIGHT": "night-1",
+    }
+    command[command.index("-n") + 1] = str(tmp_path / "lock")  # not the checkout's own
+    small = [
+        "compiler=simulated",
+        "model=bert_tiny",
+        "sampling=quick",
+        f"output_folder={tmp_path / 'outputs'}",
+    ]
+    code, said = told(*command, *small, env={**os.environ, **environment}, cwd=tmp_path)
+    assert code == 0, said
+    assert "night night-1: 1 series, 0 nights before it, simulated" in said
+    assert (
+        "Nothing can be judged yet: 1 night tells too little of what is usual."
+        in (tmp_path / "report" / "summary.md").read_text()
+    )
