@@ -58,8 +58,11 @@
         if (!parts.column && !parts.facet) fit.width = Math.max(140, Math.min(width, 820) - (narrow ? 170 : 320));
       } else {
         fit.width = Math.min(width, 820);
-        const rows = (parts.y ?? fit.layer?.[0].encoding?.y)?.field;
-        if (fit.height?.step && rows) fit.height = fit.height.step * new Set(spec.datasets.rows.map((row) => row[rows])).size;
+        // A number of pixels: a height in steps can't be fitted into a width.
+        const y = parts.y ?? fit.layer?.[0].encoding?.y;
+        const distinct = (field) => (field ? new Set(spec.datasets.rows.map((row) => row[field])).size : 1);
+        const discrete = y?.field && (fit.height?.step || (fit.height === undefined && ["nominal", "ordinal"].includes(y.type)));
+        if (discrete) fit.height = (fit.height?.step ?? 22) * distinct(y.field) * distinct(parts.yOffset?.field);
         fit.autosize = { type: "fit-x", contains: "padding" };
       }
     }
