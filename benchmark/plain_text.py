@@ -1,4 +1,8 @@
-"""Texts from outside made harmless for a page: no terminal codes, no control characters, whole lines."""
+"""Texts from outside made harmless for a page: no terminal codes, no control characters, no markup.
+
+GitHub looks for mentions, issue numbers and addresses after it has undone escapes, so those are parted by an
+invisible character (U+200B) instead of a backslash.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,16 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u
 _HALVES = re.compile("[\ud800-\udfff]")
 """Halves of surrogate pairs: no encoding takes them."""
 
+_PARTED = "&#8203;"
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_MEANT = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|\$(?!\d)")
+"""Characters that Markdown or GitHub's mathematics would take for markup."""
+_LINKED = re.compile(
+    r"(?<=@)(?=\w)|(?<=#)(?=\w)|(?<=[a-z]:)(?=//)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=xmpp)(?=:)",
+    re.IGNORECASE,
+)
+"""Places inside mentions, issue numbers and addresses."""
+
 
 def clean(text: str) -> str:
     """Return a text without escape sequences and control characters; newlines stay, tabs become blanks."""
@@ -28,3 +42,12 @@ def clean(text: str) -> str:
 def one_line(text: str) -> str:
     """Return the same without newlines and double blanks: for headings, fields of tables and labels."""
     return " ".join(clean(text).split())
+
+
+def inert(text: str) -> str:
+    """Return a text on one line that Markdown shows as it is, wherever it stands within a line."""
+    parted = _LINKED.sub("\u200b", one_line(text))
+    escaped = _MEANT.sub(lambda found: f"\\{found[0]}", parted)
+    for character, entity in _ENTITIES.items():
+        escaped = escaped.replace(character, entity)
+    return escaped.replace("\u200b", _PARTED)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
@@ -17,7 +16,7 @@ from benchmark.choice import NEEDED, Answer, Cells, Limits, Wanted, answers, cel
 from benchmark.cli.pricing import basis, split
 from benchmark.cost import PriceBasis, Priced, priced
 from benchmark.errors import ConfigError
-from benchmark.plain_text import one_line
+from benchmark.plain_text import inert, one_line
 from benchmark.records import frozen
 from benchmark.reports import table
 from benchmark.reports.best import front, summary, word
@@ -148,16 +147,9 @@ def _terminal() -> Writer:
 
 def _markdown(what: Any) -> None:
     if isinstance(what, pd.DataFrame):
-        plain = what.rename(columns=lambda head: str(head).replace("\n", " "))
-        escaped = plain.map(lambda value: _escaped(value) if isinstance(value, str) else value)
-        print(f"\n{table.markdown_rows(escaped)}\n")
+        print(f"\n{table.markdown_rows(what)}\n")
     else:
-        print(f"- {_escaped(one_line(what))}")
-
-
-def _escaped(text: str) -> str:
-    """Text of rows so that Markdown shows it as it is; `markdown_rows` sees to bars."""
-    return re.sub(r"[\\`*_<>\[\]]", r"\\\g<0>", text)
+        print(f"- {inert(what)}")
 
 
 def _tell(found: _Found, limit: int, write: Writer) -> None:

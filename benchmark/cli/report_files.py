@@ -10,11 +10,12 @@ import pandas as pd
 
 from benchmark.document import Document
 from benchmark.errors import ConfigError
+from benchmark.plain_text import clean
 from benchmark.reports import files, html, latex, markdown, pictures
 
 FORMATS: Final = ("md", "html", "csv", "tex", "png", "svg")
 _DRAWN: Final = {"png": pictures.png, "svg": pictures.svg}
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a spreadsheet takes for the start of a formula."""
 
 
@@ -67,10 +68,12 @@ def _files(made: Document, chosen: Sequence[str]) -> Iterator[tuple[str, bytes]]
 
 
 def _rows(rows: pd.DataFrame) -> str:
-    """Every row behind the report; a text that a spreadsheet would compute stays a text."""
+    """Every row behind the report, without terminal codes; what a spreadsheet would compute stays a text."""
     texts = [name for name in rows if not pd.api.types.is_numeric_dtype(rows[name])]
-    safe = {
-        str(name): rows[name].astype("string").str.replace(f"({_FORMULA})", r"'\1", regex=True)
-        for name in texts
-    }
+    safe = {str(name): rows[name].astype("string").map(_safe, na_action="ignore") for name in texts}
     return rows.assign(**safe).to_csv(index=False)
+
+
+def _safe(text: str) -> str:
+    cleaned = clean(text)
+    return f"'{cleaned}" if cleaned.startswith(_FORMULA) else cleaned

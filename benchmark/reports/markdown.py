@@ -1,8 +1,4 @@
-"""A report as GitHub Markdown: aligned tables, pictures beside it, and texts from outside that stay texts.
-
-GitHub looks for mentions, issue numbers and addresses after it has undone escapes, so those are parted by an
-invisible character (U+200B) instead of a backslash.
-"""
+"""A report as GitHub Markdown: aligned tables, pictures beside it, and texts from outside that stay texts."""
 
 from __future__ import annotations
 
@@ -14,17 +10,8 @@ from urllib.parse import quote
 
 from benchmark.document import Document, Field, Head, Section, Span, Table
 from benchmark.origins import MEANINGS, of_document, of_table
-from benchmark.plain_text import clean, one_line
+from benchmark.plain_text import clean, inert, one_line
 
-_PARTED = "&#8203;"
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
-_MEANT = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|\$(?!\d)")
-"""Characters that Markdown or GitHub's mathematics would take for markup."""
-_LINKED = re.compile(
-    r"(?<=@)(?=\w)|(?<=#)(?=\w)|(?<=[a-z]:)(?=//)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=xmpp)(?=:)",
-    re.IGNORECASE,
-)
-"""Places inside mentions, issue numbers and addresses."""
 _OPENS_BLOCK = re.compile(r"^([-+=#]|\d{1,9}(?=[.)]))")
 _PLAIN_SCALAR = re.compile(r"[A-Za-z][\w ./-]*")
 
@@ -33,7 +20,7 @@ def page(document: Document, pictures: Mapping[str, str] | None = None) -> str:
     """Write a report as Markdown; `pictures` are addresses relative to it, by name of chart."""
     blocks = [
         _front_matter(document.front_matter),
-        f"# {_words(document.title)}",
+        f"# {inert(document.title)}",
         *map(_paragraph, document.intro),
         _legend(document),
         *_listed("Findings", document.findings),
@@ -51,7 +38,7 @@ def page(document: Document, pictures: Mapping[str, str] | None = None) -> str:
 def table(it: Table, *, marked: bool | None = None) -> str:
     """Write one table with its columns aligned; `marked`: whether figures show their origin."""
     marked = len(of_table(it)) > 1 or "simulated" in of_table(it) if marked is None else marked
-    heads = [_words(head.text) for head in it.heads]
+    heads = [inert(head.text) for head in it.heads]
     lines = [[_field(field, marked=marked) for field in line] for line in it.lines]
     widths = [max(3, *map(len, column)) for column in zip_longest(heads, *lines, fillvalue="")]
     ruled = [
@@ -70,7 +57,7 @@ def _line(cells: Sequence[str], heads: Sequence[Head], widths: Sequence[int]) ->
 
 
 def _field(field: Field, *, marked: bool) -> str:
-    text = _words(field.text)
+    text = inert(field.text)
     if not text:
         return ""
     stars = "**" * field.best + "*" * (marked and field.origin == "published")
@@ -85,7 +72,7 @@ def _section(section: Section, pictures: Mapping[str, str], *, marked: bool) -> 
         yield from _whole_table(it, marked=marked)
     for chart in section.charts:
         if chart.name in pictures:
-            yield f"![{_words(chart.alt)}]({quote(pictures[chart.name], safe='/._-')})"
+            yield f"![{inert(chart.alt)}]({quote(pictures[chart.name], safe='/._-')})"
 
 
 def _whole_table(it: Table, *, marked: bool | None = None) -> Iterator[str]:
@@ -120,7 +107,7 @@ def _legend(document: Document) -> str:
 
 
 def _span(span: Span) -> str:
-    text = _code_span(span.text) if span.code else _words(span.text)
+    text = _code_span(span.text) if span.code else inert(span.text)
     if not span.link.startswith(("https://", "http://")):
         return text
     return f"[{text}]({quote(clean(span.link), safe=':/?#=&%@+,;~.-_')})"
@@ -139,18 +126,9 @@ def _code(text: str) -> str:
     return f"{fence}sh\n{inside}\n{fence}"
 
 
-def _words(text: str) -> str:
-    """A text on one line, inert wherever it stands within one."""
-    parted = _LINKED.sub("\u200b", one_line(text))
-    escaped = _MEANT.sub(lambda found: f"\\{found[0]}", parted)
-    for character, entity in _ENTITIES.items():
-        escaped = escaped.replace(character, entity)
-    return escaped.replace("\u200b", _PARTED)
-
-
 def _paragraph(text: str) -> str:
     """The same where it begins a line."""
-    words = _words(text)
+    words = inert(text)
     return _OPENS_BLOCK.sub(lambda f: f"\\{f[0]}" if not f[0].isdigit() else f"{f[0]}\\", words)
 
 

@@ -5,12 +5,11 @@ Every text is taken as untrusted: names of models and errors may hold Markdown, 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmark.document import Chart, Span, Table
-from benchmark.plain_text import one_line
+from benchmark.plain_text import inert, one_line
 from benchmark.records import Names, frozen
 
 MOST_CHARACTERS: Final = 65_536
@@ -19,8 +18,6 @@ MOST_CHARACTERS: Final = 65_536
 _MOST_IN_A_FIELD, _MOST_IN_A_SENTENCE = 300, 2_000
 _FOR_THE_REST: Final = 200
 """Characters kept free for the line that says what was left out, and for closing tags."""
-_ALIVE = re.compile(r"[\\`*\[\]|~$&<>]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|:(?=//)|(?<=www)\.")
-"""What Markdown, HTML or GitHub's autolinks would read as theirs; an underscore within a word is none."""
 
 
 @frozen
@@ -80,8 +77,7 @@ def escaped(text: str, most: int = _MOST_IN_A_FIELD) -> str:
     """Return a text as Markdown that shows just its characters, on one line; a long one is cut."""
     line = one_line(text)
     line = line if len(line) <= most else f"{line[: most - 1]}…"
-    harmless = _ALIVE.sub(lambda found: f"&#{ord(found[0])};", line)
-    return harmless.replace("@", "@&#8203;")  # else GitHub would notify whoever bears that name
+    return inert(line)
 
 
 def _span(span: Span) -> str:

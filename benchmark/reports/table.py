@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark.combined import KEYS, combined
+from benchmark.plain_text import inert
 
 HEADERS: Mapping[str, str] = {
     "model": "model",
@@ -157,8 +158,8 @@ def print_failures(frame: pd.DataFrame, *, console: Console) -> None:
 
 def markdown_rows(frame: pd.DataFrame) -> str:
     """All columns and rows as a Markdown table."""
-    lines = [list(map(str, frame.columns)), ["---"] * len(frame.columns)]
-    lines += [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in _texts(frame)]
+    lines = [[inert(str(name)) for name in frame.columns], ["---"] * len(frame.columns)]
+    lines += [[inert(cell) for cell in row] for row in _texts(frame)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

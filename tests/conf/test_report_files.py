@@ -62,14 +62,15 @@ def test_an_unknown_report_is_told_with_the_nearest():
         report.composed("overwiev", [])
 
 
-def test_a_store_without_rows_of_a_report_is_told_what_would_give_some(command, tmp_path):
-    ResultsStore(tmp_path / "outputs" / "results").prepare()
-    ran = command("report", "encoder_latency")
-    assert ran.returncode == 1
-    assert (
-        "run experiment=encoder_latency, or store import encoder_latency and source=published" in ran.stderr
+def test_a_store_without_rows_of_a_report_is_told_what_would_give_some(tmp_path):
+    ResultsStore(tmp_path).prepare()
+    with pytest.raises(ConfigError) as error:
+        report.report("encoder_latency", store=str(tmp_path))
+    assert "run experiment=encoder_latency, or store import encoder_latency and source=published" in str(
+        error.value
     )
 
 
-def test_reports_are_listed_with_what_they_are_for(command):
-    assert json.loads(command("report", "--json").stdout)["overview"].startswith("Everything in the store")
+def test_reports_are_listed_with_what_they_are_for(capsys):
+    report.report(as_json=True)
+    assert json.loads(capsys.readouterr().out)["overview"].startswith("Everything in the store")
