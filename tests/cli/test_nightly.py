@@ -153,12 +153,8 @@ def test_cells_of_the_night_that_failed_are_told(checked, nights, tmp_path):
     code, told = checked("--md")
     assert code == 0
     assert "1 cell failed" in told.splitlines()[2]
-    assert (
-        "| oom_host at measure | 1 | &#60;script&#62;alert(1)&#60;/script&#62;&#124;&#96;x&#96; # h" in told
-    )
-    assert (
-        "no &#60;b&#62;memory&#60;/b&#62; &#91;link&#93;(http&#58;//evil.example) @&#8203;everyone |" in told
-    )
+    assert r"| oom_host at measure | 1 | &lt;script&gt;alert(1)&lt;/script&gt;\|\`x\` # h" in told
+    assert r"no &lt;b&gt;memory&lt;/b&gt; \[link\](http:&#8203;//evil.example) @&#8203;everyone |" in told
     assert "\x1b" not in told
 
 
