@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -105,19 +106,12 @@ def _unique(sections: list[Section]) -> Iterator[Section]:
     seen: dict[str, int] = {}
 
     def renamed(one: Any) -> Any:
-        from dataclasses import replace
-
         seen[one.name] = number = seen.get(one.name, 0) + 1
         return one if number == 1 else replace(one, name=f"{one.name}-{number}")
 
     for section in sections:
-        yield Section(
-            title=section.title,
-            level=section.level,
-            sentences=section.sentences,
-            tables=tuple(map(renamed, section.tables)),
-            charts=tuple(map(renamed, section.charts)),
-        )
+        tables, charts = (tuple(map(renamed, made)) for made in (section.tables, section.charts))
+        yield replace(section, tables=tables, charts=charts)
 
 
 def _literal(value: Any) -> str:
@@ -189,11 +183,7 @@ def _provenance(cells: Cells) -> Table:
     ]
     heads = ("origin", "machine or document", "versions", "program", "cells", "when")
     made = _plain("provenance", "Where the figures are from", heads, lines, figures={4})
-    return Table(**{**_fields(made), "notes": tuple(cells.priced.lines)})
-
-
-def _fields(made: Table) -> dict[str, Any]:
-    return {name: getattr(made, name) for name in ("name", "caption", "heads", "lines", "notes")}
+    return replace(made, notes=cells.priced.lines)
 
 
 def _days(first: pd.Timestamp, last: pd.Timestamp) -> str:
