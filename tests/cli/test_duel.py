@@ -281,7 +281,8 @@ with duel.run(spec, spec, folder=Path(sys.argv[1]), pairs=10**6, turns=1) as pla
 @pytest.mark.parametrize("when", ["amid pairs", "amid imports"])
 def test_nothing_is_left_of_a_conductor_that_is_stopped(simulated, tmp_path, number, when):
     environment, mark = marked()
-    environment["TMPDIR"] = str(tmp_path)  # a host of its own, so that nobody's lease is waited for
+    # A host of its own, so that nobody's lease is waited for; a path short enough for sockets, unlike tmp_path.
+    environment["TMPDIR"] = tempfile.mkdtemp()
     command = [sys.executable, "-c", CONDUCTOR, str(tmp_path), *simulated("hardware.isolated=true")]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
