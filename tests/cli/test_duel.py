@@ -276,13 +276,19 @@ with duel.run(spec, spec, folder=Path(sys.argv[1]), pairs=10**6, turns=1) as pla
 """
 
 
+@pytest.fixture
+def short():
+    """A folder whose path is short enough for sockets, as that of tmp_path may not be."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
 @pytest.mark.chaos
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("when", ["amid pairs", "amid imports"])
-def test_nothing_is_left_of_a_conductor_that_is_stopped(simulated, tmp_path, number, when):
+def test_nothing_is_left_of_a_conductor_that_is_stopped(simulated, tmp_path, short, number, when):
     environment, mark = marked()
-    # A host of its own, so that nobody's lease is waited for; a path short enough for sockets, unlike tmp_path.
-    environment["TMPDIR"] = tempfile.mkdtemp()
+    environment["TMPDIR"] = short  # a host of its own, so that nobody's lease is waited for
     command = [sys.executable, "-c", CONDUCTOR, str(tmp_path), *simulated("hardware.isolated=true")]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
