@@ -149,7 +149,9 @@ def _unpriced(answer: Answer, wanted: Wanted) -> Iterator[str]:
 def _unknown(answer: Answer, wanted: Wanted) -> Iterator[str]:
     """Figures that a limit asks for and cells lack."""
     limits, group = wanted.limits, answer.cells
-    quality = "scenario=accuracy gives one where conf/scenario has it, and so may an import (--published)"
+    quality = (
+        "no scenario measures one yet, imported figures may have it: store import --all, then --published"
+    )
     few = f"fewer than {_FEWEST_CALLS} timed calls can't tell one: sampling=thorough takes more"
     asked = (
         (limits.p95_ms, "latency_p95_ms", "p95", few),

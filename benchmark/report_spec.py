@@ -25,7 +25,7 @@ class ColumnSpec:
     value: str
     """SQL expression."""
     format: str = "{}"
-    """How a figure is written: `{:.2f}`, `{:.1f}ms`, `${:,.3f}`."""
+    """How a figure is written: `{:.2f}`, `{:.1f}ms`; `{:$,.3f}` dollars, `{:.3r}` significant digits."""
     figure: bool = True
     """False for names and words, which stand to the left and never become a status."""
     best: Literal["", "least", "greatest"] = ""
@@ -62,7 +62,7 @@ class TableSpec:
     order: str = ""
     """SQL: ORDER BY of the lines. Sorted by values, never by what is shown."""
     group: str = ""
-    """SQL: lines among which the best is marked; null: all of them."""
+    """SQL: lines among which the best is marked; empty: all of them."""
     limit: PositiveInt | None = None
     notes: Names = ()
     cost: bool = False
