@@ -55,8 +55,8 @@ check: $(READY) ## format, lint, types, import contracts, YAML
 	$(BIN)/lint-imports
 	$(BIN)/yamllint -s conf
 
-schema: $(READY) ## write benchmark/schema.md from schema.py
-	$(BIN)/python -c 'from benchmark import schema_page; print(schema_page.markdown(), end="")' > benchmark/schema.md
+schema: $(READY) ## write benchmark/store/schema.md from schema.py
+	$(BIN)/python -c 'from benchmark.store import schema_docs; print(schema_docs.markdown(), end="")' > benchmark/store/schema.md
 
 matrix: $(READY) ## what works: every model under every compiler of this CPU, as a table; an hour or two
 	-$(BIN)/python -m benchmark experiment=matrix_tiny
@@ -67,7 +67,7 @@ matrix: $(READY) ## what works: every model under every compiler of this CPU, as
 drills: $(READY) ## 200 random experiments, two commands at once, 50 kills: minutes
 	$(BIN)/python tests/grids/random_experiments.py --times 200
 	$(BIN)/python tests/benchmarks/two_commands.py
-	$(BIN)/python tests/chaos/kill_parent.py --times 50
+	$(BIN)/python -m tests.chaos.kill_parent --times 50
 
 scale: $(READY) ## what grids of 100 to 100,000 cells cost, and a store of a million rows: half an hour
 	$(BIN)/python tests/benchmarks/scale.py --store-rows 1000000

@@ -10,25 +10,25 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from benchmark.cli.compose import CONF
-from benchmark.cli.mistakes import explained
+from benchmark.cli.error_messages import explained
 from benchmark.cli.verbs import VERBS, run_verb
+from benchmark.config.compose import CONF
 
 
 @hydra.main(version_base="1.3", config_path=CONF, config_name="config")
 def measure(cfg: DictConfig) -> int:
     """Run one cell; a grid comes here only under a stock launcher, cell by cell."""
-    from benchmark import config
-    from benchmark.cli.children import start
-    from benchmark.cli.sweep import refuse_unread_algebra
+    from benchmark.cli.start import start
+    from benchmark.config import experiment
+    from benchmark.config.sweep import refuse_unread_algebra
 
     composed = HydraConfig.get()
     if composed.mode != RunMode.RUN:
         refuse_unread_algebra(cfg, composed.sweeper._target_)
-        return start([config.load(cfg, composed.overrides.task)])
+        return start([experiment.load(cfg, composed.overrides.task)])
     with explained():  # here already: Hydra writes a line of its own about every error that reaches it
         refuse_unread_algebra(cfg, None)
-        raise SystemExit(start([config.load(cfg, composed.overrides.task)]))
+        raise SystemExit(start([experiment.load(cfg, composed.overrides.task)]))
 
 
 def main() -> None:

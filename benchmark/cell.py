@@ -16,7 +16,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from benchmark.config import Experiment
+from benchmark.config.experiment import Experiment
+from benchmark.config.grid import Excluded
 from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
 from benchmark.records import DeviceFacts, Shape, frozen
 
@@ -95,14 +96,6 @@ _REFUSALS: Mapping[Fate, type[RunFailure]] = {
     "unavailable": Unavailable,
     "dominated": Dominated,
 }
-
-
-@frozen
-class Excluded:
-    """A cell that the grid leaves out on purpose; it leaves no row."""
-
-    overrides: tuple[str, ...]
-    reason: str
 
 
 class Plan(NamedTuple):
@@ -197,7 +190,7 @@ def code_digest(*plugins: Any) -> str:
 def _source_digest(plugins: frozenset[str]) -> str:
     files = {Path(plugin) for plugin in plugins}
     ours = Path(__file__).parent
-    files |= {*ours.glob("torch_*.py"), ours / "real_inputs.py", ours / "neuron_reports.py"}
+    files |= {*ours.glob("models/*.*"), *ours.glob("neuron/*.*")}  # sentences and registry too
     return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
 
 

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from benchmark.measured import DeviceState, Timing
+from benchmark.measurement import DeviceState, Timing
 from benchmark.precision import Tolerance
 from benchmark.records import (
     CompileReport,

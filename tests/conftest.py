@@ -17,13 +17,13 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from benchmark import config
-from benchmark.brake import Brake
+from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli.run import laid_out
-from benchmark.compile_cache import CompileCache
-from benchmark.isolation import Forkserver
-from benchmark.pipeline import Pipeline
-from benchmark.results import ResultsStore
+from benchmark.config import experiment
+from benchmark.execution.forkserver import Forkserver
+from benchmark.pipeline.budget import Brake
+from benchmark.pipeline.runner import Pipeline
+from benchmark.store.results import ResultsStore
 
 CONF = Path(__file__).parents[1] / "conf"
 
@@ -46,7 +46,7 @@ def _experiment(*overrides):
     values = [override for override in overrides if not _chooses_group(override)]
     for override in OverridesParser.create().parse_overrides(values):
         OmegaConf.update(cfg, override.key_or_group, override.value())
-    return config.load(cfg, overrides)
+    return experiment.load(cfg, overrides)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from benchmark.cli import cache, nightly, store, summaries
+from benchmark.cli import cache, job_summary, store
 from benchmark.cli.best import best
 from benchmark.cli.compare import compare
 from benchmark.cli.compile import compile_
@@ -13,6 +13,7 @@ from benchmark.cli.explain import explain
 from benchmark.cli.largest import largest
 from benchmark.cli.lint import lint
 from benchmark.cli.matrix import matrix
+from benchmark.cli.nightly import app as nightly
 from benchmark.cli.plan import plan
 from benchmark.cli.replay import replay
 from benchmark.cli.report import report
@@ -36,7 +37,7 @@ app.command()(status)
 app.command()(explain)
 app.command()(lint)
 app.command()(replay)
-app.command(cls=summaries.WithFile)(compare)
+app.command(cls=job_summary.WithFile)(compare)
 app.command()(doctor)
 app.add_typer(cache.app, name="cache")
 app.add_typer(nightly.app, name="nightly")

@@ -11,16 +11,17 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from benchmark import advice, conditions
-from benchmark.choice import NEEDED, Answer, Cells, Limits, Wanted, answers, cells
-from benchmark.cli.pricing import basis, split
-from benchmark.cost import PriceBasis, Priced, priced
+from benchmark.analysis import best_wording
+from benchmark.analysis.best import NEEDED, Answer, Cells, Limits, Wanted, answers, cells
+from benchmark.analysis.best_table import front, summary, word
+from benchmark.cli.price_options import basis, split
+from benchmark.cloud.cost import PriceBasis, Priced, priced
 from benchmark.errors import ConfigError
-from benchmark.plain_text import inert, one_line
 from benchmark.records import frozen
-from benchmark.reports import table
-from benchmark.reports.best import front, summary, word
-from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.report.display import table
+from benchmark.report.sanitize import inert, one_line
+from benchmark.store import query
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _WORDS = "Conditions such as 'model=vit batch<=4', and prices: price=reserved price.as_of=2024-09-16."
 _DETAILED = 3
@@ -109,9 +110,9 @@ def _share(option: str, value: float | None, least: float) -> float | None:
 def _found(words: Sequence[str], store: str, wanted: Wanted, shown: dict[str, bool]) -> _Found:
     about, others = split(words)
     prices = basis(about)
-    asked = conditions.parse(" ".join(others))
+    asked = query.parse(" ".join(others))
     names = [*dict.fromkeys((*NEEDED, *(one.column for one in asked)))]
-    rows = to_frame(ResultsStore(store).table(names, conditions.expression(asked)))
+    rows = to_frame(ResultsStore(store).table(names, query.expression(asked)))
     columns = {"source" if one.column == "document" else one.column for one in asked}
     made_up = rows["simulated"].fillna(value=False).astype(bool)
     left = {
@@ -160,8 +161,8 @@ def _tell(found: _Found, limit: int, write: Writer) -> None:
         for number, answer in enumerate(found.answers):
             if number:
                 print()
-            write(advice.headline(answer, wanted))
-            for note in advice.notes(answer, wanted, found.cells.failed):
+            write(best_wording.headline(answer, wanted))
+            for note in best_wording.notes(answer, wanted, found.cells.failed):
                 write(f"! {note}")
             if len(answer.front):
                 write(_front_words(answer))
@@ -196,8 +197,8 @@ def _shared_notes(found: _Found) -> Iterator[str]:
     """Each note once, with the works that it is about."""
     about: dict[str, list[str]] = {}
     for answer in found.answers:
-        for note in advice.notes(answer, found.wanted, found.cells.failed):
-            about.setdefault(note, []).append(advice.work_words(answer))
+        for note in best_wording.notes(answer, found.wanted, found.cells.failed):
+            about.setdefault(note, []).append(best_wording.work_words(answer))
     for note, works in about.items():
         yield f"{works[0] if len(works) == 1 else f'{len(works)} works'}: {note}"
 
@@ -205,7 +206,7 @@ def _shared_notes(found: _Found) -> Iterator[str]:
 def _below(found: _Found) -> Iterator[str]:
     """What stands under every table: the fleet's rule, the price basis, what was left out."""
     if found.wanted.requests_per_s is not None and found.answers:
-        yield advice.fleet_note(found.wanted)
+        yield best_wording.fleet_note(found.wanted)
     yield from found.priced.lines
     for warning in found.priced.warnings:
         yield f"! {warning}"
@@ -248,8 +249,8 @@ def _answer(answer: Answer, found: _Found) -> dict[str, Any]:
         "chosen": None if answer.chosen is None else _records(answer.cells.iloc[[answer.chosen]])[0],
         "front": _records(answer.front),
         "cells": len(answer.cells),
-        "sentence": advice.headline(answer, found.wanted),
-        "notes": list(advice.notes(answer, found.wanted, found.cells.failed)),
+        "sentence": best_wording.headline(answer, found.wanted),
+        "notes": list(best_wording.notes(answer, found.wanted, found.cells.failed)),
     }
 
 

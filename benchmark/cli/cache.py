@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from benchmark.compile_cache import CompileCache, Entry
+from benchmark.cache.compile_cache import CompileCache, Entry
 
 app = typer.Typer(
     help="Look at, check and tidy the compile cache.", no_args_is_help=True, add_completion=False

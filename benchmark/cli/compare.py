@@ -15,12 +15,13 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from benchmark import conditions
-from benchmark.cli import compare_told, duel, one_kind, summaries
-from benchmark.comparison import NEEDED, compare_rows
-from benchmark.contrast import contrast, turns_ratio
+from benchmark.analysis.comparison import NEEDED, compare_rows
+from benchmark.cli import compare_output, job_summary
 from benchmark.errors import ConfigError
-from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.stats.ratio_test import contrast, turns_ratio
+from benchmark.store import query, selection
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.timing import duel
 
 REGRESSION: Final = 3
 _PERCENTILES: Final = (50, 90, 95, 99)
@@ -48,8 +49,8 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
     calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
     seed: Annotated[int, typer.Option(help="Of which side starts.")] = 0,
-    simulated: Annotated[bool, typer.Option("--simulated", help=one_kind.SIMULATED)] = False,
-    md: Annotated[str, typer.Option(metavar="[FILE]", help=summaries.MD, show_default=False)] = "",
+    simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
+    md: Annotated[str, typer.Option(metavar="[FILE]", help=job_summary.MD, show_default=False)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Say whether the candidate is slower than the baseline, by how much, and how sure that is.
@@ -58,9 +59,9 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     Rows measured apart give a verdict only against five earlier times of the same cell, and it stays a
     suspicion: --run confirms it. Exit code 3: a confirmed regression.
     """
-    summaries.refuse(md, as_json=as_json)
-    console = Console(stderr=as_json or md == summaries.STDOUT)
-    output = compare_told.Output(console, md, as_json)
+    job_summary.refuse(md, as_json=as_json)
+    console = Console(stderr=as_json or md == job_summary.STDOUT)
+    output = compare_output.Output(console, md, as_json)
     if run:
         if percentile != 50:  # noqa: PLR2004 - the median
             raise ConfigError(
@@ -77,8 +78,8 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     figure = f"latency_p{percentile}_ms"
     sides, own = _sides(ResultsStore(store), (baseline, candidate), figure, simulated=simulated)
     found = compare_rows(*sides, own, figure, threshold)
-    compare_told.show_stored(
-        compare_told.Stored(found, (baseline, candidate), sides, percentile, threshold), output
+    compare_output.show_stored(
+        compare_output.Stored(found, (baseline, candidate), sides, percentile, threshold), output
     )
     return REGRESSION if any(one.confirmed and one.contrast.verdict == "regression" for one in found) else 0
 
@@ -91,13 +92,13 @@ def _sides(
     Raises:
         ConfigError: a side has no rows, or only one of them was measured.
     """
-    asked = [conditions.parse(text) if _is_conditions(text) else () for text in typed]
+    asked = [query.parse(text) if _is_conditions(text) else () for text in typed]
     named = [one.column for side in asked for one in side]
-    columns = list(dict.fromkeys((*NEEDED, figure, *one_kind.COLUMNS, *named)))
+    columns = list(dict.fromkeys((*NEEDED, figure, *selection.COLUMNS, *named)))
     usable = (pc.field("status") == "ok") & pc.field(figure).is_valid()
     rows = store.table(columns, usable)
     chosen = [
-        one_kind.chosen(_side(rows, text, side, figure), side, simulated=simulated)
+        selection.chosen(_side(rows, text, side, figure), side, simulated=simulated)
         for text, side in zip(typed, asked, strict=True)
     ]
     for text, side in zip(typed, chosen, strict=True):
@@ -107,19 +108,19 @@ def _sides(
                 f"{text}: none of its rows is {kinds}: published ones are compared where a condition "
                 "names their source"
             )
-    pretended = [one_kind.is_simulated(side["simulated"]) for side in chosen]
+    pretended = [selection.is_simulated(side["simulated"]) for side in chosen]
     if len({*pretended}) > 1:
         raise ConfigError(
             f"{typed[pretended.index(True)]} is simulated and {typed[pretended.index(False)]} is not: "
             "they can't be compared"
         )
-    history = one_kind.chosen(rows, (), simulated=pretended[0])
+    history = selection.chosen(rows, (), simulated=pretended[0])
     return (_told(store, chosen[0]), _told(store, chosen[1])), to_frame(history)
 
 
 def _told(store: ResultsStore, side: pa.Table) -> pd.DataFrame:
     """The same rows with what a summary tells of them, read for them alone."""
-    facts = to_frame(store.of_runs(side["run_id"].to_pylist(), ["run_id", *compare_told.NEEDED]))
+    facts = to_frame(store.of_runs(side["run_id"].to_pylist(), ["run_id", *compare_output.NEEDED]))
     rows = to_frame(side)
     return rows.drop(columns=facts.columns.intersection(rows.columns).drop("run_id")).merge(
         facts, on="run_id"
@@ -130,10 +131,10 @@ def _is_conditions(text: str) -> bool:
     return any(sign in text for sign in "=<>~")
 
 
-def _side(rows: pa.Table, text: str, asked: Sequence[conditions.Condition], figure: str) -> pa.Table:
+def _side(rows: pa.Table, text: str, asked: Sequence[query.Condition], figure: str) -> pa.Table:
     """Of rows that are ok those of a campaign, of a run, or that meet conditions."""
     if asked:
-        found = rows.filter(conditions.expression(asked))
+        found = rows.filter(query.expression(asked))
     elif pc.any(of_campaign := pc.equal(rows["campaign"], text)).as_py():
         found = rows.filter(of_campaign)
     else:
@@ -149,7 +150,7 @@ def _measured(
     specs: Sequence[duel.SideSpec],
     numbers: tuple[int, int, int, int],
     threshold: float,
-    output: compare_told.Output,
+    output: compare_output.Output,
 ) -> int:
     """Let both sides take turns; tell each pair, then the verdict."""
     pairs, turns, calls, seed = numbers
@@ -167,5 +168,7 @@ def _measured(
             seconds += pair.seconds
             output.tell(f"pair {pair.number + 1} of {pairs}: B / A {ratios[-1]:.4f} ({pair.seconds:.1f} s)")
     found = contrast(ratios, threshold)
-    compare_told.show_duel(compare_told.Taken(found, ratios, seconds, (match.a, match.b), threshold), output)
+    compare_output.show_duel(
+        compare_output.Taken(found, ratios, seconds, (match.a, match.b), threshold), output
+    )
     return REGRESSION if found.verdict == "regression" else 0

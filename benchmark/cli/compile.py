@@ -9,8 +9,8 @@ import typer
 
 from benchmark.cell import cell_of
 from benchmark.cli.run import run_grid
-from benchmark.cli.sweep import lay_out
-from benchmark.results import ResultsStore
+from benchmark.config.sweep import lay_out
+from benchmark.store.results import ResultsStore
 
 _TOLD = (
     *(

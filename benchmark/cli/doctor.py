@@ -17,13 +17,13 @@ import typer
 import yaml
 from rich.console import Console
 
-from benchmark import host, libraries, quiet_probes
-from benchmark.cli.compose import CONF
-from benchmark.cli.sweep import grid, options
-from benchmark.config import Experiment
+from benchmark.config.compose import CONF
+from benchmark.config.experiment import Experiment
+from benchmark.config.sweep import grid, options
 from benchmark.errors import LibraryMissing
+from benchmark.host import libraries, machine, tuning
 from benchmark.protocols import Compiler, Device
-from benchmark.reports.table import print_table
+from benchmark.report.display.table import print_table
 
 
 def doctor(
@@ -37,16 +37,16 @@ def doctor(
     With --quiet: what to change for steadier numbers, what that buys and costs. Nothing is changed.
     """
     if quiet:
-        _print_quiet(quiet_probes.look(), as_json=as_json)
+        _print_quiet(tuning.look(), as_json=as_json)
         return
-    here = host.provenance()
+    here = machine.provenance()
     findings: dict[str, Any] = {
         "host": {
             "cpu": here.cpu_model,
             "cores": here.cores,
             "memory_gib": here.memory_gib,
-            "isa": host.isa(),
-            "instance_type": host.instance_type(),
+            "isa": machine.isa(),
+            "instance_type": machine.instance_type(),
             "os": here.os,
             "python": here.python,
         },
@@ -76,7 +76,7 @@ def _show(section: str, rows: Any, console: Console) -> None:
     print_table(pd.DataFrame(table), console=console)
 
 
-def _print_quiet(probes: Sequence[quiet_probes.Probe], *, as_json: bool) -> None:
+def _print_quiet(probes: Sequence[tuning.Probe], *, as_json: bool) -> None:
     """A table of what was found, then each advice: its command in one piece, what it does below."""
     if as_json:
         typer.echo(json.dumps({"quiet": [asdict(probe) for probe in probes]}, indent=2))

@@ -16,10 +16,10 @@ from rich.console import Console
 
 from benchmark.errors import ConfigError
 from benchmark.records import Row
-from benchmark.reports.explanation import Explanation, print_differences, print_run
-from benchmark.reports.explanation import explain as work_out
-from benchmark.results import DEFAULT_ROOT, ResultsStore
-from benchmark.schema import SCHEMA
+from benchmark.report.display.explanation import Explanation, print_differences, print_run
+from benchmark.report.display.explanation import explain as work_out
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore
+from benchmark.store.schema import SCHEMA
 
 RUN_ID = "Identity of a run, or its first characters: four at least, and no other run's."
 _COLUMNS = [name for name in SCHEMA.names if name != "latency_ns"]

@@ -13,10 +13,10 @@ from rich.console import Console
 from benchmark.cell import cell_of
 from benchmark.cli.explain import newest
 from benchmark.cli.run import OK, SOME_FAILED, run_grid
-from benchmark.cli.sweep import grid
+from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.records import Row
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 _LIMIT = "No batch above this is tried."
 _TOO_LARGE = frozenset({"oom_host", "oom_device", "dominated"})

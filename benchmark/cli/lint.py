@@ -13,10 +13,10 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmark import conditions
-from benchmark.lint import COLUMNS, RULES, Finding, findings
-from benchmark.lint_pairs import lookalikes
-from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.analysis.lint import COLUMNS, RULES, Finding, findings
+from benchmark.analysis.lint_pairs import lookalikes
+from benchmark.store import query
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _CONDITION = "Which rows to look at, as for `results`, such as 'model=vit campaign=nightly'."
 _FOUND = 2
@@ -42,9 +42,9 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
     if rules:
         _print_rules(as_json=as_json)
         return
-    asked = conditions.parse(" ".join(condition or ()))
+    asked = query.parse(" ".join(condition or ()))
     shelf = ResultsStore(store)
-    stored = to_frame(shelf.table(COLUMNS, conditions.expression(asked)))
+    stored = to_frame(shelf.table(COLUMNS, query.expression(asked)))
     named = {one.column for one in asked}
     theirs = published or named & {"source", "document"}
     own = stored if theirs else stored[stored["source"].isna()]

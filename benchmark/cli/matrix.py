@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmark import conditions
 from benchmark.errors import ConfigError
-from benchmark.reports import matrix as report
-from benchmark.reports import table
-from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.report.display import matrix as report
+from benchmark.report.display import table
+from benchmark.store import query
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _CONDITION = "Such as 'campaign=matrix batch=1': all must hold."
 _SHOW = f"What stands in a field: any of {','.join(report.FIGURES)}; else p50, and all of them with --md."
@@ -32,9 +32,9 @@ def matrix(
     figures = [name.strip() for name in show.split(",")] if show else [*report.FIGURES] if as_md else ["p50"]
     if unknown := [name for name in figures if name not in report.FIGURES]:
         raise ConfigError(f"--show {unknown[0]}: choose of {', '.join(report.FIGURES)}")
-    asked = conditions.parse(" ".join(condition or ()))
+    asked = query.parse(" ".join(condition or ()))
     names = [*dict.fromkeys((*report.NEEDED, *(one.column for one in asked), "simulated", "source"))]
-    frame = to_frame(ResultsStore(store).table(names, conditions.expression(asked)))
+    frame = to_frame(ResultsStore(store).table(names, query.expression(asked)))
     if not {one.column for one in asked} & {"source", "document"}:
         frame = frame[frame["source"].isna()]
     frame = frame[~frame["simulated"].fillna(value=False).astype(bool)].reset_index(drop=True)

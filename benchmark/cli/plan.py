@@ -9,17 +9,17 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmark import history
-from benchmark.brake import hourly
+from benchmark.cache.lookup import Glance
 from benchmark.cell import Plan, PlannedRun
+from benchmark.cli.progress import duration
 from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, workers_of
-from benchmark.cli.sweep import lay_out
-from benchmark.forecast import Forecast, Need, fates, forecast
-from benchmark.glance import Glance
-from benchmark.prices import price
-from benchmark.reports.progress import duration
-from benchmark.reports.table import print_table
-from benchmark.results import ResultsStore
+from benchmark.cloud.prices import price
+from benchmark.config.sweep import lay_out
+from benchmark.pipeline.budget import hourly
+from benchmark.pipeline.estimate import Forecast, Need, fates, forecast
+from benchmark.report.display.table import print_table
+from benchmark.store import history
+from benchmark.store.results import ResultsStore
 
 _MOST_ROWS = 60
 

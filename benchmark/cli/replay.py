@@ -12,16 +12,15 @@ import typer
 from omegaconf import OmegaConf
 from rich.console import Console
 
-from benchmark import config
 from benchmark.cell import cell_of
 from benchmark.cli.explain import RUN_ID, as_line, full_id, newest, stored
 from benchmark.cli.run import run_grid
-from benchmark.cli.sweep import grid
-from benchmark.config import Experiment
+from benchmark.config.experiment import Experiment, load
+from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.records import Row
-from benchmark.reports.explanation import explain, print_differences
-from benchmark.results import DEFAULT_ROOT, ResultsStore
+from benchmark.report.display.explanation import explain, print_differences
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore
 
 _CAMPAIGN = "Name of the new run's campaign; else replay-, the run's first characters, and the time."
 _JSON = "Print what `explain --json` prints, the stored run as `previous`: on the last line, after progress."
@@ -83,7 +82,7 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
     raw["cache"] = {**raw["cache"], **({"root": cache} if cache else {})}
     kept = [word for word in old.values["overrides"] or () if word.partition("=")[0] not in _OWN]
     try:
-        return config.load(OmegaConf.create(raw), [*kept, f"campaign={raw['campaign']}"])
+        return load(OmegaConf.create(raw), [*kept, f"campaign={raw['campaign']}"])
     except ConfigError as error:
         if str(error).startswith("campaign="):  # as typed: the run is not to blame
             raise

@@ -12,19 +12,21 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from benchmark import conditions, cost, errata
-from benchmark.assembly import Making, document
-from benchmark.cli import pricing
-from benchmark.cli import report_files as files_of
-from benchmark.cli.compose import CONF
-from benchmark.cost import PriceBasis
-from benchmark.document import Document
+from benchmark.cli import price_options
+from benchmark.cloud import cost
+from benchmark.cloud.cost import PriceBasis
+from benchmark.config.compose import CONF
 from benchmark.errors import ConfigError
+from benchmark.published.checks import rules
 from benchmark.records import frozen
-from benchmark.report_cells import Choice, cells
-from benchmark.report_spec import Report
-from benchmark.reports import markdown, terminal
-from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.report import files as files_of
+from benchmark.report.build import Making, document
+from benchmark.report.document import Document
+from benchmark.report.query import Choice, cells
+from benchmark.report.render import markdown, terminal
+from benchmark.report.spec import Report
+from benchmark.store import query
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _NAME = "Stem of a YAML in conf/report; without it they are listed."
 _ASKED = "price=reserved, price.as_of=2024-09-16, source=measured,published, or conditions as for `results`."
@@ -37,7 +39,7 @@ class Asked:
 
     report: Report
     basis: PriceBasis
-    conditions: tuple[conditions.Condition, ...]
+    conditions: tuple[query.Condition, ...]
 
 
 def report(  # noqa: PLR0913, PLR0917 - a command line has that many
@@ -73,16 +75,16 @@ def composed(name: str, words: Sequence[str]) -> Asked:
     Raises:
         ConfigError: there is no such report, key, price or condition.
     """
-    prices, others = pricing.split(words)
+    prices, others = price_options.split(words)
     source = [word.removeprefix("source=") for word in others if word.startswith("source=")]
     rest = " ".join(word for word in others if not word.startswith("source="))
-    plain = pricing.composed("reporting", [f"report={name}", *prices])
+    plain = price_options.composed("reporting", [f"report={name}", *prices])
     if source:
         plain["report"]["sources"] = source[-1].split(",")
     return Asked(
         report=_typed(plain["report"], name),
         basis=cost.typed(plain["price"]),
-        conditions=conditions.parse(rest),
+        conditions=query.parse(rest),
     )
 
 
@@ -108,16 +110,16 @@ def made(asked: Asked, store: ResultsStore, command: str, *, simulated: bool) ->
     choice = Choice(
         sources=report.sources,
         simulated=simulated or any(one.column == "simulated" for one in asked.conditions),
-        conditions=conditions.expression(asked.conditions),
+        conditions=query.expression(asked.conditions),
     )
     found = cells(store, report, choice, asked.basis)
     if found.ask("select count(*) as n from cells")["n"].item() == 0:
         raise ConfigError(_nothing(report, store, found.hidden))
     if "published" not in report.sources or not report.document:
         return document(report, found, Making(command=command))
-    asked_rows = conditions.expression(conditions.parse(f"campaign=published-{report.document}"))
+    asked_rows = query.expression(query.parse(f"campaign=published-{report.document}"))
     page = to_frame(store.table(None, asked_rows))  # all of it: what is wrong with a page shows in its whole
-    differences, comparison = tuple(errata.differences(page)), errata.compared(page)
+    differences, comparison = tuple(rules.differences(page)), rules.compared(page)
     return document(report, found, Making(command=command, differences=differences, comparison=comparison))
 
 

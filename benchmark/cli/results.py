@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from benchmark import conditions
 from benchmark.errors import ConfigError, LibraryMissing
-from benchmark.reports import table
-from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
-from benchmark.schema import SCHEMA
+from benchmark.report.display import table
+from benchmark.store import query
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.store.schema import SCHEMA
 
 _CONDITION = "Such as 'model=vit,beit batch<=4 error~memory': all must hold."
 _LIMIT = "At most so many rows: the first of --sort, else the newest."
@@ -47,11 +47,11 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     form = _form(json=as_json, csv=as_csv, md=as_md)
     if sql and (sort or desc or limit or columns or all_columns):
         raise ConfigError("--sql orders, limits and selects by itself: leave out --sort, --limit, …")
-    order = conditions.column(sort) if sort else ""
+    order = query.column(sort) if sort else ""
     shown = _columns(columns, form, everything=all_columns or bool(sql))
-    asked = conditions.parse(" ".join(condition or ()))
+    asked = query.parse(" ".join(condition or ()))
     needed, named = list({*shown, order or "run_id", "simulated", "source"}), {one.column for one in asked}
-    rows = ResultsStore(store).table(needed, conditions.expression(asked))
+    rows = ResultsStore(store).table(needed, query.expression(asked))
     own = rows if published or named & {"source", "document"} else rows.filter(pc.is_null(rows["source"]))
     kept = own if simulated or "simulated" in named else _measured(own)
     answer = _answered(kept, sql) if sql else _ordered(kept, order, desc=desc, limit=limit).select(shown)
@@ -77,7 +77,7 @@ def _form(**asked: bool) -> str:
 
 def _columns(typed: str, form: str, *, everything: bool) -> list[str]:
     if typed:
-        return [conditions.column(name.strip()) for name in typed.split(",")]
+        return [query.column(name.strip()) for name in typed.split(",")]
     if everything or form in {"json", "csv"}:
         return list(SCHEMA.names)
     return list(table.USUAL if form == "md" else table.NEEDED)

@@ -14,22 +14,24 @@ from typing import Final
 import pandas as pd
 from rich.console import Console
 
-from benchmark import history, host
-from benchmark.brake import Brake, Ending, refuse_unpriced
-from benchmark.cell import Excluded, Plan, PlannedRun, cell_of
-from benchmark.cli.children import interpreters
-from benchmark.compile_cache import CompileCache
-from benchmark.config import Experiment, Launching
+from benchmark.cache.compile_cache import CompileCache
+from benchmark.cell import Plan, PlannedRun, cell_of
+from benchmark.cli.progress import Progress
+from benchmark.config.experiment import Experiment, Launching
+from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
-from benchmark.forecast import timing_s
-from benchmark.foreign import Interpreters
-from benchmark.live import Live
+from benchmark.execution.interpreters import Interpreters
+from benchmark.execution.preload import interpreters
+from benchmark.host import machine
 from benchmark.paths import CampaignPaths
-from benchmark.pipeline import Pipeline
-from benchmark.reports.progress import Progress
-from benchmark.reports.table import NEEDED, print_failures, print_rows
-from benchmark.results import ResultsStore, to_frame
+from benchmark.pipeline.budget import Brake, Ending, refuse_unpriced
+from benchmark.pipeline.estimate import timing_s
+from benchmark.pipeline.progress import Live
+from benchmark.pipeline.runner import Pipeline
+from benchmark.report.display.table import NEEDED, print_failures, print_rows
 from benchmark.stages.plan import plan, refuse
+from benchmark.store import history
+from benchmark.store.results import ResultsStore, to_frame
 
 OK, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 2, 4, 130
 _GIB_A_WORKER: Final = 8
@@ -123,8 +125,8 @@ def refuse_different_places(experiments: Sequence[Experiment]) -> None:
 
 def workers_of(launcher: Launching) -> int:
     """Cells to build and compile at a time: as set, else one a core as far as memory reaches."""
-    fits = int(host.provenance().memory_gib // _GIB_A_WORKER)
-    return launcher.compile_workers or max(1, min(host.usable_cores(), fits))
+    fits = int(machine.provenance().memory_gib // _GIB_A_WORKER)
+    return launcher.compile_workers or max(1, min(machine.usable_cores(), fits))
 
 
 def _guesses(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], float | None]:

@@ -6,8 +6,8 @@
     {"turn": 0, "block": 40}                {"block": {...}}       it has made 40 calls, and waits
     {"done": true}                          {"done": true}         it is gone; the next pair may come
 
-The contents are records of `benchmark.turns`. `{"error": "..."}` is the last answer. When its input is closed
-the program ends at once, with all it has started.
+The contents are records of `benchmark.timing.interleaved`. `{"error": "..."}` is the last answer. When its
+input is closed the program ends at once, with all it has started.
 """
 
 from __future__ import annotations
@@ -23,16 +23,17 @@ from dataclasses import asdict, replace
 from queue import SimpleQueue
 from typing import Any
 
-# Each measuring child imports this module anew, as its main one: what is heavy is imported in functions.
-from benchmark import host
+from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Cell, PlannedRun, cell_of
-from benchmark.cli.children import preload
-from benchmark.compile_cache import CompileCache
 from benchmark.errors import ConfigError
-from benchmark.isolation import Forkserver
+from benchmark.execution.forkserver import Forkserver
+from benchmark.execution.preload import preload
+
+# Each measuring child imports this module anew, as its main one: what is heavy is imported in functions.
+from benchmark.host import machine
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Row, Workload
-from benchmark.turns import Planned, Player, Side
+from benchmark.timing.interleaved import Planned, Player, Side
 
 
 def main() -> None:
@@ -47,7 +48,7 @@ def main() -> None:
             for answer in play(map(json.loads, iter(commands.get, None)), ending):
                 print(json.dumps(answer), file=answers)
         except Exception as error:  # noqa: BLE001 - whatever it is, the conductor has to hear of it
-            from benchmark.cli.mistakes import sentence
+            from benchmark.cli.error_messages import sentence
 
             traceback.print_exc()
             print(json.dumps({"error": sentence(error)}), file=answers)
@@ -71,7 +72,7 @@ def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[d
     """
     asked = next(commands)
     cell = _one_cell(asked["overrides"], asked.get("row", ""), asked["folder"])
-    forkserver = Forkserver({*preload([cell.experiment]), "benchmark.turns"})
+    forkserver = Forkserver({*preload([cell.experiment]), "benchmark.timing.interleaved"})
     ending.callback(forkserver.close)
     if cell.experiment.hardware.isolated:
         forkserver.warm()
@@ -93,8 +94,8 @@ def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[d
 
 def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
     from benchmark.cli.replay import configured_as
-    from benchmark.cli.sweep import grid
-    from benchmark.results import DEFAULT_ROOT
+    from benchmark.config.sweep import grid
+    from benchmark.store.results import DEFAULT_ROOT
 
     experiments = (
         [configured_as(Row(values=json.loads(row)), "", DEFAULT_ROOT, "")] if row else grid(overrides)
@@ -108,7 +109,7 @@ def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
 
 def _planned(cell: Cell, forkserver: Forkserver) -> tuple[PlannedRun, Mapping[str, Call]]:
     """The run, if it can be had on this host, and where its stages work."""
-    from benchmark.preparation import calls_of
+    from benchmark.pipeline.prepare import calls_of
     from benchmark.stages.plan import plan
 
     (run,) = plan([cell.experiment], lambda _: {}).runs
@@ -139,7 +140,7 @@ def _plan(cell: Cell) -> Planned:
 
 
 def _side(run: PlannedRun, artifact: Artifact) -> Side:
-    here = host.provenance()
+    here = machine.provenance()
     return Side(
         label=run.cell.label,
         cell_id=run.cell.cell_id,

@@ -11,9 +11,9 @@ from typing import Annotated, Any
 import psutil
 import typer
 
+from benchmark.cli.progress import duration
 from benchmark.errors import ConfigError
 from benchmark.paths import CampaignPaths
-from benchmark.reports.progress import duration
 
 _OUTPUTS = Path("outputs")
 

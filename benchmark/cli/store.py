@@ -19,12 +19,12 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from yaml import YAMLError
 
-from benchmark import conditions
-from benchmark.cli.compose import CONF
 from benchmark.cli.results import as_csv_text, as_json_text
+from benchmark.config.compose import CONF
 from benchmark.errors import ConfigError
-from benchmark.published import Document, Importer, Reading, read, rows
-from benchmark.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.published.documents import Document, Importer, Reading, read, rows
+from benchmark.store import query
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 app = typer.Typer(help="Look after the stored rows.", no_args_is_help=True)
 
@@ -106,7 +106,7 @@ def export(
     target = Path(file)
     if target.suffix not in {".csv", ".json", ".parquet"}:
         raise ConfigError(f"{file}: end its name in .csv, .json or .parquet")
-    asked = conditions.expression(conditions.parse(" ".join(condition or ())))
+    asked = query.expression(query.parse(" ".join(condition or ())))
     found = ResultsStore(store).table(None, asked)
     data = _written(found, target.suffix)
     try:

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import libraries, precision, toolchain
+from benchmark import precision
 from benchmark.errors import UnsupportedOperator
+from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
@@ -41,7 +42,7 @@ class AotInductor:
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = (
-        "benchmark.torch_arithmetic",
+        "benchmark.models.numerics",
         "torch._dynamo",
         "torch._inductor.compile_fx",
     )
@@ -58,18 +59,18 @@ class AotInductor:
     def versions(self) -> Mapping[str, str]:
         """Torch and the C++ compiler that builds its kernels."""
         found = libraries.versions("torch", install="pip install torch", python=self.python)
-        return {**found, "g++": toolchain.gxx(self.name)}
+        return {**found, "g++": libraries.gxx(self.name)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Export with static shapes and compile."""
         import torch
         import torch._inductor
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         device = workload.torch_device
-        torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
-        module = torch_arithmetic.prepared(
+        numerics.settle(self.fast_math, workload.threads, device, self.dtype)
+        module = numerics.prepared(
             workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
         )
         options = {"freezing": self.freezing, "max_autotune": self.max_autotune}
@@ -80,7 +81,7 @@ class AotInductor:
         ):
             try:
                 program = torch.export.export(
-                    module, torch_models.read_inputs(workload, self.dtype), strict=False
+                    module, networks.read_inputs(workload, self.dtype), strict=False
                 )
             except torch._dynamo.exc.Unsupported as error:  # noqa: SLF001
                 raise UnsupportedOperator(f"torch.export: {str(error).splitlines()[0]}") from error
@@ -99,15 +100,15 @@ class AotInductor:
         import torch
         import torch._inductor
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         assert folder is not None  # noqa: S101 - leaves_artifact
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(
+        arithmetic = numerics.settle(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
         model = torch._inductor.aoti_load_package(str(folder / _FILE))  # noqa: SLF001
-        inputs = torch_models.read_inputs(workload, self.dtype)
+        inputs = networks.read_inputs(workload, self.dtype)
 
         def call(*tensors: Any) -> Any:
             with torch.inference_mode():

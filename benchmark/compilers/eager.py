@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import libraries, precision
+from benchmark import precision
+from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
@@ -27,7 +28,7 @@ class Eager:
     name: ClassVar[str] = "eager"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     leaves_artifact: ClassVar[bool] = False
-    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_arithmetic",)
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.models.numerics",)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -50,16 +51,16 @@ class Eager:
         """Load the module itself."""
         import torch
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(
+        arithmetic = numerics.settle(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
-        module = torch_arithmetic.prepared(
+        module = numerics.prepared(
             workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
         )
-        inputs = torch_models.read_inputs(workload, self.dtype)
+        inputs = networks.read_inputs(workload, self.dtype)
 
         def call(*tensors: Any) -> Any:
             with torch.inference_mode():

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from benchmark import libraries, precision, toolchain
+from benchmark import precision
 from benchmark.errors import UnsupportedOperator
+from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
@@ -47,7 +48,7 @@ class Inductor:
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     leaves_artifact: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = (
-        "benchmark.torch_arithmetic",
+        "benchmark.models.numerics",
         "torch._dynamo",
         "torch._inductor.compile_fx",
     )
@@ -66,7 +67,7 @@ class Inductor:
     def versions(self) -> Mapping[str, str]:
         """Torch and the C++ compiler that builds its kernels."""
         found = libraries.versions("torch", install="pip install torch", python=self.python)
-        return {**found, "g++": toolchain.gxx(self.name)}
+        return {**found, "g++": libraries.gxx(self.name)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Call the module once with its cache in `folder`."""
@@ -100,18 +101,18 @@ class Inductor:
         """The module, compiled by a first call."""
         import torch
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(
+        arithmetic = numerics.settle(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
-        module = torch_arithmetic.prepared(
+        module = numerics.prepared(
             workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
         )
         options = {**torch._inductor.list_mode_options(self.mode), **self._options()}  # noqa: SLF001
         compiled = torch.compile(module, fullgraph=self.fullgraph, dynamic=self.dynamic, options=options)
-        inputs = torch_models.read_inputs(workload, self.dtype)
+        inputs = networks.read_inputs(workload, self.dtype)
 
         def call(*tensors: Any) -> Any:
             with torch.inference_mode():

@@ -15,8 +15,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
-from benchmark import libraries, neuron_reports
 from benchmark.errors import CompileFailed, Fallback, Incompatible, LibraryMissing
+from benchmark.host import libraries
+from benchmark.neuron import compiler_logs
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Names, Session, Workload, frozen
 
@@ -120,7 +121,7 @@ class Neuron:
     def versions(self) -> Mapping[str, str]:
         """Library and compiler; PyPI's packages of these names are stubs."""
         found = libraries.versions("torch-neuron", "neuron-cc", install=_INSTALL, python=self.python)
-        return neuron_reports.real(found, _INSTALL, self.python)
+        return compiler_logs.real(found, _INSTALL, self.python)
 
     def flags(self) -> list[str]:
         """What neuron-cc is given; the words of `--fast-math` are tokens of their own."""
@@ -156,11 +157,11 @@ class Neuron:
         """
         import torch
 
-        from benchmark import torch_models
+        from benchmark.models import networks
 
         library = _library()
-        flags, inputs = self.flags(), torch_models.read_inputs(workload)
-        with tempfile.TemporaryDirectory() as work, neuron_reports.listening() as messages:
+        flags, inputs = self.flags(), networks.read_inputs(workload)
+        with tempfile.TemporaryDirectory() as work, compiler_logs.listening() as messages:
             try:
                 traced = library.trace(
                     workload.load_module(),
@@ -171,20 +172,20 @@ class Neuron:
                     **self.arguments(),
                 )
             except Exception as error:
-                log = "\n".join([*messages, neuron_reports.show_logs(Path(work))])
+                log = "\n".join([*messages, compiler_logs.show_logs(Path(work))])
                 # What fallback=False raises for an operator that isn't supported, says the page of trace.
                 unknown = not self.fallback and isinstance(error, AttributeError)
-                if failure := neuron_reports.failure(error, log, unknown_operator=unknown):
+                if failure := compiler_logs.failure(error, log, unknown_operator=unknown):
                     raise failure from error
                 raise
-            log, neff_bytes = "\n".join(messages), neuron_reports.neff_bytes(Path(work))
+            log, neff_bytes = "\n".join(messages), compiler_logs.neff_bytes(Path(work))
         placed = _on_device(traced)
-        if sentence := neuron_reports.fallback(log):
+        if sentence := compiler_logs.fallback(log):
             raise Fallback(f"torch_neuron.trace compiled {placed} subgraphs, and then: {sentence}")
         if not placed:
             raise Fallback("torch_neuron.trace returned a program without a NeuronModule")
         torch.jit.save(traced, str(folder / _FILE))
-        told = neuron_reports.read(log)
+        told = compiler_logs.read(log)
         return CompileReport(
             flags=tuple(flags),
             subgraphs=placed,
@@ -221,14 +222,14 @@ class Neuron:
             )
         import torch
 
-        from benchmark import torch_models
+        from benchmark.models import networks
 
         _library()  # it registers the operators that the file names
         assert folder is not None  # noqa: S101 - leaves_artifact
         torch.set_grad_enabled(False)  # operators left to the CPU are torch's own
-        words = neuron_reports.Words()
+        words = compiler_logs.Words()
         model = torch.jit.load(str(folder / _FILE))
-        inputs = torch_models.read_inputs(workload)
+        inputs = networks.read_inputs(workload)
 
         def answers() -> Any:
             outputs = model(*inputs)

@@ -14,8 +14,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from benchmark import libraries, neuron_reports
 from benchmark.errors import CompileFailed, Fallback, Incompatible, LibraryMissing
+from benchmark.host import libraries
+from benchmark.neuron import compiler_logs
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Names, Session, Workload, frozen
 
@@ -121,7 +122,7 @@ class NeuronX:
     def versions(self) -> Mapping[str, str]:
         """Library and compiler; PyPI's packages of these names are stubs."""
         found = libraries.versions("torch-neuronx", "neuronx-cc", install=_INSTALL, python=self.python)
-        return neuron_reports.real(found, _INSTALL, self.python)
+        return compiler_logs.real(found, _INSTALL, self.python)
 
     def flags(self, target: str) -> list[str]:
         """What neuronx-cc is given, a token each; of competing options it takes the right-most."""
@@ -153,29 +154,29 @@ class NeuronX:
             raise CompileFailed("the hardware tells no target: set compiler.target, such as inf2")
         import torch
 
-        from benchmark import torch_models
+        from benchmark.models import networks
 
         library = _library()
-        flags, inputs = self.flags(target), torch_models.read_inputs(workload)
+        flags, inputs = self.flags(target), networks.read_inputs(workload)
         with tempfile.TemporaryDirectory() as work:
             share, unknown = self._analysed(library, workload, inputs, Path(work, "analysis"))
-            with neuron_reports.listening() as messages:
+            with compiler_logs.listening() as messages:
                 try:
                     traced = library.trace(
                         workload.load_module(), inputs, **self._arguments(library, flags, Path(work, "trace"))
                     )
                 except Exception as error:
-                    log = "\n".join([*messages, neuron_reports.show_logs(Path(work))])
-                    if failure := neuron_reports.failure(error, log):
+                    log = "\n".join([*messages, compiler_logs.show_logs(Path(work))])
+                    if failure := compiler_logs.failure(error, log):
                         raise failure from error
                     raise
-            neff_bytes = neuron_reports.neff_bytes(Path(work, "trace"))
+            neff_bytes = compiler_logs.neff_bytes(Path(work, "trace"))
         if not (placed := _on_device(traced)):
             raise Fallback("torch_neuronx.trace returned a program without a neuron:: operator")
         if self.dynamic_batch:
             library.dynamic_batch(traced)
         torch.jit.save(traced, str(folder / _FILE))
-        told = neuron_reports.read("\n".join(messages))
+        told = compiler_logs.read("\n".join(messages))
         return CompileReport(
             flags=tuple(flags),
             subgraphs=told.subgraphs or placed,
@@ -224,7 +225,7 @@ class NeuronX:
                 type(part).__module__.startswith("transformers.") for part in module.modules()
             ),
         )
-        return neuron_reports.analysed(answer)
+        return compiler_logs.analysed(answer)
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load to one NeuronCore; calls take and return CPU tensors, so wall time is end to end.
@@ -235,7 +236,7 @@ class NeuronX:
         self._agree_on_cores(self.target or workload.target)
         import torch
 
-        from benchmark import torch_models
+        from benchmark.models import networks
 
         library = _library()  # it registers the operators that the file names
         assert folder is not None  # noqa: S101 - leaves_artifact
@@ -246,7 +247,7 @@ class NeuronX:
                 move(model, 0)
             else:  # its successor since SDK 2.25 (api-torch-neuronx-core-placement.rst)
                 library.set_neuron_cores(model, start_nc=0, nc_count=1)
-        inputs = torch_models.read_inputs(workload)
+        inputs = networks.read_inputs(workload)
         return Session(run=lambda: model(*inputs), call=model, inputs=inputs, arithmetic=self._arithmetic())
 
     def _agree_on_cores(self, target: str | None) -> None:

@@ -22,8 +22,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from benchmark import libraries
 from benchmark.errors import Fallback, LibraryMissing
+from benchmark.host import libraries
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
@@ -134,7 +134,7 @@ class OnnxRuntime:
         """Export, optimise, keep the optimised graph and its weights; for TensorRT the graph and engines."""
         import torch
 
-        from benchmark import torch_onnx
+        from benchmark.models import onnx_export
 
         warnings.simplefilter("ignore")
         if workload.threads:
@@ -143,7 +143,7 @@ class OnnxRuntime:
         options = self._options(workload, self.graph_optimization_level)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             exported = Path(work) / _FILE
-            torch_onnx.export(workload, exported)
+            onnx_export.export(workload, exported)
             if self.quantization == "int8":
                 exported = _quantised(exported)
             if provider == "tensorrt":  # a graph that has engines in it can't be written
@@ -202,10 +202,10 @@ class OnnxRuntime:
         """The session on torch's stream, which is another one than the default from here on."""
         import torch
 
-        from benchmark import torch_arithmetic, torch_models, torch_onnx
+        from benchmark.models import networks, numerics, onnx_export
 
         # Cards before Ampere have no tf32: what torch's products are says what they compute in.
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, "cuda", autocast_dtype="fp16")
+        arithmetic = numerics.settle(self.fast_math, workload.threads, "cuda", autocast_dtype="fp16")
         if not torch.cuda.current_stream().cuda_stream:
             torch.cuda.set_stream(torch.cuda.Stream())
         stream = torch.cuda.current_stream().cuda_stream
@@ -216,8 +216,8 @@ class OnnxRuntime:
             if provider == "tensorrt":
                 shutil.copytree(folder / _ENGINES, engines)
             session = self._session(provider, folder / _FILE, options, engines, stream)
-        inputs = torch_models.read_inputs(workload)
-        bound = torch_onnx.bound_to(session, workload.input_names)
+        inputs = networks.read_inputs(workload)
+        bound = onnx_export.bound_to(session, workload.input_names)
         ready, answers = bound(inputs)
 
         def run() -> Any:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from benchmark import libraries
 from benchmark.errors import UnsupportedOperator
+from benchmark.host import libraries
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
@@ -62,9 +62,9 @@ class OpenVino:
         import openvino
         import torch
 
-        from benchmark import torch_models
+        from benchmark.models import networks
 
-        inputs = torch_models.read_inputs(workload)
+        inputs = networks.read_inputs(workload)
         try:
             with torch.no_grad():
                 converted = openvino.convert_model(workload.load_module(), example_input=inputs)

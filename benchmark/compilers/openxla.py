@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import libraries
+from benchmark.host import libraries
 from benchmark.precision import Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
@@ -38,7 +38,7 @@ class OpenXla:
     name: ClassVar[str] = "openxla"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
     leaves_artifact: ClassVar[bool] = False
-    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_arithmetic", "torch._dynamo", "torch_xla")
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.models.numerics", "torch._dynamo", "torch_xla")
 
     @property
     def tolerance(self) -> Tolerance:
@@ -68,13 +68,13 @@ class OpenXla:
         import torch
         import torch_xla
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         device = torch_xla.device()
-        arithmetic = torch_arithmetic.settle(self.fast_math, workload.threads, "xla")
-        module = torch_arithmetic.prepared(workload.load_module(), self.fast_math, "xla")
+        arithmetic = numerics.settle(self.fast_math, workload.threads, "xla")
+        module = numerics.prepared(workload.load_module(), self.fast_math, "xla")
         compiled = torch.compile(module, backend="openxla", dynamic=False)
-        inputs = torch_models.read_inputs(workload)
+        inputs = networks.read_inputs(workload)
 
         def call(*tensors: Any) -> Any:
             # Timed: inputs are copied to XLA's memory, the graph runs, answers are copied back. It works

@@ -20,9 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from benchmark import libraries, neuron_reports, optimum_registry
 from benchmark.errors import CompileFailed
-from benchmark.optimum_registry import Exported
+from benchmark.host import libraries
+from benchmark.neuron import compiler_logs, optimum_registry
+from benchmark.neuron.optimum_registry import Exported
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Model, Session, Workload, frozen
 
@@ -103,7 +104,7 @@ class OptimumNeuron:
     def versions(self) -> Mapping[str, str]:
         """The library, and what it compiles and computes with."""
         found = libraries.versions(*_STATED, install=_INSTALL, python=self.python)
-        return neuron_reports.real(found, _INSTALL, self.python)
+        return compiler_logs.real(found, _INSTALL, self.python)
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Export for the target, from the weights as `save_pretrained` writes them.
@@ -118,7 +119,7 @@ class OptimumNeuron:
         from optimum.exporters.neuron import main_export
 
         asked = self.arguments(target) | sizes(workload, entry.axes)
-        with _named_neutrally(workload) as (name, work), neuron_reports.listening() as messages:
+        with _named_neutrally(workload) as (name, work), compiler_logs.listening() as messages:
             try:
                 main_export(
                     name,
@@ -131,11 +132,11 @@ class OptimumNeuron:
                     **asked,
                 )
             except Exception as error:
-                log = "\n".join([*messages, neuron_reports.show_logs(work)])
-                if failure := neuron_reports.failure(error, log):
+                log = "\n".join([*messages, compiler_logs.show_logs(work)])
+                if failure := compiler_logs.failure(error, log):
                     raise failure from error
                 raise
-            neff_bytes = neuron_reports.neff_bytes(work)
+            neff_bytes = compiler_logs.neff_bytes(work)
         flags = tuple(f"{name}={_spelled(value)}" for name, value in asked.items())
         return CompileReport(flags=flags, neff_bytes=neff_bytes)
 
@@ -262,9 +263,9 @@ def _read_inputs(workload: Workload, names: tuple[str, ...]) -> tuple[Any, ...]:
     """Tensors in the order of the names; a single segment where the network also asks for segments."""
     import torch
 
-    from benchmark import torch_models
+    from benchmark.models import networks
 
-    given = dict(zip(workload.input_names, torch_models.read_inputs(workload), strict=True))
+    given = dict(zip(workload.input_names, networks.read_inputs(workload), strict=True))
     if unknown := set(names) - given.keys() - {"token_type_ids"}:
         raise CompileFailed(
             f"the exported network asks for {', '.join(sorted(unknown))}, which we don't have"

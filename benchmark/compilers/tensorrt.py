@@ -15,8 +15,8 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from benchmark import libraries
 from benchmark.errors import Fallback, LibraryMissing
+from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
@@ -49,7 +49,7 @@ class TensorRt:
     name: ClassVar[str] = "tensorrt"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cuda"})
     leaves_artifact: ClassVar[bool] = True
-    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_models",)
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.models.networks",)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -82,15 +82,15 @@ class TensorRt:
         import torch
         import torch_tensorrt
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         options = self.options()
         flags = tuple(f"{name}={value}" for name, value in options.items())
         if low := options.pop("autocast_low_precision_type", None):
             options["autocast_low_precision_type"] = getattr(torch, low)
         # Constants are folded by torch's own products.
-        torch_arithmetic.settle(self.fast_math, workload.threads, workload.torch_device)
-        inputs = torch_models.read_inputs(workload)
+        numerics.settle(self.fast_math, workload.threads, workload.torch_device)
+        inputs = networks.read_inputs(workload)
         module = workload.load_module().to(workload.torch_device)
         # By default its timing cache outlives the process: a later compilation would borrow from an earlier.
         with torch.no_grad(), tempfile.TemporaryDirectory() as work:
@@ -117,16 +117,16 @@ class TensorRt:
         import torch
         import torch_tensorrt
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         assert folder is not None  # noqa: S101 - leaves_artifact
         # Torch's operators between the engines obey torch's own switches; what its products then compute in
         # tells whether this card has tf32.
-        arithmetic = torch_arithmetic.settle(
+        arithmetic = numerics.settle(
             self.fast_math, workload.threads, workload.torch_device, autocast_dtype=self.autocast_dtype
         )
         module = torch_tensorrt.load(str(folder / _FILE)).module()
-        inputs = torch_models.read_inputs(workload)
+        inputs = networks.read_inputs(workload)
 
         def call(*tensors: Any) -> Any:
             with torch.inference_mode():

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import libraries, precision
+from benchmark import precision
+from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
@@ -36,7 +37,7 @@ class TorchScript:
     name: ClassVar[str] = "torchscript"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
     leaves_artifact: ClassVar[bool] = True
-    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_arithmetic",)
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.models.numerics",)
 
     @property
     def tolerance(self) -> Tolerance:
@@ -55,17 +56,17 @@ class TorchScript:
         """Trace with the workload's inputs."""
         import torch
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         warnings.simplefilter("ignore")  # deprecation and tracer notes, a hundred lines a model
         device = workload.torch_device
-        torch_arithmetic.settle(self.fast_math, workload.threads, device, self.dtype)
-        module = torch_arithmetic.prepared(
+        numerics.settle(self.fast_math, workload.threads, device, self.dtype)
+        module = numerics.prepared(
             workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
         )
         with torch.inference_mode():
             traced = torch.jit.trace(
-                module, torch_models.read_inputs(workload, self.dtype), strict=False, check_trace=False
+                module, networks.read_inputs(workload, self.dtype), strict=False, check_trace=False
             )
             if self.freeze:
                 traced = torch.jit.freeze(traced)
@@ -76,16 +77,16 @@ class TorchScript:
         """Load the graph; its profiling executor optimises in the first two calls."""
         import torch
 
-        from benchmark import torch_arithmetic, torch_models
+        from benchmark.models import networks, numerics
 
         assert folder is not None  # noqa: S101 - leaves_artifact
         warnings.simplefilter("ignore")
         device = workload.torch_device
-        arithmetic = torch_arithmetic.settle(
+        arithmetic = numerics.settle(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
         module = torch.jit.load(str(folder / _FILE), map_location=device)
-        inputs = torch_models.read_inputs(workload, self.dtype)
+        inputs = networks.read_inputs(workload, self.dtype)
 
         def call(*tensors: Any) -> Any:
             with torch.inference_mode():

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import NonNegativeInt, PositiveInt, Strict, field_validator
 
-from benchmark import host, instances, quiet
-from benchmark.measured import DeviceState
+from benchmark.cloud import instances
+from benchmark.host import machine, sensors
+from benchmark.measurement import DeviceState
 from benchmark.records import DeviceFacts, Session, frozen
 
 Cores = Annotated[tuple[NonNegativeInt, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
@@ -45,13 +46,13 @@ class Cpu:
 
     def facts(self) -> DeviceFacts:
         """The CPU by name, with the threads it will use."""
-        cores = len(self.affinity) if self.affinity else host.usable_cores()
+        cores = len(self.affinity) if self.affinity else machine.usable_cores()
         return DeviceFacts(
-            device_name=host.cpu_model(),
+            device_name=machine.cpu_model(),
             cores=cores,
-            instance_type=self.instance_type or host.instance_type(),
+            instance_type=self.instance_type or machine.instance_type(),
             threads=self.threads or cores,
-            isa=host.isa(),
+            isa=machine.isa(),
         )
 
     def settle(self) -> None:
@@ -65,9 +66,9 @@ class Cpu:
 
     def state(self) -> DeviceState:
         """Clock and heat of the CPUs this process may use."""
-        clocks = quiet.frequency_mhz()
+        clocks = sensors.frequency_mhz()
         return DeviceState(
             clock_mhz=sum(clocks) / len(clocks) if clocks else None,
-            temperature_c=quiet.temperature_c(),
-            throttle_count=quiet.throttle_count(),
+            temperature_c=sensors.temperature_c(),
+            throttle_count=sensors.throttle_count(),
         )

@@ -21,9 +21,10 @@ from typing import Any, ClassVar, TypeVar
 import psutil
 from pydantic import NonNegativeInt, field_validator
 
-from benchmark import host, instances
+from benchmark.cloud import instances
 from benchmark.errors import Unavailable
-from benchmark.measured import DeviceState
+from benchmark.host import machine
+from benchmark.measurement import DeviceState
 from benchmark.records import DeviceFacts, Session, frozen
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class Cuda:
         return DeviceFacts(
             device_name=cards[self.index] if self.index < len(cards) else "NVIDIA GPU",
             cores=1,
-            instance_type=self.instance_type or host.instance_type(),
+            instance_type=self.instance_type or machine.instance_type(),
             driver_version=driver[1] if driver else None,
         )
 
@@ -243,7 +244,7 @@ def _command() -> int | None:
     """The process that this child works for: its parent is a server, whose parent is that or a worker."""
     above = psutil.Process().parents()[1:3]
     with suppress(psutil.Error):
-        if above and "benchmark.worker" in above[0].cmdline():
+        if above and "benchmark.execution.worker" in above[0].cmdline():
             above = above[1:]
     return above[0].pid if above else None
 

@@ -15,12 +15,14 @@ from typing import Annotated, ClassVar, Final, Literal
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
-from benchmark import host, instances, neuron_tools
+from benchmark.cloud import instances
+from benchmark.cloud.instances import Instance
 from benchmark.errors import Unavailable
-from benchmark.instances import Instance
-from benchmark.measured import DeviceState
-from benchmark.neuron_monitor import TAG, telemetry
-from benchmark.neuron_tools import NeuronDevice
+from benchmark.host import machine
+from benchmark.measurement import DeviceState
+from benchmark.neuron import tools
+from benchmark.neuron.monitor import TAG, telemetry
+from benchmark.neuron.tools import NeuronDevice
 from benchmark.records import DeviceFacts, Session, frozen
 
 log = logging.getLogger(__name__)
@@ -156,7 +158,7 @@ class Neuron:
 
     def state(self) -> DeviceState:
         """What neuron-monitor tells of this process; neither clock nor heat are told anywhere."""
-        return telemetry().state() if self.monitor else DeviceState(other_processes=neuron_tools.others())
+        return telemetry().state() if self.monitor else DeviceState(other_processes=tools.others())
 
     def _range(self) -> str:
         """Cores in a row, for others the runtime refuses (neuron-runtime/guides/nrt-developer-guide.rst)."""
@@ -165,10 +167,10 @@ class Neuron:
 
     def _first_free(self) -> int:
         try:
-            devices = neuron_tools.ls()
-        except neuron_tools.NotInstalled:
+            devices = tools.ls()
+        except tools.NotInstalled:
             return 0
-        except neuron_tools.Unreadable as error:
+        except tools.Unreadable as error:
             log.warning("the first %d NeuronCores are taken, whoever has them: %s", self.cores, error)
             return 0
         if not devices:  # a host that only compiles
@@ -201,7 +203,7 @@ class Neuron:
 def _holders(device: NeuronDevice) -> Iterator[str]:
     """Who else holds a device. Which of its cores neuron-ls doesn't tell: all count as taken."""
     for process in device.processes:
-        if neuron_tools.foreign(process.pid):
+        if tools.foreign(process.pid):
             yield f"pid {process.pid} ({process.command}) uses device {device.index}"
 
 
@@ -224,7 +226,7 @@ def _chip() -> str | None:
 
 def _rented() -> Instance | None:
     """The instance that the firmware names, where the catalogue has it."""
-    name = host.instance_type()
+    name = machine.instance_type()
     try:
         return instances.find(name) if name else None
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from benchmark.measured import DeviceState
+from benchmark.measurement import DeviceState
 from benchmark.records import DeviceFacts, Session, frozen
 
 

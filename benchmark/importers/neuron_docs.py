@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from benchmark import printed
 from benchmark.errors import ConfigError
-from benchmark.printed import Line, Rejected
-from benchmark.published import PRINTED, Figures, Reading
+from benchmark.published import printed_figures
+from benchmark.published.documents import PRINTED, Figures, Reading
+from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import frozen
 
 _HEADERS: Final = {
@@ -72,7 +72,7 @@ class NeuronDocs:
         Raises:
             ConfigError: it is no table of figures.
         """
-        lines, rejected = printed.table(file)
+        lines, rejected = printed_figures.table(file)
         count = len(lines) + len(rejected)
         headers = list(lines[0].texts) if lines else []
         columns = {header: column for header in headers if (column := _column(header))}
@@ -127,11 +127,11 @@ class NeuronDocs:
     def _machine(self, texts: Mapping[str, str], file: Path) -> dict[str, Any]:
         named = next((texts[name] for name in _INSTANCE if texts.get(name)), "")
         if named:
-            return printed.machine(named)
+            return printed_figures.machine(named)
         family = self.hardware or file.resolve().parent.name
-        if not printed.is_neuron(family):
+        if not printed_figures.is_neuron(family):
             raise ValueError("no instance type, and the file lies in no folder of a family: give `hardware`")
-        return printed.device(family)
+        return printed_figures.device(family)
 
 
 def _column(header: str) -> str | None:
@@ -146,7 +146,7 @@ def _measured(line: Line, columns: Mapping[str, str]) -> dict[str, Any]:
     found = {}
     for header, column in columns.items():
         try:
-            value = printed.typed(column, line.texts[header])
+            value = printed_figures.typed(column, line.texts[header])
         except ValueError as error:
             raise ValueError(f"{header}: {error}") from None
         if value is not None:
@@ -157,15 +157,15 @@ def _measured(line: Line, columns: Mapping[str, str]) -> dict[str, Any]:
 def _model(texts: Mapping[str, str]) -> dict[str, Any]:
     """`Model details` of inf1 tables may tell the checkpoint, and the length that they have no column for."""
     details = [part.strip() for part in texts.get("model details", "").split(",")]
-    known = printed.known_models()
+    known = printed_figures.known_models()
     checkpoint = next((part for part in details if part.lower() in known), texts["model"])
     length = next((part.partition("=")[2] for part in details if part.startswith("sequence-length=")), "")
     size = re.fullmatch(r"(?:\d+x)?(\d+)x(\d+)", texts.get("image size", ""))
     return {
-        "model": printed.model(checkpoint),
+        "model": printed_figures.model(checkpoint),
         "model_id": texts["model"],
         "weights": "pretrained",
-        "task": _task(texts, printed.model(checkpoint)),
+        "task": _task(texts, printed_figures.model(checkpoint)),
         "sequence_length": int(length) if length.isdigit() else None,
         "image_size": int(size[1]) if size and size[1] == size[2] else None,
     }
@@ -174,7 +174,7 @@ def _model(texts: Mapping[str, str]) -> dict[str, Any]:
 def _task(texts: Mapping[str, str], model: str) -> str | None:
     """Generation by encoder and decoder is called Text Generation too: our models tell."""
     said = _TASKS.get(texts.get("task", "").lower())
-    return printed.task(model) or said if said in {None, "text-generation"} else said
+    return printed_figures.task(model) or said if said in {None, "text-generation"} else said
 
 
 def _arithmetic(texts: Mapping[str, str]) -> dict[str, Any]:

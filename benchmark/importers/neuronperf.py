@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from benchmark import printed
 from benchmark.errors import ConfigError
-from benchmark.printed import Line, Rejected
-from benchmark.published import PRINTED, Figures, Reading
+from benchmark.published import printed_figures
+from benchmark.published.documents import PRINTED, Figures, Reading
+from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import frozen
 
 _COLUMNS: Final = {
@@ -52,9 +52,9 @@ class NeuronPerf:
         Raises:
             ConfigError: the file is none of NeuronPerf's.
         """
-        lines, rejected = _reports(file) if file.suffix == ".json" else printed.table(file)
+        lines, rejected = _reports(file) if file.suffix == ".json" else printed_figures.table(file)
         count = len(lines) + len(rejected)
-        if lines and (lacking := printed.missing([*lines[0].texts], _NEEDED)):
+        if lines and (lacking := printed_figures.missing([*lines[0].texts], _NEEDED)):
             raise ConfigError(f"{file} is no report of NeuronPerf: it lacks {', '.join(lacking)}")
         figures = []
         for line in lines:
@@ -70,11 +70,11 @@ class NeuronPerf:
         if found["throughput_per_s"] is None and found["latency_p50_ms"] is None:
             raise ValueError("neither throughput_avg nor latency_ms_p50")
         level = texts.get("performance_level", "")
-        if level.lower() not in {*_CASTS, *printed.BLANK}:
+        if level.lower() not in {*_CASTS, *printed_figures.BLANK}:
             raise ValueError(f"performance_level {level} is none of {', '.join(_CASTS)}")
-        calls = printed.number(texts.get("total_infs", ""))
+        calls = printed_figures.number(texts.get("total_infs", ""))
         values = {
-            "model": printed.model(texts["model_name"]),
+            "model": printed_figures.model(texts["model_name"]),
             "model_id": texts["model_name"],
             "fast_math": _CASTS.get(level),
             "scenario": "throughput",
@@ -94,17 +94,21 @@ class NeuronPerf:
 
     def _machine(self, texts: Mapping[str, str]) -> dict[str, Any]:
         instance, kind = texts.get("instance_type", ""), texts.get("device_type", "").lower()
-        known = printed.machine(instance) if instance.lower() not in {*printed.BLANK, "unknown"} else {}
+        known = (
+            printed_figures.machine(instance)
+            if instance.lower() not in {*printed_figures.BLANK, "unknown"}
+            else {}
+        )
         if kind in _DEVICES:
-            return {**known, **printed.device(_DEVICES[kind])}
+            return {**known, **printed_figures.device(_DEVICES[kind])}
         if not known and not self.hardware:
             raise ValueError("no instance type: give `hardware`")
-        return known or printed.device(self.hardware)
+        return known or printed_figures.device(self.hardware)
 
 
 def _typed(column: str, text: str) -> Any:
     try:
-        return printed.typed(column, text)
+        return printed_figures.typed(column, text)
     except ValueError as error:
         raise ValueError(f"{column}: {error}") from None
 

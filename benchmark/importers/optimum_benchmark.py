@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from benchmark import printed
 from benchmark.errors import ConfigError
-from benchmark.printed import Rejected
-from benchmark.published import PRINTED, Figures, Reading
+from benchmark.published import printed_figures
+from benchmark.published.documents import PRINTED, Figures, Reading
+from benchmark.published.printed_figures import Rejected
 from benchmark.records import frozen
 
 _MAIN: Final = ("forward", "call", "generate")
@@ -108,7 +108,7 @@ def _cell(config: Mapping[str, Any]) -> dict[str, Any]:
     dtype = backend.get("torch_dtype") or backend.get("dtype")
     gpus = environment.get("gpu") or []
     return {
-        "model": printed.model(name) if name else None,
+        "model": printed_figures.model(name) if name else None,
         "model_id": name or None,
         "task": backend.get("task"),
         "weights": "random" if backend.get("no_weights") else "pretrained" if name else None,

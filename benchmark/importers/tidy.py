@@ -14,12 +14,12 @@ from typing import Any
 
 from pydantic import Field
 
-from benchmark import printed
 from benchmark.errors import ConfigError
-from benchmark.printed import Line, Rejected
-from benchmark.published import CLAIM, EARLIER, PRINTED, RAW, REPEATED, Figures, Reading
+from benchmark.published import printed_figures
+from benchmark.published.documents import CLAIM, EARLIER, PRINTED, RAW, REPEATED, Figures, Reading
+from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import Names, frozen
-from benchmark.schema import SCHEMA
+from benchmark.store.schema import SCHEMA
 
 _MOST = 0.5
 """Of the printed figures of a series, what must fit for the unrounded ones to be taken."""
@@ -67,9 +67,9 @@ class Tidy:
         Raises:
             ConfigError: a header that is named here is missing.
         """
-        lines, rejected = printed.table(file)
+        lines, rejected = printed_figures.table(file)
         count = len(lines) + len(rejected)
-        if lines and (lacking := printed.missing([*lines[0].texts], self._needed())):
+        if lines and (lacking := printed_figures.missing([*lines[0].texts], self._needed())):
             raise ConfigError(f"{file} lacks {', '.join(lacking)}: correct the importer's headers")
         figures: list[Figures] = []
         cells = self._cells(lines, file, rejected) if self.metric else [(line, {}) for line in lines]
@@ -125,8 +125,8 @@ class Tidy:
         texts = {name: line.texts[name] for name in line.texts if name in {*headers, self.instance}}
         values: dict[str, Any] = {}
         shown: dict[str, str] = {}
-        if self.instance and line.texts[self.instance].lower() not in printed.BLANK:
-            values |= printed.machine(line.texts[self.instance])
+        if self.instance and line.texts[self.instance].lower() not in printed_figures.BLANK:
+            values |= printed_figures.machine(line.texts[self.instance])
         for header, columns in self.columns.items():
             for column in map(str.strip, columns.split(",")):
                 self._say(values, column, line.texts[header])
@@ -147,7 +147,7 @@ class Tidy:
             values |= more if values.get(column) is not None else {}
         if "model" in values:
             names = [str(values[name]) for name in ("model_id", "model") if name in values]
-            stems = (printed.model(name) for name in names)
+            stems = (printed_figures.model(name) for name in names)
             values["model"] = next((stem for stem in stems if stem not in names), values["model"])
         return Figures(
             line=line.number,
@@ -160,7 +160,11 @@ class Tidy:
     def _say(self, values: dict[str, Any], column: str, text: str) -> None:
         """Put a text into its column; maps grow, and a word for a status is its error too."""
         words = self.words.get(column, {})
-        value = words[text] if text in words else printed.typed(column, text, self.factors.get(column, 1.0))
+        value = (
+            words[text]
+            if text in words
+            else printed_figures.typed(column, text, self.factors.get(column, 1.0))
+        )
         if column == "status" and value != "ok":
             values |= {"error": text, "stage": "compile" if value == "compile_error" else "plan"}
         if value is None:
@@ -220,7 +224,7 @@ def _is_of(kind: str, group: list[Figures]) -> bool:
         if columns and any(behind):
             known += 1
             text = one.as_printed[f"{PRINTED}{columns[0]}"]
-            told += any(printed.fits(float(figure), text) for figure in behind if figure)
+            told += any(printed_figures.fits(float(figure), text) for figure in behind if figure)
     return known > 0 and told >= _MOST * known
 
 

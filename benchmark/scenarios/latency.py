@@ -6,10 +6,10 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar
 
-from benchmark.measured import Timing
+from benchmark.measurement import Timing
 from benchmark.records import Sampling, Session, frozen
-from benchmark.sampler import Sampler
-from benchmark.statistics import measure_calls
+from benchmark.timing.loop import measure_calls
+from benchmark.timing.sampler import Sampler
 
 _BLOCK_NS = 100_000_000
 """Between looks at the clock and the limits, calls run back to back for about this long."""

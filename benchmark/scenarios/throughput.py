@@ -10,10 +10,10 @@ from typing import ClassVar
 import numpy as np
 from pydantic import PositiveInt
 
-from benchmark.measured import Timing
+from benchmark.measurement import Timing
 from benchmark.records import Sampling, Session, frozen
-from benchmark.sampler import Sampler
-from benchmark.statistics import measure_calls
+from benchmark.timing.loop import measure_calls
+from benchmark.timing.sampler import Sampler
 
 _BLOCK_NS = 500_000_000
 """Callers run for about this long between looks at the limits: what the last call of each adds is little."""

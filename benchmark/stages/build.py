@@ -8,10 +8,10 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark.cache.compile_cache import Entries, Entry
+from benchmark.cache.manifest import content_key, sha256
 from benchmark.cell import Cell, Environment, code_digest, spelled, stated_parameters
-from benchmark.compile_cache import Entries, Entry
 from benchmark.errors import Unavailable
-from benchmark.manifest import content_key, sha256
 from benchmark.protocols import Call
 from benchmark.records import Workload
 
@@ -177,11 +177,11 @@ def _make_weights(task: Any, model: Any, weights: str, seed: int, folder: Path) 
 
 def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any]:
     """In the child: one forward pass, in the arithmetic everything else is judged by."""
-    from benchmark import torch_parts
+    from benchmark.models import composite
 
     e = cell.experiment
     e.hardware.settle()
     inputs = e.task.inputs(e.model, cell.shape, e.seed, weights if e.inputs == "real" else None)
     module = e.task.module(weights, cell.shape)
-    facts = torch_parts.write_reference(module, inputs, folder, e.hardware.facts().threads)
+    facts = composite.write_reference(module, inputs, folder, e.hardware.facts().threads)
     return {"label": f"{e.model.name} {cell.shape.label}", **facts}

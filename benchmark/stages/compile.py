@@ -8,13 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmark.cache.compile_cache import Entries
 from benchmark.cell import Cell, Environment, code_digest, spelled
-from benchmark.compile_cache import Entries
 from benchmark.errors import CompileFailed, RunFailure
-from benchmark.loading import part_folder
+from benchmark.execution.failures import describe
 from benchmark.protocols import Call, Compiler
 from benchmark.records import Artifact, CompileReport, Workload
-from benchmark.verdicts import describe
+from benchmark.timing.session import part_folder
 
 
 def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cache

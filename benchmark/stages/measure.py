@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmark import harness
 from benchmark.cell import Cell
-from benchmark.intervals import summary
-from benchmark.loading import load
-from benchmark.measured import Measured, Noise, Timing
-from benchmark.noise import Watch
+from benchmark.measurement import Measured, Noise, Timing
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Session, Workload
+from benchmark.stats.intervals import summary
+from benchmark.timing import harness
+from benchmark.timing.noise import Watch
+from benchmark.timing.session import load
 
 
 def measure(

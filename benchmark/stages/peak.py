@@ -10,13 +10,13 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from benchmark.cache.compile_cache import Entries
+from benchmark.cache.manifest import sha256
 from benchmark.cell import Environment, spelled
-from benchmark.compile_cache import Entries
 from benchmark.errors import RunFailure
-from benchmark.manifest import sha256
 from benchmark.protocols import Call, Device
 from benchmark.records import DeviceFacts
-from benchmark.roofline import Peak
+from benchmark.timing.roofline import Peak
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def peak(device: Device, environment: Environment, cache: Entries, call: Call) -
         "facts": asdict(environment.facts),
         "torch": torch_version,
         "settings": dict(environment.settings),
-        "code": sha256(Path(__file__).parents[1] / "torch_peak.py"),
+        "code": sha256(Path(__file__).parents[1] / "timing" / "torch_peak.py"),
     }
     try:
         entry = cache.get_or_build(
@@ -55,7 +55,7 @@ def peak(device: Device, environment: Environment, cache: Entries, call: Call) -
 
 def _measure(device: Any, facts: DeviceFacts, folder: Path) -> Mapping[str, Any]:
     """In the child: alone, as the cells will be."""
-    from benchmark import torch_peak
+    from benchmark.timing import torch_peak
 
     device.settle()
     measured = torch_peak.measure(device.kind, facts.threads, _SECONDS)

@@ -6,11 +6,9 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmark import host, libraries
 from benchmark.cell import (
     Cell,
     Environment,
-    Excluded,
     Fate,
     Plan,
     PlannedRun,
@@ -19,9 +17,11 @@ from benchmark.cell import (
     run_id,
     stated_parameters,
 )
-from benchmark.config import Experiment
+from benchmark.config.experiment import Experiment
+from benchmark.config.grid import Excluded
 from benchmark.errors import LibraryMissing
-from benchmark.history import Exhausted
+from benchmark.host import libraries, machine
+from benchmark.store.history import Exhausted
 
 Statuses = Callable[[str], Mapping[str, str]]
 """Campaign to run_id → status of the rows it has."""
@@ -242,4 +242,4 @@ class _Surroundings:
                 found.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))
-        return environment_of(hardware.facts(), found, host.speed_settings()), "; ".join(wants) or None
+        return environment_of(hardware.facts(), found, machine.speed_settings()), "; ".join(wants) or None

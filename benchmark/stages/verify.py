@@ -7,7 +7,7 @@ from safetensors.numpy import load_file
 
 from benchmark.cell import Cell
 from benchmark.errors import WrongAnswer
-from benchmark.measured import Measured
+from benchmark.measurement import Measured
 from benchmark.records import Quality, Workload
 
 

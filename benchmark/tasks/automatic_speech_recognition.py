@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import real_inputs
-from benchmark.generators import Generator
+from benchmark.models import real_inputs
+from benchmark.models.generator import Generator
 from benchmark.records import Model, Shape, frozen
 
 

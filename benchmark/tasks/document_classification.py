@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models, real_inputs
+from benchmark.models import image_model, real_inputs
+from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import Model, Shape, frozen
-from benchmark.text_encoders import TextEncoder
 
 _PAGE = 1000
 """Boxes are thousandths of the page's width and height, whatever its size (LayoutLMv3's documentation)."""
@@ -26,7 +26,7 @@ class DocumentClassification(TextEncoder):
     def refuse(self, model: Model, shape: Shape) -> str | None:
         """Refuse what the position embeddings of words or of patches don't fit."""
         own = model.architecture["input_size"]
-        return super().refuse(model, shape) or image_models.refuse_size(shape, own)
+        return super().refuse(model, shape) or image_model.refuse_size(shape, own)
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random words at random places on a random picture."""
@@ -44,5 +44,5 @@ class DocumentClassification(TextEncoder):
         return {
             **super().inputs(model, shape, seed),
             "bbox": first_last.flatten(start_dim=2),
-            "pixel_values": image_models.pixels(*picture, seed=seed),
+            "pixel_values": image_model.pixels(*picture, seed=seed),
         }

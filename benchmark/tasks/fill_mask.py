@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import frozen
-from benchmark.text_encoders import TextEncoder
 
 
 @frozen

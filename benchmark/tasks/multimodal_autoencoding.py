@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models, real_inputs
+from benchmark.models import image_model, real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -23,7 +23,7 @@ class MultimodalAutoencoding:
     axes: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[Unit] = "items"
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
-    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_parts", "benchmark.torch_perceiver")
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.models.composite", "benchmark.models.perceiver")
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
         """Refuse nothing: the architecture states the only sizes."""
@@ -32,16 +32,16 @@ class MultimodalAutoencoding:
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
         """Save random seeded or published weights."""
-        from benchmark import torch_models
+        from benchmark.models import networks
 
         task = self.name.replace("-", "_")
-        return torch_models.write_weights(self.auto_class, model, task, weights, seed, folder)
+        return networks.write_weights(self.auto_class, model, task, weights, seed, folder)
 
     def module(self, folder: Path, shape: Shape) -> Any:  # noqa: ARG002 - the architecture has the shape
         """Load the network."""
-        from benchmark import torch_models, torch_perceiver
+        from benchmark.models import networks, perceiver
 
-        return torch_perceiver.FirstChunk(torch_models.read_network(self.auto_class, folder)).eval()
+        return perceiver.FirstChunk(networks.read_network(self.auto_class, folder)).eval()
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random frames and sound; the label that is to be found is zeros, as the model's authors have it."""
@@ -53,7 +53,7 @@ class MultimodalAutoencoding:
         frames, height, width = a["output_shape"][1:]
         samples = a["num_frames"] * a["audio_samples_per_frame"]
         return {
-            "image": image_models.pixels(shape.batch_size, frames, 3, height, width, seed=seed),
-            "audio": image_models.pixels(shape.batch_size, samples, 1, seed=seed + 1),
+            "image": image_model.pixels(shape.batch_size, frames, 3, height, width, seed=seed),
+            "audio": image_model.pixels(shape.batch_size, samples, 1, seed=seed + 1),
             "label": torch.zeros(shape.batch_size, a["num_labels"]),
         }

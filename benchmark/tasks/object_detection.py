@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from benchmark.image_models import ImageModel
+from benchmark.models.image_model import ImageModel
 from benchmark.records import frozen
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from benchmark.generators import Generator
+from benchmark.models.generator import Generator
 from benchmark.records import frozen
 
 

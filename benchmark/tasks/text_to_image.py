@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import real_inputs
+from benchmark.models import real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -18,7 +18,7 @@ class TextToImage:
     axes: ClassVar[tuple[str, ...]] = ("image_size", "steps")
     unit: ClassVar[Unit] = "images"
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "diffusers", "safetensors")
-    preload: ClassVar[tuple[str, ...]] = ("benchmark.torch_diffusion",)
+    preload: ClassVar[tuple[str, ...]] = ("benchmark.models.diffusion",)
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
         """Refuse sizes that don't divide into latents."""
@@ -29,17 +29,17 @@ class TextToImage:
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
         """Save random seeded weights of every network, or the published ones."""
-        from benchmark import torch_diffusion
+        from benchmark.models import diffusion
 
         if weights == "pretrained":
-            return torch_diffusion.write_pretrained(model, folder)
-        return torch_diffusion.write_weights(model, "text_to_image", seed, folder)
+            return diffusion.write_pretrained(model, folder)
+        return diffusion.write_weights(model, "text_to_image", seed, folder)
 
     def module(self, folder: Path, shape: Shape) -> Any:
         """Load the pipeline; its networks are loaded one by one."""
-        from benchmark import torch_diffusion
+        from benchmark.models import diffusion
 
-        return torch_diffusion.Diffusion(folder, shape)
+        return diffusion.Diffusion(folder, shape)
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random words, an empty prompt to guide away from, noise; for inpainting a picture and a mask."""

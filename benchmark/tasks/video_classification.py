@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models, real_inputs
-from benchmark.image_models import ImageModel
+from benchmark.models import image_model, real_inputs
+from benchmark.models.image_model import ImageModel
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -26,4 +26,4 @@ class VideoClassification(ImageModel):
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
         frames, channels = (int(model.architecture[name]) for name in ("num_frames", "num_channels"))
         size = (shape.batch_size, frames, channels, shape.image_size, shape.image_size)
-        return {"pixel_values": image_models.pixels(*size, seed=seed)}
+        return {"pixel_values": image_model.pixels(*size, seed=seed)}

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark import image_models, real_inputs
+from benchmark.models import image_model, real_inputs
+from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import Model, Shape, Unit, frozen
-from benchmark.text_encoders import TextEncoder
 
 
 @frozen
@@ -24,7 +24,7 @@ class ZeroShotImageClassification(TextEncoder):
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
         """Refuse what the position embeddings of patches don't fit."""
-        return image_models.refuse_size(shape, model.architecture["vision_config"]["image_size"])
+        return image_model.refuse_size(shape, model.architecture["vision_config"]["image_size"])
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random words between the tokens of begin and end, as many as CLIP pads to, and random pictures."""
@@ -43,5 +43,5 @@ class ZeroShotImageClassification(TextEncoder):
         return {
             "input_ids": words,
             "attention_mask": torch.ones(size, dtype=torch.int64),
-            "pixel_values": image_models.pixels(*picture, seed=seed),
+            "pixel_values": image_model.pixels(*picture, seed=seed),
         }

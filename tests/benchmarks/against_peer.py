@@ -27,7 +27,7 @@ from statistics import median
 
 import psutil
 
-from benchmark.results import load
+from benchmark.store.results import load
 
 PEER = ("optimum-benchmark==0.6.0", "torch==2.13.0", "transformers>=4.55,<5")
 CALLS = 10

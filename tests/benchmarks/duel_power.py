@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.cli import duel
-from benchmark.contrast import CONFIDENCE, Contrast, contrast, turns_ratio
+from benchmark.stats.ratio_test import CONFIDENCE, Contrast, contrast, turns_ratio
+from benchmark.timing import duel
 
 ROOT = Path(__file__).parents[2]
 CELL = ("model=bert_tiny", "compiler=torchscript")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmark.results import load
+from benchmark.store.results import load
 
 GRID = ["model=bert,vit", "compiler=torchscript", "batch=1,4"]
 

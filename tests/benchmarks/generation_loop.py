@@ -19,13 +19,13 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import cell_of, environment_of
-from benchmark.cli.sweep import grid
-from benchmark.compile_cache import CompileCache
-from benchmark.isolation import inline
-from benchmark.loading import load
+from benchmark.config.sweep import grid
+from benchmark.execution.forkserver import inline
+from benchmark.models.networks import read_inputs, read_network
 from benchmark.stages.build import build
-from benchmark.torch_models import read_inputs, read_network
+from benchmark.timing.session import load
 
 
 def by_hand(model, inputs):

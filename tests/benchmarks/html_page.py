@@ -1,20 +1,16 @@
-"""How large the HTML file gets, and how long it takes: `python tests/benchmarks/html_page.py`.
+"""How large the HTML file gets, and how long it takes: `python -m tests.benchmarks.html_page`.
 
 Twenty columns as reports show them; ten are figures that share nothing, the hardest to compress.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "reports"))
-import sample
-
-from benchmark.reports import html
+from benchmark.report.render import html
+from tests.report.render import sample
 
 NUMBERS = (100, 1_000, 10_000, 100_000)
 COLUMNS = (

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, signal, stats
 
-from benchmark.contrast import compare
-from benchmark.intervals import estimate_groups, intervals, needed, run_until
+from benchmark.stats.intervals import estimate_groups, intervals, needed, run_until
+from benchmark.stats.ratio_test import compare
 
 QS = (0.5, 0.9, 0.95, 0.99)
 ADEQUATE = 100

@@ -18,11 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from benchmark import history
-from benchmark.parquet_files import PART_FORMAT, PLAIN
 from benchmark.records import Row
-from benchmark.results import ResultsStore
-from benchmark.schema import SCHEMA_VERSION
+from benchmark.store import history
+from benchmark.store.parquet import PART_FORMAT, PLAIN
+from benchmark.store.results import ResultsStore
+from benchmark.store.schema import SCHEMA_VERSION
 
 CAMPAIGN_ROWS, PART_ROWS, SAMPLES = 10_000, 80_000, 20
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)

@@ -18,9 +18,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from benchmark.cell import cell_of
-from benchmark.cli.sweep import grid
+from benchmark.config.sweep import grid
 from benchmark.records import Row
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 NIGHTS, FIRST_SLOWER, SERIES, BATCH, SHARE = 30, 27, 12, 3, 0.06
 START = datetime(2026, 1, 1, 2, 17, tzinfo=timezone.utc)

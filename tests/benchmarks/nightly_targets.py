@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmark.nightly import NightlyDetector
+from benchmark.stats.regression_detector import NightlyDetector
 
 SERIES, STEPS, EVERY = 200, 8, 4
 SIZES = (0.05, 0.10)

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from many_rows import write
 
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 SHAPES = {4: (4, 1, 1), 100: (4, 5, 5), 1_000: (4, 25, 10), 10_000: (4, 50, 50), 100_000: (4, 250, 100)}
 """Cells to models x fast_math, batches and lengths."""

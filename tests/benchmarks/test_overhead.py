@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from benchmark import host
-from benchmark.results import load
+from benchmark.host import machine
+from benchmark.store.results import load
 
 pytestmark = [pytest.mark.benchmarks, pytest.mark.timeout(1800)]
 
@@ -56,7 +56,7 @@ def test_reported_p50_against_a_hand_written_loop(command, tmp_path, model, call
 
     def by_hand(_):
         (weights,) = {file.parent for file in (tmp_path / "compile_cache").glob("*/model.safetensors")}
-        numbers = ("1", "128", str(calls), str(host.usable_cores()))
+        numbers = ("1", "128", str(calls), str(machine.usable_cores()))
         looped = subprocess.run(
             [sys.executable, str(loop), str(weights), *numbers],
             capture_output=True,

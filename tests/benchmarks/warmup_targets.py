@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.signal import lfilter
 
-from benchmark.warmup import steady_start
+from benchmark.stats.steady_state import steady_start
 
 Draw = Callable[[int], np.ndarray]
 """Rows of noise factors, each as long as the trace."""

@@ -1,6 +1,6 @@
 """A drill: a grid is killed with SIGKILL at random moments, again and again, and must lose nothing.
 
-By hand: python tests/chaos/kill_parent.py --times 50 --seed 0
+By hand: python -m tests.chaos.kill_parent --times 50 --seed 0
 
 After each kill: rows are readable by pandas, every cell that the program called finished has its row, no run
 has two, and no process of it is alive two seconds later. The next start resumes the same campaign; in the end
@@ -21,7 +21,8 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
-from survivors import marked, survivors
+
+from tests.chaos.survivors import marked, survivors
 
 CELLS = 6
 GRID = (

@@ -10,11 +10,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from survivors import alive, marked, survivors, wait_for
 
 from benchmark.errors import RunFailure
-from benchmark.isolation import Forkserver
+from benchmark.execution.forkserver import Forkserver
 from benchmark.records import ChildLimits
+from tests.chaos.survivors import alive, marked, survivors, wait_for
 
 pytestmark = pytest.mark.chaos
 
@@ -42,9 +42,9 @@ def test_what_a_compiler_started_ends_with_its_child(tmp_path, ending):
 COMPILE = """
 import os, sys
 from pathlib import Path
-from benchmark.isolation import Forkserver
+from benchmark.execution.forkserver import Forkserver
 from benchmark.records import ChildLimits
-from test_descendants import compile_with_help
+from tests.chaos.test_descendants import compile_with_help
 
 limits = ChildLimits(log=Path(sys.argv[1]), timeout_s=60)
 Forkserver([]).call(limits, compile_with_help, dict(os.environ), "hangs")
@@ -53,7 +53,7 @@ Forkserver([]).call(limits, compile_with_help, dict(os.environ), "hangs")
 
 def test_nothing_survives_a_parent_that_is_killed_while_a_compiler_works(tmp_path):
     environment, mark = marked()
-    environment["PYTHONPATH"] = str(Path(__file__).parent)
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     parent = subprocess.Popen([sys.executable, "-c", COMPILE, str(tmp_path / "child.log")], env=environment)
     try:
         wait_for(lambda: any("sleep" in Path(f"/proc/{found}/comm").read_text() for found in alive(mark)))

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
-from survivors import marked, survivors, wait_for
+
+from tests.chaos.survivors import marked, survivors, wait_for
 
 pytestmark = pytest.mark.chaos
 

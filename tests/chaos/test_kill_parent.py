@@ -1,9 +1,10 @@
-"""A grid that is killed loses nothing; `python tests/chaos/kill_parent.py --times 50` is the longer drill."""
+"""A grid that is killed loses nothing; `python -m tests.chaos.kill_parent --times 50` is the longer drill."""
 
 from __future__ import annotations
 
 import pytest
-from kill_parent import drill
+
+from tests.chaos.kill_parent import drill
 
 pytestmark = pytest.mark.chaos
 

@@ -10,11 +10,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmark.cli import pricing
+from benchmark.cli import price_options
 from benchmark.cli.best import best
 from benchmark.errors import ConfigError
 from benchmark.records import Row
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 START = datetime(2026, 11, 24, tzinfo=timezone.utc)
 HOSTILE = "<b>x</b>|\x1b[31m*y*"
@@ -63,7 +63,7 @@ def root(tmp_path_factory):
 @cache
 def basis(*words):
     """Hydra needs a fifth of a second for each."""
-    return pricing.basis(words)
+    return price_options.basis(words)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import time
 import pytest
 from typer.testing import CliRunner
 
+from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli.cache import app
-from benchmark.compile_cache import CompileCache
 
 
 @pytest.fixture

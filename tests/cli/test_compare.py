@@ -9,10 +9,10 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.cli.compare import compare
-from benchmark.cli.summaries import WithFile
+from benchmark.cli.job_summary import WithFile
 from benchmark.errors import ConfigError
 from benchmark.records import Row
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 program = typer.Typer()
 program.command(cls=WithFile)(compare)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from benchmark import results
 from benchmark.__main__ import main
+from benchmark.store import results
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from benchmark.cli.explain import explain
 from benchmark.errors import ConfigError, StoreError
 from benchmark.records import Row
-from benchmark.reports.explanation import explain as work_out
-from benchmark.results import ResultsStore
-from benchmark.schema import SCHEMA
+from benchmark.report.display.explanation import explain as work_out
+from benchmark.store.results import ResultsStore
+from benchmark.store.schema import SCHEMA
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 STAGES = {

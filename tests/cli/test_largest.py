@@ -48,7 +48,7 @@ def verb(capsys, monkeypatch, tmp_path):
 
 
 def test_every_batch_that_was_tried_has_left_its_row(verb):
-    from benchmark import results
+    from benchmark.store import results
 
     code, printed = verb("hardware=simulated", "--limit", "6", "--json")
     told = json.loads(printed.out.splitlines()[-1])

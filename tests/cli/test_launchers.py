@@ -9,7 +9,7 @@ from importlib import metadata
 
 import pytest
 
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 pytestmark = pytest.mark.chaos
 

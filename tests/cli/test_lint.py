@@ -9,11 +9,11 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from benchmark.analysis.lint import RULES
 from benchmark.cli.explain import full_id
 from benchmark.cli.lint import lint
-from benchmark.lint import RULES
 from benchmark.records import Row
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 SERIES = [10_000_001, 10_000_003, 10_000_002, 10_000_004, 10_000_001]

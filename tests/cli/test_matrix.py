@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.reports.matrix import FIGURES, NEEDED, caption, matrix, newest
+from benchmark.report.display.matrix import FIGURES, NEEDED, caption, matrix, newest
 
 DAY = pd.Timestamp("2026-11-24", tz="UTC")
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.cli.run import run_grid
-from benchmark.cli.sweep import lay_out
+from benchmark.config.sweep import lay_out
 
 SIMULATED = "hardware=simulated"
 

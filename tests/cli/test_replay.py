@@ -10,11 +10,11 @@ import pytest
 
 from benchmark.cell import cell_of
 from benchmark.cli import replay as verb
-from benchmark.cli.sweep import grid
 from benchmark.cli.verbs import run_verb
+from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.records import Row
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 
 @pytest.fixture(scope="module")

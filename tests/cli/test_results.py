@@ -16,9 +16,9 @@ from benchmark.cli import store
 from benchmark.cli.results import results
 from benchmark.errors import ConfigError, LibraryMissing, StoreError
 from benchmark.records import Row
-from benchmark.reports.table import print_rows
-from benchmark.results import ResultsStore
-from benchmark.schema import SCHEMA
+from benchmark.report.display.table import print_rows
+from benchmark.store.results import ResultsStore
+from benchmark.store.schema import SCHEMA
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 LONG = "distilbert-base-uncased-finetuned-sst-2-english"

@@ -10,9 +10,9 @@ import time
 import pytest
 from typer.testing import CliRunner
 
-from benchmark.brake import Brake
 from benchmark.cli.app import app
-from benchmark.live import Live
+from benchmark.pipeline.budget import Brake
+from benchmark.pipeline.progress import Live
 from benchmark.records import Row
 from benchmark.stages.plan import plan
 

@@ -11,15 +11,15 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmark import history
 from benchmark.cli import store
 from benchmark.cli.lint import lint
 from benchmark.cli.matrix import matrix
 from benchmark.cli.results import results
 from benchmark.errors import ConfigError
 from benchmark.records import Row
-from benchmark.results import ResultsStore, load
-from benchmark.schema import SCHEMA
+from benchmark.store import history
+from benchmark.store.results import ResultsStore, load
+from benchmark.store.schema import SCHEMA
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 TABLE = "Model,Inst. Type,Throughput (inference/sec),Latency P50 (ms)\nroberta-base,Inf2.xlarge,100,9.5\n"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from neuron_workloads import FAKES, fakes, small_workload, stub
 from pydantic import ValidationError
 
 from benchmark.compilers.neuron import Neuron, _visible_cores
 from benchmark.errors import CompileFailed, Fallback, Incompatible, LibraryMissing, UnsupportedOperator
+from tests.compilers.neuron_workloads import FAKES, fakes, small_workload, stub
 
 __all__ = ["fakes"]
 ONE_CORE = ["--neuroncore-pipeline-cores", "1"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 
 import pytest
-from neuron_workloads import FAKES, fakes, forget, small_workload, stub
 from pydantic import ValidationError
 
 from benchmark.compilers.neuronx import NeuronX
@@ -17,6 +16,7 @@ from benchmark.errors import (
     OutOfDeviceMemory,
     UnsupportedOperator,
 )
+from tests.compilers.neuron_workloads import FAKES, fakes, forget, small_workload, stub
 
 __all__ = ["fakes"]
 ALWAYS = ["--target", "inf2", "--auto-cast", "none", "--optlevel", "2", "--model-type", "generic"]

@@ -19,7 +19,7 @@ from benchmark.records import Arithmetic, Shape, Workload
 pytestmark = pytest.mark.real
 torch = pytest.importorskip("torch")
 
-from benchmark import torch_arithmetic, torch_models, torch_onnx  # noqa: E402 - imports torch
+from benchmark.models import networks, numerics, onnx_export  # noqa: E402 - imports torch
 
 CUDA, TRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 TOLD = Arithmetic(model_dtype="fp32", matmul_dtype="tf32", other_dtype="fp32", autocast="matmult")
@@ -73,14 +73,12 @@ def card(monkeypatch):
     def set_stream(stream):
         card.stream = stream
 
-    monkeypatch.setattr(torch_arithmetic, "settle", settle)
+    monkeypatch.setattr(numerics, "settle", settle)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: card.stream)
     monkeypatch.setattr(torch.cuda, "set_stream", set_stream)
     monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(cuda_stream=77))
-    read = torch_models.read_inputs
-    monkeypatch.setattr(
-        torch_models, "read_inputs", lambda workload: read(replace(workload, torch_device="cpu"))
-    )
+    read = networks.read_inputs
+    monkeypatch.setattr(networks, "read_inputs", lambda workload: read(replace(workload, torch_device="cpu")))
     return card
 
 
@@ -208,7 +206,7 @@ def test_a_provider_that_did_not_start_is_a_fallback(monkeypatch, workload, arte
     onnxruntime = sys.modules["onnxruntime"]
     absent = SimpleNamespace(get_providers=lambda: [CUDA, "CPUExecutionProvider"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: absent)
-    monkeypatch.setattr(torch_onnx, "export", lambda _, file: file.touch())
+    monkeypatch.setattr(onnx_export, "export", lambda _, file: file.touch())
     with pytest.raises(Fallback, match=f"{TRT} doesn't start"):
         OnnxRuntime(provider="tensorrt").compile(workload, artefact)
 
@@ -218,7 +216,7 @@ def test_a_graph_of_which_tensorrt_takes_nothing_is_a_fallback(monkeypatch, work
     onnxruntime = sys.modules["onnxruntime"]
     idle = SimpleNamespace(get_providers=lambda: [TRT, CUDA])
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: idle)
-    monkeypatch.setattr(torch_onnx, "export", lambda _, file: file.touch())
+    monkeypatch.setattr(onnx_export, "export", lambda _, file: file.touch())
     with pytest.raises(Fallback, match="TensorRT took no part of the graph: use provider=cuda"):
         OnnxRuntime(provider="tensorrt").compile(workload, artefact)
 
@@ -299,8 +297,8 @@ def test_answers_of_replayed_cuda_graphs_are_copied_for_who_calls_again(
         return (place,)
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: replayed)
-    monkeypatch.setattr(torch_models, "read_inputs", lambda *_: (torch.rand(2),))
-    monkeypatch.setattr(torch_arithmetic, "settle", lambda *_: TOLD)
+    monkeypatch.setattr(networks, "read_inputs", lambda *_: (torch.rand(2),))
+    monkeypatch.setattr(numerics, "settle", lambda *_: TOLD)
     session = Inductor(mode=mode)._session(replace(workload, torch_device="cpu"))
     (first,) = session.call(torch.rand(2))
     held = first.clone()

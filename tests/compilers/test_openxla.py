@@ -6,9 +6,9 @@ import os
 
 import pytest
 
-from benchmark.cli.children import interpreters
 from benchmark.compilers.openxla import OpenXla
 from benchmark.errors import LibraryMissing
+from benchmark.execution.preload import interpreters
 
 VARIABLE = "BENCHMARK_XLA_PYTHON"
 

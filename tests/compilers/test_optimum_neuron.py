@@ -13,11 +13,11 @@ from types import ModuleType
 
 import pytest
 
-from benchmark import optimum_registry
-from benchmark.cli.children import interpreters
 from benchmark.compilers.optimum_neuron import OptimumNeuron, sizes
 from benchmark.devices import neuron
 from benchmark.errors import CompileFailed, LibraryMissing, UnsupportedOperator
+from benchmark.execution.preload import interpreters
+from benchmark.neuron import optimum_registry
 from benchmark.records import Model, Shape, Workload
 
 FAKES = Path(__file__).parents[1] / "fakes"

@@ -81,13 +81,13 @@ from types import SimpleNamespace
 
 import torch
 
-from benchmark import torch_convnets, torch_models
+from benchmark.models import convnets, networks
 
-torch_convnets.register()
+convnets.register()
 for name, task, auto_class, architecture in json.load(sys.stdin):
     with torch.device("meta"):
-        config = torch_models.configuration(SimpleNamespace(architecture=architecture))
-        network = torch_models.network_class(auto_class, config)._from_config(config)
+        config = networks.configuration(SimpleNamespace(architecture=architecture))
+        network = networks.network_class(auto_class, config)._from_config(config)
     print(json.dumps([name, task, network.num_parameters()]))
 """
 

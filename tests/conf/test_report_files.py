@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import cost
-from benchmark.cli import pricing, report
+from benchmark.cli import price_options, report
+from benchmark.cloud import cost
 from benchmark.errors import ConfigError
-from benchmark.results import ResultsStore
+from benchmark.store.results import ResultsStore
 
 CONF = Path(__file__).parents[2] / "conf"
 REPORTS = sorted(path.stem for path in (CONF / "report").glob("*.yaml"))
@@ -31,7 +31,7 @@ def test_every_published_page_has_its_report_and_an_experiment_that_measures_the
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "price").glob("*.yaml")))
 def test_a_price_yaml_is_typed_and_bears_the_name_of_its_kind(name):
-    assert cost.typed(pricing.composed("pricing", [f"price={name}"])["price"]).kind == name
+    assert cost.typed(price_options.composed("pricing", [f"price={name}"])["price"]).kind == name
 
 
 def test_a_price_on_the_command_line_wins_over_the_reports_own():

@@ -7,12 +7,12 @@ from functools import partial
 from multiprocessing import forkserver
 
 import pytest
-from folder_listing import group
 
-from benchmark.cli.sweep import grid
-from benchmark.compile_cache import CompileCache
-from benchmark.isolation import Forkserver
+from benchmark.cache.compile_cache import CompileCache
+from benchmark.config.sweep import grid
+from benchmark.execution.forkserver import Forkserver
 from benchmark.records import ChildLimits
+from tests.contracts.folder_listing import group
 
 LOOK = tuple(
     f"sampling.{knob}"
@@ -42,7 +42,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="session")
 def in_a_child(tmp_path_factory):
     """Call in a child that has every library of these suites, from a server of their own."""
-    preload = {"torch", "benchmark.torch_models", "benchmark.stages.measure"}
+    preload = {"torch", "benchmark.models.networks", "benchmark.stages.measure"}
     for kind in group("compiler").values():
         if os.environ.get("BENCHMARK_HARDWARE", "cpu") in kind.runs_on:
             preload.update(kind.preload)

@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import pytest
-from folder_listing import group
-from inductor_cache import cache_hits_and_misses
 
+from benchmark.cache.manifest import Manifest
 from benchmark.cell import cell_of
 from benchmark.errors import LibraryMissing, RunFailure
-from benchmark.isolation import inline
-from benchmark.manifest import Manifest
-from benchmark.measured import Measured
+from benchmark.execution.forkserver import inline
+from benchmark.measurement import Measured
 from benchmark.paths import CachePaths
 from benchmark.protocols import Compiler
 from benchmark.records import Artifact, FastMath, Workload
@@ -26,6 +24,8 @@ from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure
 from benchmark.stages.plan import plan
 from benchmark.stages.verify import compare, judge
+from tests.contracts.folder_listing import group
+from tests.contracts.inductor_cache import cache_hits_and_misses
 
 HARDWARE = os.environ.get("BENCHMARK_HARDWARE", "cpu")
 """Where real compilers are asked to run: `BENCHMARK_HARDWARE=cuda make test` on a host with a GPU."""

@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from folder_listing import group
 
-from benchmark.measured import DeviceState
+from benchmark.measurement import DeviceState
 from benchmark.protocols import Device
 from benchmark.records import Arithmetic, Session
+from tests.contracts.folder_listing import group
 
 COMPILERS = group("compiler")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from folder_listing import group
 
 from benchmark.protocols import Scenario
 from benchmark.records import Arithmetic, Sampling, Session
+from tests.contracts.folder_listing import group
 
 SCENARIOS = group("scenario")
 CALL_NS = 2_000_000

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import pytest
-from folder_listing import CONF, group, read
 
 from benchmark.protocols import Task
 from benchmark.records import Model, Shape, frozen
+from tests.contracts.folder_listing import CONF, group, read
 
 BATCH, LENGTH = 3, 16
 
@@ -66,12 +66,12 @@ def look(asked, weights, folder, seed):
     import torch
     from safetensors.torch import load_file
 
-    from benchmark import torch_parts
+    from benchmark.models import composite
 
     inputs = asked.task.inputs(asked.model, asked.shape, seed)
     module = asked.task.module(weights, asked.shape)
     parts = [load() for load in module.parts.values()] if hasattr(module, "parts") else [module]
-    torch_parts.write_reference(module, inputs, folder, 1)
+    composite.write_reference(module, inputs, folder, 1)
     stored, answers = (load_file(folder / f"{what}.safetensors") for what in ("inputs", "outputs"))
     raw = b"".join(stored[name].numpy().tobytes() for name in sorted(stored))
     return Seen(

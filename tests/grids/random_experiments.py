@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from benchmark.cli.sweep import lay_out
+from benchmark.config.sweep import lay_out
 from benchmark.errors import ConfigError
 
 VALUES = {

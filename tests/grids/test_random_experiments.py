@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from random_experiments import check
+from tests.grids.random_experiments import check
 
 
 def test_random_experiments_have_the_cells_of_the_definition(tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.config import Limits, Verify
+from benchmark.config.experiment import Limits, Verify
 from benchmark.records import Sampling
 
 ROOT = Path(__file__).parents[2]

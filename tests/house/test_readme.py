@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.cli.sweep import grid
 from benchmark.cli.verbs import VERBS
+from benchmark.config.sweep import grid
 
 README = Path(__file__).parents[2] / "README.md"
 PROGRAM = ["python", "-m", "benchmark"]

@@ -14,9 +14,10 @@ import pyarrow as pa
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from benchmark import errata, published
-from benchmark.results import to_frame
-from benchmark.schema import SCHEMA
+from benchmark.published import documents
+from benchmark.published.checks import rules
+from benchmark.store.results import to_frame
+from benchmark.store.schema import SCHEMA
 
 CONF = Path(__file__).parents[2] / "conf"
 GOLDEN = Path(__file__).with_name("differences.md")
@@ -24,13 +25,13 @@ NAMES = sorted(file.stem for file in (CONF / "published").glob("*.yaml"))
 DAY = datetime(2026, 11, 24, tzinfo=timezone.utc)
 
 
-def document(name: str) -> published.Document:
+def document(name: str) -> documents.Document:
     return instantiate(OmegaConf.load(CONF / "published" / f"{name}.yaml"), _convert_="all")
 
 
 @cache
-def reading(name: str) -> published.Reading:
-    return published.read(document(name))
+def reading(name: str) -> documents.Reading:
+    return documents.read(document(name))
 
 
 def frame_of(rows: list) -> pd.DataFrame:
@@ -40,7 +41,7 @@ def frame_of(rows: list) -> pd.DataFrame:
 @cache
 def frame(*names: str) -> pd.DataFrame:
     return frame_of(
-        [row for name in names for row in published.rows(document(name), reading(name).figures, DAY)]
+        [row for name in names for row in documents.rows(document(name), reading(name).figures, DAY)]
     )
 
 
@@ -53,9 +54,7 @@ def text() -> str:
     ]
     for name in NAMES:
         lines += ["", f"## {name}", ""]
-        lines += [f"- **{one.kind}**: {one.sentence}" for one in errata.differences(frame(name))] or [
-            "- none"
-        ]
+        lines += [f"- **{one.kind}**: {one.sentence}" for one in rules.differences(frame(name))] or ["- none"]
     return "\n".join(lines) + "\n"
 
 

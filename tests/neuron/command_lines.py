@@ -18,7 +18,8 @@ import hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from benchmark import config, printed
+from benchmark.config import experiment as config
+from benchmark.published import printed_figures
 
 HERE = Path(__file__).parent
 CONF = HERE.parents[1] / "conf"
@@ -153,7 +154,7 @@ def overrides(cell):
         deciding += OPTIONS.get(cell["model"], ())
     if "forced" in cell["variant"]:
         deciding += [FORCED]
-    rest = [f"model={printed.model(cell['model'])}", f"batch={cell['batch'] or 1}"]
+    rest = [f"model={printed_figures.model(cell['model'])}", f"batch={cell['batch'] or 1}"]
     rest += [f"hardware.instance_type={cell['instance']}"]
     if cell["sequence_length"]:
         rest += [f"seq_len={cell['sequence_length']}"]
@@ -225,7 +226,8 @@ def _rows(found):
         lines.setdefault(key, []).append(_sizes(cell))
     for (seed, table, model, variant), sizes in lines.items():
         named = f"{model} ({variant})" if variant else model
-        yield f"| {seed} | {table} | {named} | {printed.model(model)} | {', '.join(dict.fromkeys(sizes))} |"
+        ours = printed_figures.model(model)
+        yield f"| {seed} | {table} | {named} | {ours} | {', '.join(dict.fromkeys(sizes))} |"
 
 
 def _sizes(cell):

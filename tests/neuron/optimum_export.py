@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fakes" / "optimum_device_lib
 
 import device_libraries
 
-from benchmark.cli.sweep import grid
-from benchmark.compile_cache import CompileCache
+from benchmark.cache.compile_cache import CompileCache
+from benchmark.config.sweep import grid
 from benchmark.errors import RunFailure
-from benchmark.isolation import inline
+from benchmark.execution.forkserver import inline
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure

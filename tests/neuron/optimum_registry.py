@@ -44,7 +44,7 @@ def inputs(manager, model, task):
     """Names of the network's inputs for one of our models, or None."""
     from optimum.neuron.utils import InputShapesArguments
 
-    from benchmark import torch_models
+    from benchmark.models import networks
     from benchmark.records import Model
 
     fields = ("architecture", "parameters", "hub_id")
@@ -60,7 +60,7 @@ def inputs(manager, model, task):
         return None
     axes = constructor.func.get_mandatory_axes_for_task(task)
     shapes = InputShapesArguments(**{axis: SIZES[axis] for axis in axes})
-    return list(constructor(torch_models.configuration(typed), input_shapes=shapes).inputs)
+    return list(constructor(networks.configuration(typed), input_shapes=shapes).inputs)
 
 
 def main():

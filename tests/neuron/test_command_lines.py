@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark import printed
-from neuron import command_lines
+from benchmark.published import printed_figures
+from tests.neuron import command_lines
 
 CELLS = command_lines.cells()
 
@@ -34,7 +34,7 @@ def test_no_flag_is_given_without_a_reason():
 
 def test_every_model_has_a_yaml():
     known = {path.stem for path in (command_lines.CONF / "model").glob("*.yaml")}
-    assert {printed.model(cell["model"]) for cell in CELLS} <= known
+    assert {printed_figures.model(cell["model"]) for cell in CELLS} <= known
 
 
 @pytest.mark.real

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmark import results
 from benchmark.__main__ import main
 from benchmark.devices import neuron
-from benchmark.isolation import Forkserver
+from benchmark.execution.forkserver import Forkserver
+from benchmark.store import results
 
 pytestmark = pytest.mark.real
 FAKES = Path(__file__).parents[1] / "fakes"

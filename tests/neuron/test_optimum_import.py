@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark import optimum_registry
+from benchmark.neuron import optimum_registry
 
 VARIABLE = "BENCHMARK_OPTIMUM_PYTHON"
 HERE = Path(__file__).parent

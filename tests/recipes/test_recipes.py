@@ -16,7 +16,7 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from benchmark.cli.recipe import FOLDER, RECIPES, filled, recipe
+from benchmark.cli.nightly.recipe import FOLDER, RECIPES, filled, recipe
 from benchmark.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta, timezone
 
 import pandas as pd
 
-from benchmark.assembly import Making, document
-from benchmark.cost import PriceBasis
-from benchmark.report_cells import Choice, cells
-from benchmark.report_spec import Report
-from benchmark.results import ResultsStore
+from benchmark.cloud.cost import PriceBasis
+from benchmark.report.build import Making, document
+from benchmark.report.query import Choice, cells
+from benchmark.report.spec import Report
+from benchmark.store.results import ResultsStore
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 ON_DEMAND = PriceBasis(kind="on-demand", region="us-east-1", as_of=None)

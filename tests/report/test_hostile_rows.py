@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 
-from benchmark.cli import report, report_files
+from benchmark.cli import report
 from benchmark.cli.results import results
-from benchmark.results import ResultsStore
-
-from .rows import store_of
+from benchmark.report import files
+from benchmark.store.results import ResultsStore
+from tests.report.rows import store_of
 
 NAME = "<script>alert(1)</script>"
 ERROR = (
@@ -30,7 +30,7 @@ def folder(tmp_path_factory):
         {"model": NAME, "batch_size": 8, "status": "crashed", "stage": "measure", "error": ERROR},
     )
     page = report.made(report.composed("overview", []), ResultsStore(root / "rows"), "again", simulated=False)
-    report_files.write(page, root / "out", report_files.FORMATS)
+    files.write(page, root / "out", files.FORMATS)
     return root / "out"
 
 

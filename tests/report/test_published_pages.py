@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from importers import shipped
 
-from benchmark import published
 from benchmark.cli import report
-from benchmark.reports import markdown
-from benchmark.results import ResultsStore
+from benchmark.published import documents
+from benchmark.report.render import markdown
+from benchmark.store.results import ResultsStore
+from tests.importers import shipped
 
-FIGURES = Path(report.__file__).parents[1] / "figures" / "inf2_performance"
+FIGURES = Path(report.__file__).parents[1] / "published" / "figures" / "inf2_performance"
 PRICES = pd.DataFrame(
     {
         "Inst. Type": ["Inf2.xlarge", "Inf2.8xlarge", "Inf2.24xlarge", "Inf2.48xlarge"],
@@ -47,7 +47,7 @@ def store(tmp_path_factory):
     made = ResultsStore(tmp_path_factory.mktemp("published"))
     made.prepare()
     for name in shipped.NAMES:
-        found = published.rows(shipped.document(name), shipped.reading(name).figures, shipped.DAY)
+        found = documents.rows(shipped.document(name), shipped.reading(name).figures, shipped.DAY)
         made.append(*found)
     return made
 

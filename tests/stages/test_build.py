@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from benchmark.compile_cache import CompileCache
+from benchmark.cache.compile_cache import CompileCache
 from benchmark.errors import Crashed, Unavailable
 from benchmark.stages.build import build
 from benchmark.stages.plan import plan

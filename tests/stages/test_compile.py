@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import cell_of, environment_of
-from benchmark.compile_cache import CompileCache
 from benchmark.compilers.simulated import Simulated
 from benchmark.errors import CompileFailed, Crashed, OutOfMemory, UnsupportedOperator
-from benchmark.isolation import inline
+from benchmark.execution.forkserver import inline
 from benchmark.records import CompileReport, frozen
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_

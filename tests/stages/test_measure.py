@@ -12,8 +12,8 @@ import pytest
 from benchmark.cell import cell_of, environment_of
 from benchmark.devices.simulated import SimulatedDevice
 from benchmark.errors import Crashed
-from benchmark.isolation import inline
-from benchmark.measured import Noise
+from benchmark.execution.forkserver import inline
+from benchmark.measurement import Noise
 from benchmark.records import Arithmetic, Artifact, CompileReport, Sampling, Session, frozen
 from benchmark.stages.build import build
 from benchmark.stages.measure import measure

@@ -8,12 +8,12 @@ from importlib import metadata
 
 import pytest
 
-from benchmark.compile_cache import CompileCache
+from benchmark.cache.compile_cache import CompileCache
 from benchmark.errors import Unavailable
 from benchmark.records import ChildLimits
-from benchmark.roofline import Peak
 from benchmark.stages.peak import peak
 from benchmark.stages.plan import plan
+from benchmark.timing.roofline import Peak
 
 FOUND = {"flops_per_s": {"fp32": 4e10, "bf16": 2e9}, "copy_bytes_per_s": [[1 << 20, 5e10], [4 << 20, 1e10]]}
 

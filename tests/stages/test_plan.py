@@ -8,11 +8,12 @@ from importlib import metadata
 
 import pytest
 
-from benchmark import host
-from benchmark.cell import Excluded, cell_of
+from benchmark.cell import cell_of
+from benchmark.config.grid import Excluded
 from benchmark.devices import neuron
-from benchmark.history import Exhausted
+from benchmark.host import machine
 from benchmark.stages.plan import plan, refuse
+from benchmark.store.history import Exhausted
 
 EVERYTHING = {
     "torch-neuronx": "2.9",
@@ -221,7 +222,7 @@ def test_other_versions_are_another_environment_and_need_their_own_row(compose, 
 def test_the_instance_that_the_firmware_tells_is_part_of_the_environment(simulated):
     (run,) = plan([simulated("hardware.instance_type=c7i.large")], nothing_done).runs
     assert run.environment.facts.instance_type == "c7i.large"
-    assert run.environment.settings == host.speed_settings()
+    assert run.environment.settings == machine.speed_settings()
 
 
 def fresh_rows(*experiments, status="ok"):

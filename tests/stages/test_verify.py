@@ -11,10 +11,10 @@ from safetensors.numpy import save_file
 
 from benchmark.cell import cell_of
 from benchmark.errors import WrongAnswer
-from benchmark.intervals import summary
-from benchmark.measured import Harness, Measured, Noise, Timing
+from benchmark.measurement import Harness, Measured, Noise, Timing
 from benchmark.records import Arithmetic, Quality, Shape, Workload
 from benchmark.stages.verify import compare, cosine, judge
+from benchmark.stats.intervals import summary
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ class StagedLauncher(Launcher):
 
     def launch_grid(self, arguments: Sequence[str]) -> int:
         """Run the grid of these overrides; return its exit code."""
-        from benchmark.cli.children import start
-        from benchmark.cli.sweep import experiments
+        from benchmark.cli.start import start
+        from benchmark.config.sweep import experiments
 
         self._settle()
         laid = experiments(self.hydra_context.config_loader, self.config, arguments)
@@ -27,10 +27,10 @@ class StagedLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
         """Run what another sweeper has expanded; every job returns the exit code of them all."""
-        from benchmark.cli.children import start
-        from benchmark.cli.compose import Composer
-        from benchmark.cli.sweep import refuse_unread_algebra
-        from benchmark.config import Gate
+        from benchmark.cli.start import start
+        from benchmark.config.compose import Composer
+        from benchmark.config.experiment import Gate
+        from benchmark.config.sweep import refuse_unread_algebra
 
         self._settle()
         refuse_unread_algebra(self.config, self.config.hydra.sweeper._target_)

@@ -26,7 +26,7 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: Sequence[str]) -> Any:
         """Run the grid and leave with its exit code, which Hydra's own returns would lose."""
-        from benchmark.cli.sweep import jobs
+        from benchmark.config.sweep import jobs
 
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)

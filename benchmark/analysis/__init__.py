@@ -1,0 +1,1 @@
+"""What stored rows say: comparison, best cell, lint, nights."""

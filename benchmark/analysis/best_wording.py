@@ -1,0 +1,257 @@
+"""What `best` says of an answer: the cell in words, its doubts, and what lies outside of what was measured.
+
+Sentences are plain text, made of the rows; names in them may come from outside, so outputs escape them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pandas as pd
+
+from benchmark.analysis.best import HOURS_A_MONTH, WORK, Answer, Wanted
+from benchmark.cloud.cost import UNITS
+
+_SHORT: Final = {
+    "sequence_length": "sequence length",
+    "image_size": "image size",
+    "input_length": "input length",
+    "output_length": "output length",
+    "steps": "steps",
+}
+_FEWEST_CALLS: Final = 72
+"""Timed calls below which a row has no p95, see `statistics`."""
+
+
+def work_words(answer: Answer) -> str:
+    """What is to be done, such as `bert, fill-mask, sequence length 128`."""
+    work = answer.work
+    sizes = [f"{words} {work[name]}" for name, words in _SHORT.items() if name in work]
+    return ", ".join(
+        [str(work.get("model", "unnamed")), *([str(work["task"])] if "task" in work else []), *sizes]
+    )
+
+
+def work_label(answer: Answer) -> str:
+    """The same in a few characters for a table, without the task: `bert s128`."""
+    sizes = {name: value for name, value in answer.work.items() if name in _SHORT}
+    if answer.work.get("input_length"):
+        sizes.pop("sequence_length", None)
+    marks = {"sequence_length": "s", "image_size": "px", "input_length": "in", "output_length": "out"}
+    return " ".join(
+        [
+            str(answer.work.get("model", "unnamed")),
+            *(f"{marks.get(name, name)}{value}" for name, value in sizes.items()),
+        ]
+    )
+
+
+def unit_word(answer: Answer) -> str:
+    """What is counted: inferences, images or tokens."""
+    unit = str(answer.work.get("throughput_unit", "items"))
+    return UNITS.get(unit, unit)
+
+
+def machine(cell: Any) -> str:
+    """Where a cell ran: its instance type, else the name of its hardware or its device."""
+    known = (cell[name] for name in ("instance_type", "hardware", "device_name"))
+    return next((str(name) for name in known if not pd.isna(name)), "unknown machine")
+
+
+def cell_words(cell: Any) -> str:
+    """Batch, machine and compiler, and whether it was measured at all."""
+    copies = [
+        f"{int(cell[name])} {name}"
+        for name in ("replicas", "workers")
+        if not pd.isna(cell[name]) and cell[name] > 1
+    ]
+    fast = not pd.isna(cell["fast_math"]) and cell["fast_math"] != "none"
+    batch = [] if pd.isna(cell["batch_size"]) else [f"batch {cell['batch_size']}"]
+    compiler = [] if pd.isna(cell["compiler"]) else [str(cell["compiler"])]
+    math = [f"fast_math {cell['fast_math']}"] if fast else []
+    origin = [] if cell["origin"] == "measured" else [str(cell["origin"])]
+    return ", ".join([*batch, machine(cell), *compiler, *math, *copies, *origin])
+
+
+def figures(cell: Any, answer: Answer) -> str:
+    """Its p95 with the interval, its throughput, its cost."""
+    told = []
+    if not pd.isna(cell["latency_p95_ms"]):
+        lo, hi = cell["latency_p95_ms_lo"], cell["latency_p95_ms_hi"]
+        interval = " (no interval)" if pd.isna(lo) or pd.isna(hi) else f" ({plain(lo)} to {plain(hi)})"
+        told.append(f"p95 {plain(cell['latency_p95_ms'])} ms{interval}")
+    if not pd.isna(cell["throughput_per_s"]):
+        told.append(f"{plain(cell['throughput_per_s'])} {unit_word(answer)}/s")
+    if not pd.isna(cell["usd_per_1m"]):
+        told.append(f"{dollars(cell['usd_per_1m'])} per 1M {unit_word(answer)}")
+    if not pd.isna(cell["machines"]):
+        number = int(cell["machines"])
+        monthly = "" if pd.isna(cell["usd_per_month"]) else f" for {dollars(cell['usd_per_month'])} a month"
+        told.append(f"{number:,} machine{'s' * (number > 1)}{monthly}")
+    return ", ".join(told)
+
+
+def plain(value: float) -> str:
+    """Three significant digits at least, no exponent."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
+
+
+def dollars(value: float) -> str:
+    """Down to a tenth of a cent where that is something."""
+    return f"${value:,.0f}" if value >= 100 else f"${value:.3f}" if value >= 0.1 else f"${value:.3g}"  # noqa: PLR2004
+
+
+def headline(answer: Answer, wanted: Wanted) -> str:
+    """The answer in one sentence."""
+    limits = f" within {wanted.limits.words}" if wanted.limits.words else ""
+    cell = answer.best
+    if cell is None:
+        return f"{work_words(answer)}: no cell{limits}"
+    monthly = answer.by == "usd_per_month" and answer.aim == "cheapest"
+    what = "the cheapest a month" if monthly else f"the {answer.aim}"
+    return f"{work_words(answer)}: {what}{limits} is {cell_words(cell)}: {figures(cell, answer)}"
+
+
+def notes(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> tuple[str, ...]:
+    """What a reader must know of this answer; `failed` are all cells that failed."""
+    found = [*_unpriced(answer, wanted), *_unknown(answer, wanted)]
+    if answer.chosen is None:
+        found += _nearest(answer, wanted)
+    else:
+        found += [*_doubts(answer, wanted), *_all_within(answer, wanted, failed)]
+    return tuple(found)
+
+
+def fleet_note(wanted: Wanted) -> str:
+    """How a fleet was reckoned."""
+    return (
+        f"Fleet for {wanted.requests_per_s:g} requests/s: a request is one item; each machine is given "
+        f"{wanted.utilisation:.0%} of its measured throughput; {HOURS_A_MONTH} h a month. Batches are taken "
+        "to be full: waiting for them, and for a turn, isn't in p95."
+    )
+
+
+def _unpriced(answer: Answer, wanted: Wanted) -> Iterator[str]:
+    if answer.aim == wanted.aim:
+        return
+    if answer.cells["throughput_per_s"].isna().all():
+        yield "no cell has a throughput, and so none a cost: this is about the fastest instead"
+    elif answer.cells["usd_per_1m"].notna().any():
+        yield "no cell within the limits has a cost, so this is about the fastest of them"
+    else:
+        yield (
+            "no cell has a price, so this is about the fastest instead: the machine's price comes by "
+            "hardware.instance_type= when measuring, or by another price= or price.as_of="
+        )
+
+
+def _unknown(answer: Answer, wanted: Wanted) -> Iterator[str]:
+    """Figures that a limit asks for and cells lack."""
+    limits, group = wanted.limits, answer.cells
+    quality = (
+        "no scenario measures one yet, imported figures may have it: store import --all, then --published"
+    )
+    few = f"fewer than {_FEWEST_CALLS} timed calls can't tell one: sampling=thorough takes more"
+    asked = (
+        (limits.p95_ms, "latency_p95_ms", "p95", few),
+        (limits.p99_ms, "latency_p99_ms", "p99", "it needs more timed calls: sampling=thorough takes more"),
+        (limits.accuracy_floor, "accuracy", "accuracy", quality),
+        (
+            limits.cosine_floor,
+            "cosine",
+            "cosine",
+            "runs that compute no answers, and imported ones, have none",
+        ),
+    )
+    for limit, column, name, how in asked:
+        if limit is not None and (missing := int(group[column].isna().sum())):
+            why = how if (group["origin"] != "published").any() else "the documents print none"
+            some = f"{missing} of {len(group)} cells left out, which don't have"
+            which = "no cell has" if missing == len(group) else some
+            yield f"{which} {'an' if name == 'accuracy' else 'a'} {name}: {why}"
+    if limits.usd_per_1m is not None and group["usd_per_1m"].isna().all():
+        yield "no cell has a cost, so none can be within it"
+
+
+def _nearest(answer: Answer, wanted: Wanted) -> Iterator[str]:
+    """Which limits no cell keeps, and by how much."""
+    limits, met = wanted.limits, True
+    asked = (
+        (limits.p95_ms, "latency_p95_ms", "least p95", "{} ms", 1),
+        (limits.p99_ms, "latency_p99_ms", "least p99", "{} ms", 1),
+        (limits.usd_per_1m, "usd_per_1m", "least cost", f"${{}} per 1M {unit_word(answer)}", 1),
+        (limits.accuracy_floor, "accuracy", "greatest accuracy", "{}", -1),
+        (limits.cosine_floor, "cosine", "greatest cosine", "{}", -1),
+    )
+    for limit, column, name, form, sign in asked:
+        known = answer.cells[column].astype(float) * sign
+        if limit is None or known.isna().all():
+            met &= limit is None
+        elif known.min() > limit * sign:
+            met = False
+            cell = answer.cells.iloc[int(known.argmin())]
+            figure = f"{cell[column]:.4g}" if sign > 0 else f"{cell[column]:.6g}"
+            yield f"the {name} is {form.format(figure)}: {cell_words(cell)}"
+    if met and limits.words:
+        yield "each limit is kept by some cell, but no cell keeps all of them"
+    elif met:
+        yield "no cell has a p95 to go by" if answer.aim == "fastest" else "no cell has a cost"
+
+
+def _doubts(answer: Answer, wanted: Wanted) -> Iterator[str]:
+    cell = answer.best
+    if cell["within"] == "not surely":
+        yield f"not surely: {'; '.join(_bounds(cell, wanted))}"
+        sure = answer.cells[answer.cells["within"] == "yes"]
+        column = "latency_p95_ms" if answer.aim == "fastest" else answer.by
+        sure = sure.dropna(subset=[column]).sort_values(column)
+        yield f"surely within: {cell_words(sure.iloc[0])}" if len(sure) else "no cell is surely within"
+    if cell["doubt"]:
+        why = {"noisy": "something disturbed its calls", "unsteady": "its calls drift or step"}[cell["doubt"]]
+        yield f"{cell['doubt']}: {why}, so measure it again before relying on it"
+
+
+def _bounds(cell: Any, wanted: Wanted) -> Iterator[str]:
+    limits = wanted.limits
+    for limit, column, name in (
+        (limits.p95_ms, "latency_p95_ms_hi", "p95"),
+        (limits.p99_ms, "latency_p99_ms_hi", "p99"),
+    ):
+        if limit is not None and pd.isna(cell[column]):
+            why = "its document prints none" if cell["origin"] == "published" else "it had too few calls"
+            yield f"its {name} has no interval, for {why}"
+        elif limit is not None and cell[column] > limit:
+            yield f"the upper bound of its {name} is {plain(cell[column])} ms"
+    if limits.accuracy_floor is not None and not cell["accuracy_lo"] >= limits.accuracy_floor:
+        lower = "unknown" if pd.isna(cell["accuracy_lo"]) else f"{cell['accuracy_lo']:.4g}"
+        yield f"the lower bound of its accuracy is {lower}"
+
+
+def _all_within(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> Iterator[str]:
+    """Where the limit of latency binds nothing, larger batches may be cheaper: say whether any were tried."""
+    limit = wanted.limits.p95_ms
+    group, cell = answer.cells, answer.best
+    if limit is None or answer.aim != "cheapest" or pd.isna(cell["batch_size"]):
+        return
+    if not (group["latency_p95_ms"].astype(float) <= limit).all():
+        return
+    alike = ["hardware", "instance_type", "compiler", "fast_math"]
+    largest = int(group[_same(group, cell, alike)]["batch_size"].max())
+    told = f"every measured cell is within p95 <= {limit:g} ms: the limit is not reached"
+    tried = failed[_same(failed, cell, [*alike, *WORK[:-1]]) & (failed["batch_size"].fillna(0) > largest)]
+    if len(tried):
+        first = tried.sort_values("batch_size").iloc[0]
+        yield f"{told}; of larger batches {first['batch_size']} ended as {first['status']}"
+    elif cell["batch_size"] == largest:
+        larger = f"{2 * largest},{4 * largest}"
+        yield f"{told}; larger batches than {largest} were not measured, try batch={larger}"
+    else:
+        yield f"{told}; larger batches than {cell['batch_size']} were no cheaper"
+
+
+def _same(rows: pd.DataFrame, cell: Any, names: list[str]) -> pd.Series[Any]:
+    same = pd.Series(data=True, index=rows.index)
+    for name in names:
+        same &= rows[name].isna() if pd.isna(cell[name]) else (rows[name] == cell[name]).fillna(value=False)
+    return same.astype(bool)

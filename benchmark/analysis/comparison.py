@@ -1,0 +1,135 @@
+"""Two sets of stored rows, cell by cell: which is slower, and whether the rows can tell.
+
+Rows of one campaign whose cells have several processes each ran in rounds, so round i of one side is compared
+with round i of the other. Anything else was measured apart: then the times at which the baseline's cell was
+measured tell how much a figure differs from time to time, and no verdict is more than a suspicion.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
+
+import numpy as np
+
+from benchmark.errors import ConfigError
+from benchmark.stats.ratio_test import Contrast, apart, contrast
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+AXES: Final = (
+    *("model", "hardware", "instance_type", "compiler", "fast_math", "batch_size", "sequence_length"),
+    *("image_size", "input_length", "output_length", "scenario", "weights"),
+)
+"""By which cells of both sides are matched where they are not the same cell."""
+NEEDED: Final = ("run_id", "campaign", "cell_id", "environment_id", "repeat", "started_at", "status", *AXES)
+"""Columns that a comparison looks at, beside the figure compared."""
+
+Evidence = Literal["rounds", "apart"]
+
+
+class Compared(NamedTuple):
+    """One cell of both sides."""
+
+    cell: Mapping[str, Any]
+    """The axes that both share."""
+    base: float
+    candidate: float
+    """Geometric means over processes, in the unit of the figure."""
+    contrast: Contrast
+    evidence: Evidence
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the verdict may be relied on: both sides ran in the same rounds."""
+        return self.evidence == "rounds"
+
+
+def compare_rows(
+    base: pd.DataFrame, candidate: pd.DataFrame, everything: pd.DataFrame, figure: str, threshold: float
+) -> list[Compared]:
+    """Match the cells of two sets of rows that are ok, and compare a figure of which less is better.
+
+    `everything` are the rows of the store that tell how the baseline's cells differ from time to time.
+
+    Raises:
+        ConfigError: nothing matches, one run is on both sides, or several cells of a side match one.
+    """
+    if both := {*base["run_id"]} & {*candidate["run_id"]}:
+        raise ConfigError(f"run {min(both)} is on both sides: narrow one of them")
+    base, candidate = _nulls(base), _nulls(candidate)
+    keys = _keys(base, candidate)
+    sides = [_cells(side, keys) for side in (base, candidate)]
+    shared = [key for key in sides[0] if key in sides[1]]
+    if not shared:
+        raise ConfigError(
+            "no cell of the one side is one of the other: name sides that share all axes but one"
+        )
+    return [_compared(sides[0][key], sides[1][key], everything, figure, threshold) for key in shared]
+
+
+def _nulls(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every missing axis as None, which equals itself."""
+    axes = rows[[*AXES]].astype(object)
+    return rows.assign(**axes.where(axes.notna(), None))
+
+
+def _keys(base: pd.DataFrame, candidate: pd.DataFrame) -> list[str]:
+    """Columns by which cells are the same: the identity if that matches, else axes that aren't swapped."""
+    if {*base["cell_id"]} & {*candidate["cell_id"]}:
+        return ["cell_id"]
+    keys = [name for name in AXES if not _swapped(base[name], candidate[name])]
+    for name, side in (("baseline", base), ("candidate", candidate)):
+        if any(len({*rows["cell_id"]}) > 1 for rows in _cells(side, keys).values()):
+            raise ConfigError(
+                f"the {name} has several cells that differ in more than {', '.join(keys)}: add conditions"
+            )
+    return keys
+
+
+def _cells(rows: pd.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], pd.DataFrame]:
+    """Rows by the values of these columns; None is a value too, which pandas would call NaN."""
+    places: dict[tuple[Any, ...], list[int]] = {}
+    for place, key in enumerate(rows[keys].itertuples(index=False, name=None)):
+        places.setdefault(key, []).append(place)
+    return {key: rows.iloc[some] for key, some in places.items()}
+
+
+def _swapped(base: pd.Series[Any], candidate: pd.Series[Any]) -> bool:
+    """Whether each side has one value of its own: that is what is compared."""
+    values = [{*base}, {*candidate}]
+    return len(values[0]) == len(values[1]) == 1 and values[0] != values[1]
+
+
+def _compared(
+    base: pd.DataFrame, candidate: pd.DataFrame, everything: pd.DataFrame, figure: str, threshold: float
+) -> Compared:
+    first, second = base.iloc[0], candidate.iloc[0]
+    cell = {name: first[name] for name in AXES if first[name] == second[name]}
+    before, after = (math.exp(np.log(side[figure].astype(float)).mean()) for side in (base, candidate))
+    ratios = list(_rounds(base, candidate, figure))
+    if len(ratios) > 1:
+        return Compared(cell, before, after, contrast(ratios, threshold), "rounds")
+    earlier = everything[~everything["run_id"].isin(candidate["run_id"])]
+    history = [value for _, value in _times(earlier, first, figure)]
+    return Compared(cell, before, after, apart(after / before, history, threshold), "apart")
+
+
+def _rounds(base: pd.DataFrame, candidate: pd.DataFrame, figure: str) -> Iterator[float]:
+    """Ratios of processes that ran in the same round of one campaign."""
+    keys = ["campaign", "repeat"]
+    before = base.dropna(subset=["repeat"]).set_index(keys)[figure].astype(float)
+    after = candidate.dropna(subset=["repeat"]).set_index(keys)[figure].astype(float)
+    for key in before.index.intersection(after.index):
+        yield float(after.loc[key] / before.loc[key])
+
+
+def _times(everything: pd.DataFrame, like: pd.Series[Any], figure: str) -> Iterator[tuple[str, float]]:
+    """One figure for each campaign that measured this cell in this environment."""
+    same = everything[
+        (everything["cell_id"] == like["cell_id"]) & (everything["environment_id"] == like["environment_id"])
+    ]
+    for campaign, rows in same.groupby("campaign"):
+        yield str(campaign), math.exp(np.log(rows[figure].astype(float)).mean())

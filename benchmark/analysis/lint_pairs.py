@@ -1,0 +1,314 @@
+"""Rules of `lint` that compare rows: copies, latencies that fall while work grows, differences that are none.
+
+They take the same frame as `lint_rows`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from benchmark.analysis.lint_rows import LATENCIES, Told, digits, flagged, label, run_ids, simulated, unsteady
+
+_FIGURES = [*LATENCIES, "latency_mean_ms"]
+_STEPS = ["batch_size", "sequence_length"]
+_ARITHMETIC = ["model_dtype", "matmul_dtype", "other_dtype", "autocast"]
+_AXES = [
+    "model",
+    "weights",
+    "hardware",
+    "instance_type",
+    "compiler",
+    "fast_math",
+    "image_size",
+    "input_length",
+    "output_length",
+    "scenario",
+    "replicas",
+    "workers",
+    "threads",
+    "pipeline_cores",
+    "tensor_parallel",
+    "data_parallel",
+]
+"""What a cell is, less batch and length."""
+_TWINS = {
+    "model": ["model"],
+    "hardware": ["hardware", "instance_type"],
+    "compiler": ["compiler"],
+    "fast_math": ["fast_math"],
+}
+"""Axes along which two series must differ, with what goes by them."""
+
+_ENVIRONMENT = [
+    "hostname",
+    "device_name",
+    "cores",
+    "driver_version",
+    "framework_versions",
+    "environment_variables",
+]
+
+_FEWEST_SAMPLES = 5
+_PROOF = 8
+"""Digits beyond the second of each figure: what is alike agrees in two, each further one by chance."""
+_LONG = 9
+"""Significant digits of a throughput that no second measurement meets."""
+_IN_A_ROW = 3
+_FALL = 0.1
+"""Processes of one cell differ by some percent, which no interval from within one of them knows of."""
+_Z = 1.96
+
+
+def lookalikes(rows: pd.DataFrame) -> list[str]:
+    """Runs that share all latency figures with another; a law gives simulated ones the same by right."""
+    real = rows[~simulated(rows) & rows[_FIGURES].notna().any(axis=1)]
+    return run_ids(real[real.duplicated(_FIGURES, keep=False)])
+
+
+def identical_series(rows: pd.DataFrame) -> Iterator[Told]:
+    """The same samples; else figures with so many digits, or so many in a row, that chance is out."""
+    real = rows[~simulated(rows) & (rows["status"] == "ok")]
+    # A document may print one measurement in several of its tables.
+    cell = ["document_commit", *_AXES, *_STEPS, *_FIGURES, "throughput_per_s"]
+    real = real[(real["source"] == "") | ~real.duplicated(cell)]
+    copied: set[str] = set()
+    for told in _copies(real):
+        copied.update(told[0])
+        yield told
+    rest = real[~real["run_id"].isin(copied)]
+    yield from _copied_throughput(rest)
+    known = rest[rest[_FIGURES].notna().any(axis=1)]
+    if known.duplicated([*_STEPS, *_FIGURES]).any():  # to look along each axis takes far longer
+        for axis, own in _TWINS.items():
+            yield from _same_in_a_row(known, axis, own)
+
+
+def latency_falls(rows: pd.DataFrame) -> Iterator[Told]:
+    """Between neighbours along batch or length, beyond intervals, repeats and what processes differ by."""
+    quiet = rows[(rows["status"] == "ok") & ~unsteady(rows) & ~flagged(rows)]
+    for step, word in (("batch_size", "batch"), ("sequence_length", "length")):
+        rest = quiet[quiet[step].notna()]
+        for statistic in ("p50", "mean", "p90", "p95"):
+            column = f"latency_{statistic}_ms"
+            if len(known := rest[rest[column].notna()]):
+                yield from _falls(known, column, step, word)
+            rest = rest[rest[column].isna()]
+
+
+def accuracy_within_noise(rows: pd.DataFrame) -> Iterator[Told]:
+    """Two-proportion z test along one axis at a time: a model's variants, or models under one treatment.
+
+    The answers are taken as independent, for rows don't keep which items were right.
+    """
+    known = rows[(rows["status"] == "ok") & (rows["dataset"] != "") & (rows["accuracy_n"] > 0)]
+    ranked = known[known["accuracy"].notna()].drop_duplicates(["dataset", "model", "accuracy", "accuracy_n"])
+    for same in (["dataset", "model"], ["dataset", *_axes("model", "weights")]):
+        for _, group in ranked.sort_values("accuracy").groupby(same, dropna=False):
+            if same[1] == "model" or group["model"].nunique() == len(group):
+                yield from _no_ranking(group)
+
+
+def flag_without_effect(rows: pd.DataFrame) -> Iterator[Told]:
+    """The same effective types, and the same error against the reference to the last digit."""
+    real = rows[(rows["status"] == "ok") & ~simulated(rows) & rows["max_abs_error"].notna()]
+    where = ["campaign", "environment_id", *_axes("fast_math"), *_STEPS]
+    same = [*where, *_ARITHMETIC, "max_abs_error", "cosine"]
+    fast = real[real["fast_math"].isin(["matmult", "all"])]
+    plain = real[real["fast_math"] == "none"][[*same, "run_id"]]
+    pairs = fast.merge(plain, on=same, suffixes=("", "_plain"))
+    for _, group in pairs.groupby(["model", "hardware", "compiler", "fast_math"]):
+        first = group.iloc[0]
+        reason = (
+            f"{label(first)} computed the very numbers of fast_math=none in {_cells(len(group))} (matrix "
+            f"products in {first['matmul_dtype']}): whatever their latencies differ by is noise, so report "
+            "one of them"
+        )
+        yield [*dict.fromkeys([*run_ids(group), *group["run_id_plain"]])], reason
+
+
+def mixed_units(rows: pd.DataFrame) -> Iterator[Told]:
+    """Per model and scenario."""
+    counted = rows[rows["throughput_per_s"].notna() & (rows["throughput_unit"] != "")]
+    for (model, scenario), group in counted.groupby(["model", "scenario"]):
+        units = sorted(group["throughput_unit"].unique())
+        if len(units) > 1:
+            reason = (
+                f"throughputs of {model}{f' in scenario {scenario}' if scenario else ''} are counted in "
+                f"{' and in '.join(units)}: neither speed nor cost can be compared, so choose rows by "
+                "throughput_unit"
+            )
+            yield run_ids(group), reason
+
+
+def mixed_environments(rows: pd.DataFrame) -> Iterator[Told]:
+    """Hardware identity, versions and settings; each run of a campaign that was taken up later may differ."""
+    ok = rows[(rows["status"] == "ok") & (rows["cell_id"] != "")]
+    several = ok.groupby(["campaign", "cell_id"])["environment_id"].transform("nunique") > 1
+    texts = ok[several][_ENVIRONMENT].map(str)
+    for campaign, group in ok[several].groupby("campaign"):
+        counts = texts.loc[group.index].groupby(group["cell_id"]).nunique().max()
+        differing = counts[counts > 1].index
+        reason = (
+            f"campaign {campaign} measured {_cells(group['cell_id'].nunique())} in several environments "
+            f"(differing in {', '.join(differing) or 'settings'}): compare rows of one environment_id only"
+        )
+        yield run_ids(group), reason
+
+
+def _copies(rows: pd.DataFrame) -> Iterator[Told]:
+    """Runs with the same samples, or figures too long to meet by chance; a pair's cells are told together."""
+    groups: dict[tuple[str, ...], list[pd.DataFrame]] = {}
+    for _, group in rows[rows["run_id"].isin(lookalikes(rows))].groupby(_FIGURES, dropna=False, sort=False):
+        for proven in _proven(group):
+            names = tuple(dict.fromkeys(label(row) for _, row in proven.iterrows()))
+            groups.setdefault(names, []).append(proven)
+    for names, cells in groups.items():
+        figures = [name for name in _FIGURES if pd.notna(cells[0][name].iloc[0])][:3]
+        shown = ", ".join(f"{_short(name)} {cells[0][name].iloc[0]:.9g} ms" for name in figures)
+        who = " and ".join(names) if len(names) > 1 else f"{len(cells[0])} runs of {names[0]}"
+        reason = (
+            f"{who} agree to the last digit in {_cells(len(cells))} ({shown}), as no two measurements do: "
+            "one was copied, so run both again and remove these"
+        )
+        yield [run_id for cell in cells for run_id in run_ids(cell)], reason
+
+
+def _proven(group: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """What of a group with equal figures can't be chance."""
+    if group["latency_ns"].map(len).all():
+        series = group["latency_ns"].map(lambda samples: np.asarray(samples, np.int64).tobytes())
+        for _, same in group.groupby(series):
+            samples = np.asarray(same["latency_ns"].iloc[0])
+            if len(same) > 1 and len(samples) >= _FEWEST_SAMPLES and len(np.unique(samples)) > 1:
+                yield same
+    elif sum(max(0, digits(figure) - 2) for figure in set(group[_FIGURES].iloc[0].dropna())) >= _PROOF:
+        yield group
+
+
+def _copied_throughput(rows: pd.DataFrame) -> Iterator[Told]:
+    """A throughput of many digits that belongs to several latencies."""
+    for _, group in rows[rows.duplicated("throughput_per_s", keep=False)].groupby("throughput_per_s"):
+        rate = group["throughput_per_s"].iloc[0]
+        latency = group["latency_p50_ms"].fillna(group["latency_mean_ms"])
+        if digits(rate) >= _LONG and latency.min() < latency.max():
+            names = " and ".join(dict.fromkeys(label(row) for _, row in group.iterrows()))
+            reason = (
+                f"{names} have the same throughput to {digits(rate)} digits, "
+                f"{rate:.10g}/s, at latencies of {latency.min():.3g} to {latency.max():.3g} ms: "
+                "one was copied, so correct it or run both again"
+            )
+            yield run_ids(group), reason
+
+
+def _same_in_a_row(rows: pd.DataFrame, axis: str, own: Sequence[str]) -> Iterator[Told]:
+    """Two series that agree in some neighbouring cells, in every figure they have."""
+    place = rows.groupby(["campaign", "source", *_axes(*own)], dropna=False, sort=False).ngroup()
+    cells = rows.assign(place=place)
+    met = ["place", *_STEPS, *_FIGURES]
+    pairs: set[tuple[int, str, str]] = set()
+    for _, group in cells[cells.duplicated(met, keep=False)].groupby(met, dropna=False, sort=False):
+        first, *others = group[axis].unique()
+        pairs.update((group["place"].iloc[0], first, other) for other in others)
+    for at, one, other in sorted(pairs):
+        here = cells[cells["place"] == at].drop_duplicates([axis, *_STEPS], keep="last")
+        both = here[here[axis] == one].merge(here[here[axis] == other], on=_STEPS, suffixes=("", "_other"))
+        told = _longest_run(both.sort_values(_STEPS, ignore_index=True))
+        if told is not None:
+            shown = [next(figure for figure in row if pd.notna(figure)) for row in told[_FIGURES].to_numpy()]
+            reason = (
+                f"{label(told.iloc[0])} and {axis} {other} have the same latency in {len(told)} cells in a "
+                f"row of {len(both)} ({', '.join(f'{figure:g}' for figure in shown)} ms): copied, or rounded "
+                "so far that nobody can tell them apart: measure again, or import more digits"
+            )
+            yield [*run_ids(told), *told["run_id_other"]], reason
+
+
+def _longest_run(both: pd.DataFrame) -> pd.DataFrame | None:
+    """Neighbouring rows whose two sides agree in figures that differ from row to row."""
+    ours, theirs = both[_FIGURES].to_numpy(), both[[f"{name}_other" for name in _FIGURES]].to_numpy()
+    same = np.where(np.isnan(ours), np.isnan(theirs), ours == theirs).all(axis=1)
+    runs = both[same].groupby((~same).cumsum()[same])
+    longest = max((run for _, run in runs), key=len, default=both[:0])
+    figures = set(longest[_FIGURES].to_numpy()[~np.isnan(longest[_FIGURES].to_numpy())])
+    telling = [figure for figure in figures if digits(figure) > 1]
+    return longest if len(longest) >= _IN_A_ROW and len(telling) >= _IN_A_ROW else None
+
+
+def _falls(rows: pd.DataFrame, column: str, step: str, word: str) -> Iterator[Told]:
+    """Repeats of a cell count as its spread: its slowest against its neighbour's fastest."""
+    (other,) = set(_STEPS) - {step}
+    context = ["campaign", "source", "environment_id", "family_id", *_axes(), *_ARITHMETIC, other]
+    figures = rows.reindex(columns=[column, f"{column}_lo", f"{column}_hi"])
+    figures.columns = pd.Index(["value", "low", "high"])
+    figures["bounded"] = figures.notna().all(axis=1)
+    figures[["low", "high"]] = figures[["low", "high"]].apply(lambda bound: bound.fillna(figures["value"]))
+    cell = [rows.groupby(context, dropna=False, sort=False).ngroup().rename("place"), rows[step]]
+    spread = {"value": "median", "low": "min", "high": "max", "bounded": "all"}
+    cells = figures.groupby(cell).agg(spread).reset_index()
+    before = cells.groupby("place").shift()
+    sure = cells["bounded"] & before["bounded"].isin([True])
+    fallen = (cells["high"] < before["low"]) & (cells["value"] < before["value"] * (1 - _FALL))
+    for at in np.flatnonzero(fallen):
+        was, now = cells.loc[at - 1], cells.loc[at]
+        ids = [rows[(cell[0] == one["place"]) & (rows[step] == one[step])] for one in (was, now)]
+        samples = " and ".join(_count(one["samples"].min()) for one in ids)
+        reason = (
+            f"{label(ids[1].iloc[0])}: {_short(column)} falls from {was['value']:.3g} ms at {word} "
+            f"{was[step]:g} to {now['value']:.3g} ms at {word} {now[step]:g} "
+            f"({'intervals apart' if sure[at] else 'no interval stored'}; samples: {samples}): measure both "
+            "again in turns, or say why"
+        )
+        yield [*run_ids(ids[0]), *run_ids(ids[1])], reason
+
+
+def _no_ranking(group: pd.DataFrame) -> Iterator[Told]:
+    accuracy, items = group["accuracy"].to_numpy(), group["accuracy_n"].to_numpy()
+    for start, end in _indistinct(accuracy, items):
+        worst, best = group.iloc[start], group.iloc[end]
+        z = _z(accuracy, items, start, end)
+        between = f", nor any of the {end - start - 1} between them" if end - start > 1 else ""
+        reason = (
+            f"{worst['dataset']}: {label(worst)} with {worst['accuracy']:.2%} and {label(best)} with "
+            f"{best['accuracy']:.2%} do not differ measurably (z = {z:.2f}, p = "
+            f"{math.erfc(z / math.sqrt(2)):.2f}, n = {items[start]:.0f}){between}: rank them by nothing but "
+            "answers paired item by item"
+        )
+        yield run_ids(group.iloc[start : end + 1]), reason
+
+
+def _indistinct(accuracy: np.ndarray, items: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and last index of the longest stretches whose ends do not differ measurably; accuracies rise."""
+    end = 0
+    for start in range(len(accuracy)):
+        told, end = end, max(start, end)
+        while end + 1 < len(accuracy) and _z(accuracy, items, start, end + 1) < _Z:
+            end += 1
+        if end > told and accuracy[end] > accuracy[start]:
+            yield start, end
+
+
+def _z(accuracy: np.ndarray, items: np.ndarray, worse: int, better: int) -> float:
+    """Difference of two shares over its standard error, both drawn from one pool."""
+    pooled = np.average(accuracy[[worse, better]], weights=items[[worse, better]])
+    variance = pooled * (1 - pooled) * (1 / items[worse] + 1 / items[better])
+    return float((accuracy[better] - accuracy[worse]) / math.sqrt(variance)) if variance > 0 else 0.0
+
+
+def _axes(*less: str) -> list[str]:
+    return [name for name in _AXES if name not in less]
+
+
+def _short(column: str) -> str:
+    return column.removeprefix("latency_").removesuffix("_ms")
+
+
+def _cells(count: int) -> str:
+    return "1 cell" if count == 1 else f"{count} cells"
+
+
+def _count(samples: float) -> str:
+    return "unknown" if math.isnan(samples) else f"{samples:.0f}"

@@ -1,0 +1,155 @@
+"""The nights of a store: campaigns in order, their series, and what checks found before."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+from pydantic import TypeAdapter
+
+from benchmark.errors import ConfigError
+from benchmark.report.sanitize import one_line
+from benchmark.stats.regression_detector import Finding
+from benchmark.stats.regression_evidence import NIGHTS, levels, middle
+from benchmark.store import query, selection
+from benchmark.store.results import ResultsStore, to_frame
+
+SERIES: Final = ("cell_id", "hardware", "device_name", "instance_type", "hostname", "threads")
+"""What stays the same from night to night; versions may change, that is what is looked for."""
+AXES: Final = ("model", "hardware", "compiler", "fast_math", "batch_size", "sequence_length")
+_SHORT: Final = {"batch_size": "b", "sequence_length": "s"}
+_FIGURES: Final = ("latency_p50_ms", "latency_p95_ms", "samples")
+_BUILD: Final = ("git_commit", "framework_versions")
+_NEEDED: Final = (
+    *("run_id", "campaign", "started_at", "overrides", "config", *_FIGURES, *_BUILD, *selection.COLUMNS),
+    *dict.fromkeys((*SERIES, *AXES)),
+)
+_FAILED: Final = ("status", "stage", "error", *AXES)
+_HISTORY: Final = 30
+"""Nights before that tell what is usual, as the detector has them."""
+_FINDINGS = TypeAdapter(tuple[Finding, ...])
+
+
+class Night(NamedTuple):
+    """One campaign: its rows, by process."""
+
+    campaign: str
+    rows: pd.DataFrame
+
+    @property
+    def start(self) -> datetime:
+        """When its first run's turn came."""
+        start: datetime = self.rows["started_at"].min().to_pydatetime()
+        return start
+
+    @property
+    def data(self) -> dict[str, list[float]]:
+        """Medians in ms of each series' processes."""
+        return {str(name): list(rows["latency_p50_ms"]) for name, rows in self.rows.groupby("series")}
+
+    def row(self, series: str) -> pd.Series[Any]:
+        """Any row of a series."""
+        return self.rows[self.rows["series"] == series].iloc[0]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing was measured."""
+        return bool(self.rows["simulated"].fillna(value=False).any())
+
+
+def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> list[Night]:
+    """Campaigns in the order of their starts, up to the one that is judged.
+
+    Raises:
+        ConfigError: there is none, or not the one that was asked for.
+    """
+    asked = query.parse(text)
+    wanted = query.expression(asked)
+    usable = (pc.field("status") == "ok") & pc.field("latency_p50_ms").is_valid()
+    found = store.table(list(_NEEDED), usable if wanted is None else usable & wanted)
+    rows = to_frame(selection.chosen(found, asked, simulated=simulated))
+    if rows.empty:
+        raise ConfigError("no rows that are ok: run `experiment=nightly` first, or give fewer conditions")
+    rows["series"] = [" ".join(map(str, key)) for key in rows[[*SERIES]].itertuples(index=False)]
+    starts = rows.groupby("campaign")["started_at"].min().sort_values()
+    if last and last not in starts.index:
+        raise ConfigError(f"--night {last}: no such campaign; the last are {', '.join(starts.index[-3:])}")
+    campaigns = list(starts.index[: list(starts.index).index(last) + 1] if last else starts.index)
+    by_campaign = dict(iter(rows.groupby("campaign")))
+    return [Night(str(name), by_campaign[name]) for name in campaigns]
+
+
+def failed(store: ResultsStore, text: str, night: Night) -> pd.DataFrame:
+    """What of a night can't be judged because it failed: its statuses, reasons and axes."""
+    asked = query.parse(text)
+    wanted = query.expression(asked)
+    lost = ~pc.field("status").isin(["ok", "incompatible"])
+    found = store.table(
+        [*_FAILED, *selection.COLUMNS],
+        lost if wanted is None else lost & wanted,
+        among=pc.field("campaign") == night.campaign,
+    )
+    kept = selection.chosen(found, asked, simulated=night.simulated)
+    return to_frame(kept)
+
+
+def standing(nights: Sequence[Night]) -> pd.DataFrame:
+    """Each series of the last night against the nights before: the usual one and how much they spread.
+
+    Returns:
+        By series: `tonight` and `usual`, p50s in ms, and `spread`, a standard deviation of logs; NaN without
+        a night before, or two.
+    """
+    tonight = {name: middle(p50s) for name, p50s in nights[-1].data.items()}
+    past = [{name: middle(p50s) for name, p50s in night.data.items()} for night in nights[-_HISTORY - 1 : -1]]
+    nothing = dict.fromkeys(tonight, np.nan)
+    table = np.array([[night.get(name, np.nan) for name in tonight] for night in past or [nothing]])
+    count, level, spread = levels(table)
+    return pd.DataFrame(
+        {
+            "tonight": np.exp([*tonight.values()]),
+            "usual": np.exp(level),
+            "spread": np.where(count > 1, spread, np.nan),
+        },
+        index=pd.Index([*tonight], name="series"),
+    )
+
+
+def can_judge(nights: Sequence[Night], least_nights: int) -> bool:
+    """Whether there are nights enough before the latest ones to tell what is usual."""
+    return len(nights) - NIGHTS >= least_nights
+
+
+def label(row: pd.Series[Any]) -> str:
+    """A series in a few words, for people; in one line, whatever its names are made of."""
+    words = (f"{_SHORT.get(name, '')}{row[name]}" for name in AXES if not pd.isna(row[name]))
+    return one_line(" ".join(words))
+
+
+def stem(row: pd.Series[Any]) -> str:
+    """A series as the stem of a file."""
+    words = re.sub(r"[^A-Za-z0-9]+", "-", label(row)).strip("-").lower()
+    return f"{words[:80]}-{str(row['cell_id'])[:8]}"
+
+
+def kept(store: ResultsStore, campaign: str) -> Sequence[Finding]:
+    """What a check of that night found, if there was one."""
+    file = store.paths.nightly(campaign)
+    return _FINDINGS.validate_json(file.read_bytes()) if store.is_local and file.is_file() else ()
+
+
+def keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> None:
+    """Later nights are judged by it: what was alarmed starts anew at its new level. URLs keep nothing."""
+    if not store.is_local:
+        return
+    file = store.paths.nightly(campaign)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Not by pydantic, which would write the infinite bounds of a single round as null.
+    file.write_text(json.dumps([asdict(finding) for finding in findings], indent=1), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Compiled artefacts, weights and references by content key."""

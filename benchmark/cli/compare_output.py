@@ -1,0 +1,245 @@
+"""What a comparison tells: on the terminal, as JSON, as Markdown and as marks in a job."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import pandas as pd
+from rich.console import Console
+
+from benchmark.analysis.comparison import Compared
+from benchmark.cli import job_summary
+from benchmark.report.display.job_summary import Summary
+from benchmark.report.display.table import print_table
+from benchmark.report.document import Span, Table
+from benchmark.report.sanitize import one_line
+from benchmark.stats.ratio_test import Contrast
+from benchmark.timing.interleaved import Side
+
+NEEDED: Final = ("device_name", "instance_type", "hostname", "samples", "git_commit", "framework_versions")
+"""Columns that a summary looks at, beside those of the comparison."""
+_APART: Final = (
+    "apart: the sides ran in no common rounds, so a verdict is a suspicion at best: compare --run, "
+    "or both sides in one campaign with sampling.repeats=8"
+)
+
+
+class Output(NamedTuple):
+    """Where it is told."""
+
+    console: Console
+    md: str
+    """File of the summary, or `-`; empty for none."""
+    as_json: bool
+
+    def tell(self, text: str, *, style: str | None = None) -> None:
+        """Print a line as it is."""
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+    def finish(self, summary: Summary, marks: Sequence[tuple[str, str]]) -> None:
+        """Write the summary, and mark confirmed regressions."""
+        job_summary.put(summary, self.md)
+        job_summary.annotate(marks, aside=self.as_json or self.md == job_summary.STDOUT)
+
+
+class Stored(NamedTuple):
+    """Stored rows, compared."""
+
+    found: Sequence[Compared]
+    names: tuple[str, str]
+    """What was typed for each side."""
+    sides: tuple[pd.DataFrame, pd.DataFrame]
+    percentile: int
+    threshold: float
+
+    @property
+    def simulated(self) -> bool:
+        """Whether nothing was measured."""
+        return any(bool(side["simulated"].fillna(value=False).any()) for side in self.sides)
+
+
+class Taken(NamedTuple):
+    """Sides that took turns."""
+
+    found: Contrast
+    ratios: Sequence[float]
+    seconds: float
+    sides: tuple[Side, Side]
+    threshold: float
+
+
+def show_stored(stored: Stored, output: Output) -> None:
+    """Tell each cell."""
+    if output.as_json:
+        print(json.dumps([_record(one) for one in stored.found]))
+    else:
+        _print_cells(stored.found, output)
+    slower = [one for one in _by_size(stored.found) if one.confirmed and one.contrast.verdict == "regression"]
+    marks = [(f"{_label(one)} is slower", _effect(one.contrast)) for one in slower]
+    output.finish(_of_stored(stored, slower), marks)
+
+
+def show_duel(taken: Taken, output: Output) -> None:
+    """Tell the verdict on two sides that took turns."""
+    found, (a, b) = taken.found, taken.sides
+    simulated = a.simulated or b.simulated
+    if output.as_json:
+        told = {"ratios": taken.ratios, "seconds": taken.seconds, "a": a.label, "b": b.label}
+        print(json.dumps({**_plain(found), **told, "simulated": simulated}))
+    else:
+        output.tell(f"{found.verdict}: {_effect(found)}, {taken.seconds:.0f} s")
+    label = a.label if a.label == b.label else f"{a.label} / {b.label}"
+    verdict = (*_pretence(simulated=simulated), Span(text=f"{found.verdict}: "), Span(text=label, code=True))
+    builds = [{"commit": (side.git_commit or "?")[:12], **side.versions} for side in taken.sides]
+    summary = Summary(
+        title="Comparison in turns",
+        verdict=(*verdict, Span(text=f" {_effect(found)}.")),
+        folded=(
+            job_summary.table(
+                "pairs",
+                "Pairs of fresh processes",
+                {"pair": True, "B / A": True},
+                [[str(number), f"{ratio:.4f}"] for number, ratio in enumerate(taken.ratios, start=1)],
+            ),
+        ),
+        footer=(
+            f"p50 of a call; medians of turns; 99 % interval of the ratio; {taken.threshold:.1%} matter.",
+            f"A: {a.label}. B: {b.label}.",
+            *job_summary.builds(builds[0], builds[1], ("A", "B")),
+        ),
+    )
+    marks = [(f"{label} is slower", _effect(found))] if found.verdict == "regression" else []
+    output.finish(summary, marks)
+
+
+def _of_stored(stored: Stored, slower: Sequence[Compared]) -> Summary:
+    ordered = _by_size(stored.found)
+    moved = [one for one in ordered if one.contrast.verdict in {"regression", "improvement"}]
+    others = [one for one in ordered if one not in moved]
+    all_confirmed = all(one.confirmed for one in stored.found)
+    return Summary(
+        title=f"{stored.names[1]} against {stored.names[0]}",
+        verdict=tuple(_verdict(stored, slower, moved)),
+        changes=_table("changes", "Changes", moved, stored.percentile),
+        notes=() if all_confirmed else (_APART,),
+        folded=(_table("others", "The same, or inconclusive", others, stored.percentile),),
+        footer=tuple(_footer(stored)),
+    )
+
+
+def _verdict(stored: Stored, slower: Sequence[Compared], moved: Sequence[Compared]) -> Iterator[Span]:
+    cells = len(stored.found)
+    yield from _pretence(simulated=stored.simulated)
+    suspected = [one for one in moved if one.contrast.verdict == "regression" and not one.confirmed]
+    faster = sum(one.contrast.verdict == "improvement" for one in moved)
+    if slower:
+        yield Span(text=f"{len(slower)} of {cells} cells {'is' if len(slower) == 1 else 'are'} slower: ")
+        yield Span(text=_label(slower[0]), code=True)
+        yield Span(text=f" {_effect(slower[0].contrast)}, confirmed in common rounds.")
+    elif suspected:
+        yield Span(text=f"{len(suspected)} of {cells} cells may be slower, none of it is confirmed: ")
+        yield Span(text=_label(suspected[0]), code=True)
+        yield Span(text=f" {_effect(suspected[0].contrast)}, measured apart.")
+    elif faster:
+        yield Span(
+            text=f"Nothing is slower; {faster} of {cells} cells {'is' if faster == 1 else 'are'} faster."
+        )
+    else:
+        same = sum(one.contrast.verdict == "same" for one in stored.found)
+        yield Span(text=f"Nothing is known to be slower: {same} of {cells} cells are the same, ")
+        yield Span(text=f"{cells - same} inconclusive.")
+
+
+def _pretence(*, simulated: bool) -> tuple[Span, ...]:
+    return (Span(text="Simulated: "),) if simulated else ()
+
+
+def _by_size(found: Sequence[Compared]) -> list[Compared]:
+    """The biggest change first, a confirmed one before one measured apart."""
+    return sorted(found, key=lambda one: (not one.confirmed, -abs(math.log(one.contrast.ratio))))
+
+
+def _table(name: str, caption: str, found: Sequence[Compared], percentile: int) -> Table:
+    heads = {"cell": False, f"A p{percentile} ms": True, f"B p{percentile} ms": True, "B / A": True}
+    lines = [
+        [
+            _label(one),
+            f"{one.base:.4g}",
+            f"{one.candidate:.4g}",
+            f"{one.contrast.ratio - 1:+.1%}",
+            _bounds(one.contrast),
+            str(one.contrast.rounds),
+            _judged(one),
+        ]
+        for one in found
+    ]
+    more = {"99 % interval": True, "rounds": True, "verdict": False}
+    return job_summary.table(name, caption, {**heads, **more}, lines)
+
+
+def _footer(stored: Stored) -> Iterator[str]:
+    both = pd.concat(stored.sides)
+    processes = [side.groupby("cell_id").size() for side in stored.sides]
+    counts = " and ".join(map(job_summary.between, processes))
+    calls = both["samples"].dropna()
+    n = f", {job_summary.between(calls)} calls each" if len(calls) else ""
+    yield (
+        f"p{stored.percentile} of a call, geometric means over processes: {counts} a cell{n}; 99 % interval "
+        f"of the ratio; {stored.threshold:.1%} matter. A: {stored.names[0]}. B: {stored.names[1]}."
+    )
+    yield job_summary.hardware(both)
+    a, b = (job_summary.build(side) for side in stored.sides)
+    yield from job_summary.builds(a, b, ("A", "B"))
+
+
+def _print_cells(found: Sequence[Compared], output: Output) -> None:
+    varying = [
+        name
+        for name in found[0].cell
+        if len({str(one.cell.get(name)) for one in found}) > 1 or name in {"model", "hardware"}
+    ]
+    lines = [
+        {
+            **{name.removesuffix("_size"): one.cell.get(name) for name in varying},
+            "A ms": one.base,
+            "B ms": one.candidate,
+            "B / A": f"{one.contrast.ratio - 1:+.1%}",
+            "99 % interval": _bounds(one.contrast),
+            "verdict": _judged(one),
+        }
+        for one in found
+    ]
+    print_table(pd.DataFrame(lines), console=output.console)
+    if not all(one.confirmed for one in found):
+        output.console.print(_APART, style="dim", highlight=False)
+
+
+def _judged(one: Compared) -> str:
+    return one.contrast.verdict if one.confirmed else f"{one.contrast.verdict} (apart)"
+
+
+def _label(one: Compared) -> str:
+    return one_line(" ".join(str(value) for value in one.cell.values() if not pd.isna(value))) or "the cell"
+
+
+def _effect(found: Contrast) -> str:
+    return f"B / A {found.ratio - 1:+.2%} ({_bounds(found)} at 99 %), {found.rounds} rounds"
+
+
+def _bounds(found: Contrast) -> str:
+    return "?" if math.isnan(found.lo) else f"{found.lo - 1:+.1%} … {found.hi - 1:+.1%}"
+
+
+def _plain(found: Contrast) -> dict[str, Any]:
+    """As JSON has it: NaN is null."""
+    values = found._asdict().items()
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values}
+
+
+def _record(one: Compared) -> dict[str, Any]:
+    cell = {name: None if pd.isna(value) else value for name, value in one.cell.items()}
+    figures = {"baseline_ms": one.base, "candidate_ms": one.candidate, "evidence": one.evidence}
+    return {"cell": json.loads(pd.Series(cell).to_json()), **figures, **_plain(one.contrast)}

@@ -1,0 +1,1 @@
+"""Instance types, their prices, and what a million inferences costs."""

@@ -1,0 +1,1 @@
+"""YAML in, typed experiments out: the only part that knows Hydra and OmegaConf."""

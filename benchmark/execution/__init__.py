@@ -1,0 +1,1 @@
+"""Where heavy work runs: child processes, other interpreters, and who holds the host."""

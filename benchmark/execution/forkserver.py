@@ -1,0 +1,291 @@
+"""Child processes for the heavy part of a stage: forked from a server that has the libraries loaded.
+
+A fork of the preloaded server costs 0.02 s where a fresh interpreter needs 4 s. The server only imports: had
+it ever computed with two OpenMP threads, children with two threads would hang in their first matrix product.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import fcntl
+import multiprocessing
+import os
+import re
+import resource
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import connection, forkserver, resource_tracker, util
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from benchmark.errors import Crashed, OutOfMemory, RunFailure, TimedOut
+from benchmark.execution.failures import NO_MEMORY, failure, told
+from benchmark.records import ChildLimits
+
+T = TypeVar("T")
+
+_ENVIRONMENT = {
+    "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of compile workers that could outlive the child
+    "AOTI_RUNTIME_CHECK_INPUTS": "1",  # else a .pt2 answers inputs of another shape, silently
+    "TOKENIZERS_PARALLELISM": "false",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+"""Read by libraries when they load, so set before the server starts; the user's own values win."""
+
+_GRACE_S = 5.0
+_LAST_WORDS_S = 0.5
+_STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Forkserver:
+    """Runs each call in a fresh child that cannot outlive this process."""
+
+    def __init__(self, preload: Iterable[str]) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(sorted(preload))
+        self._answered = False
+        self._living: set[Any] = set()
+        self._lock = threading.Lock()  # multiprocessing starts and reaps children for one thread at a time
+
+    def warm(self) -> None:
+        """Start the server now; its imports go on while this process plans."""
+        ours = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
+        os.environ.update(ours)
+        resource_tracker.ensure_running()  # the server starts it otherwise, and that would unblock the signal
+        # Inherited by the server: a terminal's Ctrl-C reaches it too, amid imports that end with a traceback.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            for name in ours:  # the server has them now; left here, they would change this host's identity
+                del os.environ[name]
+
+    def call(self, limits: ChildLimits, function: Callable[..., T], /, *arguments: Any) -> T:
+        """Return what `function` returns in a child of its own.
+
+        Raises:
+            RunFailure: what the child raised, or how it ended: OutOfMemory, TimedOut, Crashed.
+        """
+        with self._lock:
+            self.warm()
+        limits.log.parent.mkdir(parents=True, exist_ok=True)
+        answer, answer_end = self._context.Pipe(duplex=False)
+        leash_end, leash = self._context.Pipe(duplex=False)
+        child = self._context.Process(
+            target=_child, args=(answer_end, leash_end, limits, function, arguments), daemon=True
+        )
+        kills, said = _kernel_memory_kills(), _size(limits.log)
+        verdict = None
+        try:
+            # Not for the first: its answer takes as long as the server's imports.
+            with self._lock, undisturbed() if self._answered else contextlib.nullcontext():
+                self._start(child)
+                self._living.add(child)
+            self._answered = True
+            answer_end.close()
+            leash_end.close()
+            verdict = _await(answer, child, limits.timeout_s)
+        finally:
+            with self._lock:
+                if verdict is not None:
+                    child.join(_GRACE_S)
+                leash.close()  # whatever happened, also Ctrl-C: the child and its descendants end here
+                _end(child)
+                self._living.discard(child)
+            answer.close()
+        if verdict is None:
+            starved = _kernel_memory_kills() > kills
+            raise _death(child.exitcode, _last_words(limits.log, said), starved=starved)
+        if verdict[0] == "ok":
+            return verdict[1]  # type: ignore[no-any-return]
+        raise failure(*verdict)
+
+    @staticmethod
+    def _start(child: Any) -> None:
+        try:
+            child.start()
+        except (EOFError, ConnectionError) as error:
+            raise Crashed("the server that children are forked from has ended") from error
+
+    def close(self) -> None:
+        """End the server, amid its imports too; a later call starts another."""
+        server = forkserver._forkserver  # noqa: SLF001 - it has no public end
+        pid = server._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
+        if pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            server._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def end_children(self) -> None:
+        """End what other threads wait for, imports of the server too; their calls raise Crashed."""
+        if not self._answered:
+            self.close()
+        for child in list(self._living):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Let Ctrl-C and the like wait until the end of the block, for what must not be done by half.
+
+    By handlers: a mask holds back the signals of one thread, and libraries have others.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _STOPS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for one in came:
+            signal.raise_signal(one)
+
+
+def inline(function: Callable[..., T], /, *arguments: Any) -> T:
+    """Call here, for devices that compute nothing; errors are told as a child's would be."""
+    try:
+        return function(*arguments)
+    except Exception as error:
+        raise failure(*told(error)) from error
+
+
+def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Any, ...] | None:
+    """Return the child's answer, None if it died without one.
+
+    Raises:
+        TimedOut: neither came in time.
+    """
+    ready = connection.wait([answer, child.sentinel], timeout_s)
+    if not ready:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGABRT)  # faulthandler writes into the log where it hangs
+        child.join(_LAST_WORDS_S)
+        raise TimedOut(
+            f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log"
+        )
+    try:
+        return answer.recv() if answer in ready or answer.poll() else None
+    except (EOFError, OSError):
+        return None
+
+
+def _end(child: Any) -> None:
+    """Make sure that the child and everything it started is gone."""
+    if child.pid is None:
+        return
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+    if child.is_alive():
+        child.kill()
+    child.join(_GRACE_S)
+
+
+def _death(exitcode: int | None, last: str, *, starved: bool) -> RunFailure:
+    """Say how a child died that gave no answer."""
+    told = f"; last words: {last}" if last else ""
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        if NO_MEMORY.search(last):
+            return OutOfMemory(f"the child ran out of memory and ended by {name}{told}")
+        if -exitcode == signal.SIGKILL and starved:
+            return OutOfMemory("the kernel killed the child for want of memory: try a smaller batch")
+        return Crashed(f"the child was ended by {name}{told}")
+    return Crashed(f"the child left with exit code {exitcode} and no answer{told}")
+
+
+def _size(log: Path) -> int:
+    with contextlib.suppress(OSError):
+        return log.stat().st_size
+    return 0
+
+
+def _last_words(log: Path, since: int) -> str:
+    """The line that tells most of what was written since the log had so many bytes."""
+    with contextlib.suppress(OSError):
+        text = log.read_bytes()[since:][-4000:].decode(errors="replace")
+        lines = [line for line in text.splitlines() if line.strip()]
+        told = [
+            line
+            for line in lines
+            if "terminate called" in line or "what()" in line or "Fatal Python error" in line
+        ]
+        return " ".join(told or lines[-1:])[:300]
+    return ""
+
+
+def _kernel_memory_kills() -> int:
+    """How often the kernel's memory killer has struck on this host; 0 where it isn't told."""
+    with contextlib.suppress(OSError, ValueError):
+        found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+        return int(found[1]) if found else 0
+    return 0
+
+
+def _child(
+    answer: Any, leash: Any, limits: ChildLimits, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> NoReturn:
+    """Entry of a child: bounded, on a leash, its output in the run's log."""
+    os.setsid()  # one group to kill: compilers start compilers
+    _follow(leash)
+    _redirect(limits.log)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if limits.memory_bytes is not None:
+        # RLIMIT_DATA counts private memory only; RLIMIT_AS would also count mapped weights.
+        most = _private_bytes() + limits.memory_bytes
+        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    try:
+        verdict: tuple[Any, ...] = ("ok", function(*arguments))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
+        traceback.print_exc()
+        verdict = told(error)
+    answer.send(verdict)
+    sys.stderr.flush()
+    util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - gives back named semaphores, which the next line would leak
+    os._exit(0)  # freeing gigabytes of weights politely would only cost time
+
+
+def _private_bytes() -> int:
+    """Private memory this process holds or has reserved: some libraries reserve a gigabyte on import."""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    return 0
+
+
+def _follow(leash: Any) -> None:
+    """End this process group when the parent is gone, however it went.
+
+    The kernel does it where it can: a thread would have to wait for a compiler that keeps Python's lock.
+    """
+    if sys.platform != "linux":
+        threading.Thread(target=_wait_and_end, args=(leash,), daemon=True).start()
+        return
+    fcntl.fcntl(leash, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)
+    if leash.poll():  # gone before the kernel was asked
+        _wait_and_end(leash)
+
+
+def _wait_and_end(leash: Any) -> None:
+    with contextlib.suppress(EOFError, OSError):
+        leash.recv()
+    os.killpg(0, signal.SIGKILL)
+
+
+def _redirect(log: Path) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    faulthandler.enable()

@@ -1,0 +1,37 @@
+"""Where the children of a grid come from: a server that imports their libraries while this process plans."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchmark.config.experiment import Experiment
+from benchmark.execution.interpreters import Interpreters
+
+
+def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
+    """The children's servers: of this interpreter, and of those that compilers name."""
+    of: dict[str | None, list[Experiment]] = {}
+    for e in distinct(experiments):
+        of.setdefault(e.compiler.python, []).append(e)
+    modules = {python: preload(those) for python, those in of.items()}
+    return Interpreters(modules.pop(None, set()), {str(python): those for python, those in modules.items()})
+
+
+def preload(experiments: Iterable[Experiment]) -> set[str]:
+    """Modules that the children will need; the server imports them once for all."""
+    modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure", "peak")}
+    for e in filter(can_run, distinct(experiments)):
+        modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
+        modules.update(() if e.hardware.simulated else (*e.task.preload, *e.compiler.preload))
+    return modules
+
+
+def distinct(experiments: Iterable[Experiment]) -> Iterable[Experiment]:
+    """One experiment for each combination of plug-ins."""
+    return {(id(e.task), id(e.compiler), id(e.hardware), id(e.scenario)): e for e in experiments}.values()
+
+
+def can_run(e: Experiment) -> bool:
+    """Whether the cell needs child processes that this host can start."""
+    possible = e.hardware.isolated and e.hardware.kind in e.compiler.runs_on
+    return possible and (e.needs_no_device or e.hardware.missing() is None)

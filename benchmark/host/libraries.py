@@ -1,0 +1,144 @@
+"""Which libraries are installed, without importing them; a missing one is answered with its command."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmark.errors import LibraryMissing
+
+_NEEDED = ("filelock", "numpy", "omegaconf", "psutil", "pydantic", "scipy")
+"""What this program's own part of a child stands on; what compiler and task need they say themselves."""
+_OLDEST = (3, 9)
+"""Where inf1's libraries end."""
+_NEEDED_BEFORE_310 = (*_NEEDED, "eval-type-backport")
+"""Pydantic reads `float | None` with it."""
+_TELL = """
+import json, sys
+from importlib import metadata
+found = [(one.metadata["Name"], one.version) for one in metadata.distributions()]
+print(json.dumps([sys.version_info[:3], found]))
+"""
+_PATIENCE_S = 60
+
+
+class Interpreter(NamedTuple):
+    """Another Python and what is installed for it."""
+
+    version: tuple[int, ...]
+    distributions: dict[str, str]
+    """Versions by normalised name."""
+
+
+def versions(*distributions: str, install: str, python: str | None = None) -> dict[str, str]:
+    """Versions of distributions installed here, or for the interpreter `python`, by name.
+
+    Raises:
+        LibraryMissing: one is not installed; `install` is the command that mends it.
+    """
+    if python is not None:
+        return _versions_there(distributions, install, python)
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            raise LibraryMissing(f"{name} is not installed: {install}") from None
+    return found
+
+
+def fit(python: str) -> str:
+    """Return the version of an interpreter that can measure for this program.
+
+    Raises:
+        LibraryMissing: it can't; says what it lacks and what to do.
+    """
+    there = _interpreter(python)
+    version = ".".join(map(str, there.version))
+    if there.version < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise LibraryMissing(f"compiler.python={python} is Python {version}: use one from {oldest} on")
+    needed = _NEEDED if there.version >= (3, 10) else _NEEDED_BEFORE_310
+    _versions_there(needed, f"pip install {' '.join(needed)}", python)
+    if Path(__file__).parents[2].name in {"site-packages", "dist-packages"}:
+        raise LibraryMissing(
+            f"compiler.python={python} would find this interpreter's libraries beside this program: "
+            "install the program by itself, from a checkout: pip install -e ."
+        )
+    return version
+
+
+def _versions_there(distributions: tuple[str, ...], install: str, python: str) -> dict[str, str]:
+    there = _interpreter(python)
+    found = {name: there.distributions.get(_normalised(name)) for name in distributions}
+    if missing := [name for name, version in found.items() if version is None]:
+        command = install.replace("pip install", f"{python} -m pip install")
+        verb = "is" if len(missing) == 1 else "are"
+        raise LibraryMissing(f"{', '.join(missing)} {verb} not installed for {python}: {command}")
+    return {name: str(version) for name, version in found.items()}
+
+
+def _interpreter(python: str) -> Interpreter:
+    told = _asked(python)
+    if isinstance(told, str):
+        raise LibraryMissing(
+            f"compiler.python={python}: {told}; name the interpreter of an environment: "
+            "python3 -m venv FOLDER makes one, whose is FOLDER/bin/python"
+        )
+    return told
+
+
+@lru_cache(maxsize=64)
+def _asked(python: str) -> Interpreter | str:
+    """Start it once, alone with what is installed for it; a text says why that failed."""
+    ours = {"PYTHONHOME", "PYTHONPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    try:
+        done = subprocess.run(  # noqa: S603 - the user chose it
+            [python, "-c", _TELL],
+            env=environment | {"PYTHONSAFEPATH": "1"},
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+        version, found = json.loads(done.stdout)
+    except OSError as error:
+        return error.strerror or str(error)
+    except subprocess.TimeoutExpired:
+        return f"no answer within {_PATIENCE_S} s"
+    except ValueError:
+        last = done.stderr.strip().rpartition("\n")[2]
+        return f"it doesn't answer as Python does{last and f': {last}'}"
+    distributions: dict[str, str] = {}
+    for name, number in found:
+        if name:  # a broken installation has none
+            distributions.setdefault(_normalised(name), number)
+    return Interpreter(tuple(version), distributions)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def gxx(compiler: str) -> str:
+    """Version of the C++ compiler that the compiler of this name calls.
+
+    Raises:
+        LibraryMissing: there is none on the path.
+    """
+    found = shutil.which("g++") or shutil.which("clang++")
+    if found is None:
+        raise LibraryMissing(f"{compiler} compiles with g++, which is not on the path: apt-get install g++")
+    told = subprocess.run(  # noqa: S603 - the compiler on the path
+        [found, "--version"], capture_output=True, text=True, timeout=30, check=False
+    ).stdout
+    version = re.search(r"\d+\.\d+[.\d]*", told)
+    return version[0] if version else "unknown"

@@ -1,0 +1,244 @@
+"""Text to image by a pipeline of diffusers, whose networks are the parts: text encoders, denoiser, VAE.
+
+The pipeline itself steps, guides and schedules as it does for anybody; in place of its networks it has
+stand-ins that call the compiled ones. Imported by children only.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+from benchmark.errors import Unavailable
+from benchmark.models import networks
+from benchmark.models.composite import Answers, Composed, Network
+from benchmark.models.denoising import Denoiser, HalfOfVae, StandIn, Text, inputs_of
+from benchmark.models.networks import Positional
+from benchmark.records import Model, Shape
+
+NETWORKS = ("text_encoder", "text_encoder_2", "unet", "transformer", "refiner", "vae")
+"""Keys of an architecture that are networks; beside them it has a scheduler."""
+REFINED = 0.8
+"""Share of the steps before the refiner takes over, as the documentation of SDXL advises."""
+_INDEX = "model_index.json"
+
+
+def write_weights(model: Model, task: str, seed: int, folder: Path) -> Mapping[str, Any]:
+    """Save the networks of an architecture with random seeded weights, a sub-folder each.
+
+    Raises:
+        ConfigError: they have another number of parameters than the YAML states.
+    """
+    count = 0
+    for name, described in model.architecture.items():
+        if name not in {*NETWORKS, "scheduler"}:
+            continue
+        torch.manual_seed(seed)
+        made = _made(described)
+        if isinstance(made, torch.nn.Module):
+            count += sum(parameter.numel() for parameter in made.parameters())
+        made.save_pretrained(folder / name)
+    networks.check_parameters(model, task, count)
+    index = json.dumps({"_class_name": model.architecture["pipeline"]})
+    (folder / _INDEX).write_text(index, encoding="utf-8")
+    return {"parameters": count}
+
+
+def write_pretrained(model: Model, folder: Path) -> Mapping[str, Any]:
+    """Save the published pipeline, its refiner beside where the architecture has one.
+
+    Raises:
+        Unavailable: the hub can't be reached and its cache doesn't hold them.
+    """
+    revision = model.revision or "main"
+    kind = getattr(diffusers, model.architecture["pipeline"])
+    try:
+        pipeline = kind.from_pretrained(model.hub_id, revision=revision)
+        pipeline.save_pretrained(folder)
+        if refiner := model.architecture.get("refiner"):
+            unet = diffusers.UNet2DConditionModel.from_pretrained(refiner["hub_id"], subfolder="unet")
+            unet.save_pretrained(folder / "refiner")
+    except OSError as error:
+        raise Unavailable(
+            f"weights=pretrained: {model.hub_id}@{revision} is neither on this host nor to be had from "
+            f"the hub: `hf download {model.hub_id}` where there is a network, or weights=FOLDER"
+        ) from error
+    networks = (value for value in pipeline.components.values() if isinstance(value, torch.nn.Module))
+    return {
+        "parameters": sum(parameter.numel() for network in networks for parameter in network.parameters())
+    }
+
+
+def _made(described: Mapping[str, Any]) -> Any:
+    """A network or a scheduler, from its class and configuration."""
+    fields = {
+        name: value for name, value in described.items() if name not in {"class", "model_type", "hub_id"}
+    }
+    if "model_type" not in described:
+        return getattr(diffusers, described["class"]).from_config(fields)
+    config = transformers.AutoConfig.for_model(described["model_type"], **fields)
+    return getattr(transformers, described["class"])(config).eval()
+
+
+class Diffusion(Composed):
+    """One call denoises the latents of a batch in so many steps and decodes them."""
+
+    def __init__(self, folder: Path, shape: Shape) -> None:
+        self._folder, self._shape = folder, shape
+        self._kind = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["_class_name"]
+        self.parts = {
+            name: partial(getattr(self, f"_{kind}"), name)
+            for name, kind in (
+                ("text_encoder", "text"),
+                ("text_encoder_2", "text"),
+                ("unet", "denoiser"),
+                ("transformer", "denoiser"),
+                ("refiner", "denoiser"),
+            )
+            if (folder / name).is_dir()
+        }
+        self.parts["vae_decoder"] = partial(self._half_of_vae, "decoder")
+        if "Inpaint" in self._kind:
+            self.parts["vae_encoder"] = partial(self._half_of_vae, "encoder")
+
+    def run(self, parts: Mapping[str, Network], inputs: Answers, mark: Callable[[], None]) -> Answers:  # noqa: ARG002
+        """Encode, denoise, decode."""
+        pipeline = self._pipeline
+        for stand_in in self._stand_ins.values():
+            stand_in.parts, stand_in.device = parts, inputs["latents"].device
+        size: dict[str, Any] = {"height": self._shape.image_size, "width": self._shape.image_size}
+        steps = {"num_inference_steps": self._shape.steps, "output_type": "latent"}
+        prompt = self._prompt(parts, inputs)
+        if "Inpaint" in self._kind:
+            size |= {"image": inputs["image"], "mask_image": inputs["mask"], "strength": 1.0}
+            size["generator"] = torch.Generator().manual_seed(0)  # of what the VAE's encoder draws
+        elif "PixArt" in self._kind:
+            size |= {"use_resolution_binning": False, "negative_prompt": None}
+        if self._refiner is None:
+            latents = pipeline(**prompt, latents=inputs["latents"], **size, **steps).images
+        else:
+            latents = pipeline(
+                **prompt, latents=inputs["latents"], **size, **steps, denoising_end=REFINED
+            ).images
+            latents = self._refiner(
+                **self._prompt_of_refiner(prompt), image=latents, **steps, denoising_start=REFINED
+            ).images
+        (image,) = parts["vae_decoder"](latents / pipeline.vae.config.scaling_factor)
+        return {"latents": latents, "image": image}
+
+    def depict(self, answers: Answers, file: Path) -> bool:
+        """Save the first image of the batch."""
+        from PIL import Image
+
+        pixels = (answers["image"][0].float().cpu() / 2 + 0.5).clamp(0, 1) * 255
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.round().to(torch.uint8).permute(1, 2, 0).numpy()).save(file)
+        return True
+
+    def _prompt(self, parts: Mapping[str, Network], inputs: Answers) -> dict[str, Any]:
+        """What the text encoders say of the prompt and of the empty one, under the pipeline's names."""
+        said: dict[str, Any] = {}
+        for sign, ids in (("", inputs["input_ids"]), ("negative_", inputs["negative_input_ids"])):
+            if "PixArt" in self._kind:
+                mask = inputs[f"{sign}attention_mask"]
+                (said[f"{sign}prompt_embeds"],) = parts["text_encoder"](ids, mask)
+                said[f"{sign}prompt_attention_mask"] = mask
+                continue
+            embeds = [parts["text_encoder"](ids)[0]]
+            if "text_encoder_2" in parts:
+                second, said[f"{sign}pooled_prompt_embeds"] = parts["text_encoder_2"](ids)
+                embeds.append(second)
+            said[f"{sign}prompt_embeds"] = torch.cat(embeds, dim=-1)
+        return said
+
+    def _prompt_of_refiner(self, prompt: Mapping[str, Any]) -> dict[str, Any]:
+        """It reads the second text encoder alone."""
+        width = self._stand_ins["text_encoder_2"].config.hidden_size
+        return {
+            name: value if "pooled" in name else value[..., -width:].contiguous()
+            for name, value in prompt.items()
+        }
+
+    @cached_property
+    def _stand_ins(self) -> dict[str, StandIn]:
+        names = [name for name in (*NETWORKS,) if (self._folder / name).is_dir()]
+        return {name: StandIn(name, self._folder / name) for name in names}
+
+    @cached_property
+    def _pipeline(self) -> Any:
+        stand_ins, kind = dict(self._stand_ins), getattr(diffusers, self._kind)
+        stand_ins.pop("refiner", None)
+        nothing: dict[str, Any] = {
+            name: None for name in ("tokenizer", "tokenizer_2") if name in _arguments(kind)
+        }
+        if "safety_checker" in _arguments(kind):
+            nothing |= {"safety_checker": None, "feature_extractor": None}
+            nothing["requires_safety_checker"] = False
+        return _quiet(kind(**stand_ins, **nothing, scheduler=self._scheduler()))
+
+    @cached_property
+    def _refiner(self) -> Any:
+        if "refiner" not in self._stand_ins:
+            return None
+        kept = {name: self._stand_ins[name] for name in ("vae", "text_encoder_2")}
+        return _quiet(
+            diffusers.StableDiffusionXLImg2ImgPipeline(
+                **kept,
+                unet=self._stand_ins["refiner"],
+                text_encoder=None,
+                tokenizer=None,
+                tokenizer_2=None,
+                scheduler=self._scheduler(),
+                requires_aesthetics_score=True,
+            )
+        )
+
+    def _scheduler(self) -> Any:
+        file = self._folder / "scheduler" / "scheduler_config.json"
+        config = json.loads(file.read_text(encoding="utf-8"))
+        return getattr(diffusers, config["_class_name"]).from_config(config)
+
+    def _text(self, name: str) -> Positional:
+        config = transformers.AutoConfig.from_pretrained(self._folder / name)
+        network = _load(getattr(transformers, config.architectures[0]), self._folder / name)
+        if "PixArt" in self._kind:
+            return Positional(network, ("input_ids", "attention_mask"), ("last_hidden_state",)).eval()  # type: ignore[no-any-return]
+        return Text(network, last="XL" not in self._kind).eval()  # type: ignore[no-any-return]
+
+    def _denoiser(self, name: str) -> Positional:
+        network = _load(_kind_of(self._folder / name), self._folder / name)
+        return Denoiser(network, inputs_of(name, network.config)).eval()  # type: ignore[no-any-return]
+
+    def _half_of_vae(self, half: str) -> Positional:
+        return HalfOfVae(_load(diffusers.AutoencoderKL, self._folder / "vae"), half).eval()  # type: ignore[no-any-return]
+
+
+def _kind_of(folder: Path) -> Any:
+    return getattr(diffusers, json.loads((folder / "config.json").read_text(encoding="utf-8"))["_class_name"])
+
+
+def _load(kind: Any, folder: Path) -> Any:
+    """A network in fp32, its weights memory-mapped."""
+    named = (
+        {"dtype": torch.float32}
+        if kind.__module__.startswith("transformers")
+        else {"torch_dtype": torch.float32}
+    )
+    return kind.from_pretrained(folder, local_files_only=True, **named).eval()
+
+
+def _arguments(kind: Any) -> Mapping[str, Any]:
+    return inspect.signature(kind.__init__).parameters
+
+
+def _quiet(pipeline: Any) -> Any:
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline

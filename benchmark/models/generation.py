@@ -1,0 +1,237 @@
+"""Greedy generation of a fixed length as two networks: one reads the prompt, one makes a token at a time.
+
+Both have static shapes, as compilers want them: keys and values lie in tensors as long as the whole sequence,
+which go into the second network; their new column comes out. Imported by children only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache, StaticLayer
+
+from benchmark.models import networks
+from benchmark.models.composite import Answers, Composed, Network
+from benchmark.records import Shape
+
+
+class Generation(Composed):
+    """`prefill` gives the first token's logits, keys and values; `decode` those of one token more."""
+
+    course = ("tokens",)
+    per_token = True
+
+    def __init__(self, auto_class: str, folder: Path, shape: Shape, prompt: str) -> None:
+        """Of the model in `folder`; `prompt` is the name of its input."""
+        assert shape.output_length is not None  # noqa: S101 - cells of these tasks have one
+        self._made = shape.output_length
+        self._read = partial(networks.read_network, auto_class, folder)
+        self._prompt = prompt
+        self._writes_itself: bool | None = None
+        self.parts = {"prefill": self._prefill, "decode": self._decode}
+
+    def _prefill(self) -> torch.nn.Module:
+        return _Prefill(self._read(), self._prompt).eval()
+
+    def _decode(self) -> torch.nn.Module:
+        return _Decode(self._read()).eval()
+
+    def parameters(self, of_parts: Sequence[int]) -> int:
+        """Both parts are the same model."""
+        return max(of_parts)
+
+    def run(self, parts: Mapping[str, Network], inputs: Answers, mark: Callable[[], None]) -> Answers:
+        """Make the tokens, each from the one before."""
+        return self._generate(parts, inputs, mark, None)
+
+    def follow(self, parts: Mapping[str, Network], inputs: Answers, course: Answers) -> Answers:
+        """Make them from the reference's tokens: the last logits then tell of every step before."""
+        return self._generate(parts, inputs, lambda: None, course["tokens"])
+
+    def _generate(
+        self,
+        parts: Mapping[str, Network],
+        inputs: Answers,
+        mark: Callable[[], None],
+        course: torch.Tensor | None,
+    ) -> Answers:
+        logits, *states = parts["prefill"](*inputs.values())
+        first, tokens = logits, [_chosen(logits)]
+        mark()
+        # Of an encoder-decoder the second half are the encoder's, which stay; its decoder has seen one token.
+        crossed = "decoder_input_ids" in inputs
+        own = states[: len(states) // 2] if crossed else states
+        seen = own[0].shape[2]
+        caches = [_room(state, seen + self._made) for state in own]
+        said = [state.contiguous() for state in states[len(own) :]]
+        for step in range(self._made - 1):
+            token = tokens[-1] if course is None else _apart(course, step)
+            position = torch.tensor([seen + step], device=token.device)
+            logits, *columns = parts["decode"](token, position, *caches, *said)
+            self._write(caches, columns, seen + step)
+            tokens.append(_chosen(logits))
+            mark()
+        return {"first_logits": first, "last_logits": logits, "tokens": torch.cat(tokens, dim=1)}
+
+    def _write(self, caches: Sequence[torch.Tensor], columns: Sequence[torch.Tensor], position: int) -> None:
+        """Bring the columns into the caches, unless the network has done so itself: exported ones can't."""
+        if self._writes_itself is None:
+            pairs = zip(caches, columns, strict=True)
+            self._writes_itself = all(
+                torch.equal(cache[:, :, position], column[:, :, 0]) for cache, column in pairs
+            )
+        if not self._writes_itself:
+            for cache, column in zip(caches, columns, strict=True):
+                cache[:, :, position] = column[:, :, 0]
+
+
+class _Prefill(torch.nn.Module):  # type: ignore[misc]
+    """The prompt in; logits of the next token and, layer by layer, keys and values out."""
+
+    def __init__(self, model: torch.nn.Module, prompt: str) -> None:
+        super().__init__()
+        self.model = model
+        crossed = model.config.is_encoder_decoder
+        self.input_names = (prompt, "decoder_input_ids") if crossed else (prompt,)
+        known = inspect.signature(model.forward).parameters
+        self.last_alone = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        kinds = [[_Kept() for _ in _layers(self.model)] for _ in self.input_names]
+        caches = [Cache(layers=layers) for layers in kinds]
+        outputs = self.model(
+            **dict(zip(self.input_names, tensors, strict=True)),
+            past_key_values=caches[0] if len(caches) == 1 else EncoderDecoderCache(*caches),
+            use_cache=True,
+            **self.last_alone,
+        )
+        states = (state for layers in kinds for layer in layers for state in (layer.keys, layer.values))
+        return (outputs.logits[:, -1], *states)
+
+
+class _Decode(torch.nn.Module):  # type: ignore[misc]
+    """One token, its position, keys and values in; the next token's logits and the new columns out."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.crossed = bool(model.config.is_encoder_decoder)
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """By layer, as `prefill` gives them: the decoder's own states, then the encoder's."""
+        layers = _layers(self.model)
+        kinds = ("self", "cross") if self.crossed else ("self",)
+        states = (f"{kind}_{what}_{layer}" for kind in kinds for layer in layers for what in ("key", "value"))
+        return ("token", "position", *states)
+
+    def forward(
+        self, token: torch.Tensor, position: torch.Tensor, *states: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        own = states[: len(states) // 2] if self.crossed else states
+        layers = [_Column(key, value, position) for key, value in _pairs(own)]
+        cache = Cache(layers=layers)
+        # As transformers would make it, in one operation instead of a dozen: what is to come is hidden.
+        hidden = torch.arange(own[0].shape[2], device=token.device) > position
+        seen = torch.where(hidden, torch.finfo(own[0].dtype).min, 0.0).to(own[0].dtype)[None, None, None]
+        if self.crossed:
+            read = [_filled(key, value) for key, value in _pairs(states[len(own) :])]
+            length = read[0].keys.shape[2]
+            # Keys and values stand for what the encoder said; of this only the length is asked for.
+            said = own[0].new_zeros((1, 1, 1)).expand(token.shape[0], length, self._width())
+            outputs = self.model(
+                decoder_input_ids=token,
+                decoder_attention_mask=seen,
+                encoder_outputs=(said,),
+                past_key_values=EncoderDecoderCache(cache, Cache(layers=read)),
+                use_cache=True,
+            )
+        else:
+            outputs = self.model(
+                input_ids=token,
+                attention_mask=seen,
+                position_ids=position[None],
+                past_key_values=cache,
+                use_cache=True,
+            )
+        new = (column for layer in layers for column in (layer.new_key, layer.new_value))
+        return (outputs.logits[:, -1], *new)
+
+    def _width(self) -> int:
+        return int(getattr(self.model.config, "d_model", 0) or self.model.config.hidden_size)
+
+
+class _Column(StaticLayer):  # type: ignore[misc]
+    """A layer of the cache that takes one column in place: the whole isn't copied for each token."""
+
+    is_compileable = True
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor, position: torch.Tensor) -> None:
+        super(StaticLayer, self).__init__()  # its own makes a tensor, which is time for every token
+        self.max_cache_len = keys.shape[2]
+        self.keys, self.values, self.is_initialized = keys, values, True
+        self.cumulative_length = position
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.new_key, self.new_value = key_states, value_states
+        for state, new in ((self.keys, key_states), (self.values, value_states)):
+            state.index_copy_(2, self.cumulative_length, new)
+        return self.keys, self.values
+
+
+class _Kept(DynamicLayer):  # type: ignore[misc]
+    """A layer of the cache that is filled at once.
+
+    Transformers' own begins with nothing and appends to it, which OpenVINO can't convert.
+    """
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self.keys, self.values, self.is_initialized = key_states, value_states, True
+        return key_states, value_states
+
+
+def _layers(model: torch.nn.Module) -> range:
+    """Numbers of the layers that have keys and values of their own."""
+    config = model.config
+    names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
+    return range(next(int(getattr(config, name)) for name in names if getattr(config, name, None)))
+
+
+def _filled(keys: torch.Tensor, values: torch.Tensor) -> DynamicLayer:
+    layer = DynamicLayer()
+    layer.keys, layer.values, layer.is_initialized = keys, values, True
+    layer.dtype, layer.device = keys.dtype, keys.device
+    return layer
+
+
+def _pairs(states: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    return list(zip(states[::2], states[1::2], strict=True))
+
+
+def _room(state: torch.Tensor, length: int) -> torch.Tensor:
+    """The state at the beginning of a tensor of (batch, heads, length, width)."""
+    batch, heads, seen, width = state.shape
+    roomy = state.new_zeros((batch, heads, length, width))
+    roomy[:, :, :seen] = state
+    return roomy
+
+
+def _apart(course: torch.Tensor, step: int) -> torch.Tensor:
+    """The tokens of a step in memory of their own, as AOTInductor wants them."""
+    return course[:, step : step + 1].clone(memory_format=torch.contiguous_format)
+
+
+def _chosen(logits: torch.Tensor) -> torch.Tensor:
+    """The likeliest token of each item, (batch, 1), once the device has it."""
+    token = logits.argmax(-1, keepdim=True)
+    token[0].item()  # as whoever prints it would have to wait
+    return token

@@ -1,0 +1,1 @@
+"""What the AWS Neuron tools and compilers say."""

@@ -1,0 +1,201 @@
+"""`neuron-monitor` beside a measuring process: what it tells of that process, or in one line why it doesn't.
+
+Its configuration and its output are those of the user guide (aws-neuron-sdk 81ce03ae, 2026-08-21,
+tools/neuron-sys-tools/neuron-monitor-user-guide.rst); that each report has a line of its own is how wandb
+and others read it (wandb/sdk/internal/system/assets/trainium.py). It has not run here yet.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from multiprocessing import util
+from pathlib import Path
+from typing import IO, Any, Final
+
+from benchmark.measurement import DeviceState
+from benchmark.neuron.tools import MonitorReport, Runtime, Unreadable, foreign, located, others, report
+
+log = logging.getLogger(__name__)
+
+TAG: Final = "NEURON_PROCESS_TAG"
+"""Environment variable by which a process names itself to the monitor."""
+_GROUPS: Final = ("neuroncore_counters", "memory_used", "execution_stats")
+"""Metric groups of a process that are asked for."""
+_PERIODS: Final = 2.0
+"""Periods that a look waits for news at most."""
+_LOOK_S: Final = 0.05
+
+
+class Monitor:
+    """The tool at work: its reports pile up in a file until asked for. It ends when this process does.
+
+    A pipe would fill up and stop it while nobody looks; a thread that empties it would disturb timed calls.
+    """
+
+    def __init__(self, period_s: int = 1) -> None:
+        """Start it.
+
+        Raises:
+            Unreadable: it can't be.
+        """
+        self._read, self._rest = 0, b""
+        self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - beyond this
+        with tempfile.NamedTemporaryFile("w", suffix=".json", prefix="neuron-monitor-", delete=False) as file:
+            json.dump(_configuration(period_s), file)
+        self._configuration = Path(file.name)
+        try:
+            process = subprocess.Popen(  # noqa: S603 - a tool of the host
+                [located("neuron-monitor"), "-c", file.name],
+                stdin=subprocess.DEVNULL,
+                stdout=self._out,
+                stderr=self._err,
+            )
+        except (OSError, Unreadable) as error:
+            _tidy(self._configuration, self._out, self._err)
+            raise Unreadable(str(error)) from error
+        self._process = process
+        # At the end of a child of multiprocessing too, which leaves without atexit.
+        self.close = util.Finalize(
+            self, _end, (process, self._configuration, self._out, self._err), exitpriority=0
+        )
+
+    def texts(self, wait_s: float) -> list[str]:
+        """Reports since the last time, as printed; waits while there is none.
+
+        Raises:
+            Unreadable: there is none, and what it said instead.
+        """
+        deadline = time.monotonic() + wait_s
+        while True:
+            code = self._process.poll()  # before the look: it may write between the two, and end
+            if found := self._news():
+                self._configuration.unlink(missing_ok=True)  # it has been read: a child may be killed
+                return found
+            if code is not None or time.monotonic() >= deadline:
+                raise Unreadable(self._silence(code, wait_s))
+            time.sleep(min(_LOOK_S, wait_s))
+
+    def _news(self) -> list[str]:
+        # By position: the offset of the file is the writer's.
+        size = os.fstat(self._out.fileno()).st_size
+        new = os.pread(self._out.fileno(), size - self._read, self._read)
+        self._read += len(new)
+        *whole, self._rest = (self._rest + new).split(b"\n")
+        return [line.decode(errors="replace") for line in whole if line.strip()]
+
+    def _silence(self, code: int | None, wait_s: float) -> str:
+        said = os.pread(self._err.fileno(), 4096, 0).decode(errors="replace").strip().splitlines()
+        how = f"left with exit code {code}" if code is not None else f"printed no report within {wait_s:g} s"
+        begun = f", but began one: {self._rest[:40].decode(errors='replace')}…" if self._rest else ""
+        return f"neuron-monitor {how}{begun}" + (f": {said[-1][:200]}" if said else "")
+
+
+def _end(process: subprocess.Popen[bytes], configuration: Path, *files: IO[bytes]) -> None:
+    process.kill()
+    process.wait()
+    _tidy(configuration, *files)
+
+
+def _tidy(configuration: Path, *files: IO[bytes]) -> None:
+    for file in files:
+        file.close()
+    configuration.unlink(missing_ok=True)
+
+
+def _configuration(period_s: int) -> Mapping[str, Any]:
+    """Of all processes, for those of others count too."""
+    metrics = [{"type": group} for group in _GROUPS]
+    return {
+        "period": f"{period_s}s",
+        "neuron_runtimes": [{"tag_filter": ".*", "metrics": metrics}],
+        "system_metrics": [],
+    }
+
+
+class Telemetry:
+    """What the monitor has told of this process since it was first asked."""
+
+    def __init__(self, period_s: int = 1, periods: float = _PERIODS) -> None:
+        self._wait_s = period_s * periods
+        self._period_s = period_s
+        self._monitor: Monitor | None = None
+        self._asked = self._complained = False
+        self._most_bytes: int | None = None
+
+    def state(self) -> DeviceState:
+        """How the device is by the newest report; the first look only starts the monitor.
+
+        Later looks wait for a report that is newer than the look before.
+        """
+        if not self._asked:
+            self._asked = True
+            self._start()
+            return DeviceState(other_processes=others())
+        if self._monitor is None:
+            return DeviceState(other_processes=others())
+        reports = tuple(self._reports(self._monitor))
+        return self._told(reports) if reports else DeviceState(other_processes=others())
+
+    def close(self) -> None:
+        """End the monitor."""
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def _start(self) -> None:
+        try:
+            self._monitor = Monitor(self._period_s)
+        except Unreadable as error:
+            self._complain(str(error))
+
+    def _reports(self, monitor: Monitor) -> Iterator[MonitorReport]:
+        texts: list[str] = []
+        try:
+            texts = monitor.texts(self._wait_s)
+        except Unreadable as error:
+            self._complain(str(error))
+        for text in texts:
+            try:
+                yield report(text)
+            except Unreadable as error:
+                self._complain(str(error))
+
+    def _told(self, reports: tuple[MonitorReport, ...]) -> DeviceState:
+        for complaint in (complaint for one in reports for complaint in one.complaints):
+            self._complain(complaint)
+        own = [runtime for one in reports for runtime in one.runtimes if _is_own(runtime)]
+        held = [self._most_bytes, *(runtime.memory_bytes for runtime in own)]
+        self._most_bytes = max((known for known in held if known is not None), default=None)
+        newest = next(filter(_is_own, reports[-1].runtimes), None)
+        if newest is None:
+            self._complain(f"neuron-monitor tells of no process tagged {os.environ.get(TAG, os.getpid())}")
+        share, p50_s = (newest.utilisation, newest.latency_p50_s) if newest else (None, None)
+        return DeviceState(
+            other_processes=sum(foreign(one.pid) for one in reports[-1].runtimes if not _is_own(one)),
+            memory_bytes=self._most_bytes,
+            utilisation=None if share is None else min(1.0, share),
+            latency_p50_ms=None if p50_s is None else p50_s * 1e3,
+            errors=tuple(sorted({name for runtime in own for name in runtime.errors})),
+        )
+
+    def _complain(self, text: str) -> None:
+        """Once: a line tells as much as one for each report."""
+        if not self._complained:
+            self._complained = True
+            log.warning("no or not all telemetry: %s", text)
+
+
+def _is_own(runtime: Runtime) -> bool:
+    return runtime.pid == os.getpid() or runtime.tag == os.environ.get(TAG)
+
+
+@lru_cache(maxsize=1)
+def telemetry() -> Telemetry:
+    """That of this process."""
+    return Telemetry()

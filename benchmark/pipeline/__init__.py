@@ -1,0 +1,1 @@
+"""One grid, from its plan to its rows."""

@@ -1,0 +1,68 @@
+"""What stops a grid between two cells: the user, or a budget of hours or dollars."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from benchmark.cell import Plan, PlannedRun
+from benchmark.cloud.prices import price
+from benchmark.config.experiment import Budget
+from benchmark.errors import ConfigError
+
+Ending = Literal["done", "interrupted", "budget"]
+"""How a grid ended: every cell has its row, or somebody stopped it before."""
+
+
+class Brake:
+    """Asked before each cell; counts the time and the money of one command."""
+
+    def __init__(self, budget: Budget) -> None:
+        self.budget = budget
+        self.asked = False
+        """The user wants to stop after the current cell."""
+        self.usd: float | None = None
+        """Spent so far; null where no price is known."""
+        self._since = time.monotonic()
+
+    @property
+    def hours(self) -> float:
+        """Since the command began to run cells."""
+        return (time.monotonic() - self._since) / 3600
+
+    def spend(self, seconds: float, run: PlannedRun) -> None:
+        """Count what a cell took, at the price of its machine."""
+        if (usd_per_hour := hourly(run)) is not None:
+            self.usd = (self.usd or 0) + usd_per_hour * seconds / 3600
+
+    def reason(self) -> Ending | None:
+        """Why the next cell should not start, or None."""
+        if self.asked:
+            return "interrupted"
+        out_of_time = self.budget.hours is not None and self.hours >= self.budget.hours
+        out_of_money = self.budget.usd is not None and (self.usd or 0) >= self.budget.usd
+        return "budget" if out_of_time or out_of_money else None
+
+
+def hourly(run: PlannedRun) -> float | None:
+    """Dollars an hour of the machine that a cell runs on: as configured, else its on-demand price."""
+    if (configured := run.cell.experiment.budget.usd_per_hour) is not None:
+        return configured
+    instance_type = run.environment.facts.instance_type
+    known = price(instance_type) if instance_type else None
+    return known.usd_per_hour if known else None
+
+
+def refuse_unpriced(plan: Plan) -> None:
+    """Refuse a budget in dollars for machines that have no price.
+
+    Raises:
+        ConfigError: says what to set.
+    """
+    for run in plan.queue:
+        if run.fate == "run" and run.cell.experiment.budget.usd is not None and hourly(run) is None:
+            machine = run.environment.facts.instance_type or f"hardware={run.cell.experiment.hardware.name}"
+            raise ConfigError(
+                f"budget.usd={run.cell.experiment.budget.usd:g}: no price is known for {machine}: set "
+                "budget.usd_per_hour=, or hardware.instance_type= to one of benchmark/prices.csv"
+            )

@@ -1,0 +1,90 @@
+"""What a grid will need: who finds its artefact in the cache, how long all takes, and what it costs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from benchmark.cache.compile_cache import Entries
+from benchmark.cache.lookup import nobody
+from benchmark.cell import Plan, PlannedRun
+from benchmark.errors import RunFailure
+from benchmark.pipeline.budget import hourly
+from benchmark.stages.build import build
+from benchmark.stages.compile import compile_
+from benchmark.stages.plan import artifact_group
+from benchmark.store.history import Medians
+
+Need = Literal["run", "cached", "compile"]
+"""What a cell that will be measured finds: nothing is to be compiled, the artefact is there, or it isn't."""
+
+
+class Forecast(NamedTuple):
+    """Seconds and dollars, as far as the store's history tells."""
+
+    needs: dict[str, Need]
+    """By run_id, for runs that will be measured."""
+    compile_s: float
+    """Wall time, with as many workers as are set."""
+    measure_s: float
+    usd: float | None
+    """Null where no machine of the grid has a price."""
+    unknown: int
+    """Cells about whose time the store tells nothing; they are in no figure."""
+    unpriced: int
+    """Cells whose machine has no price."""
+
+
+def forecast(plan: Plan, cache: Entries, medians: Medians, workers: int) -> Forecast:
+    """Look ahead: nothing is built, hashed or run."""
+    needs: dict[str, Need] = {}
+    compiled: set[Any] = set()
+    compile_s = measure_s = usd = 0.0
+    unknown = unpriced = 0
+    for run in plan.queue:
+        if run.fate != "run":
+            continue
+        needs[run.run_id] = need = need_of(run, cache)
+        seconds = timing_s(run, medians)
+        wants = need == "compile" and artifact_group(run) not in compiled
+        making = _median(run, medians, "compile") if wants else 0.0
+        compiled.add(artifact_group(run))
+        unknown += seconds is None or making is None
+        price = hourly(run)
+        unpriced += price is None
+        compile_s += (making or 0.0) / workers
+        measure_s += seconds or 0.0
+        usd += (price or 0.0) * ((making or 0.0) / workers + (seconds or 0.0)) / 3600
+    priced = len(needs) > unpriced
+    return Forecast(needs, compile_s, measure_s, usd if priced else None, unknown, unpriced)
+
+
+def timing_s(run: PlannedRun, medians: Medians) -> float | None:
+    """Seconds that a cell holds its device, by the median of the same model, hardware and compiler."""
+    if run.cell.experiment.stage == "compile":
+        return 0.0
+    return _median(run, medians, "measure")
+
+
+def need_of(run: PlannedRun, cache: Entries) -> Need:
+    """Go through the stages that the cache can answer, and see whether they need more."""
+    if not run.cell.experiment.compiler.leaves_artifact:
+        return "run"
+    try:
+        workload = build(run.cell, run.environment, cache, nobody)
+        compile_(run.cell, workload, run.environment, cache, nobody)
+    except RunFailure:
+        return "compile"
+    return "cached"
+
+
+def _median(run: PlannedRun, medians: Medians, stage: str) -> float | None:
+    e = run.cell.experiment
+    return medians.seconds(e.model.name, e.hardware.name, e.compiler.name, stage)
+
+
+def fates(plan: Plan, needs: Mapping[str, Need]) -> Counter[str]:
+    """How many cells meet which fate; what will be measured is told apart by what it needs."""
+    found = Counter[str](needs.get(run.run_id, run.fate) for run in plan.runs)
+    return found + Counter(excluded=len(plan.excluded))

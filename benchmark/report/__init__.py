@@ -1,0 +1,1 @@
+"""From a YAML and stored rows to a document, and to files."""

@@ -1,0 +1,262 @@
+"""A report's document, assembled from its YAML and the store's rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+from typing import Any, Final
+
+import pandas as pd
+
+from benchmark.published.checks.difference import Difference
+from benchmark.published.checks.rules import Comparison
+from benchmark.records import Names, frozen
+from benchmark.report.document import Document, Field, Head, Section, Table
+from benchmark.report.query import Cells
+from benchmark.report.spec import Report, SectionSpec, SentenceSpec
+from benchmark.report.tables import charts, table
+from benchmark.report.text import NONE, filled, spans
+
+ROWS: Final = (
+    *("origin", "model", "task", "hardware", "instance_type", "compiler", "fast_math", "batch_size"),
+    *("sequence_length", "image_size", "status", "latency_p50_ms", "latency_p95_ms", "throughput_per_s"),
+    *("throughput_unit", "usd_per_1m", "accuracy", "cosine", "compile_s", "error", "document", "run_id"),
+)
+"""Columns of the filterable table where the report names none."""
+_MOST_COMMANDS, _MOST_RUNS = 8, 4
+
+
+@frozen
+class Making:
+    """How a document came to be."""
+
+    command: str
+    """That makes it again."""
+    differences: tuple[Difference, ...] = ()
+    """What a published page got wrong."""
+    comparison: Comparison | None = None
+    """Its printed figures against those of the rows."""
+
+
+def document(report: Report, cells: Cells, making: Making) -> Document:
+    """Ask everything that the report asks."""
+    sections = [section for spec in report.sections for section in _sections(cells, spec)]
+    if making.comparison is not None:
+        sections.append(_differences(making.differences, making.comparison))
+    return Document(
+        name=report.name,
+        title=report.title,
+        made_at=datetime.now(timezone.utc),
+        intro=report.intro,
+        findings=(*_said(cells, report.findings), *_outcome(cells)),
+        coverage=_coverage(cells),
+        sections=tuple(_unique(sections)),
+        failures=_failures(cells),
+        provenance=_provenance(cells),
+        reproduce=tuple(_commands(cells, making, report)),
+        rows=_rows(cells, report),
+        warnings=tuple(_warnings(cells)),
+        front_matter=report.front_matter,
+    )
+
+
+def _sections(cells: Cells, spec: SectionSpec) -> Iterator[Section]:
+    if not spec.each:
+        yield from _section(cells, spec, spec.where, {})
+        return
+    keys = ", ".join(spec.each)
+    order = spec.order or "min(started_at)"
+    for group in cells.records(
+        f"select {keys} from cells where ({spec.where}) group by {keys} order by {order}"
+    ):
+        match = " and ".join(
+            f"{name} is not distinct from {_literal(value)}" for name, value in group.items()
+        )
+        where = f"({spec.where}) and {match}"
+        (values,) = cells.records(
+            f"select * exclude (framework_versions) from cells where {where} order by started_at desc limit 1"
+        )
+        yield from _section(cells, spec, where, values)
+
+
+def _section(cells: Cells, spec: SectionSpec, where: str, values: Mapping[str, Any]) -> Iterator[Section]:
+    """Nothing of a section whose tables, charts and sentences all find nothing."""
+    tables = tuple(made for one in spec.tables if (made := table(cells, one, where, values)))
+    pictures = tuple(made for one in spec.charts for made in charts(cells, one, where, values))
+    said = _said(cells, spec.say)
+    if tables or pictures or said or not (spec.tables or spec.charts or spec.say):
+        text = tuple(filled(paragraph, values) for paragraph in spec.text)
+        yield Section(
+            title=spans(spec.title, values),
+            level=spec.level,
+            sentences=(*text, *said),
+            tables=tables,
+            charts=pictures,
+        )
+
+
+def _said(cells: Cells, specs: tuple[SentenceSpec, ...]) -> Names:
+    return tuple(filled(spec.say, values) for spec in specs for values in cells.records(spec.query))
+
+
+def _unique(sections: list[Section]) -> Iterator[Section]:
+    """Files are named after tables and charts: a second of a name gets a number."""
+    seen: dict[str, int] = {}
+
+    def renamed(one: Any) -> Any:
+        seen[one.name] = number = seen.get(one.name, 0) + 1
+        return one if number == 1 else replace(one, name=f"{one.name}-{number}")
+
+    for section in sections:
+        tables, charts = (tuple(map(renamed, made)) for made in (section.tables, section.charts))
+        yield replace(section, tables=tables, charts=charts)
+
+
+def _literal(value: Any) -> str:
+    if pd.isna(value):
+        return "null"
+    return str(value) if isinstance(value, (bool, int, float)) else "'" + str(value).replace("'", "''") + "'"
+
+
+def _outcome(cells: Cells) -> Names:
+    """How many cells have figures, and what became of the others."""
+    query = "select status, count(*) as n from cells group by status order by n desc, status"
+    counts = {row["status"]: row["n"] for row in cells.records(query)}
+    total, right = sum(counts.values()), counts.pop("ok", 0)
+    rest = ", ".join(f"{count} {status}" for status, count in counts.items())
+    return (f"{right} of {total} cells have figures{f'; the others: {rest}' if rest else ''}.",)
+
+
+def _coverage(cells: Cells) -> Table:
+    found = cells.records(
+        "select origin, coalesce(hardware, '') as hardware, compiler, count(*) as n, "
+        "count(*) filter (status = 'ok') as fine, "
+        "count(distinct model) as models from cells group by all order by all"
+    )
+    heads = ("origin", "hardware", "compiler", "models", "cells", "with figures")
+    lines = [
+        [row["origin"], row["hardware"], row["compiler"], row["models"], row["n"], row["fine"]]
+        for row in found
+    ]
+    return _plain("coverage", "Cells by where their figures are from", heads, lines, figures={3, 4, 5})
+
+
+def _failures(cells: Cells) -> Table:
+    found = cells.records(
+        "select status, coalesce(stage, '') as stage, "
+        "coalesce(split_part(trim(error), chr(10), 1), '') as reason, count(*) as n, "
+        "string_agg(distinct model, ', ' order by model) as models, list(run_id order by run_id) as runs "
+        "from cells where status <> 'ok' group by all order by n desc, status, reason"
+    )
+    lines = []
+    for row in found:
+        runs = [str(run)[:8] for run in row["runs"]]
+        more = f" … {len(runs)} in all" if len(runs) > _MOST_RUNS else ""
+        where = f"{row['status']} at {row['stage']}" if row["stage"] else row["status"]
+        lines.append([where, row["reason"], row["models"], row["n"], " ".join(runs[:_MOST_RUNS]) + more])
+    return _plain(
+        "failures", "Cells without figures", ("what", "why", "models", "cells", "runs"), lines, figures={3}
+    )
+
+
+def _provenance(cells: Cells) -> Table:
+    found = cells.records(
+        """select origin, case when origin = 'published'
+          then concat_ws(', ', document, document_commit, document_date, document_licence)
+          else concat_ws(', ', coalesce(device_name, cpu_model), instance_type, os, hostname) end as place,
+        case when origin = 'published' then '' else array_to_string(list_transform(list_filter(
+          map_entries(framework_versions), lambda e: e.key in ('python', 'torch', 'transformers', compiler)),
+          lambda e: e.key || ' ' || e.value), ', ') end as versions,
+        case when origin = 'published' then '' else coalesce(git_commit[:10], '') end as commit,
+        count(*) as n, min(started_at) as first, max(started_at) as last
+        from cells group by all order by origin, n desc, place, versions"""
+    )
+    lines = [
+        [
+            *(row[name] or "" for name in ("origin", "place", "versions", "commit")),
+            row["n"],
+            _days(row["first"], row["last"]),
+        ]
+        for row in found
+    ]
+    heads = ("origin", "machine or document", "versions", "program", "cells", "when")
+    made = _plain("provenance", "Where the figures are from", heads, lines, figures={4})
+    return replace(made, notes=cells.priced.lines)
+
+
+def _days(first: pd.Timestamp, last: pd.Timestamp) -> str:
+    days = [f"{day:%Y-%m-%d}" for day in (first, last)]
+    return days[0] if days[0] == days[1] else " to ".join(days)
+
+
+def _commands(cells: Cells, making: Making, report: Report) -> Iterator[str]:
+    if report.document and "published" in cells.ask("select distinct origin from cells")["origin"].tolist():
+        yield f"python -m benchmark store import {report.document}"
+    found = cells.ask(
+        "select command, count(*) as n from cells where command is not null and origin <> 'published' "
+        "group by command order by n desc, command"
+    )
+    yield from itertools.islice(found["command"].tolist(), _MOST_COMMANDS)
+    if len(found) > _MOST_COMMANDS:
+        yield f"# and {len(found) - _MOST_COMMANDS} more commands: the rows have them"
+    yield making.command
+
+
+def _rows(cells: Cells, report: Report) -> pd.DataFrame:
+    names = report.rows or ROWS
+    known = {*cells.ask("select * from cells limit 0").columns}
+    shown = ", ".join(f'"{name}"' for name in dict.fromkeys(("origin", *names)) if name in known)
+    found = cells.ask(f"select {shown} from cells order by started_at desc limit {report.most_rows}")
+    return found.dropna(axis="columns", how="all")
+
+
+def _warnings(cells: Cells) -> Iterator[str]:
+    yield from cells.priced.warnings
+    advice = {
+        "simulated": "--simulated",
+        "published": "source=measured,published",
+        "measured": "source=measured",
+    }
+    for origin, count in cells.hidden.items():
+        yield f"{count} {origin} rows are left out ({advice[origin]} shows them)"
+    (noisy,) = cells.records("select count(*) as n from cells where len(noise_flags) > 0 and status = 'ok'")
+    if noisy["n"]:
+        yield f"{noisy['n']} cells were disturbed while they were measured: see noise_flags of their rows"
+
+
+def _differences(found: tuple[Difference, ...], comparison: Comparison) -> Section:
+    equal, unequal = comparison.equal, len(comparison.unequal)
+    said = f"Of {equal + unequal} printed figures {equal} are the rows' own at the printed digits"
+    lines = [[one.kind, one.sentence] for one in found]
+    heads = ("rule", "what it found")
+    made = _plain("differences", "Where the published page differs from its own figures", heads, lines)
+    return Section(
+        title=spans("Differences from the published page", {}),
+        sentences=(f"{said}{f', {unequal} are not' if unequal else ''}.",),
+        tables=(made,) if found else (),
+    )
+
+
+def _plain(
+    name: str,
+    caption: str,
+    heads: Names,
+    lines: list[list[Any]],
+    figures: set[int] = frozenset(),  # type: ignore[assignment]
+) -> Table:
+    return Table(
+        name=name,
+        caption=caption,
+        heads=tuple(Head(text=text, figures=at in figures) for at, text in enumerate(heads)),
+        lines=tuple(
+            tuple(
+                Field(
+                    text=NONE if value is None else str(value), value=float(value) if at in figures else None
+                )
+                for at, value in enumerate(line)
+            )
+            for line in lines
+        ),
+    )

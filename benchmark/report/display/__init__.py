@@ -1,0 +1,1 @@
+"""Rows on a terminal or in a job's summary."""

@@ -1,0 +1,119 @@
+"""Markdown for job summaries and comments: the verdict first, what is less urgent folded, never too long.
+
+Every text is taken as untrusted: names of models and errors may hold Markdown, HTML or terminal codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from benchmark.records import Names, frozen
+from benchmark.report.document import Chart, Span, Table
+from benchmark.report.sanitize import inert, one_line
+
+MOST_CHARACTERS: Final = 65_536
+"""Of a comment on GitHub, which its API refuses beyond; a step's summary may have 1 MiB (docs.github.com,
+"Workflow commands for GitHub Actions", 2026-11)."""
+_MOST_IN_A_FIELD, _MOST_IN_A_SENTENCE = 300, 2_000
+_FOR_THE_REST: Final = 200
+"""Characters kept free for the line that says what was left out, and for closing tags."""
+
+
+@frozen
+class Summary:
+    """What there is to tell, in the order in which it is read."""
+
+    title: str
+    verdict: tuple[Span, ...]
+    """One sentence."""
+    changes: Table | None = None
+    """The biggest first."""
+    notes: Names = ()
+    """Sentences below it."""
+    folded: tuple[Table, ...] = ()
+    """The rest, each under its caption."""
+    footer: Names = ()
+    """What the figures are: numbers, percentile, interval, hardware, builds."""
+
+
+def markdown(summary: Summary, most: int = MOST_CHARACTERS) -> str:
+    """Write it as GitHub's Markdown of no more than so many characters; what doesn't fit is counted."""
+    head = [f"### {escaped(summary.title)}", f"**{''.join(map(_span, summary.verdict))}**"]
+    notes = [escaped(note, _MOST_IN_A_SENTENCE) for note in summary.notes]
+    foot = [f"<sub>{'<br>'.join(escaped(line, _MOST_IN_A_SENTENCE) for line in summary.footer)}</sub>"]
+    left = most - sum(len(block) + 2 for block in (*head, *notes, *foot)) - 1
+    blocks: list[str] = []
+    for table, fold in _tables(summary):
+        block = _table(table, left, fold=fold)
+        blocks.append(block)
+        left -= len(block) + 2
+    shown = 1 if summary.changes and summary.changes.lines else 0
+    return "\n\n".join([*head, *blocks[:shown], *notes, *blocks[shown:], *foot]) + "\n"
+
+
+def gallery(title: str, charts: Sequence[Chart]) -> str:
+    """Write a page that shows pictures lying beside it, PNG before SVG, each with its alternative text."""
+    blocks = [f"# {escaped(title)}"]
+    for chart in charts:
+        blocks += [
+            f"## {escaped(chart.title)}",
+            f"[![{escaped(chart.alt, _MOST_IN_A_SENTENCE)}]({chart.name}.png)]({chart.name}.svg)",
+            escaped(chart.alt, _MOST_IN_A_SENTENCE),
+        ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def annotation(title: str, message: str) -> str:
+    """Return the line by which a job on GitHub marks an error.
+
+    Escaped as `actions/toolkit` does it (packages/core/src/command.ts, 2026-11).
+    """
+    told, named = (one_line(text).replace("%", "%25") for text in (message, title))
+    return f"::error title={named.replace(':', '%3A').replace(',', '%2C')}::{told}"
+
+
+def escaped(text: str, most: int = _MOST_IN_A_FIELD) -> str:
+    """Return a text as Markdown that shows just its characters, on one line; a long one is cut."""
+    line = one_line(text)
+    line = line if len(line) <= most else f"{line[: most - 1]}…"
+    return inert(line)
+
+
+def _span(span: Span) -> str:
+    if span.code:
+        return f"<code>{escaped(span.text)}</code>"
+    before, after = (" " * edge.isspace() for edge in (span.text[:1], span.text[-1:]))
+    return before + escaped(span.text, _MOST_IN_A_SENTENCE) + after
+
+
+def _tables(summary: Summary) -> Iterator[tuple[Table, bool]]:
+    if summary.changes and summary.changes.lines:
+        yield summary.changes, False
+    for table in summary.folded:
+        if table.lines:
+            yield table, True
+
+
+def _table(table: Table, room: int, *, fold: bool) -> str:
+    """As many lines as there is room for."""
+    count = len(table.lines)
+    opening = f"<details><summary>{escaped(table.caption)} ({count})</summary>\n\n" if fold else ""
+    closing = "\n\n</details>" if fold else ""
+    heads = [escaped(head.text) for head in table.heads]
+    rules = ["---:" if head.figures else "---" for head in table.heads]
+    lines = [_line(heads), _line(rules)]
+    left = room - len(opening) - len(closing) - sum(len(line) + 1 for line in lines) - _FOR_THE_REST
+    for number, fields in enumerate(table.lines):
+        line = _line([escaped(field.text) for field in fields])
+        left -= len(line) + 1
+        if left < 0:
+            rest = f"\n\n{count - number} more: too long for a summary."
+            return opening + "\n".join(lines) * bool(number) + rest + closing
+        lines.append(line)
+    notes = "".join(f"\n\n{escaped(note)}" for note in table.notes)
+    return opening + "\n".join(lines) + notes * (len(notes) <= left) + closing
+
+
+def _line(fields: Sequence[str]) -> str:
+    return f"| {' | '.join(fields)} |"

@@ -1,0 +1,237 @@
+"""Rows as text: a table that fits 80 columns, records, or Markdown; and what went wrong, each reason once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmark.report.sanitize import inert
+from benchmark.store.repeats import KEYS, combined
+
+HEADERS: Mapping[str, str] = {
+    "model": "model",
+    "hardware": "hardware",
+    "compiler": "compiler",
+    "fast_math": "math",
+    "batch_size": "batch",
+    "sequence_length": "seq",
+    "latency_p50_ms": "p50\nms",
+    "latency_p95_ms": "p95\nms",
+    "p95_half_width": "±",
+    "throughput_per_s": "per s",
+    "cosine": "cosine",
+    "cache_hit": "hit",
+    "status": "status",
+}
+"""What a row shows where no columns are chosen, with short headers."""
+_MADE = "p95_half_width"
+"""Half width of the interval of p95, made from the row's columns."""
+USUAL = tuple(name for name in HEADERS if name != _MADE)
+"""Of these, the columns of a row."""
+NEEDED = (
+    *USUAL,
+    *("latency_p95_ms_lo", "latency_p95_ms_hi", "samples", "steady", "noise_flags"),
+    *("stage", "error", "repeat", *KEYS),
+)
+"""Columns that `print_rows` looks at; it does without those that are absent."""
+
+_AXES = ("model", "hardware", "compiler", "fast_math", "batch_size", "sequence_length")
+_NAMES = ("model", "hardware", "compiler")
+_WHOLE = {"fast_math", "math", "cache_hit", "hit", "status"}
+"""Texts that stay in one piece; longer names give way instead."""
+_ANY_WIDTH = 10_000
+_FEW, _REFUSED = "few", "?"
+_NOT_APPLICABLE = "N/A"
+"""How tables spell `incompatible`, as the published ones do."""
+_LEGEND: Mapping[str, str] = {
+    _FEW: "fewer than 72 calls can't tell a p95",
+    _REFUSED: "too few independent calls for an interval of p95",
+    _NOT_APPLICABLE: "incompatible: this can never work, and why is told below",
+    "ok, noisy": "something disturbed the calls, see the column noise_flags",
+    "ok, unsteady": "the calls never came to rest: they drift or step",
+}
+_LIST_HEAD = 8
+"""Entries of a long list that a record shows."""
+
+
+def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
+    """Print the usual columns, then every failure. What all rows share is said once, above.
+
+    The processes of a cell are one line; what makes a figure doubtful stands beside it.
+    """
+    lines = combined(frame.reset_index(drop=True))
+    marked = _marked(lines)
+    shown = marked[[name for name in HEADERS if name in marked and marked[name].notna().any()]]
+    shared = _shared(shown)
+    rows = f"{len(frame)} rows" + (f" in {len(lines)} lines, one a cell," if len(lines) < len(frame) else "")
+    if shared:
+        words = ", ".join(f"{HEADERS[name]} {value}" for name, value in shared.items())
+        console.print(Text(f"{rows} with {words}", style="dim"))
+    elif len(lines) < len(frame):
+        console.print(Text(rows.rstrip(","), style="dim"))
+    shown = shown.drop(columns=list(shared)).rename(columns=HEADERS)
+    table = _table(shown, lines=console.is_terminal)
+    if console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum > console.width:
+        table = _table(_narrowed(shown), lines=console.is_terminal)
+    console.print(table)
+    _print_legend(marked, console=console)
+    print_failures(frame, console=console)
+
+
+def _marked(lines: pd.DataFrame) -> pd.DataFrame:
+    """The same with the width of p95's interval, and with doubts beside the status."""
+    marked = lines.copy()
+    if {"latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples"} <= {*lines}:
+        columns = ("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples")
+        marked[_MADE] = [_half_width(*row) for row in lines[[*columns]].itertuples(index=False)]
+    if {"steady", "noise_flags"} <= {*lines}:
+        doubts = zip(lines["status"], lines["steady"], lines["noise_flags"], strict=True)
+        marked["status"] = [_with_doubt(*doubt) for doubt in doubts]
+    return marked
+
+
+def _half_width(p95: Any, lo: Any, hi: Any, samples: Any) -> str | None:
+    if pd.isna(samples):
+        return None
+    if pd.isna(p95):
+        return _FEW
+    if pd.isna(lo) or pd.isna(hi):
+        return _REFUSED
+    half = max(hi - p95, p95 - lo) / p95
+    return f"{half:.0%}" if half >= 0.01 or half == 0 else "<1%"  # noqa: PLR2004 - a per cent
+
+
+def _with_doubt(status: str, steady: Any, flags: Any) -> str:
+    if status != "ok":
+        return _NOT_APPLICABLE if status == "incompatible" else status
+    unsteady = not pd.isna(steady) and not steady
+    noisy = flags is not None and not np.isscalar(flags) and len(flags)
+    return "ok, unsteady" if unsteady else "ok, noisy" if noisy else status
+
+
+def _print_legend(marked: pd.DataFrame, *, console: Console) -> None:
+    """Say what the marks mean that occur."""
+    found = {*marked.get(_MADE, ()), *marked.get("status", ())}
+    for mark, meaning in _LEGEND.items():
+        if mark in found:
+            console.print(Text(f"{mark}: {meaning}", style="dim"))
+
+
+def print_table(frame: pd.DataFrame, *, console: Console) -> None:
+    """Print all columns as they are named."""
+    console.print(_table(frame, lines=console.is_terminal))
+
+
+def print_records(frame: pd.DataFrame, *, console: Console) -> None:
+    """Print each row as a block of lines, one for each column that has a value."""
+    for number, row in enumerate(_texts(frame)):
+        grid = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, cell in zip(frame.columns, row, strict=True):
+            if cell:
+                grid.add_row(Text(str(name)), Text(cell))
+        if number:
+            console.print()
+        console.print(grid)
+
+
+def print_failures(frame: pd.DataFrame, *, console: Console) -> None:
+    """Print status, stage and reason of rows that are not ok: equal ones once, with their number."""
+    failed = frame.reindex(columns=["status", "stage", "error"])[lambda rows: rows["status"] != "ok"]
+    failed = failed.astype(object).where(failed.notna(), "")
+    failed["error"] = failed["error"].map(lambda error: error.strip().partition("\n")[0])
+    for (status, stage, reason), rows in failed.groupby(["status", "stage", "error"], sort=False):
+        where = f" at {stage}" if stage else ""
+        console.print(
+            Text.assemble(f"{len(rows)} x ", (f"{status}{where}", "red"), f": {reason}" * bool(reason))
+        )
+
+
+def markdown_rows(frame: pd.DataFrame) -> str:
+    """All columns and rows as a Markdown table."""
+    lines = [[inert(str(name)) for name in frame.columns], ["---"] * len(frame.columns)]
+    lines += [[inert(cell) for cell in row] for row in _texts(frame)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _table(frame: pd.DataFrame, *, lines: bool) -> Table:
+    """Figures stand to the right and in one piece; long names are folded where the width asks for it."""
+    look = box.SIMPLE_HEAD if lines else None
+    table = Table(box=look, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    names = list(map(str, frame.columns))
+    for name in names:
+        figures = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
+        whole = figures or name in _WHOLE
+        table.add_column(Text(name), justify="right" if figures else "left", overflow="fold", no_wrap=whole)
+    for row in _texts(frame):
+        table.add_row(*(Text(cell, style=_style(name, cell)) for name, cell in zip(names, row, strict=True)))
+    return table
+
+
+def _narrowed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same for too narrow a place: a name that is as in the row above is not repeated."""
+    narrow = frame.drop(columns="hit", errors="ignore").copy()
+    changed = pd.Series(data=False, index=frame.index)
+    for name in _NAMES:
+        if name in narrow:
+            changed = changed | (frame[name] != frame[name].shift())
+            narrow[name] = frame[name].where(changed, "")
+    return narrow
+
+
+def _shared(frame: pd.DataFrame) -> dict[str, str]:
+    if len(frame) < 2:  # noqa: PLR2004 - one row shares nothing
+        return {}
+    values = {name: {_text(name, value) for value in frame[name]} for name in _AXES if name in frame}
+    return {name: texts.pop() for name, texts in values.items() if len(texts) == 1}
+
+
+def _texts(frame: pd.DataFrame) -> Iterator[list[str]]:
+    columns = [[_text(str(name), value) for value in frame[name]] for name in frame]
+    return map(list, zip(*columns, strict=True))
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, (dict, list, np.ndarray)):
+        return _nested(value)
+    if pd.isna(value):
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, (float, np.floating)):
+        # Cut, not rounded: 1.000000 is to mean that nothing is missing.
+        return f"{math.floor(value * 1e6) / 1e6:.6f}" if name == "cosine" else _figure(float(value))
+    return str(value)
+
+
+def _nested(value: dict[str, Any] | list[Any] | np.ndarray[Any, Any]) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={entry}" for key, entry in value.items())
+    more = f", … {len(value)} in all" if len(value) > _LIST_HEAD else ""
+    return ", ".join(map(str, value[:_LIST_HEAD])) + more
+
+
+def _figure(value: float) -> str:
+    """Three significant digits at least, and no exponent where a reader can do without."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    if not 1e-3 <= abs(value) < 1e9:  # noqa: PLR2004 - what still reads well
+        return f"{value:.2e}"
+    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def _style(name: str, cell: str) -> str:
+    if name != "status":
+        return ""
+    return {"ok": "green", "ok, noisy": "yellow", "ok, unsteady": "yellow"}.get(cell, "red")

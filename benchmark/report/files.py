@@ -1,0 +1,79 @@
+"""All files of a report in one folder: a page for each reader, its tables as CSV, its charts as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from benchmark.errors import ConfigError
+from benchmark.report.document import Document
+from benchmark.report.render import csv, html, images, latex, markdown
+from benchmark.report.sanitize import clean
+
+FORMATS: Final = ("md", "html", "csv", "tex", "png", "svg")
+_DRAWN: Final = {"png": images.png, "svg": images.svg}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a spreadsheet takes for the start of a formula."""
+
+
+def formats(only: str) -> list[str]:
+    """The formats that were asked for; all where none is named.
+
+    Raises:
+        ConfigError: one is unknown.
+    """
+    chosen = [one.strip() for one in only.split(",")] if only else list(FORMATS)
+    if unknown := [one for one in chosen if one not in FORMATS]:
+        raise ConfigError(f"--only {unknown[0]}: choose of {', '.join(FORMATS)}")
+    return chosen
+
+
+def write(made: Document, out: Path, chosen: Sequence[str]) -> None:
+    """Write the formats, and say what was written."""
+    written = 0
+    for name, data in _files(made, chosen):
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        written += 1
+        if path.parent == out:
+            print(f"{path} ({len(data) / 1e6:.2f} MB)")
+    print(f"{written} files at {out}")
+
+
+def _files(made: Document, chosen: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents, pictures first: pages show them."""
+    charts = [chart for section in made.sections for chart in section.charts]
+    for form in [one for one in _DRAWN if one in chosen]:
+        for chart in charts:
+            yield f"charts/{chart.name}.{form}", _DRAWN[form](chart)
+    if "csv" in chosen:
+        for table in (one for section in made.sections for one in section.tables):
+            yield f"tables/{table.name}.csv", csv.csv(table).encode()
+        yield "rows.csv", _rows(made.rows).encode()
+
+    def shown(*forms: str) -> Mapping[str, str]:
+        best = [form for form in forms if form in chosen][:1]
+        return {chart.name: f"charts/{chart.name}.{form}" for form in best for chart in charts}
+
+    if "md" in chosen:
+        yield f"{made.name}.md", markdown.page(made, shown("svg", "png")).encode()
+    if "tex" in chosen:
+        yield f"{made.name}.tex", latex.page(made, shown("png")).encode()
+    if "html" in chosen:
+        yield f"{made.name}.html", html.page(made).encode()
+
+
+def _rows(rows: pd.DataFrame) -> str:
+    """Every row behind the report, without terminal codes; what a spreadsheet would compute stays a text."""
+    texts = [name for name in rows if not pd.api.types.is_numeric_dtype(rows[name])]
+    safe = {str(name): rows[name].astype("string").map(_safe, na_action="ignore") for name in texts}
+    return rows.assign(**safe).to_csv(index=False)
+
+
+def _safe(text: str) -> str:
+    cleaned = clean(text)
+    return f"'{cleaned}" if cleaned.startswith(_FORMULA) else cleaned

@@ -1,0 +1,193 @@
+"""The relation that reports ask: the newest row of each cell, priced, in a DuckDB of its own.
+
+Measured, published and simulated rows are told apart by `origin` and never chosen between: a cell that was
+measured and published has a row of each. Processes of one cell are one row (`combined`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import TypeAdapter
+
+from benchmark.cloud.cost import PriceBasis, Priced, priced
+from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.records import Names, frozen
+from benchmark.report.spec import Report
+from benchmark.store.repeats import COMBINED, KEYS, combined
+from benchmark.store.results import ResultsStore, to_frame
+from benchmark.store.schema import SCHEMA
+
+if TYPE_CHECKING:
+    import duckdb
+
+ALWAYS: Final = (
+    *("run_id", "campaign", "cell_id", "environment_id", "repeat", "started_at", "finished_at", "status"),
+    *("stage", "error", "simulated", "source", "document", "document_commit", "document_date"),
+    *("document_licence", "model", "hardware", "instance_type", "hostname", "device_name", "cpu_model", "os"),
+    *("compiler", "framework_versions", "driver_version", "git_commit", "command", "throughput_per_s"),
+    *("throughput_unit", "noise_flags", "steady", "latency_p50_ms", "latency_p95_ms"),
+)
+"""Columns that every report looks at, whatever its YAML names."""
+_UNDECIDED: Final = "('interrupted', 'unavailable', 'dominated')"
+"""Statuses that an older row which was tried to the end goes before."""
+_PRICES: Final = ("usd_per_hour", "usd_per_1m", "price_kind", "price_region", "price_published")
+_PRICED: Final = pa.schema(
+    [("run_id", pa.string())]
+    + [(name, pa.float64() if name.startswith("usd") else pa.string()) for name in _PRICES]
+)
+
+
+@frozen
+class Choice:
+    """Which rows a report is about."""
+
+    sources: Names
+    """measured, published."""
+    simulated: bool
+    conditions: pc.Expression | None
+    """What the command line asked besides."""
+
+
+@frozen
+class Cells:
+    """The relation `cells` and what is known of how it was made."""
+
+    connection: Any
+    priced: Priced
+    hidden: Mapping[str, int]
+    """Rows left out for their origin, by it."""
+
+    def ask(self, query: str) -> pd.DataFrame:
+        """What the query finds; a mistake in its SQL is a ConfigError that shows it."""
+        return to_frame(_asked(self.connection, query).to_arrow_table())
+
+    def records(self, query: str) -> list[dict[str, Any]]:
+        """`ask`, row by row; a missing value is None."""
+        return records(self.ask(query))
+
+
+def records(found: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as mappings; a missing value is None."""
+    plain = found.astype(object)
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in plain.where(plain.notna(), None).to_dict("records")
+    ]
+
+
+def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis) -> Cells:
+    """Read the store and make the relation, the report's columns and views with it.
+
+    Raises:
+        ConfigError: an expression is no SQL, or names a column that there isn't.
+        StoreError: the store can't be read.
+    """
+    text = TypeAdapter(Report).dump_json(report).decode()
+    words = {*re.findall(r"\w+", text), *ALWAYS}  # columns that no expression names aren't read
+    rows = store.table([name for name in SCHEMA.names if name in words], chosen.conditions)
+    connection = _connected()
+    connection.register("stored", rows.append_column("origin", pa.array(_origins(rows))))
+    page = f"origin <> 'published' or campaign = 'published-{report.document}'" if report.document else "true"
+    about = f"({report.where}) and ({page})"
+    found = records(
+        to_frame(
+            _asked(
+                connection,
+                f"select origin, count(*) as n from stored where {about} group by origin order by origin",
+                "where",
+            ).to_arrow_table()
+        )
+    )
+    wanted = [*chosen.sources, *(["simulated"] if chosen.simulated else [])]
+    _newest(connection, f"{about} and origin in ({', '.join(map(repr, wanted))})")
+    _combine(connection)
+    cost = _price(connection, basis)
+    for name, expression in report.columns.items():
+        made = f'create or replace temp table cells as select *, ({expression}) as "{name}" from cells'
+        _asked(connection, made, where=f"columns.{name}")
+    for name, query in report.views.items():
+        _asked(connection, f'create temp table "{name}" as {query}', where=f"views.{name}")
+    hidden = {one["origin"]: one["n"] for one in found if one["origin"] not in wanted}
+    return Cells(connection=connection, priced=cost, hidden=hidden)
+
+
+def _price(connection: duckdb.DuckDBPyConnection, basis: PriceBasis) -> Priced:
+    """Add the price's columns to the cells."""
+    asked = "select run_id, throughput_per_s, throughput_unit, instance_type, hardware, hostname from cells"
+    cost = priced(to_frame(_asked(connection, asked).to_arrow_table()), basis)
+    kept = cost.frame[["run_id", *_PRICES]]
+    connection.register("prices", pa.Table.from_pandas(kept, schema=_PRICED, preserve_index=False))
+    _asked(connection, "create or replace temp table cells as from cells left join prices using (run_id)")
+    return cost
+
+
+def _origins(rows: pa.Table) -> pd.Series[str]:
+    frame = rows.select(["source", "simulated"]).to_pandas()
+    origin = pd.Series("measured", index=frame.index)
+    origin[frame["simulated"].fillna(value=False).astype(bool)] = "simulated"
+    origin[frame["source"].notna()] = "published"
+    return origin
+
+
+def _newest(connection: duckdb.DuckDBPyConnection, where: str) -> None:
+    """All processes of the newest campaign of each cell and machine; a document is a machine of its own."""
+    key = "cell_id, hostname, instance_type, origin, document"
+    _asked(
+        connection,
+        f"""create temp table cells as
+        select * from stored where ({where})
+        qualify campaign = first_value(campaign) over (
+            partition by {key} order by status in {_UNDECIDED}, started_at desc)
+        and row_number() over (
+            partition by {key}, campaign, repeat order by status in {_UNDECIDED}, started_at desc) = 1""",
+        where="where",
+    )
+
+
+def _combine(connection: duckdb.DuckDBPyConnection) -> None:
+    """Sum up the processes of a cell into its first row."""
+    keys = ", ".join(KEYS)
+    names = [name for name in COMBINED if name in connection.table("cells").columns]
+    several = to_frame(
+        _asked(
+            connection,
+            f"""select run_id, {keys}, repeat, status, {", ".join(names)} from cells
+            qualify count(*) over (partition by {keys}) > 1 and repeat is not null order by repeat""",
+        ).to_arrow_table()
+    )
+    if several.empty:
+        return
+    summed = combined(several)
+    connection.register("summed", pa.Table.from_pandas(summed, preserve_index=False))
+    connection.register("processes", pa.Table.from_pandas(several[["run_id"]], preserve_index=False))
+    sets = ", ".join(f"{name} = summed.{name}" for name in ("repeat", *names))
+    connection.execute(
+        "delete from cells where run_id in (from processes) and run_id not in (select run_id from summed)"
+    )
+    connection.execute(f"update cells set {sets} from summed where cells.run_id = summed.run_id")
+
+
+def _connected() -> duckdb.DuckDBPyConnection:
+    try:
+        import duckdb
+    except ImportError:
+        raise LibraryMissing(
+            "reports need duckdb and altair: pip install -c constraints.txt -e '.[report]'"
+        ) from None
+    return duckdb.connect(config={"enable_external_access": False})
+
+
+def _asked(connection: duckdb.DuckDBPyConnection, query: str, where: str = "query") -> Any:
+    import duckdb
+
+    try:
+        return connection.sql(query)
+    except duckdb.Error as error:
+        told = " ".join(str(error).split())
+        raise ConfigError(f"{where}: {told}: in {' '.join(query.split())}") from error

@@ -1,0 +1,1 @@
+"""A document in one format each."""

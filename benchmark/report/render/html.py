@@ -1,0 +1,217 @@
+"""A report as one HTML file that needs nothing else: no network, no server, no second file.
+
+The policy in its head allows one style and two scripts, ours and Vega, by their hashes and nothing else. Vega
+and the rows are compressed, the browser unpacks them. Texts from outside go through Jinja's escaping, or into
+data blocks that the script only ever shows as text.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import string
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmark.errors import LibraryMissing
+from benchmark.report.document import MEANINGS, Chart, Document, Section, of_table
+from benchmark.report.sanitize import clean, one_line
+
+_DIGITS, _FEWER_DIGITS = 5, 4
+"""Of figures in the table of all rows: each costs a tenth of a megabyte in a hundred thousand rows."""
+_MANY_ROWS = 20_000
+"""From here on fewer digits are kept."""
+_FEW_VALUES = 256
+"""A column of figures with at most so many different ones is stored as codes, and can be filtered by."""
+_MOST_SHOWN = 80
+"""Points of a chart up to which they stand below it as a table too."""
+_MISSING, _MINUS = 9999, 5000
+"""In place of a power of ten: no figure; taken from it: a figure below zero."""
+_LETTERS = string.ascii_letters
+"""Of kinds of figures; the page's script has the same."""
+_HARMLESS = str.maketrans("<>&`", "/.,:")
+_INSTALL = "pip install -c constraints.txt -e '.[report]'"
+
+
+def page(document: Document) -> str:
+    """Write the whole report as one HTML file.
+
+    Raises:
+        LibraryMissing: jinja2 or vl-convert-python is not installed.
+    """
+    try:
+        import jinja2
+        import markupsafe
+    except ImportError as error:
+        raise LibraryMissing(f"HTML needs jinja2, which is not installed: {_INSTALL}") from error
+
+    def shown(value: Any) -> Any:
+        return clean(value) if type(value) is str else value
+
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=shown)
+    css, vega, script = _part("page.css"), _bundle(), _part("page.js")
+    charts = [chart for section in document.sections for chart in section.charts]
+    specs = {chart.name: {**chart.spec, "title": None} for chart in charts}
+    return environment.from_string(_part("page.html.jinja")).render(
+        document=document,
+        sections=_numbered(document.sections),
+        policy=_policy(css, script, vega),
+        css=markupsafe.Markup(css),  # noqa: S704 - ours
+        script=markupsafe.Markup(script),  # noqa: S704 - ours
+        charts=markupsafe.Markup(_data_block(specs)),  # noqa: S704 - escaped for a data block
+        vega=_gzipped(vega),
+        rows=packed(document.rows),
+        digits=_digits(document.rows),
+        of_table=of_table,
+        meanings=MEANINGS,
+        subtitle=_subtitle,
+        behind=_behind,
+    )
+
+
+def packed(rows: pd.DataFrame) -> str:
+    """Rows by columns, words as codes, as gzipped JSON in letters: what the page's script unpacks."""
+    columns = [_column(str(name), rows[name], _digits(rows)) for name in rows.columns]
+    told = json.dumps({"count": len(rows), "columns": columns}, ensure_ascii=False, separators=(",", ":"))
+    return _gzipped(told)
+
+
+def _digits(rows: pd.DataFrame) -> int:
+    return _DIGITS if len(rows) < _MANY_ROWS else _FEWER_DIGITS
+
+
+def _gzipped(text: str) -> str:
+    """As base 85, a sixteenth shorter than base 64, but without characters that mean something in HTML."""
+    letters = base64.b85encode(gzip.compress(text.encode(), compresslevel=7, mtime=0)).decode()
+    return letters.translate(_HARMLESS)
+
+
+def _column(name: str, column: pd.Series[Any], digits: int) -> dict[str, Any]:
+    column = column.infer_objects()  # figures among nulls are often kept as objects
+    figures = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    values = _rounded(column, digits) if figures else _texts(column)
+    codes, words = pd.factorize(values)
+    told = {"name": one_line(name), "figures": bool(figures)}
+    if figures and len(words) > _FEW_VALUES:
+        if split := _split(values, digits):
+            return {**told, **split}
+        return {**told, "values": [None if value != value else value for value in _plain(values)]}  # noqa: PLR0124
+    kept = _plain(words) if figures else [clean(word) for word in words.tolist()]
+    if len(words) == len(column):  # all different: codes would say nothing
+        return {**told, "values": kept}
+    return {**told, "words": kept, "codes": codes.tolist()}
+
+
+def _split(values: Any, digits: int) -> dict[str, Any] | None:
+    """Figures as digits without point or comma, and apart from them sign and power of ten as letters.
+
+    Compressed that is a fifth shorter than as JSON. None where it would change a figure: whole numbers of
+    more digits, and powers too many or too far out.
+    """
+    there = np.isfinite(values) & (values != 0)
+    known = values[there]
+    with np.errstate(all="ignore"):
+        powers = np.floor(np.log10(np.abs(known))) - digits + 1
+        numbers = np.rint(np.abs(known) / 10.0**powers)
+        same = np.isclose(np.sign(known) * numbers * 10.0**powers, known, rtol=1e-12, atol=0)
+    if not same.all() or not (numbers < 10**digits).all():
+        return None
+    whole, kinds = np.zeros(len(values), dtype=int), np.where(np.isnan(values), _MISSING, 0)
+    whole[there], kinds[there] = numbers, np.where(known < 0, powers - _MINUS, powers)
+    codes, marks = pd.factorize(kinds)
+    if len(marks) > len(_LETTERS):
+        return None
+    letters = np.array(list(_LETTERS))[codes]
+    shown = np.char.zfill(whole.astype(str), digits)
+    return {"digits": "".join(shown), "width": digits, "kinds": "".join(letters), "marks": marks.tolist()}
+
+
+def _rounded(column: pd.Series[Any], digits: int) -> np.ndarray[Any, Any]:
+    """To so many significant digits; what is missing or endless is NaN."""
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    values = np.where(np.isfinite(values), values, np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        power = np.floor(np.log10(np.abs(values)))
+    places = np.where(np.isfinite(power), digits - 1 - power, 0)
+    whole = (values == np.trunc(values)) & (np.abs(values) < 2**53)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = 10.0 ** np.abs(places)
+        rounded = np.where(places >= 0, np.round(values * scale) / scale, np.round(values / scale) * scale)
+    return np.where(whole | ~np.isfinite(rounded), values, rounded)
+
+
+def _plain(values: Any) -> list[float | int]:
+    """Numbers as JSON has them shortest: 8 instead of 8.0."""
+    return [int(one) if one.is_integer() else one for one in values.tolist()]
+
+
+def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
+    if pd.api.types.is_datetime64_any_dtype(column):
+        column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
+    told: pd.Series[Any] = column.astype(object).where(column.isna(), column.astype(str))
+    return told
+
+
+def _numbered(sections: Sequence[Section]) -> list[Mapping[str, Any]]:
+    """Sections with addresses within the page; the first is of level 2, for no heading may be left out."""
+    found: list[Mapping[str, Any]] = []
+    for number, section in enumerate(sections, 1):
+        words = " ".join(one_line(span.text) for span in section.title)
+        level = section.level if found else 2
+        parts = {"spans": section.title, "sentences": section.sentences}
+        shown = {"tables": section.tables, "charts": section.charts}
+        found.append({"id": f"s{number}", "level": level, "words": words, **parts, **shown})
+    return found
+
+
+def _policy(css: str, *scripts: str) -> str:
+    """What a browser may do with the page: run these scripts, apply this style, and load nothing."""
+
+    def known(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return (
+        f"default-src 'none'; script-src {' '.join(map(known, scripts))}; style-src {known(css)}; "
+        "img-src data:; base-uri 'none'; form-action 'none'"
+    )
+
+
+@lru_cache(maxsize=1)
+def _bundle() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script that leaves a single name behind."""
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise LibraryMissing(f"HTML needs vl-convert-python, which is not installed: {_INSTALL}") from error
+    bundle = str(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;"))
+    return f"(()=>{{{bundle}}})();".replace("\r\n", "\n")  # minified names would collide with the page's
+
+
+def _part(name: str) -> str:
+    return (resources.files("benchmark.report.render") / "page" / name).read_text(encoding="utf-8")
+
+
+def _data_block(content: Any) -> str:
+    """JSON that ends no element, opens no comment, and is no script's line end."""
+    told = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for one in "<>&\u2028\u2029":
+        told = told.replace(one, f"\\u{ord(one):04x}")
+    return told
+
+
+def _subtitle(chart: Chart) -> str:
+    heading = chart.spec.get("title")
+    return str(heading.get("subtitle", "")) if isinstance(heading, Mapping) else ""
+
+
+def _behind(chart: Chart) -> Sequence[Mapping[str, Any]]:
+    """The points of a small chart, for readers who can't see it."""
+    rows: Sequence[Mapping[str, Any]] = chart.spec.get("datasets", {}).get("rows", ())
+    return rows if len(rows) <= _MOST_SHOWN else ()

@@ -1,0 +1,71 @@
+"""Charts as files: PNG and SVG, drawn by vl-convert without a browser."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.report.document import Chart
+
+_SCALE = 2
+"""Pixels of a PNG by pixel of the chart: sharp on dense screens and in print."""
+_SIGNATURE_BYTES = 8
+
+
+def png(chart: Chart) -> bytes:
+    """Draw it as PNG, two pixels for one.
+
+    Raises:
+        ConfigError: it can't be drawn, or nothing would be seen.
+        LibraryMissing: vl-convert-python is not installed.
+    """
+    picture = bytes(_drawn(chart, "vegalite_to_png", scale=_SCALE))
+    if _blank(picture):
+        raise ConfigError(f"chart {chart.name}: it is drawn, but blank: does its query give rows?")
+    return picture
+
+
+def svg(chart: Chart) -> bytes:
+    """Draw it as SVG that screen readers read: role, label, title and description are the chart's.
+
+    Raises:
+        ConfigError: it can't be drawn.
+        LibraryMissing: vl-convert-python is not installed.
+    """
+    picture = str(_drawn(chart, "vegalite_to_svg"))
+    opening, closing, rest = picture.partition(">")
+    label = f' role="img" aria-label={quoteattr(chart.alt)}'
+    words = f"<title>{escape(chart.title)}</title><desc>{escape(chart.alt)}</desc>"
+    return f"{opening}{label}{closing}{words}{rest}".encode()
+
+
+def _drawn(chart: Chart, function: str, **options: Any) -> Any:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise LibraryMissing(
+            "pictures need vl-convert-python, which is not installed: "
+            "pip install -c constraints.txt -e '.[report]'"
+        ) from error
+    try:
+        return getattr(vl_convert, function)(dict(chart.spec), **options)
+    except ValueError as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ConfigError(f"chart {chart.name}: Vega can't draw it: {first}") from error
+
+
+def _blank(picture: bytes) -> bool:
+    """Whether all lines of a PNG are alike; the first differs in how it is filtered."""
+    width = int.from_bytes(picture[16:20], "big")
+    at, packed = _SIGNATURE_BYTES, b""
+    while at < len(picture):
+        length = int.from_bytes(picture[at : at + 4], "big")
+        if picture[at + 4 : at + 8] == b"IDAT":
+            packed += picture[at + 8 : at + 8 + length]
+        at += length + 12
+    pixels = zlib.decompress(packed)
+    stride = width * 4 + 1  # RGBA, and a byte that names the filter
+    lines = {pixels[start : start + stride] for start in range(stride, len(pixels), stride)}
+    return len(lines) <= 1

@@ -1,0 +1,153 @@
+"""Tables and charts of a report, made of what its queries find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from benchmark.report.charts import drawn
+from benchmark.report.document import Chart, Field, Head, Table
+from benchmark.report.query import Cells, records
+from benchmark.report.spec import ChartSpec, ColumnSpec, PivotSpec, TableSpec
+from benchmark.report.text import NONE, figure, filled, stem
+
+WORDS: Final = {"incompatible": "N/A"}
+"""Statuses that published tables spell otherwise."""
+_OWN: Final = ("run_id", "origin", "status")
+_SEVERAL: Final = "fields with several rows show the newest: conditions such as compiler=openvino choose"
+
+
+def table(cells: Cells, spec: TableSpec, where: str, values: Mapping[str, Any]) -> Table | None:
+    """The table of the rows that `where` leaves; None where there are none.
+
+    `values` are those that its texts may name. A row that is not ok shows its status where a figure would be.
+    """
+    shown = dict(spec.columns) if spec.pivot is None else {**spec.columns, "field": spec.pivot.field}
+    found = cells.ask(_query(spec, shown, where))
+    if found.empty:
+        return None
+    notes = [filled(note, values) for note in spec.notes]
+    if spec.pivot is None:
+        heads, lines = _listing(found, spec)
+    else:
+        heads, lines = _pivot(found, spec, spec.pivot)
+        if any(len(line[at].run_ids) > 1 for line in lines for at in range(len(spec.columns), len(heads))):
+            notes.append(_SEVERAL)
+    if spec.cost:
+        notes += cells.priced.lines
+    if any(field.text == NONE for line in lines for field in line):
+        notes.append(f"{NONE}: no such row, or no such figure in it")
+    name, caption = stem(filled(spec.name, values)), filled(spec.caption, values)
+    return Table(name=name, caption=caption, heads=tuple(heads), lines=tuple(lines), notes=tuple(notes))
+
+
+def charts(cells: Cells, spec: ChartSpec, where: str, values: Mapping[str, Any]) -> Iterator[Chart]:
+    """A chart for each combination of the values of `each`; none of no rows."""
+    selected = {**{f"each_{at}": each for at, each in enumerate(spec.each)}, **spec.select}
+    columns = ", ".join(f'({value}) as "{name}"' for name, value in {"origin": "origin", **selected}.items())
+    summed = "group by all" if spec.summed else ""
+    order = f"order by {spec.order}" if spec.order else ""
+    found = cells.ask(f"select {columns} from cells where ({where}) and ({spec.where}) {summed} {order}")
+    if found.empty:
+        return
+    keys = [f"each_{at}" for at in range(len(spec.each))]
+    for key, rows in found.groupby(keys, sort=True) if keys else [((), found)]:
+        kept = records(rows.drop(columns=keys))
+        named = {**values, **kept[0], **dict(zip(spec.each, key, strict=True))}
+        name, title, alt = (filled(text, named) for text in (spec.name, spec.title, spec.alt))
+        yield drawn(stem(name), title, alt, spec.vega, kept)
+
+
+def _query(spec: TableSpec, shown: Mapping[str, ColumnSpec], where: str) -> str:
+    columns = {f"c{at}": column.value for at, column in enumerate(shown.values())}
+    if spec.pivot is not None:
+        columns |= {"across": spec.pivot.across, "across_order": spec.pivot.order or spec.pivot.across}
+    columns |= {"best_of": spec.group or "true"}
+    selected = ", ".join(f'({value}) as "{name}"' for name, value in columns.items())
+    choose = f"qualify {spec.choose}" if spec.choose else ""
+    order = f"order by {spec.order}" if spec.order else ""
+    limit = f"limit {spec.limit}" if spec.limit else ""
+    return (
+        f"select {', '.join(_OWN)}, started_at, {selected} from {spec.relation} "
+        f"where ({where}) and ({spec.where}) {choose} {order} {limit}"
+    )
+
+
+def _listing(found: pd.DataFrame, spec: TableSpec) -> tuple[list[Head], list[tuple[Field, ...]]]:
+    heads = [Head(text=name, figures=column.figure) for name, column in spec.columns.items()]
+    best = [_best(found, f"c{at}", column) for at, column in enumerate(spec.columns.values())]
+    lines = [
+        tuple(
+            _field([row], f"c{at}", column, best=row["run_id"] in best[at])
+            for at, column in enumerate(spec.columns.values())
+        )
+        for row in records(found)
+    ]
+    return heads, lines
+
+
+def _best(found: pd.DataFrame, name: str, column: ColumnSpec) -> set[str]:
+    """Runs whose figure is the best of their group; nothing where a group has one figure only."""
+    if not column.best:
+        return set()
+    figures = found.assign(figure=found[name].astype(float))[lambda rows: rows["figure"].notna()]
+    groups = figures.groupby("best_of", dropna=False)["figure"]
+    wanted = groups.transform("min" if column.best == "least" else "max")
+    chosen = figures[(figures["figure"] == wanted) & (groups.transform("size") > 1)]
+    return {*chosen["run_id"]}
+
+
+def _pivot(
+    found: pd.DataFrame, spec: TableSpec, pivot: PivotSpec
+) -> tuple[list[Head], list[tuple[Field, ...]]]:
+    found = found[found["across"].notna()]
+    column, at = pivot.field, f"c{len(spec.columns)}"
+    first = found.groupby(["across", "origin"], sort=False)["across_order"].min()
+    across = first.reset_index().sort_values(["across_order", "origin"], kind="stable")
+    columns = [*across[["across", "origin"]].itertuples(index=False, name=None)]
+    keys = [f"c{number}" for number in range(len(spec.columns))]
+    heads = [Head(text=name, figures=one.figure) for name, one in spec.columns.items()]
+    heads += [Head(text=str(text), figures=True, origin=origin) for text, origin in columns]
+    lines = []
+    for _, rows in found.groupby(keys, sort=False, dropna=False) if keys else [((), found)]:
+        newest = records(rows.sort_values("started_at", ascending=False))
+        by_head: dict[Any, list[dict[str, Any]]] = {}
+        for row in newest:
+            by_head.setdefault((row["across"], row["origin"]), []).append(row)
+        best = _best(rows.assign(best_of=True), at, column)
+        names = [
+            _field(newest[:1], f"c{number}", one, best=False)
+            for number, one in enumerate(spec.columns.values())
+        ]
+        fields = [
+            _field(some, at, column, best=some[0]["run_id"] in best)
+            if (some := by_head.get(head))
+            else Field(text=NONE)
+            for head in columns
+        ]
+        lines.append((*names, *fields))
+    return heads, lines
+
+
+def _field(rows: Sequence[Mapping[str, Any]], name: str, column: ColumnSpec, *, best: bool) -> Field:
+    row = rows[0]
+    value, status, origin = row[name], str(row["status"]), row["origin"]
+    ids = tuple(str(one["run_id"]) for one in rows)
+    if not column.figure:
+        text = NONE if _absent(value) else filled("{value}", {"value": value})
+        number = float(value) if isinstance(value, (int, float)) and not _absent(value) else None
+        return Field(text=text, value=number)
+    if _absent(value):
+        if status == "ok":
+            return Field(text=NONE, run_ids=ids)
+        absent = origin == "published" and status == "unavailable"
+        word = "not published" if absent else WORDS.get(status, status.replace("_", " "))
+        return Field(text=word, word=True, origin=origin, run_ids=ids)
+    return Field(text=figure(value, column.format), value=float(value), origin=origin, best=best, run_ids=ids)
+
+
+def _absent(value: Any) -> bool:
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value))) or value == math.inf

@@ -1,1 +1,0 @@
-"""What a person sees: rows and progress in, text out."""

@@ -1,0 +1,277 @@
+"""Turn what a run found into its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmark.cell import Cell, PlannedRun, stated_parameters
+from benchmark.host import machine
+from benchmark.measurement import Measured, Timing
+from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
+from benchmark.store.schema import SCHEMA_VERSION
+from benchmark.timing import roofline
+from benchmark.timing.roofline import Peak
+
+
+@frozen
+class Attempt:
+    """One run from its first stage to its last, however far it came."""
+
+    planned: PlannedRun
+    started_at: datetime
+    finished_at: datetime
+    stage_seconds: Mapping[str, float]
+    log: Path
+    workload: Workload | None = None
+    artifact: Artifact | None = None
+    peak: Peak | None = None
+    measured: Measured | None = None
+    quality: Quality | None = None
+    failure: Failure | None = None
+
+
+def row(attempt: Attempt, config: str) -> Row:
+    """Spell the attempt in the columns of the store; what wasn't reached stays null.
+
+    A run that failed keeps what it found on the way, but no latency: that is for rows one may trust.
+    """
+    trusted, e = (attempt.measured if attempt.failure is None else None), attempt.planned.cell.experiment
+    values = {
+        **_identity(attempt),
+        **_model(attempt),
+        **_axes(attempt),
+        **_compile(attempt),
+        **(_latency(trusted) if trusted else {}),
+        **(_throughput(trusted, attempt.planned.cell) if trusted else {}),
+        **(asdict(attempt.measured.arithmetic) if attempt.measured else {}),
+        **(_noise(attempt.measured, e.sampling.inputs) if attempt.measured else {}),
+        **(asdict(attempt.quality) if attempt.quality else {}),
+        **_resources(attempt),
+        **_roofline(attempt, trusted),
+        **_provenance(attempt),
+        "config": config,
+    }
+    return Row(values=values)
+
+
+def _identity(attempt: Attempt) -> dict[str, Any]:
+    cell, failure = attempt.planned.cell, attempt.failure
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": attempt.planned.run_id,
+        "campaign": cell.experiment.campaign,
+        "cell_id": cell.cell_id,
+        "environment_id": attempt.planned.environment.environment_id,
+        "family_id": cell.family_id,
+        "repeat": attempt.planned.repeat,
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+        "status": failure.status if failure else "ok",
+        "stage": failure.stage if failure else None,
+        "error": failure.error if failure else None,
+        "error_class": failure.error_class if failure else None,
+        "picture_path": str(attempt.measured.picture)
+        if attempt.measured and attempt.measured.picture
+        else None,
+        "log_path": str(attempt.log) if attempt.log.exists() else None,
+        "simulated": cell.experiment.hardware.simulated or attempt.planned.environment.stands_in,
+    }
+
+
+def _model(attempt: Attempt) -> dict[str, Any]:
+    e = attempt.planned.cell.experiment
+    return {
+        "model": e.model.name,
+        "model_id": e.model.hub_id,
+        "revision": (e.model.revision or "main") if e.weights == "pretrained" else None,
+        "weights": e.weights,
+        "task": e.task.name,
+        "parameters": attempt.workload.parameters if attempt.workload else stated_parameters(e),
+    }
+
+
+def _axes(attempt: Attempt) -> dict[str, Any]:
+    cell, facts = attempt.planned.cell, attempt.planned.environment.facts
+    e = cell.experiment
+    return {
+        "hardware": e.hardware.name,
+        "instance_type": facts.instance_type,
+        "compiler": e.compiler.name,
+        "fast_math": e.compiler.fast_math,
+        **asdict(cell.shape),
+        "input_source": e.inputs,
+        "padding_share": attempt.workload.padding_share if attempt.workload else None,
+        "scenario": e.scenario.name,
+        "replicas": e.scenario.replicas,
+        "workers": e.scenario.workers,
+        "threads": facts.threads,
+        "pipeline_cores": getattr(e.compiler, "pipeline_cores", None),
+    }
+
+
+def _compile(attempt: Attempt) -> dict[str, Any]:
+    artifact = attempt.artifact
+    load_s = attempt.measured.load_s if attempt.measured else None
+    if artifact is None:
+        unknown = attempt.failure.unsupported_ops if attempt.failure else ()
+        return {"load_s": load_s, "unsupported_ops": unknown or None}
+    return {
+        "cache_hit": artifact.cache_hit,
+        "compile_s": artifact.compile_s,
+        "part_compile_s": list(artifact.part_compile_s.items()),
+        "compile_workers": artifact.compile_workers,
+        "artifact_bytes": artifact.artifact_bytes,
+        "load_s": load_s,
+        "subgraphs": artifact.report.subgraphs,
+        "graph_breaks": artifact.report.graph_breaks,
+        "ops_on_device_fraction": artifact.report.ops_on_device_fraction,
+        "unsupported_ops": artifact.report.unsupported_ops,
+        "compiler_flags": artifact.report.flags,
+        "script_modules": artifact.report.script_modules,
+        "neff_bytes": artifact.report.neff_bytes,
+    }
+
+
+def _latency(measured: Measured) -> dict[str, Any]:
+    timing = measured.timing
+    ms = np.asarray(timing.nanoseconds) / 1e6
+    bounded = {name: getattr(measured.summary, name) for name in ("mean", "p50", "p90", "p95", "p99")}
+    return {
+        "samples": len(ms),
+        "latency_min_ms": float(ms.min()),
+        "latency_std_ms": float(ms.std(ddof=1)) if len(ms) > 1 else None,
+        "latency_max_ms": float(ms.max()),
+        **{
+            f"latency_{name}_ms{bound}": value
+            for name, values in bounded.items()
+            for bound, value in zip(("", "_lo", "_hi"), values, strict=True)
+        },
+        "latency_ns": timing.nanoseconds,
+        "first_call_ms": measured.first_call_ns / 1e6,
+        "warmup_calls": timing.warmup_calls,
+        "steady": timing.steady,
+        "noise_flags": measured.noise.flags,
+        "effective_samples": measured.summary.effective_samples,
+        "stop_reason": timing.stop_reason,
+        "attempts": measured.attempts,
+        **_tokens(timing),
+        "device_time_p50_ms": float(np.median(timing.device_nanoseconds)) / 1e6
+        if timing.device_nanoseconds
+        else measured.noise.device.latency_p50_ms,
+    }
+
+
+def _throughput(measured: Measured, cell: Cell) -> dict[str, Any]:
+    """Units over the time in which the samples were taken; its bounds are those of the mean latency."""
+    timing, (mean, lo, hi) = measured.timing, measured.summary.mean
+    shape, unit = cell.shape, cell.experiment.task.unit
+    made = shape.batch_size * (shape.output_length or 0)
+    # As the Neuron SDK's tables count: tokens that were read and tokens that were made.
+    units = made + shape.batch_size * (shape.input_length or 0) if unit == "tokens" else shape.batch_size
+    if not timing.wall_s:
+        return {"throughput_per_s": None, "throughput_unit": unit}
+    calls_per_s = len(timing.nanoseconds) / timing.wall_s
+    per_s = units * calls_per_s
+    return {
+        "output_tokens_per_s": made * calls_per_s if unit == "tokens" else None,
+        "throughput_per_s": per_s,
+        "throughput_per_s_lo": per_s * mean / hi if mean and hi else None,
+        "throughput_per_s_hi": per_s * mean / lo if mean and lo and lo > 0 else None,
+        "throughput_unit": unit,
+    }
+
+
+def _tokens(timing: Timing) -> dict[str, Any]:
+    """When the tokens of a generation came; nothing for what makes none."""
+    if not timing.token_nanoseconds:
+        return {}
+    ms = np.asarray(timing.token_nanoseconds) / 1e6
+    first, between = ms[:, 0], np.diff(ms, axis=1).ravel()
+    return {
+        "first_token_p50_ms": float(np.median(first)),
+        "first_token_p95_ms": float(np.percentile(first, 95)),
+        "token_latency_p50_ms": float(np.median(between)) if len(between) else None,
+        "token_latency_p99_ms": float(np.percentile(between, 99)) if len(between) else None,
+    }
+
+
+def _noise(measured: Measured, inputs: str) -> dict[str, Any]:
+    noise, harness = measured.noise, measured.harness
+    return {
+        **asdict(harness),
+        "inputs": inputs,
+        "on_cpu": noise.on_cpu,
+        "involuntary_switches_per_s": noise.involuntary_switches_per_s,
+        "steal": noise.steal,
+        "others_cores": noise.others_cores,
+        "load_average": noise.load,
+        "governor": noise.governor,
+        "boost": noise.boost,
+        "clock_mhz": noise.device.clock_mhz,
+        "temperature_c": noise.device.temperature_c,
+        "throttle_reasons": noise.device.throttle_reasons,
+        "device_processes": noise.device.other_processes,
+        "device_errors": noise.device.errors,
+        "device_utilisation": noise.device.utilisation,
+        "peak_device_bytes": noise.device.memory_bytes,
+        "cpu_percent": None if noise.host_cpu is None else 100 * noise.host_cpu,
+    }
+
+
+def _resources(attempt: Attempt) -> dict[str, Any]:
+    seconds = dict(attempt.stage_seconds)
+    values: dict[str, Any] = {}
+    if measured := attempt.measured:
+        timing, energy_j = measured.timing, measured.noise.energy_j
+        items = (len(timing.nanoseconds) + timing.warmup_calls) * attempt.planned.cell.shape.batch_size
+        seconds |= {
+            "measure.load": measured.load_s,
+            "measure.warmup": timing.warmup_s,
+            "measure.calls": timing.wall_s,
+            "measure.analysis": timing.analysis_s,
+        }
+        values |= {
+            "peak_host_bytes": measured.peak_host_bytes,
+            "energy_j_per_inference": None if energy_j is None else energy_j / items,
+            "cpu_share": timing.cpu_s / timing.wall_s if timing.wall_s else None,
+        }
+    return {**values, "stage_seconds": list(seconds.items())}
+
+
+def _roofline(attempt: Attempt, trusted: Measured | None) -> dict[str, Any]:
+    workload, peak = attempt.workload, attempt.peak
+    if workload is None:
+        return {}
+    counted = {"flops_per_call": workload.flops_per_call, "weight_bytes": workload.weight_bytes}
+    scenario = attempt.planned.cell.experiment.scenario
+    alone = scenario.replicas * scenario.workers == 1  # else a call's latency has others' calls in it
+    if trusted is None or peak is None or not alone or not (p50 := trusted.summary.p50[0]):
+        return counted
+    dtype = trusted.arithmetic.matmul_dtype
+    reached = roofline.fraction(workload.flops_per_call, workload.weight_bytes, p50 / 1e3, dtype, peak)
+    return {**counted, "peak_flops_per_s": peak.flops_at(dtype), "roofline_fraction": reached}
+
+
+def _provenance(attempt: Attempt) -> dict[str, Any]:
+    here, environment = machine.provenance(), attempt.planned.environment
+    return {
+        "git_commit": here.git_commit,
+        "git_dirty": here.git_dirty,
+        "command": here.command,
+        "hostname": here.hostname,
+        "cpu_model": here.cpu_model,
+        "cores": environment.facts.cores,
+        "memory_gib": here.memory_gib,
+        "device_name": environment.facts.device_name,
+        "driver_version": environment.facts.driver_version,
+        "framework_versions": sorted({"python": here.python, **environment.versions}.items()),
+        "environment_variables": sorted(environment.settings.items()),
+        "os": here.os,
+        "overrides": attempt.planned.cell.experiment.overrides,
+    }

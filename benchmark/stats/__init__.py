@@ -1,0 +1,1 @@
+"""Statistics of latencies, without any row or store."""

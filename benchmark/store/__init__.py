@@ -1,0 +1,1 @@
+"""Rows as Parquet: schema, files, queries."""

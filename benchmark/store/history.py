@@ -1,0 +1,178 @@
+"""What the stored rows already tell about a grid that is to run.
+
+What was measured, what won't fit into memory, how long it will take: nothing, where there is no store yet.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import PositiveFloat, PositiveInt
+
+from benchmark.records import frozen
+from benchmark.store.results import ResultsStore
+
+_STAGES = ("build", "compile", "measure", "verify")
+_UNDECIDED = ("interrupted", "unavailable", "dominated")
+"""Statuses of cells that were not tried to the end."""
+_OUT_OF_MEMORY = ("oom_host", "oom_device")
+_OWN = pc.field("source").is_null()
+"""Published figures say nothing of what this host did or would take."""
+_ENOUGH_ROWS = 20_000
+"""Rows that medians are taken of, the newest: more would change them little and cost seconds."""
+
+
+@frozen
+class Exhausted:
+    """A cell that ran out of memory; larger ones of its family will, with no more of it."""
+
+    family_id: str
+    environment_id: str
+    batch_size: PositiveInt
+    sequence_length: PositiveInt | None
+    memory_gib: PositiveFloat | None
+    """The limit it ran under; null where the kernel was the only one."""
+    run_id: str
+
+
+@frozen
+class Medians:
+    """How long stages took, in seconds."""
+
+    by_compiler: Mapping[tuple[str, str, str, str], float]
+    """By model, hardware, compiler and stage."""
+    by_hardware: Mapping[tuple[str, str, str], float]
+    """By model, hardware and stage, over all compilers."""
+
+    def seconds(self, model: str, hardware: str, compiler: str, stage: str) -> float | None:
+        """Median for this compiler, or else for all of them; None where there is no row of that."""
+        anyone = self.by_hardware.get((model, hardware, stage))
+        return self.by_compiler.get((model, hardware, compiler, stage), anyone)
+
+
+def fresh(
+    store: ResultsStore, environment_ids: Collection[str]
+) -> dict[tuple[str, str, int], tuple[str, str]]:
+    """Of each cell_id, environment_id and repeat the newest row of any campaign, as its run_id and status.
+
+    Rows of cells that were not tried to the end don't count: an older one then does.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    if not store.exists:
+        return {}
+    rows = _rows(store, environment_ids, "repeat")
+    rows = rows.filter(pc.invert(_is_any(rows["status"], _UNDECIDED)))
+    runs = zip(_texts(rows["run_id"]), _texts(rows["status"]), strict=True)
+    repeats = rows["repeat"].to_pylist()
+    cells = ((*cell, repeat or 0) for cell, repeat in zip(_cells(rows), repeats, strict=True))
+    return dict(zip(cells, runs, strict=True))  # oldest first: the newest stays
+
+
+def exhausted(store: ResultsStore, environment_ids: Collection[str]) -> tuple[Exhausted, ...]:
+    """Rows that ran out of memory, unless a newer one of the same cell and environment is ok; oldest first.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    if not store.exists:
+        return ()
+    rows = _rows(store, environment_ids, "family_id", "batch_size", "sequence_length")
+    rows = rows.append_column("place", pa.array(np.arange(len(rows))))
+    known = pc.and_(pc.is_valid(rows["family_id"]), pc.is_valid(rows["batch_size"]))
+    failed = rows.filter(pc.and_(_is_any(rows["status"], _OUT_OF_MEMORY), known))
+    fitted = rows.filter(
+        pc.and_(pc.equal(rows["status"], "ok"), pc.is_in(rows["cell_id"], failed["cell_id"]))
+    )
+    last_ok = dict(zip(_cells(fitted), fitted["place"].to_pylist(), strict=True))
+    lasting = [
+        row
+        for row in failed.to_pylist()
+        if last_ok.get((row["cell_id"], row["environment_id"]), -1) < row["place"]
+    ]
+    if not lasting:
+        return ()
+    limits = _memory_limits(store, [row["run_id"] for row in lasting])
+    columns = ("family_id", "environment_id", "batch_size", "sequence_length", "run_id")
+    return tuple(
+        Exhausted(memory_gib=limits.get(row["run_id"]), **{name: row[name] for name in columns})
+        for row in lasting
+    )
+
+
+def medians(store: ResultsStore, models: Collection[str], hardware: Collection[str]) -> Medians:
+    """Median seconds of each stage over the newest rows that are ok, some 20,000 of those asked for.
+
+    The stage compile takes no time where the cache answers: its seconds are what the compiler once took.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    if not store.exists:
+        return Medians(by_compiler={}, by_hardware={})
+    asked = (
+        (pc.field("status") == "ok")
+        & _OWN
+        & pc.field("compiler").is_valid()
+        & pc.field("model").isin(pa.array(list(models), pa.string()))
+        & pc.field("hardware").isin(pa.array(list(hardware), pa.string()))
+    )
+    columns = ["model", "hardware", "compiler", "compile_s", "stage_seconds"]
+    rows = store.recent(columns, asked, _ENOUGH_ROWS)
+    by_compiler, by_hardware = defaultdict(list), defaultdict(list)
+    for (model, machine, compiler), stage, seconds in _durations(rows):
+        by_compiler[model, machine, compiler, stage].append(seconds)
+        by_hardware[model, machine, stage].append(seconds)
+    return Medians(by_compiler=_each_median(by_compiler), by_hardware=_each_median(by_hardware))
+
+
+def _rows(store: ResultsStore, environment_ids: Collection[str], *more: str) -> pa.Table:
+    here = pc.field("environment_id").isin(pa.array(list(environment_ids), pa.string()))
+    return store.table(["run_id", "cell_id", "environment_id", "status", *more], among=here & _OWN)
+
+
+def _memory_limits(store: ResultsStore, run_ids: Collection[str]) -> dict[str, float | None]:
+    """What each run might take, as its configuration says."""
+    found = store.of_runs(run_ids, ["run_id", "config"])
+    configs = (json.loads(text or "{}") for text in _texts(found["config"]))
+    limits = [config.get("limits", {}).get("memory_gib") for config in configs]
+    return dict(zip(_texts(found["run_id"]), limits, strict=True))
+
+
+def _durations(rows: pa.Table) -> Iterator[tuple[tuple[str, str, str], str, float]]:
+    """Model, hardware and compiler of each row, with the seconds of each of its stages."""
+    cases = list(zip(*(_texts(rows[name]) for name in ("model", "hardware", "compiler")), strict=True))
+    for stage in _STAGES:
+        took = (
+            rows["compile_s"]
+            if stage == "compile"
+            else pc.map_lookup(rows["stage_seconds"], pa.scalar(stage), "first")
+        )
+        for case, seconds in zip(cases, took.to_pylist(), strict=True):
+            if seconds is not None:
+                yield case, stage, seconds
+
+
+def _each_median(durations: Mapping[Any, list[float]]) -> dict[Any, float]:
+    return {case: statistics.median(seconds) for case, seconds in durations.items()}
+
+
+def _cells(rows: pa.Table) -> Iterator[tuple[str, str]]:
+    return zip(_texts(rows["cell_id"]), _texts(rows["environment_id"]), strict=True)
+
+
+def _is_any(column: pa.ChunkedArray, values: Collection[str]) -> pa.ChunkedArray:
+    return pc.is_in(column, pa.array(list(values)))
+
+
+def _texts(column: pa.ChunkedArray) -> list[Any]:
+    texts: list[Any] = column.to_numpy().tolist()
+    return texts

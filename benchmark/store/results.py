@@ -1,0 +1,315 @@
+"""The results store: one Parquet file a run, appended without locks, merged into larger parts now and then.
+
+Every file carries the whole schema and the folder holds nothing else, so pandas, DuckDB and Polars read
+it without this module. What it adds: one row per run, the newest, also while a compaction is under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+from pyarrow import fs
+
+from benchmark.errors import StoreError
+from benchmark.paths import StorePaths
+from benchmark.records import Row
+from benchmark.store import query
+from benchmark.store.compaction import Kept, merge, new_part, recover, tidy
+from benchmark.store.parquet import (
+    PART_FORMAT,
+    ROW_FORMAT,
+    newest,
+    one_row,
+    packed,
+    parts,
+    publish,
+    read,
+    read_few,
+    read_recent,
+    serialised,
+    upload,
+    version,
+)
+from benchmark.store.schema import SCHEMA, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_ROOT: Final = "outputs/results"
+
+_READ_ATTEMPTS = 50
+_MOST_KEPT, _MOST_BYTES = 2_000, 32 << 10
+"""So many of its own rows, of no more than so many bytes, a store keeps in memory for the next compaction."""
+
+
+class ResultsStore:
+    """Rows in a local folder, or below a URL such as s3://bucket/prefix."""
+
+    def __init__(self, root: str | Path, filesystem: fs.FileSystem | None = None) -> None:
+        """Writes nothing; `filesystem` is for places that no URL spells, `root` is then a path on it.
+
+        Raises:
+            StoreError: the URL names no file system that can be reached.
+        """
+        self.name = str(root)
+        self._filesystem, folder = _located(root) if filesystem is None else (filesystem, Path(root))
+        self.paths = StorePaths(root=folder)
+        self._kept: dict[str, Kept] = {}
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the rows lie in a folder of this host: there alone they can be compacted."""
+        return isinstance(self._filesystem, fs.LocalFileSystem)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anyone has prepared it yet; a StoreError where one can't look."""
+        with self._in_words("read", "make it readable, or choose another store"):
+            found = self._filesystem.get_file_info(self.paths.root.as_posix())
+        return bool(found.type == fs.FileType.Directory)
+
+    def prepare(self) -> None:
+        """Make the store ready for `append`: folders, anchor, the end of a compaction that was killed.
+
+        Raises:
+            StoreError: rows can't be written there, or a newer version of this program wrote them.
+        """
+        with self._in_words("write", "make it a writable folder, or choose another store.root="):
+            if self.is_local:
+                for folder in (self.paths.root, self.paths.temporary, self.paths.journal):
+                    folder.mkdir(parents=True, exist_ok=True)
+            self._refuse_newer()
+            if self.is_local:
+                with contextlib.suppress(Timeout), FileLock(self.paths.compact_lock, timeout=0):
+                    recover(self.paths)
+            # Written even where it stands: an unwritable store shows itself now, not after a measurement.
+            self._publish(serialised(SCHEMA.empty_table(), PART_FORMAT), self.paths.anchor)
+
+    def append(self, *rows: Row) -> None:
+        """Store rows, on disk when this returns. A run's later row replaces its earlier one.
+
+        One gets a file of its own; several are one part, which takes no longer.
+
+        Raises:
+            StoreError: a column is unknown, missing or of the wrong type; or the file can't be written.
+        """
+        made = [one_row({**row.values, "schema_version": SCHEMA_VERSION}) for row in rows]  # noqa: PD011
+        if len(rows) > 1:
+            part = serialised(newest(pa.concat_tables(made).combine_chunks()), PART_FORMAT)
+            self._write(part, new_part(self.paths))
+            return
+        target = self.paths.run(rows[0].run_id)
+        published = self._write(serialised(made[0], ROW_FORMAT), target)
+        if published and len(self._kept) < _MOST_KEPT and len(row_bytes := packed(made[0])) <= _MOST_BYTES:
+            self._kept[target.name] = (published, row_bytes)
+
+    def _write(self, data: bytes, target: Path) -> list[int] | None:
+        with self._in_words("write", "free some space or make it writable, then run the missing cells"):
+            return self._publish(data, target)
+
+    def table(
+        self,
+        columns: Sequence[str] | None = None,
+        filter: pc.Expression | None = None,  # noqa: A002 - pyarrow's word for it
+        among: pc.Expression | None = None,
+    ) -> pa.Table:
+        """Newest row of every run, those that pass the filter, oldest first.
+
+        `among` may ask only what all rows of a run answer alike: its campaign, cell_id or environment_id.
+        It is asked while reading, and so spares what need not be read.
+
+        Raises:
+            StoreError: there is no store, or a file in it can't be read.
+        """
+        names = SCHEMA.names if columns is None else list(columns)
+        projection: Any = _projected(names)
+        if filter is not None:
+            # Asked of each row but applied after: else a run's older row would pass where its newest doesn't.
+            projection = {name: ds.field(name) for name in projection} | {"passes": filter}
+        found = newest(self._scan(lambda files: read(files, self._filesystem, projection, among)))
+        return (found if filter is None else found.filter(found["passes"])).select(names)
+
+    def of_runs(
+        self, run_ids: Collection[str], columns: Sequence[str] | None = None, campaign: str | None = None
+    ) -> pa.Table:
+        """Newest row of each of these runs, oldest first; runs without one are left out.
+
+        However many rows there are besides, and however wide: only those are read. The campaign, where
+        all are of one, spares looking for them.
+
+        Raises:
+            StoreError: there is no store, or a file in it can't be read.
+        """
+        names = SCHEMA.names if columns is None else list(columns)
+        named = {self.paths.run(run_id).name for run_id in run_ids}
+        wanted = ds.field("run_id").isin(pa.array(list(run_ids), pa.string()))
+        if campaign is not None:
+            wanted &= ds.field("campaign") == campaign
+
+        def reading(files: list[str]) -> pa.Table:
+            own = [
+                file for file in files if (name := Path(file).name) in named or not name.startswith("run-")
+            ]
+            return read_few(own, self._filesystem, _projected(names), wanted)
+
+        return newest(self._scan(reading)).select(names)
+
+    def recent(self, columns: Sequence[str], filter: pc.Expression, most: int) -> pa.Table:  # noqa: A002
+        """Rows that pass the filter, oldest first; once `most` are found, older files are left unread.
+
+        A sample: a row that was replaced may be in it, as long as both lie in the store.
+
+        Raises:
+            StoreError: there is no store, or a file in it can't be read.
+        """
+        wanted = _projected(columns)
+        found = self._scan(lambda files: read_recent(files, self._filesystem, wanted, filter, most))
+        return newest(found).select(list(columns))
+
+    def frame(
+        self,
+        columns: Sequence[str] | None = None,
+        filter: pc.Expression | None = None,  # noqa: A002 - as in `table`
+    ) -> pd.DataFrame:
+        """`table` for pandas, see `to_frame`."""
+        return to_frame(self.table(columns, filter))
+
+    def statuses(self, campaign: str | None = None) -> dict[str, str]:
+        """Status of every run, or of a campaign's runs, by run_id."""
+        chosen = None if campaign is None else ds.field("campaign") == campaign
+        found = self.table(["run_id", "status"], among=chosen)
+        return dict(zip(found["run_id"].to_pylist(), found["status"].to_pylist(), strict=True))
+
+    def compact(self, *, thorough: bool = True) -> int:
+        """Merge the files of single runs into one part; return how many files went into new ones.
+
+        Thorough, it also takes out of older parts the rows of runs that were run again. Without, they stay
+        until the next that is, hidden from `table` but not from plain readers; for the middle of a grid,
+        since it costs the same in a store of a million rows as in an empty one.
+
+        0 where nothing is to be merged, or another compaction is at it. Writers and readers go on meanwhile.
+        Wherever the program dies, no row is lost and each counts once: a journal names the new part before
+        it appears, its inputs are removed after, and `prepare` ends what a journal tells of.
+
+        Raises:
+            StoreError: the store is not a local folder, or can't be read or written.
+        """
+        if not self.is_local:
+            raise StoreError(
+                f"store {self.name} is not a local folder, and only there is compaction safe: "
+                "run `store compact` where the store is a folder"
+            )
+        self._refuse_absent()
+        self.prepare()
+        with (
+            self._in_words("compact", "make it writable, or move a damaged file away"),
+            contextlib.suppress(Timeout),
+            FileLock(self.paths.compact_lock, timeout=0),
+        ):
+            recover(self.paths)
+            merged = merge(self.paths, self._kept)
+            self._kept.clear()
+            return merged + (tidy(self.paths) if thorough else 0)
+        return 0
+
+    def _scan(self, reading: Callable[[list[str]], pa.Table]) -> pa.Table:
+        with self._in_words("read", "move a damaged file away, or choose another store"):
+            self._refuse_absent()
+            for attempt in range(_READ_ATTEMPTS):
+                with contextlib.suppress(FileNotFoundError):  # removed since: its rows are in a new part
+                    return reading(self._listing())
+                time.sleep(min(0.01 * attempt, 0.2))
+        raise StoreError(f"results at {self.name} change faster than they can be read: try again")
+
+    def _listing(self) -> list[str]:
+        """Files that hold every row. While a part appears, one listing may miss it and its inputs too."""
+        files = self._files()
+        while parts(files) != parts(again := self._files()):
+            files = again
+        return files
+
+    def _files(self) -> list[str]:
+        found = self._filesystem.get_file_info(fs.FileSelector(self.paths.root.as_posix()))
+        anchor = self.paths.anchor.name
+        return sorted(info.path for info in found if info.extension == "parquet" and info.base_name != anchor)
+
+    def _refuse_absent(self) -> None:
+        if not self.exists:
+            raise StoreError(f"no results at {self.name}: run a benchmark first, or choose another store")
+
+    def _refuse_newer(self) -> None:
+        try:
+            schema = pq.read_schema(self.paths.anchor.as_posix(), filesystem=self._filesystem)
+        except (FileNotFoundError, pa.ArrowInvalid):  # a damaged anchor is written anew: it holds no rows
+            return
+        if version(schema) > SCHEMA_VERSION:
+            raise StoreError(
+                f"store {self.name} was written by schema {version(schema)}, this program knows "
+                f"{SCHEMA_VERSION}: upgrade the program, or choose another store.root="
+            )
+
+    def _publish(self, data: bytes, target: Path) -> list[int] | None:
+        """Write a file whole; return its identity where the file system has such a thing."""
+        if self.is_local:
+            return publish(data, target, self.paths)
+        try:
+            upload(data, target, self._filesystem)
+        except FileNotFoundError:  # no object store, but one that wants folders
+            self._filesystem.create_dir(target.parent.as_posix(), recursive=True)
+            upload(data, target, self._filesystem)
+        return None
+
+    @contextlib.contextmanager
+    def _in_words(self, verb: str, advice: str) -> Iterator[None]:
+        """What the file system or Parquet says, as one line of ours."""
+        try:
+            yield
+        except (OSError, pa.ArrowException) as error:
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            raise StoreError(f"can't {verb} results at {self.name}: {reason}: {advice}") from error
+
+
+def load(root: str | Path = DEFAULT_ROOT, where: str | None = None) -> pd.DataFrame:
+    """Rows for a notebook, simulated ones too: `load(where="model=vit batch<=4 simulated=false")`.
+
+    Raises:
+        ConfigError: the conditions can't be understood, see `conditions`.
+        StoreError: there is no store, or it can't be read.
+    """
+    return ResultsStore(root).frame(filter=query.expression(query.parse(where or "")))
+
+
+def to_frame(rows: pa.Table) -> pd.DataFrame:
+    """Rows for pandas; whole numbers and truth values stay such where some are missing."""
+    import pandas as pd
+
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=nullable.get, maps_as_pydicts="lossy")
+    return frame
+
+
+def _located(root: str | Path) -> tuple[fs.FileSystem, Path]:
+    if isinstance(root, Path) or "://" not in root:
+        return fs.LocalFileSystem(), Path(root).expanduser().absolute()
+    try:
+        filesystem, path = fs.FileSystem.from_uri(root)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise StoreError(
+            f"store {root} can't be opened: {reason}: give a folder, or s3://bucket/prefix"
+        ) from error
+    return filesystem, Path(path)
+
+
+def _projected(columns: Iterable[str]) -> list[str]:
+    """What must be read to know which rows are the newest."""
+    return list({*columns, "run_id", "finished_at"})

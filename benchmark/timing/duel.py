@@ -1,0 +1,271 @@
+"""Conduct a duel: two sides, each a process of its own, play blocks of calls in turns on this host."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import IO, Any, Final, NamedTuple, TypeVar
+
+from pydantic import TypeAdapter
+
+from benchmark.errors import BenchmarkError
+from benchmark.execution.host_lock import HostLease
+from benchmark.paths import CampaignPaths
+from benchmark.records import Names, frozen
+from benchmark.timing.interleaved import Block, Name, Pair, Planned, Played, Side, Warmed
+
+T = TypeVar("T")
+
+_START_S: Final = 300.0
+"""Until a side has said what it is: imports take seconds, on a busy host a minute."""
+_GRACE_S: Final = 30.0
+"""What an answer may take beyond the limits that the side sets its children itself."""
+_GOODBYE_S: Final = 5.0
+_BLOCK_NS: Final = 250_000_000
+"""A block of slow calls has fewer of them, so that it takes about this long."""
+
+
+@frozen
+class SideSpec:
+    """What one side is to play."""
+
+    overrides: Names
+    """As on the command line; they make exactly one cell."""
+    row: str = ""
+    """Instead of overrides: a stored row's run_id, campaign, overrides and config, as a JSON object."""
+    python: str = sys.executable
+    """Interpreter that has the libraries of the side, and this program, of this version or another."""
+
+
+class Duel(NamedTuple):
+    """Two sides that are ready, and their pairs: each is played when it is asked for."""
+
+    a: Side
+    b: Side
+    pairs: Iterator[Pair]
+
+
+@contextmanager
+def run(  # noqa: PLR0913 - a protocol has its numbers
+    a: SideSpec,
+    b: SideSpec,
+    *,
+    folder: Path,
+    pairs: int = 8,
+    turns: int = 20,
+    calls: int = 40,
+    seed: int = 0,
+) -> Iterator[Duel]:
+    """Hold the host with both sides ready; the caller takes as many pairs as it likes, up to `pairs`.
+
+    A pair has `turns` blocks of each side, of `calls` calls at most. What sides print goes to `folder`.
+    At the end of the block nothing of them is left.
+
+    Raises:
+        BenchmarkError: a side can't play, has ended or gives no answer; names it and its log.
+    """
+    with seated({"A": a, "B": b}, folder) as sides:
+        coin = random.Random(seed)  # noqa: S311 - no secret
+        yield Duel(sides["A"].facts, sides["B"].facts, _pairs(sides, pairs, turns, calls, coin))
+
+
+@contextmanager
+def seated(specs: Mapping[Name, SideSpec], folder: Path) -> Iterator[Mapping[Name, SideProcess]]:
+    """Start all sides at once and have them build and compile; the host is held where one of them needs it.
+
+    Raises:
+        BenchmarkError: as `run`.
+    """
+    with ExitStack() as ending:
+        lease = HostLease()
+        ending.callback(lease.give_back)
+        inbox: Inbox = SimpleQueue()
+        sides: dict[Name, SideProcess] = {}
+        for name, spec in specs.items():
+            sides[name] = SideProcess(name, spec, folder / name, inbox)
+            ending.callback(sides[name].end)
+        planned = [side.hear("planned", Planned, _START_S) for side in sides.values()]
+        if any(plan.isolated for plan in planned):
+            lease.take()  # now only: imports needn't wait, and what can't be planned needn't either
+        for side in sides.values():
+            side.tell(prepare=True)
+        for side, plan in zip(sides.values(), planned, strict=True):
+            # Each may have to wait for what another one makes.
+            side.facts = side.hear("ready", Side, sum(each.prepare_s for each in planned) + _GRACE_S)
+            side.patience_s = plan.measure_s + _GRACE_S
+        yield sides
+
+
+def _pairs(
+    sides: Mapping[Name, SideProcess], pairs: int, turns: int, calls: int, coin: random.Random
+) -> Iterator[Pair]:
+    order = list(sides.values())
+    for number in range(pairs):
+        # Of two pairs each side starts one, whichever: so neither gains by it, wherever the caller stops.
+        order = order[::-1] if number % 2 else coin.sample(order, 2)
+        yield _pair(number, order, turns, calls)
+
+
+def _pair(number: int, order: list[SideProcess], turns: int, calls: int) -> Pair:
+    """Warm up one after the other, then play in turns."""
+    since = time.perf_counter()
+    warmed = {side.name: side.warm(number) for side in order}
+    slowest_ns = max(one.call_ns for one in warmed.values())
+    calls = max(1, min(calls, _BLOCK_NS // max(1, slowest_ns)))
+    blocks: dict[Name, list[Block]] = {"A": [], "B": []}
+    for turn in range(turns):
+        for side in order:
+            blocks[side.name].append(side.block(turn, calls))
+    for side in order:
+        side.dismiss()
+    a, b = (Played(warmed=warmed[name], turns=tuple(blocks[name])) for name in ("A", "B"))
+    seconds = time.perf_counter() - since
+    return Pair(number=number, first=order[0].name, calls=calls, a=a, b=b, seconds=seconds)
+
+
+class SideProcess:
+    """`python -m benchmark.cli.side`, as its conductor sees it."""
+
+    facts: Side
+    """Once it is ready."""
+    patience_s: float
+    """How long it is waited for while a pair is played."""
+
+    def __init__(self, name: Name, spec: SideSpec, folder: Path, inbox: Inbox) -> None:
+        self.name, self._spec, self._inbox = name, spec, inbox
+        self._log = CampaignPaths(folder=folder.absolute()).log("side")
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        self._heard = deque[dict[str, Any]]()
+        self._process = self._started()
+        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
+        self.tell(overrides=spec.overrides, row=spec.row, folder=str(folder.absolute()))
+
+    def warm(self, number: int) -> Warmed:
+        """Start a measuring child, and wait until it is warm."""
+        self.tell(pair=number)
+        return self.hear("warmed", Warmed, self.patience_s)
+
+    def block(self, turn: int, calls: int) -> Block:
+        """Let the child make so many calls."""
+        self.tell(turn=turn, block=calls)
+        return self.hear("block", Block, self.patience_s)
+
+    def dismiss(self) -> None:
+        """End the child."""
+        self.tell(done=True)
+        self.hear("done", bool, self.patience_s)
+
+    def tell(self, **command: Any) -> None:
+        """Send a command; `benchmark.cli.side` lists them."""
+        assert self._process.stdin is not None  # noqa: S101 - it was asked for
+        try:
+            print(json.dumps(command), file=self._process.stdin)
+        except OSError as error:
+            raise self._death() from error
+
+    def hear(self, key: str, kind: type[T], within_s: float) -> T:
+        """Wait for an answer; what another side says meanwhile is kept for it, but its end ends the wait.
+
+        Raises:
+            BenchmarkError: the side that has failed, ended or kept silent; with its log.
+        """
+        deadline = time.monotonic() + within_s
+        while not self._heard:
+            try:
+                who, line = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                raise self._failure(f"no answer within {within_s:g} s") from None
+            who._take(line)  # noqa: SLF001 - of our own kind
+        answer = self._heard.popleft()
+        try:
+            return TypeAdapter(kind).validate_json(json.dumps(answer[key]))
+        except (KeyError, ValueError) as error:
+            raise self._strange(str(answer)) from error
+
+    def end(self) -> None:
+        """Hang up: it ends with all it has started; if it doesn't, or had ended already, kill the rest."""
+        ended_before = not self._reader.is_alive()
+        with suppress(OSError):
+            self._process.stdin.close()  # type: ignore[union-attr]
+        self._reader.join(_GOODBYE_S)
+        if ended_before or self._reader.is_alive():
+            self._kill()
+        self._process.wait()
+        self._reader.join(_GOODBYE_S)
+
+    def _started(self) -> subprocess.Popen[str]:
+        # What is installed for the interpreter decides whose version of this program plays, not this folder.
+        environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        try:
+            with self._log.open("w") as log:
+                return subprocess.Popen(  # noqa: S603 - the user chose it
+                    [self._spec.python, "-m", "benchmark.cli.side"],
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    bufsize=1,
+                    encoding="utf-8",
+                    errors="replace",
+                    start_new_session=True,  # a terminal's Ctrl-C is for the conductor; one group to kill
+                )
+        except OSError as error:
+            raise self._failure(f"python={self._spec.python}: {error.strerror}") from error
+
+    def _read(self, said: IO[str]) -> None:
+        with said:
+            for line in said:
+                self._inbox.put((self, line))
+        self._inbox.put((self, None))
+
+    def _take(self, line: str | None) -> None:
+        if line is None:
+            raise self._death()
+        try:
+            answer = json.loads(line)
+            error = answer.get("error")
+        except (ValueError, AttributeError) as strange:
+            raise self._strange(line.strip()) from strange
+        if error is not None:
+            raise self._failure(error)
+        self._heard.append(answer)
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:  # not waited for yet: the number is still its own
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _death(self) -> BenchmarkError:
+        self._kill()  # what it has started
+        code = self._process.wait()
+        how = (
+            f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it left with exit code {code}"
+        )
+        last = self._log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+        return self._failure(f"{how}{last and f'; last words: {last}'}")
+
+    def _strange(self, said: str) -> BenchmarkError:
+        return self._failure(
+            f"{said[:200]!r} is no answer: is python={self._spec.python} an interpreter with this program, "
+            "in a version that this one can play against?"
+        )
+
+    def _failure(self, told: str) -> BenchmarkError:
+        overrides = " ".join(self._spec.overrides) or "all defaults"
+        return BenchmarkError(f"side {self.name} ({overrides}): {told} (log: {self._log})")
+
+
+Inbox = SimpleQueue[tuple[SideProcess, str | None]]
+"""What sides say, line by line; None when one has ended."""

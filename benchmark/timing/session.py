@@ -1,0 +1,33 @@
+"""Load what was compiled, ready to be called: in a measuring child, alone or in turns with another."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from benchmark.protocols import Compiler, Device
+from benchmark.records import Session, Workload
+
+
+def load(
+    device: Device, compiler: Compiler, workload: Workload, folder: Path | None
+) -> tuple[Session, float]:
+    """Settle on the device and load; return the session as it has to be timed, and the seconds it took."""
+    device.settle()
+    start = time.perf_counter()
+    if workload.parts:
+        from benchmark.models import composite
+
+        sessions = {
+            part.name: compiler.load(part, folder and part_folder(folder, part)) for part in workload.parts
+        }
+        session = composite.assembled(workload, sessions)
+    else:
+        session = compiler.load(workload, folder and part_folder(folder, workload))
+    seconds = time.perf_counter() - start
+    return device.synchronised(session), seconds
+
+
+def part_folder(artifact: Path, part: Workload) -> Path:
+    """Where the files of a part lie in its artefact."""
+    return artifact / part.name

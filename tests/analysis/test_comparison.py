@@ -1,0 +1,91 @@
+"""Stored rows of two sides, matched cell by cell."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from benchmark.analysis.comparison import AXES, compare_rows
+from benchmark.errors import ConfigError
+
+FIGURE = "latency_p50_ms"
+
+
+def row(p50, *, campaign="c", repeat=0, cell="x", **axes):
+    values = {
+        "run_id": f"{campaign}-{cell}-{repeat}-{axes}",
+        "campaign": campaign,
+        "cell_id": cell,
+        "environment_id": "e",
+        "repeat": repeat,
+        FIGURE: p50,
+        **dict.fromkeys(AXES),
+        "model": "bert",
+        "batch_size": 1,
+    }
+    return {**values, **axes}
+
+
+def compared(base, candidate, *more, threshold=0.02):
+    frames = [pd.DataFrame(rows) for rows in (base, candidate, [*base, *candidate, *more])]
+    return compare_rows(*frames, FIGURE, threshold)
+
+
+def test_processes_of_the_same_rounds_are_compared_round_by_round():
+    slow = [10.0, 20.0, 15.0, 12.0]  # what slows a round slows both sides
+    base = [row(p50, repeat=n, cell="a", compiler="eager") for n, p50 in enumerate(slow)]
+    candidate = [row(p50 * 1.05, repeat=n, cell="b", compiler="openvino") for n, p50 in enumerate(slow)]
+    (found,) = compared(base, candidate)
+    assert found.contrast.verdict == "regression"
+    assert found.contrast.ratio == pytest.approx(1.05)
+    assert (found.evidence, found.confirmed, found.contrast.rounds) == ("rounds", True, 4)
+    assert found.cell["model"] == "bert"
+    assert "compiler" not in found.cell
+
+
+def test_rows_measured_apart_are_inconclusive_without_a_history():
+    (found,) = compared([row(10.0, campaign="a")], [row(20.0, campaign="b")])
+    assert (found.contrast.verdict, found.evidence) == ("inconclusive", "apart")
+    assert found.contrast.ratio == pytest.approx(2)
+    assert not found.confirmed
+
+
+def test_a_history_of_five_times_makes_a_suspicion_of_it():
+    history = [row(p50, campaign=f"n{night}") for night, p50 in enumerate((10.1, 9.9, 10.05, 9.95))]
+    base, candidate = [row(10.0, campaign="a")], [row(12.0, campaign="b")]
+    (found,) = compared(base, candidate, *history[:3])
+    assert found.contrast.verdict == "inconclusive"
+    (found,) = compared(base, candidate, *history)
+    assert (found.contrast.verdict, found.confirmed) == ("regression", False)
+
+
+def test_cells_are_matched_by_what_the_sides_have_in_common():
+    base = [row(1.0 * batch, cell=f"a{batch}", compiler="eager", batch_size=batch) for batch in (1, 2)]
+    candidate = [
+        row(2.0 * batch, cell=f"b{batch}", compiler="openvino", batch_size=batch) for batch in (2, 1)
+    ]
+    found = compared(base, candidate)
+    assert [(one.cell["batch_size"], one.base, one.candidate) for one in found] == [
+        (1, pytest.approx(1), pytest.approx(2)),
+        (2, pytest.approx(2), pytest.approx(4)),
+    ]
+
+
+def test_sides_without_a_common_cell_are_a_mistake():
+    with pytest.raises(ConfigError, match="no cell of the one side"):
+        compared(
+            [row(1.0, cell="a", model="vit", batch_size=1), row(1.0, cell="b", model="vit", batch_size=2)],
+            [row(1.0, cell="c", model="bert", batch_size=4), row(1.0, cell="d", model="bert", batch_size=8)],
+        )
+
+
+def test_several_cells_for_one_are_a_mistake():
+    base = [row(1.0, cell="a", compiler="eager"), row(1.0, cell="b", compiler="eager")]
+    with pytest.raises(ConfigError, match="the baseline has several cells"):
+        compared(base, [row(1.0, cell="c", compiler="openvino")])
+
+
+def test_a_run_can_not_be_compared_with_itself():
+    same = [row(1.0)]
+    with pytest.raises(ConfigError, match="on both sides"):
+        compared(same, same)

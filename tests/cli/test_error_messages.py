@@ -1,0 +1,229 @@
+"""Whatever is wrong on the command line costs one or two lines, exit code 1, and no row."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from hydra.core.singleton import Singleton
+
+from benchmark import __main__ as program
+from benchmark.cli import error_messages
+from benchmark.cli.error_messages import sentence
+from benchmark.errors import ConfigError
+
+SIMULATED = "hardware=simulated"
+CONF = Path(program.__file__).parents[1] / "conf"
+
+
+@pytest.fixture
+def main(tmp_path, monkeypatch, capsys):
+    """Run the program here, in tmp_path; return its exit code and its lines on stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(error_messages, "TRACEBACKS", False)
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    hydra_state = Singleton.get_state()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+
+    def ran(*arguments):
+        # Without its snapshots Hydra is twice as fast.
+        monkeypatch.setattr(sys, "argv", ["benchmark", *arguments, "hydra.output_subdir=null"])
+        with pytest.raises(SystemExit) as stopped:
+            program.main()
+        return stopped.value.code, capsys.readouterr().err.splitlines()
+
+    yield ran
+    root.handlers[:], root.level = handlers, level
+    Singleton.set_state(hydra_state)
+
+
+@pytest.fixture
+def told(main, tmp_path):
+    """The one or two lines of a command that has to be refused, and must not leave a row."""
+
+    def refused(*arguments):
+        code, lines = main(*arguments)
+        assert code == 1, lines
+        assert 1 <= len(lines) <= 2, lines
+        assert lines[0].startswith("error: ")
+        assert list(tmp_path.rglob("run-*.parquet")) == []
+        return "\n".join(lines).removeprefix("error: ")
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("model=brt", "did you mean 'bert'? known: albert, albert_tiny, "),
+        ("hardware=simulatd", "did you mean 'simulated'? known: cpu, cuda, "),
+        ("compiler=zzz", "known: aot_inductor, eager, "),
+        ("experiment=zzz", "known: "),
+    ],
+)
+def test_an_unknown_name_is_told_with_the_nearest_and_all_known_ones(told, override, hint):
+    group = override.partition("=")[0]
+    assert told(override).startswith(f"{override}: there is no such {group}; {hint}")
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("btach=2", "btach: unknown key; did you mean 'batch'?"),
+        ("zzz=1", "zzz: unknown key; `python -m benchmark --cfg job` shows every key"),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_nearest(told, override, expected):
+    assert told(override) == expected
+
+
+def test_several_mistakes_take_two_lines(told):
+    assert told(SIMULATED, "batch=two", "seq_len=0", "compiler.fast_math=bf16").splitlines() == [
+        "compiler.fast_math=bf16: should be 'none', 'matmult' or 'all'",
+        "batch=two: should be a valid integer; seq_len=0: should be greater than 0",
+    ]
+
+
+def test_a_request_of_which_nothing_can_ever_run_is_a_mistake(told):
+    message = told(SIMULATED, "seq_len=1000000")
+    assert message == "model=bert_tiny: seq_len=1000000 is above its maximum of 512"
+
+
+@pytest.mark.parametrize("override", ["batch", "batch=[1", "'", "a b", "{", "batch=1,2]"])
+def test_what_cannot_be_read_as_an_override_is_told_how_one_is_written(told, override):
+    assert told(override).startswith(f"{override}: can't be read as an override: write key=value, ")
+
+
+def test_several_values_need_a_grid(told):
+    message = told(SIMULATED, "batch=1,2")
+    assert message == "batch=1,2 names several values: add -m to run the grid of them"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["+model=vit"], "model: has a value already: leave out the + before model="),
+        (["hydra.mode=zzz"], "hydra.mode=zzz: Invalid value 'zzz', expected one of [RUN, MULTIRUN]"),
+        (["=3"], "Config group override must be a string"),
+        (["--config-dir", "absent"], "Additional config directory "),
+        (["--resolve"], "The --resolve flag can only be used"),
+    ],
+)
+def test_what_hydra_refuses_is_told_in_a_line(told, arguments, expected):
+    assert told(*arguments).startswith(expected)
+
+
+def test_an_unknown_flag_is_exit_code_1_like_any_other_mistake(main):
+    code, lines = main("--bogus")
+    assert (code, lines[-1]) == (1, "benchmark: error: unrecognized arguments: --bogus")
+
+
+def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told, tmp_path):
+    (tmp_path / "a file").write_text("in the way")
+    message = told(SIMULATED, f"output_folder='{tmp_path}/a file/below'")
+    assert message.startswith(
+        f"{tmp_path}/a file/below: Not a directory: choose another place by output_folder="
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "advice"),
+    [
+        (["pair=[{batch:[1]}]"], "pair: is for grids of this project's sweeper: add -m, or hydra.mode: "),
+        (
+            ["-m", "hydra/sweeper=basic", "include=[{batch:1}]"],
+            "include: is for grids of .*leave out hydra/sweeper=",
+        ),
+    ],
+)
+def test_a_grid_s_algebra_is_refused_where_nobody_reads_it(told, arguments, advice):
+    assert re.match(advice, told(*arguments, SIMULATED))
+
+
+def test_under_a_stock_sweeper_and_launcher_too(main):
+    code, lines = main("-m", "hydra/sweeper=basic", "hydra/launcher=basic", "exclude=[{batch:1}]", SIMULATED)
+    assert code == 1
+    assert any("exclude: is for grids of this project's sweeper" in line for line in lines)
+
+
+@pytest.fixture
+def own_model(tmp_path):
+    """Write a model's YAML into a folder of one's own; return the flags that find it."""
+
+    def written(text):
+        folder = tmp_path / "mine" / "model"
+        folder.mkdir(parents=True)
+        (folder / "own.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+        return SIMULATED, f"hydra.searchpath=[file://{tmp_path}/mine]", "model=own"
+
+    return written
+
+
+def test_a_yaml_with_a_tab_is_told_with_its_place(told, own_model, tmp_path):
+    message = told(*own_model("name: own\n\tparameters: 1\n"))
+    assert message.startswith(f"{tmp_path}/mine/model/own.yaml, line 2, column 1: found character '\\t'")
+    assert message.endswith("indent with spaces, YAML allows no tabs")
+
+
+def test_a_yaml_of_a_wrong_type_is_told_with_the_full_key(told, own_model):
+    text = (CONF / "model" / "bert_tiny.yaml").read_text()
+    assert "text_classification: 4386178" in text
+    message = told(*own_model(text.replace("text_classification: 4386178", "text_classification: many")))
+    assert message == "model.parameters.text_classification=many: should be a valid integer"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a: 1\na: 2\n", "own.yaml, line 2, column 1: found duplicate key a"),
+        ("[1, 2", "own.yaml, line 1, column 6: expected ',' or ']'"),
+        (b"name: caf\xe9\n", "a YAML file is not UTF-8: "),
+    ],
+)
+def test_a_yaml_that_is_none_is_told_in_two_lines_at_most(told, own_model, text, expected):
+    assert expected in told(*own_model(text))
+
+
+def test_a_bug_keeps_its_traceback(main, monkeypatch):
+    monkeypatch.setattr(program, "measure", lambda: {}["a key that a programmer forgot"])
+    with pytest.raises(KeyError):
+        main()
+
+
+def test_a_value_error_of_ours_keeps_its_traceback(main, monkeypatch):
+    monkeypatch.setattr(program, "measure", lambda: int("three"))
+    with pytest.raises(ValueError, match="invalid literal"):
+        main()
+
+
+def test_whoever_asks_for_tracebacks_gets_them(main, monkeypatch):
+    def refused():
+        raise ConfigError("batch=0: should be greater than 0")
+
+    monkeypatch.setattr(program, "measure", refused)
+    assert main() == (1, ["error: batch=0: should be greater than 0"])
+    monkeypatch.setattr(error_messages, "TRACEBACKS", True)
+    with pytest.raises(ConfigError):
+        main()
+
+
+def test_an_interrupt_before_the_grid_is_exit_code_130(main, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program, "measure", interrupted)
+    assert main() == (130, ["interrupted"])
+
+
+def test_a_sentence_has_two_lines_at_most():
+    assert sentence(ConfigError("one")) == "one"
+    assert sentence(ConfigError("one\ntwo")) == "one\ntwo"
+    assert sentence(ConfigError("one\ntwo\nthree")) == "one\ntwo; three"
+    assert sentence(ConfigError()) == "ConfigError"
+    assert sentence(FileNotFoundError(2, "No such file", "x")).startswith(
+        "x: No such file: choose another place"
+    )

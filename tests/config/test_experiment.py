@@ -1,0 +1,256 @@
+"""The gate: what passes is typed and immutable, what doesn't is told with its full key."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import FrozenInstanceError
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from benchmark.compilers.simulated import Simulated
+from benchmark.config import experiment as config
+from benchmark.config.compose import CONF
+from benchmark.devices.simulated import SimulatedDevice
+from benchmark.errors import ConfigError
+from benchmark.records import Model, Sampling
+from benchmark.scenarios.latency import Latency
+from benchmark.tasks.text_classification import TextClassification
+
+
+@pytest.fixture(scope="module")
+def composed():
+    with hydra.initialize_config_dir(CONF, version_base="1.3"):
+        return hydra.compose("config", overrides=["hardware=simulated"])
+
+
+@pytest.fixture
+def load(composed):
+    """Load the composed configuration with some keys changed, or removed where the value is `...`."""
+
+    def loaded(changes, overrides=()):
+        cfg = copy.deepcopy(composed)
+        OmegaConf.set_struct(cfg, value=False)
+        for key, value in changes.items():
+            section, _, name = key.rpartition(".")
+            if value is ...:
+                del (OmegaConf.select(cfg, section) if section else cfg)[name]
+            else:
+                OmegaConf.update(cfg, key, value, force_add=True)
+        return config.load(cfg, overrides)
+
+    return loaded
+
+
+@pytest.fixture
+def mistakes(load):
+    """The sentences of the ConfigError that a changed configuration raises."""
+
+    def told(changes):
+        with pytest.raises(ConfigError) as refused:
+            load(changes)
+        return str(refused.value).splitlines()
+
+    return told
+
+
+def test_every_part_of_an_experiment_is_typed(load):
+    experiment = load({"batch": 4, "compiler.call_ms": 2})
+    assert experiment.model == Model(
+        name="bert_tiny",
+        architecture=experiment.model.architecture,
+        parameters=experiment.model.parameters,
+        max_sequence_length=512,
+    )
+    assert experiment.model.architecture["model_type"] == "bert"
+    assert experiment.task == TextClassification()
+    assert experiment.hardware == SimulatedDevice()
+    assert experiment.compiler == Simulated(call_ms=2.0)
+    assert type(experiment.scenario) is Latency
+    assert type(experiment.sampling) is Sampling
+    assert (experiment.batch, experiment.seq_len, experiment.weights) == (4, 128, "random")
+    assert experiment.store_root == "outputs/results"
+    assert experiment.cache_root == "compile_cache"
+
+
+def test_the_row_will_know_the_configuration_and_what_the_user_changed(load):
+    experiment = load({"batch": 4}, ["batch=4"])
+    assert experiment.overrides == ("batch=4",)
+    resolved = json.loads(experiment.resolved)
+    assert (resolved["batch"], resolved["model"]["name"]) == (4, "bert_tiny")
+    assert "hydra" not in resolved
+
+
+def test_an_experiment_and_its_parts_are_immutable(load):
+    experiment = load({})
+    for part, name in [
+        (experiment, "batch"),
+        (experiment.model, "name"),
+        (experiment.task, "max_sequence_length"),
+        (experiment.hardware, "name"),
+        (experiment.compiler, "fast_math"),
+        (experiment.sampling, "min_calls"),
+        (experiment.limits, "memory_gib"),
+    ]:
+        with pytest.raises(FrozenInstanceError):
+            setattr(part, name, 1)
+
+
+def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose):
+    assert compose("hardware=inf2").compiler.name == "neuronx"
+    assert compose("hardware=inf2", "compiler=eager").compiler.name == "eager"
+    assert compose("compiler=eager", "hardware=inf1").compiler.name == "eager"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("batch", 0, "batch=0: should be greater than 0"),
+        ("batch", -1, "batch=-1: should be greater than 0"),
+        ("batch", "two", "batch=two: should be a valid integer"),
+        ("batch", 1.0, "batch=1.0: should be a valid integer"),
+        ("batch", True, "batch=true: should be a valid integer"),
+        ("batch", None, "batch=null: should be a valid integer"),
+        ("batch", [1, 2], "batch=[1, 2]: should be a valid integer"),
+        ("batch", ..., "batch: is missing"),
+        ("seq_len", 0, "seq_len=0: should be greater than 0"),
+        ("seed", -1, "seed=-1: should be greater than or equal to 0"),
+        ("seed", 2**32, "seed=4294967296: should be less than 4294967296"),
+        ("run", "maybe", "run=maybe: should be 'missing', 'failed', 'stale' or 'all'"),
+        ("campaign", "a/b", r"campaign=a/b: should match pattern '^\w[\w.,:+=@-]*$'"),
+        ("campaign", "..", "campaign=..: should match pattern"),
+        ("campaign", "", "campaign=: should match pattern"),
+        ("campaign", "x" * 121, f"campaign={'x' * 121}: should have at most 120 characters"),
+        ("weights", "", "weights=: should have at least 1 character"),
+        ("compiler.fast_math", "bf16", "compiler.fast_math=bf16: should be 'none', 'matmult' or 'all'"),
+        ("compiler.call_ms", "soon", "compiler.call_ms=soon: should be a valid number"),
+        ("hardware.isolated", "yes", "hardware.isolated=yes: should be a valid boolean"),
+        ("sampling.min_calls", 0, "sampling.min_calls=0: should be greater than 0"),
+        ("sampling.max_s", float("inf"), "sampling.max_s=inf: should be a finite number"),
+        ("limits.memory_gib", 0, "limits.memory_gib=0: should be greater than 0"),
+        ("model.parameters", "many", "model.parameters=many: should be a valid dictionary"),
+        ("model.parameters.fill_mask", "many", "model.parameters.fill_mask=many: should be a valid integer"),
+        ("model.name", ..., "model.name: is missing"),
+        ("model.max_sequence_length", 0, "model.max_sequence_length=0: should be greater than 0"),
+        ("verify.min_cosine.none", 2, "verify.min_cosine.none=2: should be less than or equal to 1"),
+        (
+            "verify.min_cosine.all",
+            ...,
+            "verify.min_cosine={'none': 0.9999, 'matmult': 0.95, 'int8': 0.85}: should have at least 4",
+        ),
+        ("store.root", None, "store.root=null: should be a valid string"),
+        ("store", ..., "store: should be a mapping with the keys root, got null"),
+        (
+            "sampling",
+            "quick",
+            "sampling: should be a mapping with the keys warmup_calls, warmup_s",
+        ),
+        ("seed", "${nope}", "seed: Interpolation key 'nope' not found"),
+        ("seed", "???", "seed: Missing mandatory value: seed"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_told_with_its_full_key(mistakes, key, value, sentence):
+    (told,) = mistakes({key: value})
+    assert told.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("btach", "btach: unknown key; did you mean 'batch'?"),
+        ("zzz", "zzz: unknown key; known: task, hardware, compiler, scenario, model, "),
+        ("compiler.fastmath", "compiler.fastmath: unknown key; did you mean 'fast_math'?"),
+        ("hardware.isolatd", "hardware.isolatd: unknown key; did you mean 'isolated'?"),
+        ("sampling.min_cals", "sampling.min_cals: unknown key; did you mean 'min_calls'?"),
+        ("model.hubid", "model.hubid: unknown key; did you mean 'hub_id'?"),
+        ("model.max_length", "model.max_length: unknown key; did you mean 'max_sequence_length'?"),
+        ("store.rot", "store.rot: unknown key; did you mean 'root'?"),
+        ("scenario.zzz", "scenario.zzz: unknown key; "),
+        ("model.task", "model.task: unknown key; "),
+        ("store_root", "store_root: unknown key; did you mean 'store'?"),
+        ("overrides", "overrides: unknown key; "),
+        ("resolved", "resolved: unknown key; "),
+    ],
+)
+def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key, sentence):
+    (told,) = mistakes({key: 1})
+    assert told.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("slot", "target", "seam", "absent"),
+    [
+        ("compiler", "benchmark.devices.cpu.Cpu", "Compiler", "refuse, versions, compile, load"),
+        (
+            "hardware",
+            "benchmark.compilers.simulated.Simulated",
+            "Device",
+            "missing, facts, settle, synchronised, state",
+        ),
+        ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "measure"),
+        ("task", "benchmark.scenarios.latency.Latency", "Task", "refuse, make_weights, module, inputs"),
+        ("compiler", "os.path", "Compiler", "refuse, versions, compile, load"),
+    ],
+)
+def test_a_plug_in_in_the_wrong_slot_is_refused(mistakes, slot, target, seam, absent):
+    assert mistakes({f"{slot}._target_": target}) == [
+        f"{slot}._target_={target}: is no {seam}, see benchmark/protocols.py: it lacks {absent}"
+    ]
+
+
+@pytest.mark.parametrize("target", ["benchmark.compilers.simulated.Imagined", "no.such.Thing", "Thing", ""])
+def test_a_plug_in_that_cannot_be_imported_is_refused(mistakes, target):
+    (told,) = mistakes({"compiler._target_": target})
+    assert told.startswith(f"compiler._target_={target}: cannot be imported (")
+
+
+class HalfACompiler:
+    """Has every method of a compiler, but neither a name nor anything else."""
+
+    def refuse(self): ...
+    def versions(self): ...
+    def compile(self, workload, folder): ...
+    def load(self, workload, folder): ...
+
+
+def test_a_plug_in_without_the_properties_of_its_seam_is_refused(mistakes):
+    name = f"{__name__}.HalfACompiler"
+    (told,) = mistakes({"compiler": ..., "compiler._target_": name})
+    assert told.startswith(
+        f"compiler._target_={name}: is no Compiler, see benchmark/protocols.py: it lacks a property"
+    )
+
+
+@pytest.mark.parametrize("slot", ["compiler", "hardware", "scenario", "task"])
+def test_a_plug_in_without_a_target_is_refused(mistakes, slot):
+    assert mistakes({f"{slot}._target_": ...})[0].startswith(
+        f"{slot}: a YAML with a `_target_` is needed, got "
+    )
+    assert mistakes({slot: ...}) == [f"{slot}: a YAML with a `_target_` is needed, got null"]
+
+
+def test_every_mistake_is_reported_at_once(mistakes):
+    told = mistakes(
+        {
+            "batch": 0,
+            "seed": -1,
+            "campaign": "a/b",
+            "compiler.fast_math": "bf16",
+            "compiler.fault": "explode",
+            "sampling.min_calls": -1,
+            "model.max_sequence_length": "long",
+            "btach": 2,
+        }
+    )
+    assert sorted(sentence.partition("=")[0].partition(":")[0] for sentence in told) == [
+        "batch",
+        "btach",
+        "campaign",
+        "compiler.fast_math",
+        "compiler.fault",
+        "model.max_sequence_length",
+        "sampling.min_calls",
+        "seed",
+    ]

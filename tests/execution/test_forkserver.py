@@ -1,0 +1,236 @@
+"""Children: whatever they do, the parent hears of it, goes on, and nothing of them stays behind."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmark.errors import Crashed, OutOfMemory, TimedOut, Unavailable
+from benchmark.execution.failures import describe
+from benchmark.execution.forkserver import inline
+from benchmark.host import libraries
+from benchmark.records import ChildLimits
+
+PARENT = """
+import sys
+from pathlib import Path
+from benchmark.execution.forkserver import Forkserver
+from benchmark.records import ChildLimits
+
+work = "import ctypes, os; os.system('sleep 60 & echo $!'); ctypes.PyDLL(None).sleep(60)"
+Forkserver(()).call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), exec, work)
+"""
+"""Its child has a child, and keeps Python's lock as compilers do: no thread of it could ever run."""
+
+FATES = {
+    "abort": "crashed: the child was ended by SIGABRT; last words: Fatal Python error: Aborted",
+    "segfault": "crashed: the child was ended by SIGSEGV; last words: Fatal Python error: Segmentation fault",
+    "kill": "crashed: the child was ended by SIGKILL",
+    "exit": "crashed: the child left with exit code 3 and no answer",
+    "hang": "timeout: no answer within 0.2 s: raise limits.*_timeout_s, or look where it hangs in the log",
+    "eat_memory": "oom_host: MemoryError: use a smaller batch or length, or raise limits.memory_gib",
+    "raise": "crashed: RuntimeError: simulated fault 'raise'",
+    "unsupported_op": "unsupported_op: simulated: aten::imagined has no kernel",
+}
+
+
+@pytest.fixture
+def limits(tmp_path):
+    return ChildLimits(log=tmp_path / "logs" / "run.log", timeout_s=30)
+
+
+@pytest.fixture
+def call(forkserver, limits):
+    """Call in a child, with limits that a test may change."""
+    return lambda function, *arguments, **changes: forkserver.call(
+        replace(limits, **changes), function, *arguments
+    )
+
+
+def alive(pid):
+    """Whether a process still does something; a zombie only waits to be asked how it ended."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "never happened"
+        time.sleep(0.01)
+
+
+@pytest.mark.chaos
+def test_whatever_a_child_does_becomes_a_row_and_the_grid_goes_on(simulated, run_cells):
+    good = simulated("hardware.isolated=true")
+    tight = {
+        "hang": replace(good.limits, measure_timeout_s=0.2),
+        "eat_memory": replace(good.limits, memory_gib=0.3),
+    }
+    bad = [
+        replace(good, compiler=replace(good.compiler, fault=fault), limits=tight.get(fault, good.limits))
+        for fault in FATES
+    ]
+    *failed, last = run_cells(*bad, good)
+    for fault, row in zip(FATES, failed, strict=True):
+        assert f"{row['status']}: {row['error']}".startswith(FATES[fault]), fault
+        assert row["stage"] == "measure", fault
+        assert (row["latency_p50_ms"], row["compile_s"] is None) == (None, False), fault
+    assert (last["status"], last["latency_p50_ms"]) == ("ok", 1.5)
+    assert Path(failed[0]["log_path"]).read_text().startswith("Fatal Python error: Aborted")
+
+
+@pytest.mark.parametrize(
+    ("fault", "stage", "status"),
+    [("segfault", "load", "crashed at measure"), ("abort", "compile", "crashed at compile")],
+)
+def test_a_row_tells_the_stage_in_which_its_child_died(simulated, run_cells, fault, stage, status):
+    options = (f"compiler.fault={fault}", f"compiler.fault_stage={stage}")
+    (row,) = run_cells(simulated("hardware.isolated=true", *options))
+    assert f"{row['status']} at {row['stage']}" == status
+
+
+def test_an_isolated_cell_measures_what_an_inline_one_does(simulated, run_cells):
+    inside, outside = run_cells(simulated("batch=3"), simulated("batch=3", "hardware.isolated=true"))
+    assert inside["latency_ns"] == outside["latency_ns"]
+
+
+def test_a_child_is_another_process_and_each_call_has_its_own(call):
+    pids = {call(os.getpid), call(os.getpid)}
+    assert len(pids - {os.getpid()}) == 2
+
+
+def test_children_start_without_heavy_libraries_unless_asked_for(call):
+    assert call(eval, "'benchmark' in __import__('sys').modules")
+    assert not call(eval, "'torch' in __import__('sys').modules")
+
+
+def test_an_answer_may_be_large(call):
+    assert call(bytes, 20_000_000) == bytes(20_000_000)
+
+
+def test_an_error_of_ours_keeps_its_kind_and_text(call):
+    with pytest.raises(Unavailable, match=r"^imagined is not installed: pip install imagined$"):
+        call(partial(libraries.versions, "imagined", install="pip install imagined"))
+
+
+def test_what_a_child_prints_lands_in_the_log_and_nowhere_else(call, limits, capfd):
+    call(print, "from Python")
+    call(os.system, "echo from a program of its own; echo and its errors >&2")
+    assert limits.log.read_text() == "from Python\nfrom a program of its own\nand its errors\n"
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_traceback_of_a_child_lands_in_the_log(call, limits):
+    with pytest.raises(Crashed, match=r"^ValueError: invalid literal"):
+        call(int, "three")
+    assert "Traceback (most recent call last):" in limits.log.read_text()
+
+
+def test_what_an_earlier_child_wrote_is_not_taken_for_last_words(call):
+    call(print, "Fatal Python error: out of memory")
+    with pytest.raises(Crashed, match=r"^the child was ended by SIGKILL$"):
+        call(signal.raise_signal, signal.SIGKILL)
+
+
+def test_the_last_words_of_a_child_tell_that_memory_was_short(call):
+    with pytest.raises(OutOfMemory, match=r"ended by SIGABRT; last words: terminate called .* bad_alloc"):
+        call(os.system, "echo terminate called after throwing bad_alloc; kill -ABRT $PPID")
+
+
+def test_a_child_that_hangs_is_killed_with_its_own_and_the_log_tells_where_it_hung(call, limits):
+    with pytest.raises(TimedOut, match=r"no answer within 0\.5 s: raise limits\.\*_timeout_s, or look"):
+        call(os.system, "trap '' ABRT INT TERM; echo $$; sleep 60", timeout_s=0.5)
+    stubborn, *dump = limits.log.read_text().splitlines()
+    assert dump[0] == "Fatal Python error: Aborted"
+    assert any("forkserver.py" in line for line in dump)
+    until(lambda: not alive(int(stubborn)))
+
+
+def test_memory_is_limited_to_what_was_asked_for(call):
+    with pytest.raises(OutOfMemory, match="MemoryError"):
+        call(bytes, 1500 << 20, memory_bytes=1000 << 20)
+    assert len(call(bytes, 10 << 20, memory_bytes=1000 << 20)) == 10 << 20
+
+
+def test_what_a_child_has_started_ends_with_it(call, limits):
+    call(os.system, "sleep 60 & echo $!; sleep 60 & echo $!")
+    started = [int(line) for line in limits.log.read_text().splitlines()]
+    assert len(started) == 2
+    until(lambda: not any(map(alive, started)))
+
+
+@pytest.mark.chaos
+def test_children_die_with_a_parent_that_is_killed(tmp_path):
+    log = tmp_path / "run.log"
+    with subprocess.Popen([sys.executable, "-c", PARENT, log]) as parent:
+        try:
+            until(lambda: log.exists() and log.read_text().endswith("\n"))
+            family = [process.pid for process in psutil.Process(parent.pid).children(recursive=True)]
+        finally:
+            parent.kill()
+    grandchild = int(log.read_text())
+    assert len(family) >= 2  # the server and the child
+    until(lambda: not any(map(alive, [*family, grandchild])))
+
+
+def test_the_parent_hardly_uses_its_cpu_while_a_child_works(call):
+    call(int)
+    before = time.process_time()
+    call(time.sleep, 0.2)
+    assert time.process_time() - before < 0.05
+
+
+def test_settings_for_children_do_not_change_the_parent_s_environment(call, monkeypatch):
+    monkeypatch.delenv("AOTI_RUNTIME_CHECK_INPUTS", raising=False)
+    assert call(os.getenv, "AOTI_RUNTIME_CHECK_INPUTS") == "1"
+    assert "AOTI_RUNTIME_CHECK_INPUTS" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (MemoryError(), "oom_host", "MemoryError: use a smaller batch or length, or raise limits.memory_gib"),
+        (
+            RuntimeError("can't allocate memory"),
+            "oom_host",
+            "RuntimeError: can't allocate memory",
+        ),
+        (type("OutOfMemoryError", (RuntimeError,), {})("CUDA"), "oom_device", "OutOfMemoryError: CUDA"),
+        (ValueError("\x1b[31mred\x1b[0m"), "crashed", "ValueError: red"),
+        (TimedOut("too long"), "timeout", "too long"),
+        (KeyError("x"), "crashed", "KeyError: 'x'"),
+    ],
+)
+def test_an_error_is_described_by_a_status_and_a_text(error, status, text):
+    assert describe(error) == (status, text)
+
+
+def test_an_error_is_described_with_the_one_that_caused_it():
+    cause = ZeroDivisionError("division by zero")
+    error = RuntimeError("export failed\nlong advice")
+    error.__cause__ = cause
+    assert describe(error) == (
+        "crashed",
+        "RuntimeError: export failed\ncaused by ZeroDivisionError: division by zero",
+    )
+
+
+def test_inline_tells_errors_as_a_child_would():
+    assert inline(max, 1, 2) == 2
+    with pytest.raises(Crashed, match=r"^ZeroDivisionError: "):
+        inline(divmod, 1, 0)
+    with pytest.raises(OutOfMemory):
+        inline(ctypes.create_string_buffer, 1 << 62)

@@ -1,0 +1,86 @@
+"""The host is held by one at a time, and whoever waits gets it before the holder gets it again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from filelock import FileLock, Timeout
+
+from benchmark.execution.host_lock import HostLease
+
+
+@pytest.fixture
+def leases(tmp_path):
+    """As many leases of one host as are asked for, each as a process of its own would have it."""
+    return lambda count: [HostLease(tmp_path) for _ in range(count)]
+
+
+def is_free(folder):
+    try:
+        with FileLock(folder / "benchmark-host.lock").acquire(timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+@contextmanager
+def held(lease):
+    lease.take()
+    try:
+        yield
+    finally:
+        lease.give_back()
+
+
+def test_it_is_held_until_it_is_given_back(leases, tmp_path):
+    (lease,) = leases(1)
+    with held(lease):
+        assert not is_free(tmp_path)
+    assert is_free(tmp_path)
+
+
+def test_taking_it_twice_is_taking_it_once(leases, tmp_path):
+    (lease,) = leases(1)
+    lease.take()
+    lease.take()
+    lease.give_back()
+    assert is_free(tmp_path)
+
+
+def test_threads_of_one_command_share_it(leases, tmp_path):
+    (lease,) = leases(1)
+    takers = [threading.Thread(target=lease.take) for _ in range(8)]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join(5)
+    assert not is_free(tmp_path)
+    lease.give_back()
+    assert is_free(tmp_path)
+
+
+def test_nobody_holds_it_beside_another_and_nobody_starves(leases):
+    """Each takes it again and again: never both at once, and they take turns."""
+    holding, turns, overlaps = [], [], []
+
+    def work(name, lease):
+        for _ in range(12):
+            with held(lease):
+                overlaps.extend(holding)
+                holding.append(name)
+                turns.append(name)
+                time.sleep(0.03)
+                holding.remove(name)
+
+    workers = [threading.Thread(target=work, args=pair) for pair in zip("ab", leases(2), strict=True)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(30)
+    assert overlaps == []
+    both = "".join(turns)[:20]  # while both still want it
+    assert "aaaa" not in both
+    assert "bbbb" not in both

@@ -1,1 +1,0 @@
-"""Tests of importers, each with a broken file of its format."""

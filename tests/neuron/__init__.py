@@ -1,1 +1,0 @@
-"""Tests of Neuron hardware through libraries and tools that stand in for the real ones."""

@@ -1,0 +1,95 @@
+"""What the table says of doubtful rows, and that it still fits a narrow terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from benchmark.report.display.table import NEEDED, print_rows
+
+
+def row(**values):
+    usual = {
+        "model": "distilbert",
+        "hardware": "cpu",
+        "compiler": "torchscript",
+        "fast_math": "none",
+        "batch_size": 1,
+        "sequence_length": 128,
+        "latency_p50_ms": 10.0,
+        "latency_p95_ms": 12.0,
+        "latency_p95_ms_lo": 11.76,
+        "latency_p95_ms_hi": 12.6,
+        "throughput_per_s": 99.0,
+        "cosine": 0.9999999,
+        "cache_hit": True,
+        "status": "ok",
+        "samples": 500,
+        "steady": True,
+        "noise_flags": [],
+        "repeat": 0,
+        "campaign": "c",
+        "cell_id": "x",
+        "environment_id": "e",
+    }
+    return {**dict.fromkeys(NEEDED), **usual, **values}
+
+
+def printed(*rows, width=80):
+    out = io.StringIO()
+    print_rows(pd.DataFrame(rows), console=Console(file=out, width=width, no_color=True))
+    return out.getvalue()
+
+
+def test_p95_stands_with_the_wider_half_of_its_interval():
+    assert " 12.0 5%" in printed(row())
+
+
+@pytest.mark.parametrize(
+    ("values", "mark", "meaning"),
+    [
+        ({"latency_p95_ms": None, "samples": 50}, "few", "fewer than 72 calls can't tell a p95"),
+        ({"latency_p95_ms_hi": None}, "?", "too few independent calls"),
+        ({"noise_flags": ["contended"]}, "ok, noisy", "something disturbed the calls"),
+        ({"steady": False, "noise_flags": ["stolen"]}, "ok, unsteady", "never came to rest"),
+    ],
+)
+def test_doubts_are_marked_and_explained(values, mark, meaning):
+    text = printed(row(**values))
+    assert mark in text
+    assert f"{mark}: " in text
+    assert meaning in text
+
+
+def test_a_row_without_doubts_explains_nothing():
+    assert ":" not in printed(row())
+    assert "±" in printed(row())
+
+
+def test_an_interval_below_a_per_cent_is_said_to_be():
+    assert "<1%" in printed(row(latency_p95_ms_lo=11.99, latency_p95_ms_hi=12.01))
+
+
+def test_rows_of_before_have_no_marks():
+    old = row(samples=500, steady=None, noise_flags=None, latency_p95_ms_lo=None, latency_p95_ms_hi=None)
+    assert "noisy" not in printed(old)
+
+
+def test_the_processes_of_a_cell_are_one_line():
+    text = printed(row(repeat=0), row(repeat=1, latency_p95_ms=12.0), row(cell_id="y", batch_size=4))
+    assert "3 rows in 2 lines, one a cell, with model distilbert" in text
+    assert len([line for line in text.splitlines() if line.rstrip().endswith(" ok")]) == 2
+
+
+def test_a_failure_is_not_called_noisy():
+    failed = row(status="crashed", stage="measure", error="boom", noise_flags=["contended"], samples=None)
+    assert "noisy" not in printed(failed)
+    assert "1 x crashed at measure: boom" in printed(failed)
+
+
+def test_the_widest_row_fits_eighty_columns():
+    rows = [row(compiler="aot_inductor", steady=False), row(model="roberta", hardware="inf2", batch_size=16)]
+    assert max(map(len, printed(*rows).splitlines())) <= 80

@@ -1,1 +1,0 @@
-"""Tests of `benchmark.stages`, file by file."""
