@@ -119,7 +119,7 @@ class Harness:
 
 
 @frozen
-class Measured:
+class Measurement:
     """What a measuring child brings home."""
 
     timing: Timing

@@ -62,7 +62,7 @@ class Task(Protocol):
     def module(self, folder: Path, shape: Shape) -> Any:
         """Load the weights: a torch module in eval mode, positional tensors in, a tensor or a tuple out.
 
-        Or a `torch_parts.Composed`, whose parts are such modules.
+        Or a `torch_parts.CompositeModel`, whose parts are such modules.
         """
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
@@ -157,10 +157,10 @@ class Device(Protocol):
     def facts(self) -> DeviceFacts:
         """Identity; for a device that is missing, as far as the configuration tells."""
 
-    def settle(self) -> None:
+    def configure_process(self) -> None:
         """In the child, before anything is loaded: affinity, visible cores."""
 
-    def synchronised(self, session: Session) -> Session:
+    def synchronized(self, session: Session) -> Session:
         """The session as it has to be timed: its calls wait for the device where they are asynchronous."""
 
     def state(self) -> DeviceState:

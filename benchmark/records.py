@@ -165,7 +165,7 @@ class Workload:
     """Which part of a model it is."""
     load_module: Callable[[], Any]
     """Called in a child: the module in eval mode, positional tensors in, a tensor or a tuple out. Of a model
-    in parts: a `torch_parts.Composed`, which knows how to call them."""
+    in parts: a `torch_parts.CompositeModel`, which knows how to call them."""
     parts: tuple[Workload, ...] = ()
     """Networks that are compiled apart and called in turn; empty for a model that is one network."""
     calls: PositiveInt = 1
@@ -254,7 +254,7 @@ class Session:
     """The same network on other inputs of these shapes, positional and of the kind of `inputs`."""
     answers: Callable[[], Sequence[Any]] | None = None
     """What is to be compared with the reference, where that is not what `run` returns."""
-    depict: Callable[[Path], bool] | None = None
+    save_image: Callable[[Path], bool] | None = None
     """Save what `answers` made for people to look at, where there is such a thing; say whether there is."""
     token_ns: Callable[[], Sequence[Sequence[int]]] | None = None
     """For each call since this was last asked, nanoseconds from its start to each of its tokens."""

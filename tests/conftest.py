@@ -21,7 +21,7 @@ from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli.run import laid_out
 from benchmark.config import experiment
 from benchmark.execution.forkserver import Forkserver
-from benchmark.pipeline.budget import Brake
+from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
 from benchmark.store.results import ResultsStore
 
@@ -121,14 +121,14 @@ def forkserver():
 def run_cells(forkserver):
     """Plan and run experiments; return the rows that their store holds of them, in the order of the plan."""
 
-    def ran(*experiments, observer=None, brake=None, workers=1):
+    def ran(*experiments, observer=None, budget=None, workers=1):
         first = experiments[0]
         store, compile_cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
         store.prepare()
         compile_cache.prepare()
         planned = laid_out(experiments, (), store)
         running = Pipeline(
-            store, compile_cache, forkserver, observer or Silent(), brake or Brake(first.budget)
+            store, compile_cache, forkserver, observer or Silent(), budget or BudgetTracker(first.budget)
         )
         running.run(planned, workers)
         rows = {row["run_id"]: row for row in store.table().to_pylist()}

@@ -73,7 +73,7 @@ HOURS_A_MONTH: Final = 730
 
 
 @frozen
-class Limits:
+class SloLimits:
     """What a cell must keep; null asks nothing."""
 
     p95_ms: float | None = None
@@ -99,7 +99,7 @@ class Limits:
 class Wanted:
     """What is asked."""
 
-    limits: Limits
+    limits: SloLimits
     aim: Aim
     requests_per_s: float | None = None
     """Rate that a fleet has to answer; a request is one item."""
@@ -228,7 +228,7 @@ def units_per_item(group: pd.DataFrame) -> pd.Series[Any]:
     return tokens.where(group["throughput_unit"] == "tokens", 1.0)
 
 
-def _fit(group: pd.DataFrame, limits: Limits, by: str) -> tuple[pd.Series[Any], pd.Series[Any]]:
+def _fit(group: pd.DataFrame, limits: SloLimits, by: str) -> tuple[pd.Series[Any], pd.Series[Any]]:
     """Which cells keep the limits of what the front doesn't weigh, and which keep all; unknown keeps none."""
     fit = pd.Series(data=True, index=group.index)
     for floor, name in ((limits.accuracy_floor, "accuracy"), (limits.cosine_floor, "cosine")):
@@ -245,7 +245,7 @@ def _fit(group: pd.DataFrame, limits: Limits, by: str) -> tuple[pd.Series[Any], 
     return fit, within
 
 
-def _surely(group: pd.DataFrame, limits: Limits) -> pd.Series[Any]:
+def _surely(group: pd.DataFrame, limits: SloLimits) -> pd.Series[Any]:
     """Where the whole interval keeps the limit, for figures that come with one."""
     sure = pd.Series(data=True, index=group.index)
     if limits.p95_ms is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import numpy as np
 
 from benchmark.errors import ConfigError
-from benchmark.stats.ratio_test import Contrast, apart, contrast
+from benchmark.stats.ratio_test import RatioTest, apart, ratio_test
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +38,7 @@ class Compared(NamedTuple):
     base: float
     candidate: float
     """Geometric means over processes, in the unit of the figure."""
-    contrast: Contrast
+    ratio_test: RatioTest
     evidence: Evidence
 
     @property
@@ -111,7 +111,7 @@ def _compared(
     before, after = (math.exp(np.log(side[figure].astype(float)).mean()) for side in (base, candidate))
     ratios = list(_rounds(base, candidate, figure))
     if len(ratios) > 1:
-        return Compared(cell, before, after, contrast(ratios, threshold), "rounds")
+        return Compared(cell, before, after, ratio_test(ratios, threshold), "rounds")
     earlier = everything[~everything["run_id"].isin(candidate["run_id"])]
     history = [value for _, value in _times(earlier, first, figure)]
     return Compared(cell, before, after, apart(after / before, history, threshold), "apart")

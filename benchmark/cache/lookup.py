@@ -19,7 +19,7 @@ class NotCached(RunFailure):
     """Something that somebody who only looks doesn't find."""
 
 
-class Glance:
+class ReadOnlyCache:
     """The cache for those who only want to know what is there: it finds entries by their manifests."""
 
     def __init__(self, root: str | Path) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmark.analysis import best_wording
-from benchmark.analysis.best import NEEDED, Answer, Cells, Limits, Wanted, answers, cells
+from benchmark.analysis.best import NEEDED, Answer, Cells, SloLimits, Wanted, answers, cells
 from benchmark.analysis.best_table import front, summary, word
 from benchmark.cli.price_options import basis, split
 from benchmark.cloud.cost import PriceBasis, Priced, priced
@@ -73,7 +73,7 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
         raise ConfigError("--fastest and --cheapest exclude each other: choose one")
     if as_json and as_md:
         raise ConfigError("--json and --md exclude each other: choose one")
-    limits = Limits(
+    limits = SloLimits(
         p95_ms=_above_zero("p95-ms", p95_ms),
         p99_ms=_above_zero("p99-ms", p99_ms),
         accuracy_floor=_share("accuracy-floor", accuracy_floor, 0),
@@ -228,7 +228,7 @@ def _object(found: _Found) -> dict[str, Any]:
             "as_of": word(found.basis.as_of) or None,
         },
         "aim": wanted.aim,
-        "limits": {name: getattr(wanted.limits, name) for name in Limits.__dataclass_fields__},
+        "limits": {name: getattr(wanted.limits, name) for name in SloLimits.__dataclass_fields__},
         "requests_per_s": wanted.requests_per_s,
         "utilisation": wanted.utilisation,
         "answers": [_answer(one, found) for one in found.answers],

@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmark.analysis.comparison import NEEDED, compare_rows
 from benchmark.cli import compare_output, job_summary
 from benchmark.errors import ConfigError
-from benchmark.stats.ratio_test import contrast, turns_ratio
+from benchmark.stats.ratio_test import ratio_test, turns_ratio
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 from benchmark.timing import duel
@@ -81,7 +81,7 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     compare_output.show_stored(
         compare_output.Stored(found, (baseline, candidate), sides, percentile, threshold), output
     )
-    return REGRESSION if any(one.confirmed and one.contrast.verdict == "regression" for one in found) else 0
+    return REGRESSION if any(one.confirmed and one.ratio_test.verdict == "regression" for one in found) else 0
 
 
 def _sides(
@@ -167,7 +167,7 @@ def _measured(
             ratios.append(turns_ratio(pair.a.blocks, pair.b.blocks))
             seconds += pair.seconds
             output.tell(f"pair {pair.number + 1} of {pairs}: B / A {ratios[-1]:.4f} ({pair.seconds:.1f} s)")
-    found = contrast(ratios, threshold)
+    found = ratio_test(ratios, threshold)
     compare_output.show_duel(
         compare_output.Taken(found, ratios, seconds, (match.a, match.b), threshold), output
     )

@@ -16,7 +16,7 @@ from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table
 from benchmark.report.sanitize import one_line
-from benchmark.stats.ratio_test import Contrast
+from benchmark.stats.ratio_test import RatioTest
 from benchmark.timing.interleaved import Side
 
 NEEDED: Final = ("device_name", "instance_type", "hostname", "samples", "git_commit", "framework_versions")
@@ -64,7 +64,7 @@ class Stored(NamedTuple):
 class Taken(NamedTuple):
     """Sides that took turns."""
 
-    found: Contrast
+    found: RatioTest
     ratios: Sequence[float]
     seconds: float
     sides: tuple[Side, Side]
@@ -77,8 +77,10 @@ def show_stored(stored: Stored, output: Output) -> None:
         print(json.dumps([_record(one) for one in stored.found]))
     else:
         _print_cells(stored.found, output)
-    slower = [one for one in _by_size(stored.found) if one.confirmed and one.contrast.verdict == "regression"]
-    marks = [(f"{_label(one)} is slower", _effect(one.contrast)) for one in slower]
+    slower = [
+        one for one in _by_size(stored.found) if one.confirmed and one.ratio_test.verdict == "regression"
+    ]
+    marks = [(f"{_label(one)} is slower", _effect(one.ratio_test)) for one in slower]
     output.finish(_of_stored(stored, slower), marks)
 
 
@@ -117,7 +119,7 @@ def show_duel(taken: Taken, output: Output) -> None:
 
 def _of_stored(stored: Stored, slower: Sequence[Compared]) -> Summary:
     ordered = _by_size(stored.found)
-    moved = [one for one in ordered if one.contrast.verdict in {"regression", "improvement"}]
+    moved = [one for one in ordered if one.ratio_test.verdict in {"regression", "improvement"}]
     others = [one for one in ordered if one not in moved]
     all_confirmed = all(one.confirmed for one in stored.found)
     return Summary(
@@ -133,22 +135,22 @@ def _of_stored(stored: Stored, slower: Sequence[Compared]) -> Summary:
 def _verdict(stored: Stored, slower: Sequence[Compared], moved: Sequence[Compared]) -> Iterator[Span]:
     cells = len(stored.found)
     yield from _pretence(simulated=stored.simulated)
-    suspected = [one for one in moved if one.contrast.verdict == "regression" and not one.confirmed]
-    faster = sum(one.contrast.verdict == "improvement" for one in moved)
+    suspected = [one for one in moved if one.ratio_test.verdict == "regression" and not one.confirmed]
+    faster = sum(one.ratio_test.verdict == "improvement" for one in moved)
     if slower:
         yield Span(text=f"{len(slower)} of {cells} cells {'is' if len(slower) == 1 else 'are'} slower: ")
         yield Span(text=_label(slower[0]), code=True)
-        yield Span(text=f" {_effect(slower[0].contrast)}, confirmed in common rounds.")
+        yield Span(text=f" {_effect(slower[0].ratio_test)}, confirmed in common rounds.")
     elif suspected:
         yield Span(text=f"{len(suspected)} of {cells} cells may be slower, none of it is confirmed: ")
         yield Span(text=_label(suspected[0]), code=True)
-        yield Span(text=f" {_effect(suspected[0].contrast)}, measured apart.")
+        yield Span(text=f" {_effect(suspected[0].ratio_test)}, measured apart.")
     elif faster:
         yield Span(
             text=f"Nothing is slower; {faster} of {cells} cells {'is' if faster == 1 else 'are'} faster."
         )
     else:
-        same = sum(one.contrast.verdict == "same" for one in stored.found)
+        same = sum(one.ratio_test.verdict == "same" for one in stored.found)
         yield Span(text=f"Nothing is known to be slower: {same} of {cells} cells are the same, ")
         yield Span(text=f"{cells - same} inconclusive.")
 
@@ -159,7 +161,7 @@ def _pretence(*, simulated: bool) -> tuple[Span, ...]:
 
 def _by_size(found: Sequence[Compared]) -> list[Compared]:
     """The biggest change first, a confirmed one before one measured apart."""
-    return sorted(found, key=lambda one: (not one.confirmed, -abs(math.log(one.contrast.ratio))))
+    return sorted(found, key=lambda one: (not one.confirmed, -abs(math.log(one.ratio_test.ratio))))
 
 
 def _table(name: str, caption: str, found: Sequence[Compared], percentile: int) -> Table:
@@ -169,9 +171,9 @@ def _table(name: str, caption: str, found: Sequence[Compared], percentile: int) 
             _label(one),
             f"{one.base:.4g}",
             f"{one.candidate:.4g}",
-            f"{one.contrast.ratio - 1:+.1%}",
-            _bounds(one.contrast),
-            str(one.contrast.rounds),
+            f"{one.ratio_test.ratio - 1:+.1%}",
+            _bounds(one.ratio_test),
+            str(one.ratio_test.rounds),
             _judged(one),
         ]
         for one in found
@@ -206,8 +208,8 @@ def _print_cells(found: Sequence[Compared], output: Output) -> None:
             **{name.removesuffix("_size"): one.cell.get(name) for name in varying},
             "A ms": one.base,
             "B ms": one.candidate,
-            "B / A": f"{one.contrast.ratio - 1:+.1%}",
-            "99 % interval": _bounds(one.contrast),
+            "B / A": f"{one.ratio_test.ratio - 1:+.1%}",
+            "99 % interval": _bounds(one.ratio_test),
             "verdict": _judged(one),
         }
         for one in found
@@ -218,22 +220,22 @@ def _print_cells(found: Sequence[Compared], output: Output) -> None:
 
 
 def _judged(one: Compared) -> str:
-    return one.contrast.verdict if one.confirmed else f"{one.contrast.verdict} (apart)"
+    return one.ratio_test.verdict if one.confirmed else f"{one.ratio_test.verdict} (apart)"
 
 
 def _label(one: Compared) -> str:
     return one_line(" ".join(str(value) for value in one.cell.values() if not pd.isna(value))) or "the cell"
 
 
-def _effect(found: Contrast) -> str:
+def _effect(found: RatioTest) -> str:
     return f"B / A {found.ratio - 1:+.2%} ({_bounds(found)} at 99 %), {found.rounds} rounds"
 
 
-def _bounds(found: Contrast) -> str:
+def _bounds(found: RatioTest) -> str:
     return "?" if math.isnan(found.lo) else f"{found.lo - 1:+.1%} … {found.hi - 1:+.1%}"
 
 
-def _plain(found: Contrast) -> dict[str, Any]:
+def _plain(found: RatioTest) -> dict[str, Any]:
     """As JSON has it: NaN is null."""
     values = found._asdict().items()
     return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values}
@@ -242,4 +244,4 @@ def _plain(found: Contrast) -> dict[str, Any]:
 def _record(one: Compared) -> dict[str, Any]:
     cell = {name: None if pd.isna(value) else value for name, value in one.cell.items()}
     figures = {"baseline_ms": one.base, "candidate_ms": one.candidate, "evidence": one.evidence}
-    return {"cell": json.loads(pd.Series(cell).to_json()), **figures, **_plain(one.contrast)}
+    return {"cell": json.loads(pd.Series(cell).to_json()), **figures, **_plain(one.ratio_test)}

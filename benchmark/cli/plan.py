@@ -9,7 +9,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
-from benchmark.cache.lookup import Glance
+from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, PlannedRun
 from benchmark.cli.progress import duration
 from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, workers_of
@@ -50,7 +50,7 @@ def plan(
     planned = laid_out(laid.experiments, laid.excluded, store)
     to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
     medians = history.medians(store, {e.model.name for e in to_run}, {e.hardware.name for e in to_run})
-    ahead = forecast(planned, Glance(first.cache_root), medians, workers_of(first.launcher))
+    ahead = forecast(planned, ReadOnlyCache(first.cache_root), medians, workers_of(first.launcher))
     if as_json:
         for run in planned.runs:
             typer.echo(json.dumps(_cell(run, ahead.needs)))

@@ -93,9 +93,9 @@ class Progress:
         told = [f"{live.finished_cells}/{total}"]
         if (eta := live.eta_s) is not None:
             told.append(f"{duration(eta)} left")
-        if live.brake.usd is not None:
-            limit = f" of ${live.brake.budget.usd:.2f}" if live.brake.budget.usd else ""
-            told.append(f"${live.brake.usd:.2f}{limit}")
+        if live.budget.usd is not None:
+            limit = f" of ${live.budget.limits.usd:.2f}" if live.budget.limits.usd else ""
+            told.append(f"${live.budget.usd:.2f}{limit}")
         told.append(" ".join(f"{status} {count}" for status, count in live.statuses.most_common()))
         return " · ".join(part for part in told if part)
 

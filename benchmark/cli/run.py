@@ -24,7 +24,7 @@ from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.preload import interpreters
 from benchmark.host import machine
 from benchmark.paths import CampaignPaths
-from benchmark.pipeline.budget import Brake, Ending, refuse_unpriced
+from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
 from benchmark.pipeline.estimate import timing_s
 from benchmark.pipeline.progress import Live
 from benchmark.pipeline.runner import Pipeline
@@ -66,16 +66,16 @@ def run_grid(
     forkserver = forkserver or interpreters(experiments)
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
         forkserver.start()
-    brake = Brake(first.budget)
+    budget = BudgetTracker(first.budget)
     live = Live(
-        planned, _guesses(planned, store), brake, CampaignPaths(folder=Path(first.output_folder)).progress
+        planned, _guesses(planned, store), budget, CampaignPaths(folder=Path(first.output_folder)).progress
     )
     console = Console()
     ending: Ending = "interrupted"
-    with _stoppable(brake, console) as unstoppable:
+    with _stoppable(budget, console) as unstoppable:
         try:
             with Progress(console, live) as progress:
-                running = Pipeline(store, cache, forkserver, progress, brake)
+                running = Pipeline(store, cache, forkserver, progress, budget)
                 ending = running.run(planned, workers_of(first.launcher))
         except KeyboardInterrupt:
             pass
@@ -139,7 +139,7 @@ def _guesses(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], float
 
 
 @contextmanager
-def _stoppable(brake: Brake, console: Console) -> Iterator[Callable[[], None]]:
+def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[], None]]:
     """Ctrl-C once stops after the current cell, twice stops now, as does a polite end by the system.
 
     Yields what makes both be ignored: tidying up goes to its end.
@@ -150,9 +150,9 @@ def _stoppable(brake: Brake, console: Console) -> Iterator[Callable[[], None]]:
         raise KeyboardInterrupt
 
     def soon(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if brake.asked:
+        if budget.asked:
             raise KeyboardInterrupt
-        brake.asked = True
+        budget.asked = True
         console.print("stopping after the current cell (Ctrl-C again: now)", style="yellow")
 
     def unstoppable() -> None:
@@ -165,7 +165,7 @@ def _stoppable(brake: Brake, console: Console) -> Iterator[Callable[[], None]]:
     try:
         yield unstoppable
     finally:
-        if not brake.asked:  # else a second Ctrl-C may still be on its way, amid the last lines
+        if not budget.asked:  # else a second Ctrl-C may still be on its way, amid the last lines
             for number, handler in before.items():
                 signal.signal(number, handler)
 

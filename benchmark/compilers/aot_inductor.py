@@ -69,7 +69,7 @@ class AotInductor:
         from benchmark.models import networks, numerics
 
         device = workload.torch_device
-        numerics.settle(self.fast_math, workload.threads, device, self.dtype)
+        numerics.configure(self.fast_math, workload.threads, device, self.dtype)
         module = numerics.prepared(
             workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
         )
@@ -104,7 +104,7 @@ class AotInductor:
 
         assert folder is not None  # noqa: S101 - leaves_artifact
         device = workload.torch_device
-        arithmetic = numerics.settle(
+        arithmetic = numerics.configure(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
         model = torch._inductor.aoti_load_package(str(folder / _FILE))  # noqa: SLF001

@@ -54,7 +54,7 @@ class Eager:
         from benchmark.models import networks, numerics
 
         device = workload.torch_device
-        arithmetic = numerics.settle(
+        arithmetic = numerics.configure(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
         module = numerics.prepared(

@@ -104,7 +104,7 @@ class Inductor:
         from benchmark.models import networks, numerics
 
         device = workload.torch_device
-        arithmetic = numerics.settle(
+        arithmetic = numerics.configure(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
         module = numerics.prepared(

@@ -205,7 +205,7 @@ class OnnxRuntime:
         from benchmark.models import networks, numerics, onnx_export
 
         # Cards before Ampere have no tf32: what torch's products are says what they compute in.
-        arithmetic = numerics.settle(self.fast_math, workload.threads, "cuda", autocast_dtype="fp16")
+        arithmetic = numerics.configure(self.fast_math, workload.threads, "cuda", autocast_dtype="fp16")
         if not torch.cuda.current_stream().cuda_stream:
             torch.cuda.set_stream(torch.cuda.Stream())
         stream = torch.cuda.current_stream().cuda_stream

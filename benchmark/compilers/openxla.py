@@ -71,7 +71,7 @@ class OpenXla:
         from benchmark.models import networks, numerics
 
         device = torch_xla.device()
-        arithmetic = numerics.settle(self.fast_math, workload.threads, "xla")
+        arithmetic = numerics.configure(self.fast_math, workload.threads, "xla")
         module = numerics.prepared(workload.load_module(), self.fast_math, "xla")
         compiled = torch.compile(module, backend="openxla", dynamic=False)
         inputs = networks.read_inputs(workload)

@@ -89,7 +89,7 @@ class TensorRt:
         if low := options.pop("autocast_low_precision_type", None):
             options["autocast_low_precision_type"] = getattr(torch, low)
         # Constants are folded by torch's own products.
-        numerics.settle(self.fast_math, workload.threads, workload.torch_device)
+        numerics.configure(self.fast_math, workload.threads, workload.torch_device)
         inputs = networks.read_inputs(workload)
         module = workload.load_module().to(workload.torch_device)
         # By default its timing cache outlives the process: a later compilation would borrow from an earlier.
@@ -122,7 +122,7 @@ class TensorRt:
         assert folder is not None  # noqa: S101 - leaves_artifact
         # Torch's operators between the engines obey torch's own switches; what its products then compute in
         # tells whether this card has tf32.
-        arithmetic = numerics.settle(
+        arithmetic = numerics.configure(
             self.fast_math, workload.threads, workload.torch_device, autocast_dtype=self.autocast_dtype
         )
         module = torch_tensorrt.load(str(folder / _FILE)).module()

@@ -60,7 +60,7 @@ class TorchScript:
 
         warnings.simplefilter("ignore")  # deprecation and tracer notes, a hundred lines a model
         device = workload.torch_device
-        numerics.settle(self.fast_math, workload.threads, device, self.dtype)
+        numerics.configure(self.fast_math, workload.threads, device, self.dtype)
         module = numerics.prepared(
             workload.load_module(), self.fast_math, device, self.dtype, self.autocast_dtype
         )
@@ -82,7 +82,7 @@ class TorchScript:
         assert folder is not None  # noqa: S101 - leaves_artifact
         warnings.simplefilter("ignore")
         device = workload.torch_device
-        arithmetic = numerics.settle(
+        arithmetic = numerics.configure(
             self.fast_math, workload.threads, device, self.dtype, self.autocast_dtype
         )
         module = torch.jit.load(str(folder / _FILE), map_location=device)

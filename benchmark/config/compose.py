@@ -28,7 +28,7 @@ _DEPENDS_ON_ITS_WORDS = frozenset({"now", "oc.env", "oc.select", "oc.decode", "o
 """Resolvers whose answer is the same in every cell, unless a key that their text names is changed."""
 
 
-class Composed(NamedTuple):
+class CompositeModel(NamedTuple):
     """One cell's configuration in plain values. Cells share what is equal: change nothing."""
 
     plain: Mapping[str, Any]
@@ -71,7 +71,7 @@ class Composer:
         self._free: dict[tuple[str, ...], frozenset[str]] = {}
         self._interned: dict[str, Any] = {}
 
-    def compose(self, overrides: Sequence[str], number: int = 0) -> Composed:
+    def compose(self, overrides: Sequence[str], number: int = 0) -> CompositeModel:
         """Configuration of the cell with these overrides; `number` is its place in the sweep.
 
         Raises:
@@ -83,7 +83,9 @@ class Composer:
         template = self._template(base)
         if template.differs_by_cell:
             template = self._made(base, number)
-        return Composed(template.changed([piece for piece in pieces if piece.key in free]), template.choices)
+        return CompositeModel(
+            template.changed([piece for piece in pieces if piece.key in free]), template.choices
+        )
 
     def _parse(self, text: str) -> _Piece:
         (override,) = self._parser.parse_overrides([text])

@@ -45,7 +45,7 @@ class Verify:
 
 
 @frozen
-class Limits:
+class ProcessLimits:
     """What the children of a run may use."""
 
     build_timeout_s: PositiveFloat
@@ -107,7 +107,7 @@ class Experiment:
     """random, pretrained, or a local folder as `save_pretrained` writes it."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     verify: Verify
-    limits: Limits
+    limits: ProcessLimits
     launcher: Launching
     budget: Budget
     campaign: Annotated[str, Field(pattern=r"^\w[\w.,:+=@-]*$", max_length=120)]
@@ -139,7 +139,7 @@ _SECTIONS: Mapping[str, type] = {
     "model": Model,
     "sampling": Sampling,
     "verify": Verify,
-    "limits": Limits,
+    "limits": ProcessLimits,
     "launcher": Launching,
     "budget": Budget,
     "store": Place,

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.config.compose import CONF, Composed, Composer
+from benchmark.config.compose import CONF, Composer, CompositeModel
 from benchmark.config.experiment import ALGEBRA, Experiment, Gate
 from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refuse_unknown_keys
 from benchmark.errors import ConfigError
@@ -29,7 +29,7 @@ class Job(NamedTuple):
     """One cell of a sweep, composed."""
 
     overrides: Texts
-    composed: Composed
+    composed: CompositeModel
     excluded: str | None
     """Why it is left out."""
 

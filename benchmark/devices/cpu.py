@@ -55,12 +55,12 @@ class Cpu:
             isa=machine.isa(),
         )
 
-    def settle(self) -> None:
+    def configure_process(self) -> None:
         """Move this process to its CPUs."""
         if self.affinity:
             os.sched_setaffinity(0, self.affinity)
 
-    def synchronised(self, session: Session) -> Session:
+    def synchronized(self, session: Session) -> Session:
         """CPU calls return when they are done."""
         return session
 

@@ -86,7 +86,7 @@ class Cuda:
             driver_version=driver[1] if driver else None,
         )
 
-    def settle(self) -> None:
+    def configure_process(self) -> None:
         """Show this process one card; CUDA reads this when it starts.
 
         Raises:
@@ -110,7 +110,7 @@ class Cuda:
                 "measures all the same, and flags the row shared_device"
             )
 
-    def synchronised(self, session: Session) -> Session:
+    def synchronized(self, session: Session) -> Session:
         """CUDA calls return before they are done: wait for the card, between two events of its own clock."""
         import torch
 

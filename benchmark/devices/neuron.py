@@ -140,7 +140,7 @@ class Neuron:
             target=wanted.target,
         )
 
-    def settle(self) -> None:
+    def configure_process(self) -> None:
         """Show the runtime the cores of this run; it reads this when it starts, and holds them to the end.
 
         Raises:
@@ -152,7 +152,7 @@ class Neuron:
         os.environ["NEURON_RT_VISIBLE_CORES"] = self._range()
         os.environ[TAG] = f"benchmark-{os.getpid()}"
 
-    def synchronised(self, session: Session) -> Session:
+    def synchronized(self, session: Session) -> Session:
         """Calls return CPU tensors, so they are done when they return."""
         return session
 

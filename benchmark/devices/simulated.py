@@ -28,10 +28,10 @@ class SimulatedDevice:
         """One imaginary core."""
         return DeviceFacts(device_name="simulated", cores=1, instance_type=self.instance_type)
 
-    def settle(self) -> None:
+    def configure_process(self) -> None:
         """Nothing to settle."""
 
-    def synchronised(self, session: Session) -> Session:
+    def synchronized(self, session: Session) -> Session:
         """Simulated calls return when they are done."""
         return session
 

@@ -15,7 +15,7 @@ from filelock import FileLock
 _POLL_S = 0.01
 
 
-class HostLease:
+class HostLock:
     """This host's; held by one command at a time, whatever user runs it."""
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -24,14 +24,14 @@ class HostLease:
         self._host = FileLock(place / "benchmark-host.lock", mode=0o666, thread_local=False)
         self._threads = threading.Lock()
 
-    def take(self) -> None:
+    def acquire(self) -> None:
         """Wait until the host is free, and hold it; nothing happens where it is held already."""
         with self._threads:
             if not self._host.is_locked:
                 with self._door.acquire(poll_interval=_POLL_S):
                     self._host.acquire(poll_interval=_POLL_S)
 
-    def give_back(self) -> None:
+    def release(self) -> None:
         """Let others have it."""
         with self._threads:
             self._host.release(force=True)

@@ -23,7 +23,7 @@ Network = Callable[..., Sequence[torch.Tensor]]
 Answers = dict[str, torch.Tensor]
 
 
-class Composed:
+class CompositeModel:
     """A model in parts: `parts` loads them one by one, `run` calls them.
 
     A task's module may be one of these instead of a network.
@@ -31,7 +31,7 @@ class Composed:
 
     parts: Mapping[str, Callable[[], Positional]]
     """By name how to load one; cheap until then."""
-    course: tuple[str, ...] = ()
+    forced_tokens: tuple[str, ...] = ()
     """Answers that are choices on the way, such as tokens: a compiled model that is compared follows those
     of the reference, since after one other choice nothing is comparable any more."""
     per_token = False
@@ -41,12 +41,14 @@ class Composed:
         """One call as users make it."""
         raise NotImplementedError
 
-    def follow(self, parts: Mapping[str, Network], inputs: Answers, course: Answers) -> Answers:
-        """The same along the choices of `course`."""
-        del course
+    def run_teacher_forced(
+        self, parts: Mapping[str, Network], inputs: Answers, forced_tokens: Answers
+    ) -> Answers:
+        """The same along the choices of `forced_tokens`."""
+        del forced_tokens
         return self.run(parts, inputs, _unmarked)
 
-    def depict(self, answers: Answers, file: Path) -> bool:  # noqa: ARG002
+    def save_image(self, answers: Answers, file: Path) -> bool:  # noqa: ARG002
         """Save what people can look at; say whether there is such a thing."""
         return False
 
@@ -69,7 +71,7 @@ def write_reference(
     inputs = dict(inputs)
     _save(inputs, folder / "inputs.safetensors")
     told = _padding(inputs)
-    if not isinstance(module, Composed):
+    if not isinstance(module, CompositeModel):
         with torch.inference_mode():
             outputs = module(*inputs.values())
         answers = dict(zip(module.output_names, outputs, strict=True))
@@ -78,7 +80,7 @@ def write_reference(
     recorders = {name: _Recorder(load()) for name, load in module.parts.items()}
     with torch.inference_mode():
         answers = module.run(recorders, inputs, _unmarked)
-    _save({name: answers.pop(name) for name in module.course}, folder / "course.safetensors")
+    _save({name: answers.pop(name) for name in module.forced_tokens}, folder / "forced_tokens.safetensors")
     _save_answers(answers, folder)
     parts = [recorder.told(name, folder) for name, recorder in recorders.items() if recorder.inputs]
     return (
@@ -97,11 +99,11 @@ def write_reference(
 
 def assembled(workload: Workload, sessions: Mapping[str, Session]) -> Session:
     """The whole as one session, from those of its parts."""
-    composed: Composed = workload.load_module()
+    composed: CompositeModel = workload.load_module()
     stored = networks.read_inputs(workload)
     inputs = dict(zip(workload.input_names, stored, strict=True))
     by_part = {name: _network(session) for name, session in sessions.items()}
-    course = _read_course(workload)
+    forced_tokens = _read_forced_tokens(workload)
     calls: list[list[int]] = []
     found: Answers = {}
 
@@ -115,8 +117,8 @@ def assembled(workload: Workload, sessions: Mapping[str, Session]) -> Session:
     def answers() -> Sequence[Any]:
         nonlocal found
         with torch.inference_mode():
-            found = composed.follow(by_part, inputs, course)
-        return [tensor for name, tensor in found.items() if name not in composed.course]
+            found = composed.run_teacher_forced(by_part, inputs, forced_tokens)
+        return [tensor for name, tensor in found.items() if name not in composed.forced_tokens]
 
     def token_ns() -> Sequence[Sequence[int]]:
         told = [*calls]
@@ -127,7 +129,7 @@ def assembled(workload: Workload, sessions: Mapping[str, Session]) -> Session:
         run=run,
         inputs=stored,
         answers=answers,
-        depict=lambda file: composed.depict(found, file),
+        save_image=lambda file: composed.save_image(found, file),
         token_ns=token_ns if composed.per_token else None,
         arithmetic=next(iter(sessions.values())).arithmetic,
     )
@@ -207,9 +209,9 @@ def _times(parts: Sequence[Mapping[str, Any]], what: str) -> int | None:
     )
 
 
-def _read_course(workload: Workload) -> Answers:
+def _read_forced_tokens(workload: Workload) -> Answers:
     assert workload.reference is not None  # noqa: S101 - simulated workloads never come here
-    return dict(load_file(workload.reference / "course.safetensors", device=workload.torch_device))
+    return dict(load_file(workload.reference / "forced_tokens.safetensors", device=workload.torch_device))
 
 
 def _save(tensors: Answers, file: Path) -> None:

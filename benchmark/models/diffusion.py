@@ -19,7 +19,7 @@ import transformers
 
 from benchmark.errors import Unavailable
 from benchmark.models import networks
-from benchmark.models.composite import Answers, Composed, Network
+from benchmark.models.composite import Answers, CompositeModel, Network
 from benchmark.models.denoising import Denoiser, HalfOfVae, StandIn, Text, inputs_of
 from benchmark.models.networks import Positional
 from benchmark.records import Model, Shape
@@ -88,7 +88,7 @@ def _made(described: Mapping[str, Any]) -> Any:
     return getattr(transformers, described["class"])(config).eval()
 
 
-class Diffusion(Composed):
+class Diffusion(CompositeModel):
     """One call denoises the latents of a batch in so many steps and decodes them."""
 
     def __init__(self, folder: Path, shape: Shape) -> None:
@@ -134,7 +134,7 @@ class Diffusion(Composed):
         (image,) = parts["vae_decoder"](latents / pipeline.vae.config.scaling_factor)
         return {"latents": latents, "image": image}
 
-    def depict(self, answers: Answers, file: Path) -> bool:
+    def save_image(self, answers: Answers, file: Path) -> bool:
         """Save the first image of the batch."""
         from PIL import Image
 

@@ -16,14 +16,14 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache, StaticLayer
 
 from benchmark.models import networks
-from benchmark.models.composite import Answers, Composed, Network
+from benchmark.models.composite import Answers, CompositeModel, Network
 from benchmark.records import Shape
 
 
-class Generation(Composed):
+class Generation(CompositeModel):
     """`prefill` gives the first token's logits, keys and values; `decode` those of one token more."""
 
-    course = ("tokens",)
+    forced_tokens = ("tokens",)
     per_token = True
 
     def __init__(self, auto_class: str, folder: Path, shape: Shape, prompt: str) -> None:
@@ -49,16 +49,18 @@ class Generation(Composed):
         """Make the tokens, each from the one before."""
         return self._generate(parts, inputs, mark, None)
 
-    def follow(self, parts: Mapping[str, Network], inputs: Answers, course: Answers) -> Answers:
+    def run_teacher_forced(
+        self, parts: Mapping[str, Network], inputs: Answers, forced_tokens: Answers
+    ) -> Answers:
         """Make them from the reference's tokens: the last logits then tell of every step before."""
-        return self._generate(parts, inputs, lambda: None, course["tokens"])
+        return self._generate(parts, inputs, lambda: None, forced_tokens["tokens"])
 
     def _generate(
         self,
         parts: Mapping[str, Network],
         inputs: Answers,
         mark: Callable[[], None],
-        course: torch.Tensor | None,
+        forced_tokens: torch.Tensor | None,
     ) -> Answers:
         logits, *states = parts["prefill"](*inputs.values())
         first, tokens = logits, [_chosen(logits)]
@@ -70,7 +72,7 @@ class Generation(Composed):
         caches = [_room(state, seen + self._made) for state in own]
         said = [state.contiguous() for state in states[len(own) :]]
         for step in range(self._made - 1):
-            token = tokens[-1] if course is None else _apart(course, step)
+            token = tokens[-1] if forced_tokens is None else _apart(forced_tokens, step)
             position = torch.tensor([seen + step], device=token.device)
             logits, *columns = parts["decode"](token, position, *caches, *said)
             self._write(caches, columns, seen + step)
@@ -225,9 +227,9 @@ def _room(state: torch.Tensor, length: int) -> torch.Tensor:
     return roomy
 
 
-def _apart(course: torch.Tensor, step: int) -> torch.Tensor:
+def _apart(forced_tokens: torch.Tensor, step: int) -> torch.Tensor:
     """The tokens of a step in memory of their own, as AOTInductor wants them."""
-    return course[:, step : step + 1].clone(memory_format=torch.contiguous_format)
+    return forced_tokens[:, step : step + 1].clone(memory_format=torch.contiguous_format)
 
 
 def _chosen(logits: torch.Tensor) -> torch.Tensor:

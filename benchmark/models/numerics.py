@@ -31,7 +31,7 @@ class Autocast(torch.nn.Module):  # type: ignore[misc]
             return self.module(*tensors)  # type: ignore[no-any-return]
 
 
-def settle(
+def configure(
     fast_math: FastMath,
     threads: int | None,
     device: str,

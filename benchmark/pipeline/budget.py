@@ -14,11 +14,11 @@ Ending = Literal["done", "interrupted", "budget"]
 """How a grid ended: every cell has its row, or somebody stopped it before."""
 
 
-class Brake:
+class BudgetTracker:
     """Asked before each cell; counts the time and the money of one command."""
 
     def __init__(self, budget: Budget) -> None:
-        self.budget = budget
+        self.limits = budget
         self.asked = False
         """The user wants to stop after the current cell."""
         self.usd: float | None = None
@@ -39,8 +39,8 @@ class Brake:
         """Why the next cell should not start, or None."""
         if self.asked:
             return "interrupted"
-        out_of_time = self.budget.hours is not None and self.hours >= self.budget.hours
-        out_of_money = self.budget.usd is not None and (self.usd or 0) >= self.budget.usd
+        out_of_time = self.limits.hours is not None and self.hours >= self.limits.hours
+        out_of_money = self.limits.usd is not None and (self.usd or 0) >= self.limits.usd
         return "budget" if out_of_time or out_of_money else None
 
 

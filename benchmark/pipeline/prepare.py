@@ -20,10 +20,10 @@ from benchmark.cache.lookup import NotCached, nobody
 from benchmark.cell import PlannedRun
 from benchmark.errors import RunFailure
 from benchmark.execution.forkserver import Forkserver, inline
-from benchmark.execution.host_lock import HostLease
+from benchmark.execution.host_lock import HostLock
 from benchmark.execution.interpreters import call_of
 from benchmark.paths import CampaignPaths
-from benchmark.pipeline.budget import Brake
+from benchmark.pipeline.budget import BudgetTracker
 from benchmark.protocols import Call, Observer
 from benchmark.records import Artifact, ChildLimits, Failure, Workload
 from benchmark.stages.build import build
@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
     """By stage."""
 
 
-class Stages:
+class StageClock:
     """Which stage a cell is in, and how long each took."""
 
     def __init__(self, observer: Observer, where: str, label: str) -> None:
@@ -84,7 +84,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
     cache: CompileCache,
     forkserver: Forkserver,
     observer: Observer,
-    brake: Brake,
+    budget: BudgetTracker,
     workers: int,
 ) -> Iterator[Prepared]:
     """Build and compile for runs that share no artefact, as they come; the brake is asked before each.
@@ -93,15 +93,15 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
         KeyboardInterrupt: after what was under way has been told as interrupted.
     """
     workers = min(workers, len(runs))
-    lease = HostLease()
+    host_lock = HostLock()
     waiting, under_way = iter(runs), dict[Future[Prepared], tuple[PlannedRun, str]]()
     slots = [f"compile {number}" for number in range(workers, 0, -1)]
     try:
         while True:
-            while slots and not brake.reason() and (run := next(waiting, None)):
+            while slots and not budget.reason() and (run := next(waiting, None)):
                 slot = slots.pop()
-                stages = Stages(observer, slot, run.cell.label)
-                job = _begin(partial(_prepared, run, cache, forkserver, lease, stages, workers))
+                stages = StageClock(observer, slot, run.cell.label)
+                job = _begin(partial(_prepared, run, cache, forkserver, host_lock, stages, workers))
                 under_way[job] = (run, slot)
             if not under_way:
                 return
@@ -116,7 +116,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
         raise
     finally:
         forkserver.end_children()
-        lease.give_back()
+        host_lock.release()
 
 
 def _begin(work: Callable[[], Prepared]) -> Future[Prepared]:
@@ -137,8 +137,8 @@ def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
     run: PlannedRun,
     cache: CompileCache,
     forkserver: Forkserver,
-    lease: HostLease,
-    stages: Stages,
+    host_lock: HostLock,
+    stages: StageClock,
     workers: int,
 ) -> Prepared:
     workload, artifact, failure = None, None, None
@@ -150,7 +150,7 @@ def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
                 artifact = compile_(run.cell, workload, run.environment, cache, nobody)
         if artifact is None:  # somebody has to work: the host first, then the keys of the cache, as all do it
             with stages.stage("wait"):
-                lease.take()
+                host_lock.acquire()
             call = calls_of(run, forkserver)
             with stages.stage("build"):
                 workload = build(run.cell, run.environment, cache, call["build"])

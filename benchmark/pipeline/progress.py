@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cell import Plan, PlannedRun
-from benchmark.pipeline.budget import Brake, Ending
+from benchmark.pipeline.budget import BudgetTracker, Ending
 from benchmark.records import Row
 
 _FILE_EVERY_S = 0.5
@@ -40,9 +40,9 @@ class Live:
     """Counts what happens to a grid, and guesses how long the rest takes."""
 
     def __init__(
-        self, plan: Plan, seconds: Callable[[PlannedRun], float | None], brake: Brake, file: Path
+        self, plan: Plan, seconds: Callable[[PlannedRun], float | None], budget: BudgetTracker, file: Path
     ) -> None:
-        self.plan, self.brake = plan, brake
+        self.plan, self.budget = plan, budget
         self.statuses: Counter[str] = Counter()
         self.busy: dict[str, Busy] = {}
         self.failures: list[str] = []
@@ -149,10 +149,10 @@ class Live:
                     for where, at in sorted(self.busy.items())
                 ],
                 "eta_s": self.eta_s,
-                "hours": round(self.brake.hours, 4),
-                "usd": self.brake.usd,
-                "budget_hours": self.brake.budget.hours,
-                "budget_usd": self.brake.budget.usd,
+                "hours": round(self.budget.hours, 4),
+                "usd": self.budget.usd,
+                "budget_hours": self.budget.limits.hours,
+                "budget_usd": self.budget.limits.usd,
                 "order": first.sampling.order,
                 "order_seed": first.sampling.order_seed,
                 "last_failures": list(self.failures),

@@ -12,22 +12,22 @@ from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Plan, PlannedRun
 from benchmark.errors import Dominated, RunFailure, Unavailable
 from benchmark.execution.forkserver import Forkserver, undisturbed
-from benchmark.execution.host_lock import HostLease
-from benchmark.measurement import Measured
-from benchmark.pipeline.budget import Brake, Ending
-from benchmark.pipeline.prepare import Prepared, Stages, calls_of, log_of, picture_of, prepare
+from benchmark.execution.host_lock import HostLock
+from benchmark.measurement import Measurement
+from benchmark.pipeline.budget import BudgetTracker, Ending
+from benchmark.pipeline.prepare import Prepared, StageClock, calls_of, log_of, picture_of, prepare
 from benchmark.protocols import Device, Observer
 from benchmark.records import Row
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
-from benchmark.stages.plan import Limits, artifact_group
+from benchmark.stages.plan import MemoryLimits, artifact_group
 from benchmark.stages.row import Attempt, row
 from benchmark.stages.verify import compare, judge
 from benchmark.store.history import Exhausted
 from benchmark.store.results import ResultsStore
-from benchmark.store.rows_since import Meanwhile
+from benchmark.store.rows_since import RowsSince
 from benchmark.timing.roofline import Peak
 
 _MOST_HELD, _LONGEST_HELD_S = 100, 0.5
@@ -49,14 +49,14 @@ class Pipeline:
         cache: CompileCache,
         forkserver: Forkserver,
         observer: Observer,
-        brake: Brake,
+        budget: BudgetTracker,
     ) -> None:
         self._store, self._cache, self._forkserver = store, cache, forkserver
-        self._observer, self._brake = observer, brake
-        self._lease = HostLease()
+        self._observer, self._brake = observer, budget
+        self._lease = HostLock()
         self._ready: dict[Any, Prepared] = {}
-        self._exhausted = Limits()
-        self._meanwhile = Meanwhile(store)
+        self._exhausted = MemoryLimits()
+        self._meanwhile = RowsSince(store)
         self._peaks: dict[tuple[Device, str], Peak | None] = {}
         self._rows = 0
         self._held: list[Row] = []
@@ -93,7 +93,7 @@ class Pipeline:
             except DoneElsewhere:
                 self._observer.skipped(planned.run_id, planned.cell.label)
             finally:
-                self._lease.give_back()  # not before the row is there: who waits for the host looks for it
+                self._lease.release()  # not before the row is there: who waits for the host looks for it
                 self._brake.spend(time.monotonic() - since, planned)
         return "done"
 
@@ -121,7 +121,7 @@ class Pipeline:
 
     def _attempt(self, planned: PlannedRun) -> Attempt:
         """Take one cell through the stages, as far as it comes."""
-        stages = Stages(self._observer, planned.cell.experiment.hardware.name, planned.cell.label)
+        stages = StageClock(self._observer, planned.cell.experiment.hardware.name, planned.cell.label)
         found: dict[str, Any] = {}
         started_at = datetime.now(timezone.utc)
         try:
@@ -157,7 +157,7 @@ class Pipeline:
         if limit := self._exhausted.dominate(planned.cell, planned.environment):
             raise Dominated(limit)
 
-    def _made(self, planned: PlannedRun, stages: Stages) -> dict[str, Any]:
+    def _made(self, planned: PlannedRun, stages: StageClock) -> dict[str, Any]:
         """Workload and artefact: as prepared, or made here where nothing is computed."""
         prepared = self._ready.get(artifact_group(planned))
         if prepared is None:
@@ -181,11 +181,11 @@ class Pipeline:
         Raises:
             DoneElsewhere: another command has left the row while this one waited.
         """
-        self._lease.take()
+        self._lease.acquire()
         if self._meanwhile.has(planned.run_id, planned.cell.experiment.campaign):
             raise DoneElsewhere
 
-    def _peak(self, planned: PlannedRun, stages: Stages) -> Peak | None:
+    def _peak(self, planned: PlannedRun, stages: StageClock) -> Peak | None:
         """What the cell's machine does at best: asked for once, whatever else is measured on it."""
         environment, hardware = planned.environment, planned.cell.experiment.hardware
         place = (hardware, environment.environment_id)
@@ -195,7 +195,7 @@ class Pipeline:
                 self._peaks[place] = peak(hardware, environment, self._cache, call)
         return self._peaks[place]
 
-    def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: Stages) -> Measured:
+    def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: StageClock) -> Measurement:
         call = calls_of(planned, self._forkserver)["measure"]
         with stages.stage("measure"):
             return measure(planned.cell, made["workload"], made["artifact"], call, picture_of(planned))

@@ -14,7 +14,7 @@ from benchmark.published.checks.difference import Difference
 from benchmark.published.checks.rules import Comparison
 from benchmark.records import Names, frozen
 from benchmark.report.document import Document, Field, Head, Section, Table
-from benchmark.report.query import Cells
+from benchmark.report.query import Relation
 from benchmark.report.spec import Report, SectionSpec, SentenceSpec
 from benchmark.report.tables import charts, table
 from benchmark.report.text import NONE, filled, spans
@@ -40,7 +40,7 @@ class Making:
     """Its printed figures against those of the rows."""
 
 
-def document(report: Report, cells: Cells, making: Making) -> Document:
+def document(report: Report, cells: Relation, making: Making) -> Document:
     """Ask everything that the report asks."""
     sections = [section for spec in report.sections for section in _sections(cells, spec)]
     if making.comparison is not None:
@@ -62,7 +62,7 @@ def document(report: Report, cells: Cells, making: Making) -> Document:
     )
 
 
-def _sections(cells: Cells, spec: SectionSpec) -> Iterator[Section]:
+def _sections(cells: Relation, spec: SectionSpec) -> Iterator[Section]:
     if not spec.each:
         yield from _section(cells, spec, spec.where, {})
         return
@@ -81,7 +81,7 @@ def _sections(cells: Cells, spec: SectionSpec) -> Iterator[Section]:
         yield from _section(cells, spec, where, values)
 
 
-def _section(cells: Cells, spec: SectionSpec, where: str, values: Mapping[str, Any]) -> Iterator[Section]:
+def _section(cells: Relation, spec: SectionSpec, where: str, values: Mapping[str, Any]) -> Iterator[Section]:
     """Nothing of a section whose tables, charts and sentences all find nothing."""
     tables = tuple(made for one in spec.tables if (made := table(cells, one, where, values)))
     pictures = tuple(made for one in spec.charts for made in charts(cells, one, where, values))
@@ -97,7 +97,7 @@ def _section(cells: Cells, spec: SectionSpec, where: str, values: Mapping[str, A
         )
 
 
-def _said(cells: Cells, specs: tuple[SentenceSpec, ...]) -> Names:
+def _said(cells: Relation, specs: tuple[SentenceSpec, ...]) -> Names:
     return tuple(filled(spec.say, values) for spec in specs for values in cells.records(spec.query))
 
 
@@ -120,7 +120,7 @@ def _literal(value: Any) -> str:
     return str(value) if isinstance(value, (bool, int, float)) else "'" + str(value).replace("'", "''") + "'"
 
 
-def _outcome(cells: Cells) -> Names:
+def _outcome(cells: Relation) -> Names:
     """How many cells have figures, and what became of the others."""
     query = "select status, count(*) as n from cells group by status order by n desc, status"
     counts = {row["status"]: row["n"] for row in cells.records(query)}
@@ -129,7 +129,7 @@ def _outcome(cells: Cells) -> Names:
     return (f"{right} of {total} cells have figures{f'; the others: {rest}' if rest else ''}.",)
 
 
-def _coverage(cells: Cells) -> Table:
+def _coverage(cells: Relation) -> Table:
     found = cells.records(
         "select origin, coalesce(hardware, '') as hardware, compiler, count(*) as n, "
         "count(*) filter (status = 'ok') as fine, "
@@ -143,7 +143,7 @@ def _coverage(cells: Cells) -> Table:
     return _plain("coverage", "Cells by where their figures are from", heads, lines, figures={3, 4, 5})
 
 
-def _failures(cells: Cells) -> Table:
+def _failures(cells: Relation) -> Table:
     found = cells.records(
         "select status, coalesce(stage, '') as stage, "
         "coalesce(split_part(trim(error), chr(10), 1), '') as reason, count(*) as n, "
@@ -161,7 +161,7 @@ def _failures(cells: Cells) -> Table:
     )
 
 
-def _provenance(cells: Cells) -> Table:
+def _provenance(cells: Relation) -> Table:
     found = cells.records(
         """select origin, case when origin = 'published'
           then concat_ws(', ', document, document_commit, document_date, document_licence)
@@ -191,7 +191,7 @@ def _days(first: pd.Timestamp, last: pd.Timestamp) -> str:
     return days[0] if days[0] == days[1] else " to ".join(days)
 
 
-def _commands(cells: Cells, making: Making, report: Report) -> Iterator[str]:
+def _commands(cells: Relation, making: Making, report: Report) -> Iterator[str]:
     if report.document and "published" in cells.ask("select distinct origin from cells")["origin"].tolist():
         yield f"python -m benchmark store import {report.document}"
     found = cells.ask(
@@ -204,7 +204,7 @@ def _commands(cells: Cells, making: Making, report: Report) -> Iterator[str]:
     yield making.command
 
 
-def _rows(cells: Cells, report: Report) -> pd.DataFrame:
+def _rows(cells: Relation, report: Report) -> pd.DataFrame:
     names = report.rows or ROWS
     known = {*cells.ask("select * from cells limit 0").columns}
     shown = ", ".join(f'"{name}"' for name in dict.fromkeys(("origin", *names)) if name in known)
@@ -212,7 +212,7 @@ def _rows(cells: Cells, report: Report) -> pd.DataFrame:
     return found.dropna(axis="columns", how="all")
 
 
-def _warnings(cells: Cells) -> Iterator[str]:
+def _warnings(cells: Relation) -> Iterator[str]:
     yield from cells.priced.warnings
     advice = {
         "simulated": "--simulated",

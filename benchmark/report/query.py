@@ -55,7 +55,7 @@ class Choice:
 
 
 @frozen
-class Cells:
+class Relation:
     """The relation `cells` and what is known of how it was made."""
 
     connection: Any
@@ -81,7 +81,7 @@ def records(found: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis) -> Cells:
+def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis) -> Relation:
     """Read the store and make the relation, the report's columns and views with it.
 
     Raises:
@@ -114,7 +114,7 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
     for name, query in report.views.items():
         _asked(connection, f'create temp table "{name}" as {query}', where=f"views.{name}")
     hidden = {one["origin"]: one["n"] for one in found if one["origin"] not in wanted}
-    return Cells(connection=connection, priced=cost, hidden=hidden)
+    return Relation(connection=connection, priced=cost, hidden=hidden)
 
 
 def _price(connection: duckdb.DuckDBPyConnection, basis: PriceBasis) -> Priced:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from benchmark.report.charts import drawn
 from benchmark.report.document import Chart, Field, Head, Table
-from benchmark.report.query import Cells, records
+from benchmark.report.query import Relation, records
 from benchmark.report.spec import ChartSpec, ColumnSpec, PivotSpec, TableSpec
 from benchmark.report.text import NONE, figure, filled, stem
 
@@ -20,7 +20,7 @@ _OWN: Final = ("run_id", "origin", "status")
 _SEVERAL: Final = "fields with several rows show the newest: conditions such as compiler=openvino choose"
 
 
-def table(cells: Cells, spec: TableSpec, where: str, values: Mapping[str, Any]) -> Table | None:
+def table(cells: Relation, spec: TableSpec, where: str, values: Mapping[str, Any]) -> Table | None:
     """The table of the rows that `where` leaves; None where there are none.
 
     `values` are those that its texts may name. A row that is not ok shows its status where a figure would be.
@@ -44,7 +44,7 @@ def table(cells: Cells, spec: TableSpec, where: str, values: Mapping[str, Any]) 
     return Table(name=name, caption=caption, heads=tuple(heads), lines=tuple(lines), notes=tuple(notes))
 
 
-def charts(cells: Cells, spec: ChartSpec, where: str, values: Mapping[str, Any]) -> Iterator[Chart]:
+def charts(cells: Relation, spec: ChartSpec, where: str, values: Mapping[str, Any]) -> Iterator[Chart]:
     """A chart for each combination of the values of `each`; none of no rows."""
     selected = {**{f"each_{at}": each for at, each in enumerate(spec.each)}, **spec.select}
     columns = ", ".join(f'({value}) as "{name}"' for name, value in {"origin": "origin", **selected}.items())

@@ -180,7 +180,7 @@ def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any
     from benchmark.models import composite
 
     e = cell.experiment
-    e.hardware.settle()
+    e.hardware.configure_process()
     inputs = e.task.inputs(e.model, cell.shape, e.seed, weights if e.inputs == "real" else None)
     module = e.task.module(weights, cell.shape)
     facts = composite.write_reference(module, inputs, folder, e.hardware.facts().threads)

@@ -81,7 +81,7 @@ def _compile(
     label: str, device: Any, compiler: Compiler, workload: Workload, folder: Path
 ) -> Mapping[str, Any]:
     """In the child: the compiler at work."""
-    device.settle()
+    device.configure_process()
     reports: list[CompileReport] = []
     seconds: dict[str, float] = {}
     for part in workload.parts or (workload,):

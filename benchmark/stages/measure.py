@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmark.cell import Cell
-from benchmark.measurement import Measured, Noise, Timing
+from benchmark.measurement import Measurement, Noise, Timing
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Session, Workload
 from benchmark.stats.intervals import summary
@@ -23,7 +23,7 @@ from benchmark.timing.session import load
 
 def measure(
     cell: Cell, workload: Workload, artifact: Artifact, call: Call, picture: Path | None = None
-) -> Measured:
+) -> Measurement:
     """Time the cell; what it draws goes into the file `picture`.
 
     Raises:
@@ -42,7 +42,7 @@ class _Attempt(NamedTuple):
         return -len(self.noise.flags), self.noise.on_cpu or 0.0
 
 
-def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path | None) -> Measured:
+def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path | None) -> Measurement:
     """In the child: load, call once for the answers, then let the scenario time."""
     e = cell.experiment
     loaded = [load(e.hardware, e.compiler, workload, folder) for _ in range(e.scenario.replicas)]
@@ -53,14 +53,14 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         first_call_ns = session.clock() - called
         if session.answers:
             outputs = session.answers()
-        drawn = bool(picture and session.depict and session.depict(picture))
+        drawn = bool(picture and session.save_image and session.save_image(picture))
         answers = tuple(_host_array(output) for output in _several(outputs))
         copies = [copy for copy, _ in loaded]
         if e.sampling.inputs == "varied":
             copies = [replace(copy, before_block=harness.varying(copy, e.seed)) for copy in copies]
         attempts = _attempts(cell, copies)
     best = max(attempts, key=lambda attempt: attempt.quiet)
-    return Measured(
+    return Measurement(
         timing=best.timing,
         summary=summary(np.array(best.timing.nanoseconds) / 1e6),
         first_call_ns=first_call_ns,

@@ -57,7 +57,7 @@ def _measure(device: Any, facts: DeviceFacts, folder: Path) -> Mapping[str, Any]
     """In the child: alone, as the cells will be."""
     from benchmark.timing import torch_peak
 
-    device.settle()
+    device.configure_process()
     measured = torch_peak.measure(device.kind, facts.threads, _SECONDS)
     (folder / _FILE).write_bytes(_PEAK.dump_json(measured, indent=1))
     threads = f" threads={facts.threads}" if facts.threads else ""

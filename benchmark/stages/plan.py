@@ -52,7 +52,7 @@ def plan(
     here = frozenset(asked.environment.environment_id for asked in cells.values())
     history = () if all(asked.cell.experiment.run == "all" for asked in cells.values()) else exhausted(here)
     # A limit that is to be run anew in this grid is none yet.
-    known = Limits(limit for limit in history if limit.run_id not in cells or limit.run_id in rows)
+    known = MemoryLimits(limit for limit in history if limit.run_id not in cells or limit.run_id in rows)
     runs = []
     for identity, asked in cells.items():
         fate, reason = _fate(asked, rows.get(identity), known)
@@ -106,7 +106,7 @@ def _enough(policy: str, status: str) -> bool:
     return {"failed": status == "ok", "all": False}.get(policy, status != "interrupted")
 
 
-def _fate(asked: _Asked, row: tuple[str, str] | None, known: Limits) -> tuple[Fate, str]:
+def _fate(asked: _Asked, row: tuple[str, str] | None, known: MemoryLimits) -> tuple[Fate, str]:
     if row:
         return "done", f"has a row: {row[1]}"
     if refusal := refuse(asked.cell):
@@ -118,7 +118,7 @@ def _fate(asked: _Asked, row: tuple[str, str] | None, known: Limits) -> tuple[Fa
     return "run", ""
 
 
-class Limits:
+class MemoryLimits:
     """Sizes that are known to have run out of memory."""
 
     def __init__(self, known: Iterable[Exhausted] = ()) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmark.cell import Cell, PlannedRun, stated_parameters
 from benchmark.host import machine
-from benchmark.measurement import Measured, Timing
+from benchmark.measurement import Measurement, Timing
 from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
 from benchmark.store.schema import SCHEMA_VERSION
 from benchmark.timing import roofline
@@ -31,7 +31,7 @@ class Attempt:
     workload: Workload | None = None
     artifact: Artifact | None = None
     peak: Peak | None = None
-    measured: Measured | None = None
+    measured: Measurement | None = None
     quality: Quality | None = None
     failure: Failure | None = None
 
@@ -138,7 +138,7 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
     }
 
 
-def _latency(measured: Measured) -> dict[str, Any]:
+def _latency(measured: Measurement) -> dict[str, Any]:
     timing = measured.timing
     ms = np.asarray(timing.nanoseconds) / 1e6
     bounded = {name: getattr(measured.summary, name) for name in ("mean", "p50", "p90", "p95", "p99")}
@@ -167,7 +167,7 @@ def _latency(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _throughput(measured: Measured, cell: Cell) -> dict[str, Any]:
+def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
     """Units over the time in which the samples were taken; its bounds are those of the mean latency."""
     timing, (mean, lo, hi) = measured.timing, measured.summary.mean
     shape, unit = cell.shape, cell.experiment.task.unit
@@ -201,7 +201,7 @@ def _tokens(timing: Timing) -> dict[str, Any]:
     }
 
 
-def _noise(measured: Measured, inputs: str) -> dict[str, Any]:
+def _noise(measured: Measurement, inputs: str) -> dict[str, Any]:
     noise, harness = measured.noise, measured.harness
     return {
         **asdict(harness),
@@ -244,7 +244,7 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
     return {**values, "stage_seconds": list(seconds.items())}
 
 
-def _roofline(attempt: Attempt, trusted: Measured | None) -> dict[str, Any]:
+def _roofline(attempt: Attempt, trusted: Measurement | None) -> dict[str, Any]:
     workload, peak = attempt.workload, attempt.peak
     if workload is None:
         return {}

@@ -7,11 +7,11 @@ from safetensors.numpy import load_file
 
 from benchmark.cell import Cell
 from benchmark.errors import WrongAnswer
-from benchmark.measurement import Measured
+from benchmark.measurement import Measurement
 from benchmark.records import Quality, Workload
 
 
-def compare(workload: Workload, measured: Measured) -> Quality:
+def compare(workload: Workload, measured: Measurement) -> Quality:
     """Distances between the answers and the reference; all null where nothing was computed.
 
     Raises:

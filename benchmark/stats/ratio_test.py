@@ -22,7 +22,7 @@ _TURNS: Final = 20
 _LEAST_IN_A_TURN: Final = 5
 
 
-class Contrast(NamedTuple):
+class RatioTest(NamedTuple):
     """How the candidate's latency relates to the baseline's: 1.05 is 5 % slower."""
 
     ratio: float
@@ -44,7 +44,7 @@ def compare(
     Raises:
         ValueError: the sides have different numbers of processes, or one has no samples.
     """
-    return contrast(round_ratios(base_groups, candidate_groups)).verdict
+    return ratio_test(round_ratios(base_groups, candidate_groups)).verdict
 
 
 def round_ratios(
@@ -76,9 +76,9 @@ def turns_ratio(
     return float(np.median([np.quantile(after, q) / np.quantile(before, q) for before, after in turns]))
 
 
-def contrast(
+def ratio_test(
     ratios: Sequence[float], threshold: float = THRESHOLD, confidence: float = CONFIDENCE
-) -> Contrast:
+) -> RatioTest:
     """Verdict on the ratios of independent rounds, by a t test on their logarithms.
 
     A regression or an improvement is significant and larger than the threshold; they are the same where the
@@ -87,24 +87,24 @@ def contrast(
     logs, rounds = np.log(ratios), len(ratios)
     middle = float(logs.mean()) if rounds else math.nan
     if rounds < 2:  # noqa: PLR2004 - one round has no spread
-        return Contrast(math.exp(middle), math.nan, math.nan, math.nan, rounds, "inconclusive")
+        return RatioTest(math.exp(middle), math.nan, math.nan, math.nan, rounds, "inconclusive")
     error = float(logs.std(ddof=1)) / math.sqrt(rounds)
     return _judged(middle, error, rounds, threshold, confidence)
 
 
-def apart(ratio: float, history: Sequence[float], threshold: float = THRESHOLD) -> Contrast:
+def apart(ratio: float, history: Sequence[float], threshold: float = THRESHOLD) -> RatioTest:
     """Verdict on one ratio of two sides measured apart, by how the baseline differs from time to time.
 
     `history` is one figure for each time the baseline was measured, in any unit. With fewer than five there
     is nothing to go by. Even so it stays a guess, for what differs between the times may be anything.
     """
     if len(history) < _LEAST_TIMES:
-        return Contrast(ratio, math.nan, math.nan, math.nan, len(history), "inconclusive")
+        return RatioTest(ratio, math.nan, math.nan, math.nan, len(history), "inconclusive")
     error = float(np.log(history).std(ddof=1)) * math.sqrt(2)
     return _judged(math.log(ratio), error, len(history), threshold, CONFIDENCE)
 
 
-def _judged(middle: float, error: float, rounds: int, threshold: float, confidence: float) -> Contrast:
+def _judged(middle: float, error: float, rounds: int, threshold: float, confidence: float) -> RatioTest:
     """A t test of a logarithm with its standard error, on so many rounds less one degrees of freedom."""
     from scipy.special import stdtr, stdtrit
 
@@ -118,7 +118,7 @@ def _judged(middle: float, error: float, rounds: int, threshold: float, confiden
         verdict = "same"
     else:
         verdict = "inconclusive"
-    return Contrast(
+    return RatioTest(
         math.exp(middle), math.exp(middle - half), math.exp(middle + half), p_value, rounds, verdict
     )
 

@@ -12,7 +12,7 @@ from benchmark.store.results import ResultsStore
 _COLUMNS = ("run_id", "status", "finished_at")
 
 
-class Meanwhile:
+class RowsSince:
     """What has changed in a store since this was made; on a URL nobody looks: cells may run twice there."""
 
     def __init__(self, store: ResultsStore) -> None:

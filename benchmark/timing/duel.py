@@ -20,7 +20,7 @@ from typing import IO, Any, Final, NamedTuple, TypeVar
 from pydantic import TypeAdapter
 
 from benchmark.errors import BenchmarkError
-from benchmark.execution.host_lock import HostLease
+from benchmark.execution.host_lock import HostLock
 from benchmark.paths import CampaignPaths
 from benchmark.records import Names, frozen
 from benchmark.timing.interleaved import Block, Name, Pair, Planned, Played, Side, Warmed
@@ -88,8 +88,8 @@ def seated(specs: Mapping[Name, SideSpec], folder: Path) -> Iterator[Mapping[Nam
         BenchmarkError: as `run`.
     """
     with ExitStack() as ending:
-        lease = HostLease()
-        ending.callback(lease.give_back)
+        host_lock = HostLock()
+        ending.callback(host_lock.release)
         inbox: Inbox = SimpleQueue()
         sides: dict[Name, SideProcess] = {}
         for name, spec in specs.items():
@@ -97,7 +97,7 @@ def seated(specs: Mapping[Name, SideSpec], folder: Path) -> Iterator[Mapping[Nam
             ending.callback(sides[name].end)
         planned = [side.hear("planned", Planned, _START_S) for side in sides.values()]
         if any(plan.isolated for plan in planned):
-            lease.take()  # now only: imports needn't wait, and what can't be planned needn't either
+            host_lock.acquire()  # now only: imports needn't wait, and what can't be planned needn't either
         for side in sides.values():
             side.tell(prepare=True)
         for side, plan in zip(sides.values(), planned, strict=True):

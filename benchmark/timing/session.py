@@ -13,7 +13,7 @@ def load(
     device: Device, compiler: Compiler, workload: Workload, folder: Path | None
 ) -> tuple[Session, float]:
     """Settle on the device and load; return the session as it has to be timed, and the seconds it took."""
-    device.settle()
+    device.configure_process()
     start = time.perf_counter()
     if workload.parts:
         from benchmark.models import composite
@@ -25,7 +25,7 @@ def load(
     else:
         session = compiler.load(workload, folder and part_folder(folder, workload))
     seconds = time.perf_counter() - start
-    return device.synchronised(session), seconds
+    return device.synchronized(session), seconds
 
 
 def part_folder(artifact: Path, part: Workload) -> Path:

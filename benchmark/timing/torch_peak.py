@@ -50,7 +50,7 @@ def measure(device: Literal["cpu", "cuda"], threads: int | None, seconds: float)
 def _product_rates(device: str, threads: int | None, seconds: float) -> dict[str, float]:
     """Operations per second of matrix products, by their effective type."""
     # What "medium" means differs: fp32 by a faster library, or tf32, or bf16.
-    medium = numerics.settle("matmult", threads, device).matmul_dtype
+    medium = numerics.configure("matmult", threads, device).matmul_dtype
     ways = (
         (medium, "medium", torch.float32),
         ("fp32", "highest", torch.float32),

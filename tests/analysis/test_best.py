@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark.analysis import best_wording
-from benchmark.analysis.best import NEEDED, Limits, Wanted, answers, cells
+from benchmark.analysis.best import NEEDED, SloLimits, Wanted, answers, cells
 from benchmark.cloud.cost import PriceBasis, priced
 
 ON_DEMAND = PriceBasis(kind="on-demand", region="us-east-1", as_of=None)
@@ -50,7 +50,7 @@ def found(*changes):
 
 
 def asked(*changes, aim="cheapest", rate=None, utilisation=0.7, **limits):
-    wanted = Wanted(limits=Limits(**limits), aim=aim, requests_per_s=rate, utilisation=utilisation)
+    wanted = Wanted(limits=SloLimits(**limits), aim=aim, requests_per_s=rate, utilisation=utilisation)
     of = found(*changes)
     made = answers(priced(of.done, ON_DEMAND).frame, wanted)
     return made, [best_wording.notes(one, wanted, of.failed) for one in made]
@@ -272,7 +272,7 @@ def test_a_published_cell_is_told_by_what_its_document_says_of_it():
 
 
 def test_the_headline_has_work_limit_cell_and_figures():
-    wanted = Wanted(limits=Limits(p95_ms=10.0), aim="cheapest")
+    wanted = Wanted(limits=SloLimits(p95_ms=10.0), aim="cheapest")
     (answer,) = answers(priced(found(*GROWING).done, ON_DEMAND).frame, wanted)
     assert best_wording.headline(answer, wanted) == (
         "vit, image-classification, image size 224: the cheapest within p95 <= 10 ms is batch 4, "

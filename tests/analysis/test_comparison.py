@@ -36,17 +36,17 @@ def test_processes_of_the_same_rounds_are_compared_round_by_round():
     base = [row(p50, repeat=n, cell="a", compiler="eager") for n, p50 in enumerate(slow)]
     candidate = [row(p50 * 1.05, repeat=n, cell="b", compiler="openvino") for n, p50 in enumerate(slow)]
     (found,) = compared(base, candidate)
-    assert found.contrast.verdict == "regression"
-    assert found.contrast.ratio == pytest.approx(1.05)
-    assert (found.evidence, found.confirmed, found.contrast.rounds) == ("rounds", True, 4)
+    assert found.ratio_test.verdict == "regression"
+    assert found.ratio_test.ratio == pytest.approx(1.05)
+    assert (found.evidence, found.confirmed, found.ratio_test.rounds) == ("rounds", True, 4)
     assert found.cell["model"] == "bert"
     assert "compiler" not in found.cell
 
 
 def test_rows_measured_apart_are_inconclusive_without_a_history():
     (found,) = compared([row(10.0, campaign="a")], [row(20.0, campaign="b")])
-    assert (found.contrast.verdict, found.evidence) == ("inconclusive", "apart")
-    assert found.contrast.ratio == pytest.approx(2)
+    assert (found.ratio_test.verdict, found.evidence) == ("inconclusive", "apart")
+    assert found.ratio_test.ratio == pytest.approx(2)
     assert not found.confirmed
 
 
@@ -54,9 +54,9 @@ def test_a_history_of_five_times_makes_a_suspicion_of_it():
     history = [row(p50, campaign=f"n{night}") for night, p50 in enumerate((10.1, 9.9, 10.05, 9.95))]
     base, candidate = [row(10.0, campaign="a")], [row(12.0, campaign="b")]
     (found,) = compared(base, candidate, *history[:3])
-    assert found.contrast.verdict == "inconclusive"
+    assert found.ratio_test.verdict == "inconclusive"
     (found,) = compared(base, candidate, *history)
-    assert (found.contrast.verdict, found.confirmed) == ("regression", False)
+    assert (found.ratio_test.verdict, found.confirmed) == ("regression", False)
 
 
 def test_cells_are_matched_by_what_the_sides_have_in_common():

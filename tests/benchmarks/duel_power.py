@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.stats.ratio_test import CONFIDENCE, Contrast, contrast, turns_ratio
+from benchmark.stats.ratio_test import CONFIDENCE, RatioTest, ratio_test, turns_ratio
 from benchmark.timing import duel
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ TorchScript.load = _slower
 class Told(NamedTuple):
     """One duel."""
 
-    contrast: Contrast
+    ratio_test: RatioTest
     seconds: float
     """From the start of the first pair to the end of the last; the sides had been started before."""
     p50s: list[float]
@@ -100,7 +100,7 @@ def play(sides, seed, options):
         {name: p50_alone(side, number, options.turns, calls) for name, side in sides.items()}
         for number in range(options.alone)
     ]
-    found = contrast([turns_ratio(pair.a.blocks, pair.b.blocks) for pair in pairs])
+    found = ratio_test([turns_ratio(pair.a.blocks, pair.b.blocks) for pair in pairs])
     told = Told(found, seconds, [p50["B"] / p50["A"] for p50 in alone])
     idle_ms = 1e3 * statistics.fmean(t.idle_cpu_s for p in pairs for s in (p.a, p.b) for t in s.turns)
     print(
@@ -151,7 +151,7 @@ def main():
             with duel.seated({"A": honest, "B": rival}, folder / kind[0]) as sides:
                 print(f"  both sides started in {time.perf_counter() - since:.0f} s")
                 told = [play(sides, number, options) for number in range(options.duels)]
-            by_turns = [one.contrast.verdict in {"regression", "improvement"} for one in told]
+            by_turns = [one.ratio_test.verdict in {"regression", "improvement"} for one in told]
             usual = [alarm for one in told for alarm in one.by_p50]
             summary.append(
                 f"{kind}, {verdict}: by turns {sum(by_turns)} of {len(told)}, "

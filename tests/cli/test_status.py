@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from benchmark.pipeline.budget import Brake
+from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.progress import Live
 from benchmark.records import Row
 from benchmark.stages.plan import plan
@@ -30,7 +30,9 @@ def live(simulated, tmp_path):
     laid = plan(cells, lambda _: {first.run_id: "ok"})
 
     def made(seconds=lambda _: 10.0):
-        return Live(laid, seconds, Brake(cells[0].budget), tmp_path / "outputs" / "night" / "progress.json")
+        return Live(
+            laid, seconds, BudgetTracker(cells[0].budget), tmp_path / "outputs" / "night" / "progress.json"
+        )
 
     return made
 

@@ -66,14 +66,14 @@ def card(monkeypatch):
     """Torch's side of a card whose memory is the host's and whose streams are numbers."""
     card = SimpleNamespace(stream=SimpleNamespace(cuda_stream=0), settled=[])
 
-    def settle(fast_math, threads, device, **_):
+    def configure_process(fast_math, threads, device, **_):
         card.settled.append((fast_math, device))
         return TOLD
 
     def set_stream(stream):
         card.stream = stream
 
-    monkeypatch.setattr(numerics, "settle", settle)
+    monkeypatch.setattr(numerics, "configure", configure_process)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: card.stream)
     monkeypatch.setattr(torch.cuda, "set_stream", set_stream)
     monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(cuda_stream=77))
@@ -298,7 +298,7 @@ def test_answers_of_replayed_cuda_graphs_are_copied_for_who_calls_again(
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: replayed)
     monkeypatch.setattr(networks, "read_inputs", lambda *_: (torch.rand(2),))
-    monkeypatch.setattr(numerics, "settle", lambda *_: TOLD)
+    monkeypatch.setattr(numerics, "configure", lambda *_: TOLD)
     session = Inductor(mode=mode)._session(replace(workload, torch_device="cpu"))
     (first,) = session.call(torch.rand(2))
     held = first.clone()

@@ -187,7 +187,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "hardware",
             "benchmark.compilers.simulated.Simulated",
             "Device",
-            "missing, facts, settle, synchronised, state",
+            "missing, facts, configure_process, synchronized, state",
         ),
         ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "measure"),
         ("task", "benchmark.scenarios.latency.Latency", "Task", "refuse, make_weights, module, inputs"),

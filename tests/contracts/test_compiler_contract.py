@@ -15,7 +15,7 @@ from benchmark.cache.manifest import Manifest
 from benchmark.cell import cell_of
 from benchmark.errors import LibraryMissing, RunFailure
 from benchmark.execution.forkserver import inline
-from benchmark.measurement import Measured
+from benchmark.measurement import Measurement
 from benchmark.paths import CachePaths
 from benchmark.protocols import Compiler
 from benchmark.records import Artifact, FastMath, Workload
@@ -64,7 +64,7 @@ class Made:
     workload: Workload
     artifact: Artifact
     again: Artifact
-    measured: Measured
+    measured: Measurement
 
 
 def combinations():

@@ -64,7 +64,7 @@ def test_a_synchronised_call_gives_the_same_answer(device):
     if device.missing():
         pytest.skip(f"needs {device.name}: {device.missing()}")
     fp32 = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none")
-    assert device.synchronised(Session(run=lambda: (1, 2), arithmetic=fp32)).run() == (1, 2)
+    assert device.synchronized(Session(run=lambda: (1, 2), arithmetic=fp32)).run() == (1, 2)
 
 
 def test_a_device_tells_its_state_or_nothing(device):

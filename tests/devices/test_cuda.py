@@ -62,7 +62,7 @@ def card(monkeypatch):
 @pytest.fixture
 def session(card):
     clock = lambda: round(card.now_ms * 1e6)  # noqa: E731 - a clock
-    return Cuda().synchronised(Session(run=card.run, arithmetic=FP32, clock=clock))
+    return Cuda().synchronized(Session(run=card.run, arithmetic=FP32, clock=clock))
 
 
 def test_a_call_ends_when_the_card_has_ended(card, session):
@@ -218,7 +218,7 @@ def _settled(monkeypatch):
 @pytest.mark.usefixtures("_settled")
 def test_beside_another_process_it_refuses_and_says_both_ways_out(library):
     with pytest.raises(Unavailable) as refused:
-        Cuda(index=2).settle()
+        Cuda(index=2).configure_process()
     told = str(refused.value)
     assert told.startswith("hardware.exclusive=true: GPU 2 is in use by process 1 (")
     assert "hardware.index" in told
@@ -228,7 +228,7 @@ def test_beside_another_process_it_refuses_and_says_both_ways_out(library):
 
 @pytest.mark.usefixtures("_settled")
 def test_unless_it_need_not_be_alone(library):
-    Cuda(exclusive=False).settle()
+    Cuda(exclusive=False).configure_process()
     assert Cuda(exclusive=False).state().other_processes == 1
 
 
@@ -240,9 +240,9 @@ def test_processes_of_the_same_command_are_not_others(library, monkeypatch):
     ]
     try:
         with pytest.raises(Unavailable):
-            Cuda().settle()
+            Cuda().configure_process()
         monkeypatch.setattr(cuda, "_command", os.getpid)
-        Cuda().settle()
+        Cuda().configure_process()
         assert Cuda().state().other_processes == 0
     finally:
         beside.communicate(b"\n")
@@ -283,7 +283,7 @@ def broken(library):
 )
 def test_where_others_cannot_be_told_of_the_log_says_so_and_it_measures(library, capsys, lacks, why):
     lacks(library)
-    Cuda().settle()
+    Cuda().configure_process()
     assert f"whether others use GPU 0 can't be told, {why}" in capsys.readouterr().err
 
 

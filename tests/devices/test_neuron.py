@@ -61,7 +61,7 @@ def listed(fresh, monkeypatch):
 
 
 def settled(device):
-    device.settle()
+    device.configure_process()
     return os.environ["NEURON_RT_VISIBLE_CORES"]
 
 
@@ -229,11 +229,11 @@ def test_a_host_without_devices_settles_too(listed):
 
 def test_what_the_runtime_reads_is_set_and_what_contradicts_it_is_gone(listed):
     listed("neuron-ls-none.json")
-    INF2.settle()
+    INF2.configure_process()
     assert "NEURON_RT_NUM_CORES" not in os.environ
     assert os.environ[monitor.TAG] == f"benchmark-{os.getpid()}"
     assert os.environ["NEURON_LOGICAL_NC_CONFIG"] == "before"
-    Neuron(name="trn2", instance_type="trn2.48xlarge", lnc=1).settle()
+    Neuron(name="trn2", instance_type="trn2.48xlarge", lnc=1).configure_process()
     assert os.environ["NEURON_LOGICAL_NC_CONFIG"] == "1"
 
 
@@ -246,7 +246,7 @@ def test_cores_of_devices_that_others_hold_are_not_taken(listed, cores, taken):
 def test_too_few_free_cores_name_who_holds_the_others(listed):
     listed("neuron-ls-busy.json")
     with pytest.raises(Unavailable) as caught:
-        Neuron(name="inf2", instance_type="inf2.24xlarge", cores=5).settle()
+        Neuron(name="inf2", instance_type="inf2.24xlarge", cores=5).configure_process()
     told = "; ".join(f"pid 400000{n} (python serve.py) uses device {n}" for n in (0, 2, 5))
     assert str(caught.value) == (
         f"hardware.cores=5: 6 of 12 NeuronCores are free: {told}: wait for it, stop it, or ask for fewer"
@@ -257,7 +257,7 @@ def test_fewer_cores_than_were_meant_are_told_though_nobody_holds_them(listed):
     listed("neuron-ls-old.json")
     device = Neuron(name="inf1", instance_type="inf1.24xlarge", cores=17)
     with pytest.raises(Unavailable, match=r"^hardware\.cores=17: 16 of 16 NeuronCores are free, not so many"):
-        device.settle()
+        device.configure_process()
 
 
 def test_cores_that_this_process_holds_are_its_own(listed, monkeypatch):
@@ -287,7 +287,7 @@ def monitored(fresh, monkeypatch):
 
 @pytest.mark.usefixtures("monitored")
 def test_the_state_is_what_the_monitor_tells_of_the_settled_process():
-    INF2.settle()
+    INF2.configure_process()
     assert INF2.state() == DeviceState()
     assert INF2.state() == DeviceState(
         memory_bytes=445_000_000, utilisation=0.2075, latency_p50_ms=0.92, other_processes=0

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 import pytest
 from filelock import FileLock, Timeout
 
-from benchmark.execution.host_lock import HostLease
+from benchmark.execution.host_lock import HostLock
 
 
 @pytest.fixture
 def leases(tmp_path):
     """As many leases of one host as are asked for, each as a process of its own would have it."""
-    return lambda count: [HostLease(tmp_path) for _ in range(count)]
+    return lambda count: [HostLock(tmp_path) for _ in range(count)]
 
 
 def is_free(folder):
@@ -27,38 +27,38 @@ def is_free(folder):
 
 
 @contextmanager
-def held(lease):
-    lease.take()
+def held(host_lock):
+    host_lock.acquire()
     try:
         yield
     finally:
-        lease.give_back()
+        host_lock.release()
 
 
 def test_it_is_held_until_it_is_given_back(leases, tmp_path):
-    (lease,) = leases(1)
-    with held(lease):
+    (host_lock,) = leases(1)
+    with held(host_lock):
         assert not is_free(tmp_path)
     assert is_free(tmp_path)
 
 
 def test_taking_it_twice_is_taking_it_once(leases, tmp_path):
-    (lease,) = leases(1)
-    lease.take()
-    lease.take()
-    lease.give_back()
+    (host_lock,) = leases(1)
+    host_lock.acquire()
+    host_lock.acquire()
+    host_lock.release()
     assert is_free(tmp_path)
 
 
 def test_threads_of_one_command_share_it(leases, tmp_path):
-    (lease,) = leases(1)
-    takers = [threading.Thread(target=lease.take) for _ in range(8)]
+    (host_lock,) = leases(1)
+    takers = [threading.Thread(target=host_lock.acquire) for _ in range(8)]
     for taker in takers:
         taker.start()
     for taker in takers:
         taker.join(5)
     assert not is_free(tmp_path)
-    lease.give_back()
+    host_lock.release()
     assert is_free(tmp_path)
 
 
@@ -66,9 +66,9 @@ def test_nobody_holds_it_beside_another_and_nobody_starves(leases):
     """Each takes it again and again: never both at once, and they take turns."""
     holding, turns, overlaps = [], [], []
 
-    def work(name, lease):
+    def work(name, host_lock):
         for _ in range(12):
-            with held(lease):
+            with held(host_lock):
                 overlaps.extend(holding)
                 holding.append(name)
                 turns.append(name)

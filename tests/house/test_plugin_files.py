@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from benchmark.config.experiment import Limits, Verify
+from benchmark.config.experiment import ProcessLimits, Verify
 from benchmark.records import Sampling
 
 ROOT = Path(__file__).parents[2]
@@ -100,7 +100,7 @@ def test_a_sampling_yaml_shows_every_knob(path):
     assert set(read(path)) == {field.name for field in fields(Sampling)}
 
 
-@pytest.mark.parametrize(("section", "typed"), [("verify", Verify), ("limits", Limits)])
+@pytest.mark.parametrize(("section", "typed"), [("verify", Verify), ("limits", ProcessLimits)])
 def test_a_section_of_the_main_yaml_shows_every_knob(section, typed):
     assert set(read(CONF / "config.yaml")[section]) == {field.name for field in fields(typed)}
 

@@ -30,7 +30,7 @@ def drawn(compose, tmp_path):
         e.task.make_weights(e.model, "random", 0, tmp_path / "weights")
         inputs = e.task.inputs(e.model, shape, 0)
         composed = e.task.module(tmp_path / "weights", shape)
-        assert isinstance(composed, composite.Composed)
+        assert isinstance(composed, composite.CompositeModel)
         parts = {part: load() for part, load in composed.parts.items()}
         with torch.inference_mode():
             return composed, inputs, composed.run(parts, inputs, lambda: None), tmp_path / "weights"
@@ -72,7 +72,7 @@ def test_the_picture_is_saved_for_people(drawn, tmp_path):
     from PIL import Image
 
     composed, _, answers, _ = drawn("sdxl_refined_tiny")
-    assert composed.depict(answers, tmp_path / "pictures" / "run.png")
+    assert composed.save_image(answers, tmp_path / "pictures" / "run.png")
     picture = Image.open(tmp_path / "pictures" / "run.png")
     assert picture.size == (PIXELS, PIXELS)
     assert len(picture.getcolors(PIXELS * PIXELS)) > PIXELS  # a picture, not a plain area

@@ -65,7 +65,7 @@ def test_a_compiled_model_is_held_to_the_reference_along_its_tokens(compose, tmp
     e.task.make_weights(e.model, "random", 0, tmp_path / "weights")
     inputs = e.task.inputs(e.model, shape, 0)
     composed = e.task.module(tmp_path / "weights", shape)
-    assert isinstance(composed, composite.Composed)
+    assert isinstance(composed, composite.CompositeModel)
     parts = {name: load() for name, load in composed.parts.items()}
     with torch.inference_mode():
         answers = composed.run(parts, inputs, lambda: None)
@@ -75,7 +75,9 @@ def test_a_compiled_model_is_held_to_the_reference_along_its_tokens(compose, tmp
             return (-logits, *states)
 
         strayed = composed.run({**parts, "prefill": contrary}, inputs, lambda: None)
-        followed = composed.follow({**parts, "prefill": contrary}, inputs, {"tokens": answers["tokens"]})
+        followed = composed.run_teacher_forced(
+            {**parts, "prefill": contrary}, inputs, {"tokens": answers["tokens"]}
+        )
     assert not torch.equal(strayed["tokens"], answers["tokens"])
     assert torch.allclose(followed["last_logits"], answers["last_logits"], atol=1e-5)
     assert torch.equal(followed["first_logits"], -answers["first_logits"])

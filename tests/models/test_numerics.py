@@ -22,7 +22,7 @@ def _as_it_was():
 
 def told(**asked):
     asked = {"fast_math": "none", "threads": None, "device": "cpu", "dtype": "fp32"} | asked
-    return asdict(numerics.settle(**asked))
+    return asdict(numerics.configure(**asked))
 
 
 def test_none_is_true_fp32_on_any_host():

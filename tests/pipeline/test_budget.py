@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.config.experiment import Budget
 from benchmark.errors import ConfigError
-from benchmark.pipeline.budget import Brake, hourly, refuse_unpriced
+from benchmark.pipeline.budget import BudgetTracker, hourly, refuse_unpriced
 from benchmark.stages.plan import plan
 
 FREE = Budget(hours=None, usd=None, usd_per_hour=None)
@@ -26,33 +26,33 @@ def run(planned):
 
 
 def test_nothing_stops_a_grid_without_a_budget(run):
-    brake = Brake(FREE)
-    brake.spend(1e9, run())
-    assert brake.reason() is None
-    assert brake.usd is None
+    budget = BudgetTracker(FREE)
+    budget.spend(1e9, run())
+    assert budget.reason() is None
+    assert budget.usd is None
 
 
 def test_the_user_stops_it():
-    brake = Brake(FREE)
-    brake.asked = True
-    assert brake.reason() == "interrupted"
+    budget = BudgetTracker(FREE)
+    budget.asked = True
+    assert budget.reason() == "interrupted"
 
 
 def test_hours_count_from_the_start():
-    brake = Brake(replace(FREE, hours=1e-6))
+    budget = BudgetTracker(replace(FREE, hours=1e-6))
     time.sleep(0.005)
-    assert brake.reason() == "budget"
-    assert Brake(replace(FREE, hours=1.0)).reason() is None
+    assert budget.reason() == "budget"
+    assert BudgetTracker(replace(FREE, hours=1.0)).reason() is None
 
 
 def test_dollars_are_seconds_at_the_price_of_the_machine(run):
-    brake = Brake(replace(FREE, usd=0.75))
+    budget = BudgetTracker(replace(FREE, usd=0.75))
     inf2 = run("hardware.instance_type=inf2.xlarge")
-    brake.spend(1800, inf2)
-    assert brake.usd == pytest.approx(0.7582 / 2)
-    assert brake.reason() is None
-    brake.spend(1800, inf2)
-    assert brake.reason() == "budget"
+    budget.spend(1800, inf2)
+    assert budget.usd == pytest.approx(0.7582 / 2)
+    assert budget.reason() is None
+    budget.spend(1800, inf2)
+    assert budget.reason() == "budget"
 
 
 def test_a_configured_price_wins_over_the_price_book(run):

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from benchmark.execution import host_lock
-from benchmark.pipeline.budget import Brake
+from benchmark.pipeline.budget import BudgetTracker
 from benchmark.store.results import ResultsStore
 
 
@@ -110,9 +110,9 @@ def test_a_grid_whose_cache_is_warm_needs_no_host_to_prepare(isolated, run_cells
 
 
 def test_a_brake_before_the_first_cell_leaves_the_grid_as_it_was(isolated, run_cells):
-    brake = Brake(isolated().budget)
-    brake.asked = True
-    assert run_cells(isolated(), brake=brake) == []
+    budget = BudgetTracker(isolated().budget)
+    budget.asked = True
+    assert run_cells(isolated(), budget=budget) == []
 
 
 def test_a_cell_that_runs_out_of_memory_dominates_what_is_larger(isolated, run_cells):

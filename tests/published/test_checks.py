@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.published.checks.difference import Entry
+from benchmark.published.checks.difference import PublishedRow
 from benchmark.published.checks.rules import RULES, compared, differences
 from tests.importers import shipped
 
@@ -85,7 +85,7 @@ def test_the_list_of_differences_is_up_to_date():
 
 def test_every_rule_finds_something_but_the_one_that_no_shipped_page_breaks():
     rows = shipped.frame(*shipped.NAMES).to_dict("records")
-    entries = [Entry(row=row, said=row["as_printed"]) for row in rows]
+    entries = [PublishedRow(row=row, said=row["as_printed"]) for row in rows]
     silent = [rule.__name__ for rule in RULES if not list(rule(entries))]
     assert silent == ["sizes_sorted_as_text"]
 

@@ -67,7 +67,7 @@ class Counted(SimulatedDevice):
 
     waits: ClassVar[list[int]] = []
 
-    def synchronised(self, session):
+    def synchronized(self, session):
         def call():
             self.waits.append(1)
             return session.run()

@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.cell import PlannedRun, cell_of, environment_of, run_id
 from benchmark.errors import FAILURES
-from benchmark.measurement import DeviceState, Harness, Measured, Noise, Timing
+from benchmark.measurement import DeviceState, Harness, Measurement, Noise, Timing
 from benchmark.records import Arithmetic, Artifact, CompileReport, DeviceFacts, Failure, Quality, Workload
 from benchmark.stages.row import Attempt, row
 from benchmark.stats.intervals import summary
@@ -86,7 +86,7 @@ def artifact(folder):
 def measured(latencies_ms):
     nanoseconds = tuple(round(latency * MS) for latency in latencies_ms)
     wall_s = sum(nanoseconds) / 1e9
-    return Measured(
+    return Measurement(
         timing=Timing(
             nanoseconds=nanoseconds,
             warmup_calls=3,

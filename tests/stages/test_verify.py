@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from benchmark.cell import cell_of
 from benchmark.errors import WrongAnswer
-from benchmark.measurement import Harness, Measured, Noise, Timing
+from benchmark.measurement import Harness, Measurement, Noise, Timing
 from benchmark.records import Arithmetic, Quality, Shape, Workload
 from benchmark.stages.verify import compare, cosine, judge
 from benchmark.stats.intervals import summary
@@ -49,7 +49,7 @@ def workload(reference):
 
 
 def measured(*answers):
-    return Measured(
+    return Measurement(
         timing=Timing(
             nanoseconds=(1,),
             warmup_calls=0,

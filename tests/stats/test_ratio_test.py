@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchmark.stats.ratio_test import compare, contrast, round_ratios, turns_ratio
+from benchmark.stats.ratio_test import compare, ratio_test, round_ratios, turns_ratio
 
 
 def rounds(ratio, spread=0.02, n=12, seed=0):
@@ -28,19 +28,19 @@ def rounds(ratio, spread=0.02, n=12, seed=0):
     ],
 )
 def test_the_verdict_follows_effect_and_spread(ratio, spread, verdict):
-    assert contrast(rounds(ratio, spread)).verdict == verdict
+    assert ratio_test(rounds(ratio, spread)).verdict == verdict
 
 
 def test_an_effect_below_the_threshold_is_no_regression_however_certain():
-    found = contrast(rounds(1.015, 0.0005))
+    found = ratio_test(rounds(1.015, 0.0005))
     assert found.p_value < 1e-6
     assert found.verdict == "same"
-    assert contrast(rounds(1.015, 0.0005), threshold=0.01).verdict == "regression"
+    assert ratio_test(rounds(1.015, 0.0005), threshold=0.01).verdict == "regression"
 
 
 def test_effect_and_interval_are_those_of_a_t_test_on_logarithms():
     ratios = rounds(1.04, 0.03)
-    found = contrast(ratios)
+    found = ratio_test(ratios)
     test = stats.ttest_1samp(np.log(ratios), 0)
     bounds = test.confidence_interval(0.99)
     assert found.ratio == pytest.approx(math.exp(np.log(ratios).mean()))
@@ -50,7 +50,7 @@ def test_effect_and_interval_are_those_of_a_t_test_on_logarithms():
 
 
 def test_one_round_tells_nothing():
-    found = contrast([1.5])
+    found = ratio_test([1.5])
     assert (found.ratio, found.verdict) == (1.5, "inconclusive")
     assert math.isnan(found.lo)
 

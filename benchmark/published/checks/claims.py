@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from benchmark.published import printed_figures
-from benchmark.published.checks.difference import Difference, Entry, grouped, listed
+from benchmark.published.checks.difference import Difference, PublishedRow, grouped, listed
 from benchmark.published.documents import CLAIM, PRINTED, REPEATED
 
 _COST: Final = "usd_per_1m"
 _SURE: Final = 0.05
 
 
-def wrong_costs(entries: Sequence[Entry]) -> Iterator[Difference]:
+def wrong_costs(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Printed costs against price / throughput, at the price of the document's date and basis."""
     for one in entries:
         text, cost, book = one.text(_COST), one.cost, one.price
@@ -43,7 +43,7 @@ def wrong_costs(entries: Sequence[Entry]) -> Iterator[Difference]:
         )
 
 
-def unnamed_prices(entries: Sequence[Entry]) -> Iterator[Difference]:
+def unnamed_prices(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Costs without the price of an hour that they are made of."""
     priced = [one for one in entries if one.text(_COST) and not one.text("usd_per_hour")]
     for group in grouped(priced, lambda one: one.document):
@@ -66,7 +66,7 @@ def unnamed_prices(entries: Sequence[Entry]) -> Iterator[Difference]:
             )
 
 
-def printed_twice(entries: Sequence[Entry]) -> Iterator[Difference]:
+def printed_twice(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """One figure that is printed in two places, differently."""
     for one in entries:
         for name, again in one.said.items():
@@ -85,7 +85,7 @@ def printed_twice(entries: Sequence[Entry]) -> Iterator[Difference]:
                 )
 
 
-def more_expensive(entries: Sequence[Entry]) -> Iterator[Difference]:
+def more_expensive(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """`A is x % more expensive than B`: the base is B."""
     for one in entries:
         claim, ours = printed_figures.number(one.said.get(f"{CLAIM}% more expensive", "")), one.cost
@@ -115,7 +115,7 @@ def more_expensive(entries: Sequence[Entry]) -> Iterator[Difference]:
             )
 
 
-def claimed_costs(entries: Sequence[Entry]) -> Iterator[Difference]:
+def claimed_costs(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """A cost in a sentence against the row's own; a difference of two costs is no cost."""
     for one in entries:
         text, cost = one.said.get(f"{CLAIM}{_COST}", ""), one.cost
@@ -144,7 +144,7 @@ def claimed_costs(entries: Sequence[Entry]) -> Iterator[Difference]:
         )
 
 
-def better_accuracies(entries: Sequence[Entry]) -> Iterator[Difference]:
+def better_accuracies(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """An accuracy called better that chance explains: two-proportion z test, answers taken as independent."""
     for one in entries:
         if f"{CLAIM}better accuracy" not in one.said or not one.value("accuracy_n"):
@@ -182,7 +182,7 @@ def better_accuracies(entries: Sequence[Entry]) -> Iterator[Difference]:
                 )
 
 
-def _is_rival(one: Entry, other: Entry) -> bool:
+def _is_rival(one: PublishedRow, other: PublishedRow) -> bool:
     """The same model of the document on another machine, with a cost of its own."""
     return (
         bool(other.text(_COST))

@@ -34,7 +34,7 @@ class Difference:
     """The rule that found it, in a few words."""
 
 
-class Entry(NamedTuple):
+class PublishedRow(NamedTuple):
     """A published row with its line."""
 
     row: Mapping[str, Any]
@@ -119,9 +119,11 @@ class Entry(NamedTuple):
         return next((name[len(PRINTED) :] for name in self.said if name.startswith(f"{PRINTED}latency")), "")
 
 
-def grouped(entries: Iterable[Entry], key: Callable[[Entry], Hashable]) -> list[list[Entry]]:
+def grouped(
+    entries: Iterable[PublishedRow], key: Callable[[PublishedRow], Hashable]
+) -> list[list[PublishedRow]]:
     """Entries that have a key in common, in their order."""
-    groups: dict[Hashable, list[Entry]] = defaultdict(list)
+    groups: dict[Hashable, list[PublishedRow]] = defaultdict(list)
     for entry in entries:
         groups[key(entry)].append(entry)
     return list(groups.values())

@@ -9,7 +9,7 @@ from itertools import pairwise, permutations
 from statistics import median
 from typing import Final
 
-from benchmark.published.checks.difference import Difference, Entry, grouped, listed
+from benchmark.published.checks.difference import Difference, PublishedRow, grouped, listed
 from benchmark.published.documents import PAGE
 
 _FAR: Final = 5.0
@@ -18,7 +18,7 @@ _FEW: Final = 4
 """A table with fewer figures has no median worth the name."""
 
 
-def calls_in_flight(entries: Sequence[Entry]) -> Iterator[Difference]:
+def calls_in_flight(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Throughput x latency / batch is how many calls are in flight; a table's rows have about as many."""
     for group in grouped(entries, lambda one: (one.document, one.value("scenario"))):
         flying = [(one, count) for one in group if (count := _in_flight(one))]
@@ -49,7 +49,7 @@ def calls_in_flight(entries: Sequence[Entry]) -> Iterator[Difference]:
                 )
 
 
-def costs_sorted_as_text(entries: Sequence[Entry]) -> Iterator[Difference]:
+def costs_sorted_as_text(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Pages that make a text of the cost before they sort by it: where that isn't the order of costs."""
     for table in _sorted_tables(entries, "cost as text"):
         for group in _by(table, _sort_keys(table[0])[:-1]):
@@ -70,7 +70,7 @@ def costs_sorted_as_text(entries: Sequence[Entry]) -> Iterator[Difference]:
                 )
 
 
-def sizes_sorted_as_text(entries: Sequence[Entry]) -> Iterator[Difference]:
+def sizes_sorted_as_text(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """The same of image sizes."""
     for table in _sorted_tables(entries, "Image Size"):
         for group in grouped(table, lambda one: one.model):
@@ -90,7 +90,7 @@ def sizes_sorted_as_text(entries: Sequence[Entry]) -> Iterator[Difference]:
                 )
 
 
-def tokens_called_inferences(entries: Sequence[Entry]) -> Iterator[Difference]:
+def tokens_called_inferences(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """A cost per 1M inferences or images that is one per 1M tokens."""
     counted = [
         one for one in entries if one.value("throughput_unit") == "tokens" and one.value("throughput_per_s")
@@ -117,7 +117,7 @@ def tokens_called_inferences(entries: Sequence[Entry]) -> Iterator[Difference]:
             )
 
 
-def means_without_spread(entries: Sequence[Entry]) -> Iterator[Difference]:
+def means_without_spread(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Means of several runs that say nothing of how far these were apart."""
     means = [
         one
@@ -149,24 +149,24 @@ def means_without_spread(entries: Sequence[Entry]) -> Iterator[Difference]:
         )
 
 
-def _in_flight(one: Entry) -> float | None:
+def _in_flight(one: PublishedRow) -> float | None:
     rate, batch = one.value("throughput_per_s"), one.value("batch_size")
     latency = one.value("latency_p50_ms")
     return rate * latency / 1000 / batch if rate and batch and latency else None
 
 
-def _sort_keys(one: Entry) -> list[str]:
+def _sort_keys(one: PublishedRow) -> list[str]:
     return [key.strip() for key in one.said.get(f"{PAGE}sort", "").split(";") if key.strip()]
 
 
-def _sorted_tables(entries: Sequence[Entry], key: str) -> list[list[Entry]]:
+def _sorted_tables(entries: Sequence[PublishedRow], key: str) -> list[list[PublishedRow]]:
     return [group for group in grouped(entries, lambda one: one.document) if key in _sort_keys(group[0])]
 
 
-def _by(table: Sequence[Entry], keys: Sequence[str]) -> list[list[Entry]]:
+def _by(table: Sequence[PublishedRow], keys: Sequence[str]) -> list[list[PublishedRow]]:
     """Lines that only the last key tells apart."""
     return grouped(table, lambda one: tuple(one.said.get(key, "") for key in keys))
 
 
-def _group_name(one: Entry) -> str:
+def _group_name(one: PublishedRow) -> str:
     return " ".join(one.said.get(key, "") for key in _sort_keys(one)[:-1])

@@ -7,7 +7,7 @@ from itertools import combinations, pairwise
 from typing import Any, Final
 
 from benchmark.published import printed_figures
-from benchmark.published.checks.difference import Difference, Entry, grouped, listed, significant
+from benchmark.published.checks.difference import Difference, PublishedRow, grouped, listed, significant
 
 _IN_A_ROW: Final = 3
 _LONG: Final = 7
@@ -17,7 +17,7 @@ _FALL: Final = 0.1
 _STEPS: Final = (("sequence_length", "length", "batch_size"), ("batch_size", "batch", "sequence_length"))
 
 
-def same_series(entries: Sequence[Entry]) -> Iterator[Difference]:
+def same_series(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Two models with the same printed figure in several cells in a row."""
     timed = [one for one in entries if one.latency and one.value("sequence_length") is not None]
     for group in grouped(timed, lambda one: (one.document, one.machine)):
@@ -29,7 +29,7 @@ def same_series(entries: Sequence[Entry]) -> Iterator[Difference]:
                 yield _same(run)
 
 
-def shared_figures(entries: Sequence[Entry]) -> Iterator[Difference]:
+def shared_figures(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """One latency to many digits under two models of a document."""
     timed = [one for one in entries if one.latency and significant(one.text(one.latency)) >= _LONG]
     for group in grouped(timed, lambda one: (one.document, one.latency, one.text(one.latency))):
@@ -51,7 +51,7 @@ def shared_figures(entries: Sequence[Entry]) -> Iterator[Difference]:
             )
 
 
-def falling(entries: Sequence[Entry]) -> Iterator[Difference]:
+def falling(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Latency that falls clearly while length or batch grows."""
     timed = [one for one in entries if one.latency]
     for step, word, other in _STEPS:
@@ -63,12 +63,14 @@ def falling(entries: Sequence[Entry]) -> Iterator[Difference]:
                 yield from _fallen(was, now, step, word)
 
 
-def _cell(one: Entry) -> tuple[Any, ...]:
+def _cell(one: PublishedRow) -> tuple[Any, ...]:
     return one.value("sequence_length"), one.value("batch_size")
 
 
-def _runs(met: Sequence[tuple[Entry, Entry]]) -> Iterator[list[tuple[Entry, Entry]]]:
-    run: list[tuple[Entry, Entry]] = []
+def _runs(
+    met: Sequence[tuple[PublishedRow, PublishedRow]],
+) -> Iterator[list[tuple[PublishedRow, PublishedRow]]]:
+    run: list[tuple[PublishedRow, PublishedRow]] = []
     for ours, theirs in met:
         if ours.text(ours.latency) == theirs.text(theirs.latency):
             run.append((ours, theirs))
@@ -78,7 +80,7 @@ def _runs(met: Sequence[tuple[Entry, Entry]]) -> Iterator[list[tuple[Entry, Entr
     yield run
 
 
-def _same(run: Sequence[tuple[Entry, Entry]]) -> Difference:
+def _same(run: Sequence[tuple[PublishedRow, PublishedRow]]) -> Difference:
     ours, theirs = run[0]
     column = ours.latency
     texts = listed([one.text(column) for one, _ in run])
@@ -100,7 +102,7 @@ def _same(run: Sequence[tuple[Entry, Entry]]) -> Difference:
     )
 
 
-def _fallen(was: Entry, now: Entry, step: str, word: str) -> Iterator[Difference]:
+def _fallen(was: PublishedRow, now: PublishedRow, step: str, word: str) -> Iterator[Difference]:
     before, after = (
         printed_figures.number(was.text(was.latency)),
         printed_figures.number(now.text(was.latency)),

@@ -19,13 +19,13 @@ from benchmark.published.checks import (
     pairs,
     tables,
 )
-from benchmark.published.checks.difference import Difference, Entry
+from benchmark.published.checks.difference import Difference, PublishedRow
 from benchmark.published.documents import FILE, LINE, PRINTED, REPEATED, SOURCE
 from benchmark.records import frozen
 
 __all__ = ["RULES", "Difference", "differences"]
 
-Rule = Callable[[Sequence[Entry]], Iterator[Difference]]
+Rule = Callable[[Sequence[PublishedRow]], Iterator[Difference]]
 
 RULES: Final[tuple[Rule, ...]] = (
     tables.unknown_instances,
@@ -86,17 +86,17 @@ def differences(rows: pd.DataFrame) -> list[Difference]:
     return [found for rule in RULES for found in rule(entries)]
 
 
-def _entries(rows: pd.DataFrame) -> list[Entry]:
+def _entries(rows: pd.DataFrame) -> list[PublishedRow]:
     """Published rows as the document has them: some rules look at neighbours."""
     if "source" not in rows or "as_printed" not in rows:
         return []
     ours = rows[(rows["source"] == SOURCE) & rows["as_printed"].notna()]
     entries = [
-        Entry(row={str(name): value for name, value in row.items()}, said=row["as_printed"])
+        PublishedRow(row={str(name): value for name, value in row.items()}, said=row["as_printed"])
         for row in ours.to_dict(orient="records")
     ]
     return sorted(entries, key=_place)
 
 
-def _place(entry: Entry) -> tuple[str, str, int]:
+def _place(entry: PublishedRow) -> tuple[str, str, int]:
     return entry.document, entry.said.get(FILE, ""), int(entry.said.get(LINE, "0"))

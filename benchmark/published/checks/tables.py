@@ -8,7 +8,7 @@ from typing import Final
 
 from benchmark.cloud import instances
 from benchmark.published import printed_figures
-from benchmark.published.checks.difference import Difference, Entry, grouped, listed
+from benchmark.published.checks.difference import Difference, PublishedRow, grouped, listed
 from benchmark.published.documents import PAGE
 
 _IN_A_ROW: Final = 3
@@ -17,10 +17,10 @@ _INSTANCE: Final = re.compile(
 )
 
 
-def unknown_instances(entries: Sequence[Entry]) -> Iterator[Difference]:
+def unknown_instances(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Names of instance types are those of the catalogue."""
     named = [
-        Entry(entry.row, {"type": text})
+        PublishedRow(entry.row, {"type": text})
         for entry in entries
         for text in entry.said.values()
         if _INSTANCE.fullmatch(text.lower()) and _unknown(text)
@@ -38,7 +38,7 @@ def unknown_instances(entries: Sequence[Entry]) -> Iterator[Difference]:
         )
 
 
-def means_under_a_percentile(entries: Sequence[Entry]) -> Iterator[Difference]:
+def means_under_a_percentile(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """A machine's column whose figures can be the mean of the files behind it, and none its p95 alone."""
     for group in grouped(_backed(entries), lambda one: (one.document, one.machine)):
         both = [(_fits(one, "latency_mean_ms"), _fits(one, one.latency)) for one in group]
@@ -69,7 +69,7 @@ def means_under_a_percentile(entries: Sequence[Entry]) -> Iterator[Difference]:
             )
 
 
-def other_files(entries: Sequence[Entry]) -> Iterator[Difference]:
+def other_files(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """A series most of whose figures can't be those of the files behind it."""
     for group in grouped(_with_raw(entries), lambda one: (one.document, one.model, one.machine)):
         if _is_of_its_files(group):
@@ -92,7 +92,7 @@ def other_files(entries: Sequence[Entry]) -> Iterator[Difference]:
         )
 
 
-def misprints(entries: Sequence[Entry]) -> Iterator[Difference]:
+def misprints(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Single figures that can't be those of the file that the rest of their series is from."""
     for one in _backed(entries):
         column = one.latency
@@ -112,7 +112,7 @@ def misprints(entries: Sequence[Entry]) -> Iterator[Difference]:
             )
 
 
-def cut_off(entries: Sequence[Entry]) -> Iterator[Difference]:
+def cut_off(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Figures with their last digits cut off, where rounding gives another; means are told above."""
     told = {one.where.split(":")[0] for one in means_under_a_percentile(entries)}
     cut = [
@@ -139,7 +139,7 @@ def cut_off(entries: Sequence[Entry]) -> Iterator[Difference]:
         )
 
 
-def mixed_digits(entries: Sequence[Entry]) -> Iterator[Difference]:
+def mixed_digits(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """A column of a table has one number of decimals; CSV files drop zeros, so only pages are looked at."""
     for group in grouped(_with_raw(entries), lambda one: (one.document, one.model, one.machine)):
         texts = [one.text(one.latency) for one in group]
@@ -157,7 +157,7 @@ def mixed_digits(entries: Sequence[Entry]) -> Iterator[Difference]:
             )
 
 
-def blanks(entries: Sequence[Entry]) -> Iterator[Difference]:
+def blanks(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Cells that are left empty without a word why."""
     empty = [one for one in entries if one.value("status") == "unavailable"]
     for group in grouped(empty, lambda one: (one.document, one.machine, one.value("error"))):
@@ -179,7 +179,7 @@ def blanks(entries: Sequence[Entry]) -> Iterator[Difference]:
         )
 
 
-def wrong_captions(entries: Sequence[Entry]) -> Iterator[Difference]:
+def wrong_captions(entries: Sequence[PublishedRow]) -> Iterator[Difference]:
     """Alternative texts of pictures that name another figure than their file does, or another axis."""
     for group in grouped(entries, lambda one: one.document):
         mark = f"{PAGE}picture "
@@ -211,27 +211,27 @@ def _unknown(text: str) -> str:
     return ""
 
 
-def _with_raw(entries: Sequence[Entry]) -> list[Entry]:
+def _with_raw(entries: Sequence[PublishedRow]) -> list[PublishedRow]:
     """Entries with a printed latency and one of the files behind the page."""
     return [one for one in entries if one.latency and one.raw(one.latency) is not None]
 
 
-def _backed(entries: Sequence[Entry]) -> list[Entry]:
+def _backed(entries: Sequence[PublishedRow]) -> list[PublishedRow]:
     """Those whose series is of these files."""
     series = grouped(_with_raw(entries), lambda one: (one.document, one.model, one.machine))
     return [one for group in series if _is_of_its_files(group) for one in group]
 
 
-def _is_of_its_files(group: Sequence[Entry]) -> bool:
+def _is_of_its_files(group: Sequence[PublishedRow]) -> bool:
     told = sum(_fits(one, one.latency) or _fits(one, "latency_mean_ms") for one in group)
     return 2 * told >= len(group)
 
 
-def _fits(one: Entry, column: str) -> bool:
+def _fits(one: PublishedRow, column: str) -> bool:
     return printed_figures.fits(one.raw(column), one.text(one.latency))
 
 
-def _behind(one: Entry) -> float:
+def _behind(one: PublishedRow) -> float:
     """The unrounded figure that its row has."""
     return float(one.value(one.latency))
 

@@ -231,7 +231,7 @@ def luminance(colour):
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
-def contrast(one, other):
+def ratio_test(one, other):
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)
     return (light + 0.05) / (dark + 0.05)
 
@@ -243,14 +243,15 @@ def test_texts_stand_out_as_wcag_aa_asks(scheme):
     texts = ("ink", "faint", "link", "bad", "published", "loud", "best")
     pairs = [(text, ground) for text in texts for ground in ("paper", "panel", "hatch")]
     low = {
-        (text, ground): contrast(colours[text], colours[ground]) for text, ground in [*pairs, ("ink", "warn")]
+        (text, ground): ratio_test(colours[text], colours[ground])
+        for text, ground in [*pairs, ("ink", "warn")]
     }
     assert {pair: round(one, 2) for pair, one in low.items() if one < 4.5} == {}
 
 
 @pytest.mark.parametrize("ground", ["#ffffff", "#14171a"])
 def test_colours_of_charts_stand_out_from_light_and_dark_pages(ground):
-    assert {one for one in PALETTE if contrast(one, ground) < 2} == set()
+    assert {one for one in PALETTE if ratio_test(one, ground) < 2} == set()
 
 
 def test_no_rows_and_no_sections_make_a_page_too():
