@@ -1,4 +1,7 @@
-"""What became of a call in a child: errors of every library as a status, a text and what else a row tells."""
+"""Errors of any library as a row records them: a status, a text, the class of the error, operators.
+
+A child process serialises its error with these functions, and its parent rebuilds it as a RunFailure.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from benchmark.errors import FAILURES, Crashed, RunFailure, Status
 NO_MEMORY = re.compile(
     r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE
 )
-"""What libraries say when there is no memory left."""
+"""Error messages of libraries that are out of memory."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
-def told(error: BaseException) -> tuple[Status, str, str | None, tuple[str, ...]]:
-    """What is to be known of an error in another process: status, text, class, operators."""
+def serialize_error(error: BaseException) -> tuple[Status, str, str | None, tuple[str, ...]]:
+    """Status, text, class of the library's error, unsupported operators: what any process can unpickle."""
     status, text = describe(error)
     operators = error.operators if isinstance(error, RunFailure) else ()
     if isinstance(error, RunFailure) and error.raised:
@@ -24,13 +27,15 @@ def told(error: BaseException) -> tuple[Status, str, str | None, tuple[str, ...]
     return status, text, None if issubclass(kind, RunFailure) else name, operators
 
 
-def failure(status: Status, text: str, raised: str | None, operators: tuple[str, ...]) -> RunFailure:
-    """What `told` told of, to be raised here."""
+def deserialize_error(
+    status: Status, text: str, raised: str | None, operators: tuple[str, ...]
+) -> RunFailure:
+    """Rebuild the exception that the child serialised."""
     return FAILURES.get(status, Crashed)(text, raised=raised, operators=operators)
 
 
 def describe(error: BaseException) -> tuple[Status, str]:
-    """Status and text for whatever a stage raised."""
+    """Status and text of any exception that a stage raised."""
     if isinstance(error, RunFailure):
         return error.status, str(error)
     text = _ANSI.sub("", f"{type(error).__name__}: {error}").strip()
@@ -45,7 +50,7 @@ def describe(error: BaseException) -> tuple[Status, str]:
 
 
 def _root(error: BaseException) -> BaseException:
-    """The first of a chain of exceptions: libraries wrap the reason in general remarks."""
+    """First exception of a chain: libraries wrap the cause in general messages."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

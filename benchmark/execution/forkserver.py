@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from benchmark.errors import Crashed, OutOfMemory, RunFailure, TimedOut
-from benchmark.execution.failures import NO_MEMORY, failure, told
+from benchmark.execution.failures import NO_MEMORY, deserialize_error, serialize_error
 from benchmark.records import ChildLimits
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class Forkserver:
             raise _death(child.exitcode, _last_words(limits.log, said), starved=starved)
         if verdict[0] == "ok":
             return verdict[1]  # type: ignore[no-any-return]
-        raise failure(*verdict)
+        raise deserialize_error(*verdict)
 
     @staticmethod
     def _start(child: Any) -> None:
@@ -156,7 +156,7 @@ def inline(function: Callable[..., T], /, *arguments: Any) -> T:
     try:
         return function(*arguments)
     except Exception as error:
-        raise failure(*told(error)) from error
+        raise deserialize_error(*serialize_error(error)) from error
 
 
 def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Any, ...] | None:
@@ -247,7 +247,7 @@ def _child(
         verdict: tuple[Any, ...] = ("ok", function(*arguments))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
         traceback.print_exc()
-        verdict = told(error)
+        verdict = serialize_error(error)
     answer.send(verdict)
     sys.stderr.flush()
     util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - gives back named semaphores, which the next line would leak

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from benchmark.errors import ConfigError, Crashed, TimedOut
-from benchmark.execution.failures import failure
+from benchmark.execution.failures import deserialize_error
 from benchmark.execution.forkserver import Forkserver
 from benchmark.records import ChildLimits
 
@@ -163,7 +163,7 @@ class _Process:
             self._waiting.pop(number, None)
         if verdict[0] == "ok":
             return unpacked(verdict[1])  # type: ignore[no-any-return]
-        raise failure(*verdict)
+        raise deserialize_error(*verdict)
 
     def end(self) -> None:
         """Hang up: it ends with its children."""

@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from benchmark.execution.failures import told
+from benchmark.execution.failures import serialize_error
 from benchmark.execution.forkserver import Forkserver
 from benchmark.execution.interpreters import packed, unpacked, work
 from benchmark.records import ChildLimits
@@ -42,7 +42,7 @@ def _verdict(forkserver: Forkserver, limits: ChildLimits, message: bytes) -> tup
     try:
         return "ok", forkserver.call(limits, work, message)
     except Exception as error:  # noqa: BLE001 - whatever it is, the other end has to hear of it
-        return told(error)
+        return serialize_error(error)
 
 
 def _pipes() -> tuple[Connection, Connection]:
