@@ -1,11 +1,11 @@
-"""The seams: what a plug-in must answer. At most four methods each; the plug-in *is* its options."""
+"""The seams: what each kind of plug-in must answer. A plug-in is a frozen dataclass of its own options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 from benchmark.measurement import DeviceState, Timing
 from benchmark.precision import Tolerance
@@ -27,65 +27,69 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Task(Protocol):
-    """How a kind of model is made, loaded and fed. The methods but `refuse` run in a child."""
+    """How models of one task are made, loaded and fed. All methods except `refuse` run in a child process."""
 
     @property
     def name(self) -> str:
-        """The task as Hugging Face names it."""
+        """Name of the task on Hugging Face, such as `text-generation`."""
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """Fields of `Shape` that these models have beside the batch; cells that differ in others are one."""
+        """Fields of `Shape` that these models have, beside the batch size. All other fields are ignored."""
 
     @property
     def unit(self) -> Unit:
-        """What throughput counts: items, images, or tokens given and made."""
+        """What throughput counts: items, images, or tokens (prompt and generated)."""
 
     @property
     def libraries(self) -> tuple[str, ...]:
-        """Distributions it stands on: their versions are part of identities and keys."""
+        """Distributions that it needs. Their versions are part of identities and cache keys."""
 
     @property
     def preload(self) -> tuple[str, ...]:
-        """Modules worth importing once, before children are forked."""
+        """Modules that are imported once, before child processes are forked."""
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Say why the model can't be fed so, or None."""
+        """Return why the model can't take this shape, or None."""
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
         """Write the model into `folder`; return facts about it.
 
         Raises:
-            Unavailable: pretrained weights that can't be had here.
+            Unavailable: the pretrained weights can't be loaded on this host.
         """
 
     def module(self, folder: Path, shape: Shape) -> Any:
-        """Load the weights: a torch module in eval mode, positional tensors in, a tensor or a tuple out.
+        """Load the weights into a torch module in eval mode: positional tensors in, a tensor or a tuple out.
 
-        Or a `torch_parts.CompositeModel`, whose parts are such modules.
+        A model of several networks is a `models.composite.CompositeModel`, whose parts are such modules.
         """
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Tensors by name, in the order of the module's positional inputs.
 
-        Seeded ones; or real text and pictures, prepared by the tokenizer in the folder `real`.
+        Seeded random values; or, where `real` names a folder, real text and pictures, prepared by the
+        tokenizer and image processor in it.
 
         Raises:
-            Unavailable: real ones that can't be had here.
+            Unavailable: the real inputs can't be loaded on this host.
         """
 
 
 @runtime_checkable
 class Compiler(Protocol):
-    """Turns a workload into something that can be called. It never sees the cache."""
+    """Compiles a workload and loads the result. It never sees the cache.
+
+    A compiler that takes every model and has no pipeline inherits from `CompilerDefaults`.
+    """
 
     @property
     def name(self) -> str:
-        """The stem of its file and of its YAML."""
+        """Stem of its module and of its YAML."""
 
     @property
     def runs_on(self) -> frozenset[str]:
-        """Kinds of device it can target."""
+        """Kinds of device that it generates code for."""
 
     @property
     def leaves_artifact(self) -> bool:
@@ -93,78 +97,102 @@ class Compiler(Protocol):
 
     @property
     def preload(self) -> tuple[str, ...]:
-        """Modules worth importing once, before children are forked."""
+        """Modules that are imported once, before child processes are forked."""
 
     @property
     def python(self) -> str | None:
-        """Interpreter whose worker builds, compiles and measures; null: this one."""
+        """Interpreter that builds, compiles and measures; None: the one that runs this program."""
 
     @property
     def fast_math(self) -> FastMath:
-        """How much arithmetic may leave fp32."""
+        """How much of the arithmetic may use fewer bits than fp32."""
 
     @property
     def tolerance(self) -> Tolerance:
-        """The least exact arithmetic that its options ask for: answers are held to the floor of that."""
+        """The least exact arithmetic that its options allow: it chooses the floor for the answers' cosine."""
+
+    @property
+    def pipeline_cores(self) -> int | None:
+        """Device cores that one model is split over, for the row; None: the compiler has no pipeline."""
 
     def refuse(self, kind: str) -> str | None:
-        """Say why these options can't be had on this kind of device, or None.
+        """Return why these options don't work on this kind of device, or None."""
 
-        A compiler that knows some models only has `refuse_model(model, task)` beside it, which says why not.
-        """
+    def refuse_model(self, model: Model, task: str) -> str | None:
+        """Return why this compiler can't take the model for this task, or None."""
 
     def versions(self) -> Mapping[str, str]:
-        """Versions that decide the generated code. Runs in the parent: no heavy import.
+        """Versions that decide the generated code. Runs in the parent process: no heavy import.
 
         Raises:
-            LibraryMissing: with the command that installs it.
+            LibraryMissing: with the command that installs the library.
         """
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Write the artefact into `folder`. Runs in a child.
+        """Write the artefact into `folder`. Runs in a child process.
 
         Raises:
-            UnsupportedOperator: an operator of the model is unknown to the compiler.
+            UnsupportedOperator: the compiler lacks an operator of the model.
         """
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
-        """Load for timing. Runs in a fresh child; `folder` is null where there is no artefact."""
+        """Load for timing. Runs in a fresh child process; `folder` is None where there is no artefact."""
+
+
+class CompilerDefaults:
+    """Answers of a compiler that takes every model and has no pipeline. Override what differs."""
+
+    @property
+    def pipeline_cores(self) -> int | None:
+        """No pipeline."""
+        return None
+
+    def refuse_model(self, model: Model, task: str) -> str | None:  # noqa: ARG002 - the same for every model
+        """Take every model."""
+        return None
 
 
 @runtime_checkable
 class Device(Protocol):
-    """Where a cell runs."""
+    """The hardware that a cell runs on."""
 
     @property
     def name(self) -> str:
-        """What the user calls this hardware: the stem of its YAML."""
+        """Name that the user chooses this hardware by: the stem of its YAML."""
 
     @property
     def kind(self) -> str:
-        """What compilers know: cpu, cuda, inferentia1, neuron, simulated."""
+        """What compilers know it by: cpu, cuda, neuroncore-v2, simulated."""
+
+    @property
+    def torch_device(self) -> Literal["cpu", "cuda"] | None:
+        """The torch device that computes on it; None: torch itself has no kernels for it.
+
+        Compilers for a device without kernels trace on the CPU, and its peak isn't measured.
+        """
 
     @property
     def simulated(self) -> bool:
-        """Whether its numbers are invented; rows say so, and no report shows them unless asked."""
+        """Whether its figures are simulated. Rows say so; reports leave them out unless simulated=true."""
 
     @property
     def isolated(self) -> bool:
         """Whether runs need child processes."""
 
     def missing(self) -> str | None:
-        """Say what this host lacks to be such a device and what to do, or None."""
+        """Return what this host lacks to run on the device, and what to do about it; None: nothing."""
 
     def facts(self) -> DeviceFacts:
-        """Identity; for a device that is missing, as far as the configuration tells."""
+        """Identity of the device. On a host without it: what the configuration states."""
 
     def configure_process(self) -> None:
-        """In the child, before anything is loaded: affinity, visible cores."""
+        """Prepare the child process before any library is loaded: CPU affinity, visible device cores."""
 
     def synchronized(self, session: Session) -> Session:
-        """The session as it has to be timed: its calls wait for the device where they are asynchronous."""
+        """Return a session whose calls end when the device is done: asynchronous calls are made to wait."""
 
     def state(self) -> DeviceState:
-        """How the device is just now, as far as it tells. Runs in the child, beside timed calls: quick."""
+        """Sensor readings of this moment. Runs in the child process between timed calls: it must be quick."""
 
 
 @runtime_checkable
@@ -173,39 +201,42 @@ class Scenario(Protocol):
 
     @property
     def name(self) -> str:
-        """The stem of its YAML."""
+        """Stem of its YAML."""
 
     @property
     def replicas(self) -> int:
-        """Copies of the model that it calls."""
+        """Copies of the model that are loaded."""
 
     @property
     def workers(self) -> int:
-        """Callers of each."""
+        """Threads that call each copy."""
 
     def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
-        """Warm up, then call the copies until the sampling is content. Runs in the child."""
+        """Warm up, then call the copies until the stopping rule is met. Runs in the child process."""
 
 
 class Call(Protocol):
-    """Where a stage's heavy part runs: a child process, or here for devices that compute nothing."""
+    """Runs the heavy part of a stage: in a child process, or in this one for devices that compute nothing."""
 
     def __call__(self, function: Callable[..., T], /, *arguments: Any) -> T:
         """Return what `function` returns.
 
         Raises:
-            RunFailure: of the kind that tells what became of the child.
+            RunFailure: its class says how the child process ended.
         """
 
 
 class Observer(Protocol):
-    """Whoever watches a grid run. `working` is called by several threads while cells are prepared."""
+    """Gets the events of a grid run, to show progress.
+
+    Several threads call `working` at a time, while cells are prepared.
+    """
 
     def working(self, where: str, label: str, stage: str) -> AbstractContextManager[None]:
-        """A cell is in a stage while the block lasts; `where` is a device or a compile worker."""
+        """A cell is in this stage while the block lasts. `where` is a device or a compile worker."""
 
     def finished(self, row: Row) -> None:
-        """A cell has left its row in the store."""
+        """The row of a cell is in the store."""
 
     def skipped(self, run_id: str, label: str) -> None:
-        """Another command has left the row of a cell in the meantime."""
+        """Another command has stored the row of this cell in the meantime."""

@@ -16,13 +16,14 @@ from benchmark import precision
 from benchmark.errors import UnsupportedOperator
 from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.pt2"
 
 
 @frozen
-class AotInductor:
+class AotInductor(CompilerDefaults):
     """`torch.export` and `torch._inductor.aoti_compile_and_package`."""
 
     fast_math: FastMath = "none"

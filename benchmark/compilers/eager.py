@@ -9,11 +9,12 @@ from typing import Any, ClassVar
 from benchmark import precision
 from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 
 @frozen
-class Eager:
+class Eager(CompilerDefaults):
     """No compiler at all: the baseline of every comparison."""
 
     fast_math: FastMath = "none"

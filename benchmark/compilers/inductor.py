@@ -14,6 +14,7 @@ from benchmark import precision
 from benchmark.errors import UnsupportedOperator
 from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _CACHE = "cache"
@@ -22,7 +23,7 @@ _CUDA_GRAPHS = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-c
 
 
 @frozen
-class Inductor:
+class Inductor(CompilerDefaults):
     """`torch.compile(backend="inductor")`; loading captures the graph again and finds its code cached."""
 
     fast_math: FastMath = "none"

@@ -19,6 +19,7 @@ from benchmark.errors import CompileFailed, Fallback, Incompatible, LibraryMissi
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs
 from benchmark.precision import Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Names, Session, Workload, frozen
 
 _FILE = "model.pt"
@@ -46,7 +47,7 @@ _RELAYOUT = {True: ["fast-relayout"], False: ["no-fast-relayout"], None: []}
 
 
 @frozen
-class Neuron:
+class Neuron(CompilerDefaults):
     """`torch_neuron.trace`; even `none` multiplies matrices in bf16 on this hardware, and the row says so."""
 
     fast_math: FastMath = "none"

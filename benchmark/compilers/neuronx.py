@@ -18,6 +18,7 @@ from benchmark.errors import CompileFailed, Fallback, Incompatible, LibraryMissi
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs
 from benchmark.precision import Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Names, Session, Workload, frozen
 
 _FILE = "model.pt"
@@ -37,7 +38,7 @@ Count = Annotated[int, Field(ge=-1)]
 
 
 @frozen
-class NeuronX:
+class NeuronX(CompilerDefaults):
     """`torch_neuronx.trace`; what changes the generated code is always spelled out.
 
     `--auto-cast` above all: its default was matmult until neuronx-cc 2.22 and is none since.

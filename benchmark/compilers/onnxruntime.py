@@ -25,6 +25,7 @@ from pydantic import PositiveInt
 from benchmark.errors import Fallback, LibraryMissing
 from benchmark.host import libraries
 from benchmark.precision import Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.onnx"
@@ -49,7 +50,7 @@ took 2.5 times as long in int8 as in fp32, on one AMD core (onnxruntime 1.31.1, 
 
 
 @frozen
-class OnnxRuntime:
+class OnnxRuntime(CompilerDefaults):
     """`torch.onnx.export` and an execution provider."""
 
     fast_math: FastMath = "none"

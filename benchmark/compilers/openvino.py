@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 from benchmark.errors import UnsupportedOperator
 from benchmark.host import libraries
 from benchmark.precision import Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.blob"
@@ -19,7 +20,7 @@ _PRECISION: dict[FastMath, str] = {"none": "f32", "all": "bf16"}
 
 
 @frozen
-class OpenVino:
+class OpenVino(CompilerDefaults):
     """`openvino.convert_model`; the precision hint is always set: else a CPU with bf16 uses it."""
 
     fast_math: FastMath = "none"

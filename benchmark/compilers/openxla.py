@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from benchmark.host import libraries
 from benchmark.precision import Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _INSTALL = (
@@ -23,7 +24,7 @@ _ELSEWHERE = "compiler.python=FOLDER/bin/python takes it from python3 -m venv FO
 
 
 @frozen
-class OpenXla:
+class OpenXla(CompilerDefaults):
     """`torch.compile(backend="openxla")`; it compiles in the first call: first_call_ms tells how long.
 
     compile_s is null, for nothing is left: on CPUs its persistent cache can't be read again

@@ -25,6 +25,7 @@ from benchmark.host import libraries
 from benchmark.neuron import compiler_logs, optimum_registry
 from benchmark.neuron.optimum_registry import Exported
 from benchmark.precision import Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Model, Session, Workload, frozen
 
 _STATED: Final = (
@@ -56,7 +57,7 @@ _SIZES: Final = {
 
 
 @frozen
-class OptimumNeuron:
+class OptimumNeuron(CompilerDefaults):
     """`NeuronModelFor…` of one network; its own cache of compiled models, on the hub, is never used."""
 
     fast_math: FastMath = "none"

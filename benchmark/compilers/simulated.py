@@ -21,6 +21,7 @@ from pydantic import NonNegativeFloat
 
 from benchmark.errors import UnsupportedOperator
 from benchmark.precision import Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
 _TOKENS = 128
@@ -30,7 +31,7 @@ Fault = Literal["none", "raise", "unsupported_op", "abort", "segfault", "kill", 
 
 
 @frozen
-class Simulated:
+class Simulated(CompilerDefaults):
     """A call takes (call_ms + item_ms * batch * sequence_length / 128) times the factor of its fast_math."""
 
     fast_math: FastMath = "none"

@@ -18,6 +18,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from benchmark.errors import Fallback, LibraryMissing
 from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.ep"
@@ -28,7 +29,7 @@ _LOW = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 @frozen
-class TensorRt:
+class TensorRt(CompilerDefaults):
     """`torch_tensorrt.compile(ir="dynamo")`; operators that TensorRT lacks stay with torch."""
 
     fast_math: FastMath = "none"

@@ -10,13 +10,14 @@ from typing import Any, ClassVar
 from benchmark import precision
 from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, Tolerance
+from benchmark.protocols import CompilerDefaults
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.ts"
 
 
 @frozen
-class TorchScript:
+class TorchScript(CompilerDefaults):
     """`torch.jit.trace` and `torch.jit.freeze`.
 
     Without `torch.jit.optimize_for_inference`: what it makes of a ResNet-50 is no faster and can't be saved

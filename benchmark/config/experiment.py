@@ -253,14 +253,16 @@ def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
     except (ImportError, AttributeError, ValueError) as error:
         mistakes.append(f"{key}._target_={target}: cannot be imported ({error})")
         return None
-    methods = [name for name, value in vars(seam).items() if callable(value) and not name.startswith("_")]
+    answers = {name: value for name, value in vars(seam).items() if not name.startswith("_")}
     unfit = f"{key}._target_={target}: is no {seam.__name__}, see benchmark/protocols.py: it lacks "
-    if absent := [name for name in methods if not callable(getattr(kind, name, None))]:
+    if absent := [
+        name for name in answers if callable(answers[name]) and not callable(getattr(kind, name, None))
+    ]:
         mistakes.append(unfit + ", ".join(absent))
         return None
     plugin = _typed(kind, {name: value for name, value in raw.items() if name != "_target_"}, key, mistakes)
-    if plugin is not None and not isinstance(plugin, seam):
-        mistakes.append(unfit + "a property")
+    if plugin is not None and (absent := [name for name in answers if not hasattr(plugin, name)]):
+        mistakes.append(unfit + ", ".join(absent))
         return None
     return plugin
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, Strict, field_validator
 
@@ -28,6 +28,7 @@ class Cpu:
     """Cloud instance type; null asks the firmware."""
 
     kind: ClassVar[str] = "cpu"
+    torch_device: ClassVar[Literal["cpu"]] = "cpu"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import psutil
 from pydantic import NonNegativeInt, field_validator
@@ -57,6 +57,7 @@ class Cuda:
     """Refuse to run beside another process that computes on the card; false measures all the same."""
 
     kind: ClassVar[str] = "cuda"
+    torch_device: ClassVar[Literal["cuda"]] = "cuda"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
 

@@ -60,6 +60,7 @@ class Neuron:
     monitor: bool = True
     """neuron-monitor beside the timed calls: memory, utilisation, the device's own latency, errors."""
 
+    torch_device: ClassVar[None] = None
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
 

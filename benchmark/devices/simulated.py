@@ -18,6 +18,7 @@ class SimulatedDevice:
     instance_type: str | None = None
 
     kind: ClassVar[str] = "simulated"
+    torch_device: ClassVar[None] = None
     simulated: ClassVar[bool] = True
 
     def missing(self) -> str | None:

@@ -71,7 +71,7 @@ def _workload(
         padding_share=facts.get("padding_share"),
         shape=cell.shape,
         threads=environment.facts.threads,
-        torch_device="cuda" if cell.experiment.hardware.kind == "cuda" else "cpu",
+        torch_device=cell.experiment.hardware.torch_device or "cpu",
         target=environment.facts.target,
         task=cell.experiment.task.name,
         weights=made.weights,

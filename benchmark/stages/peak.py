@@ -20,8 +20,6 @@ from benchmark.timing.roofline import Peak
 
 log = logging.getLogger(__name__)
 
-_KINDS = frozenset({"cpu", "cuda"})
-"""Devices that torch itself computes on; it knows them by the same names."""
 _FILE = "peak.json"
 _SECONDS = 2.0
 _PEAK = TypeAdapter(Peak)
@@ -34,7 +32,7 @@ def peak(device: Device, environment: Environment, cache: Entries, call: Call) -
     ones among them, and where the measurement failed: the log says why, and nothing is kept.
     """
     torch_version = environment.versions.get("torch")
-    if device.kind not in _KINDS or torch_version is None:
+    if device.torch_device is None or torch_version is None:
         return None
     made_of = {
         "device": spelled(device),
@@ -58,7 +56,7 @@ def _measure(device: Any, facts: DeviceFacts, folder: Path) -> Mapping[str, Any]
     from benchmark.timing import torch_peak
 
     device.configure_process()
-    measured = torch_peak.measure(device.kind, facts.threads, _SECONDS)
+    measured = torch_peak.measure(device.torch_device, facts.threads, _SECONDS)
     (folder / _FILE).write_bytes(_PEAK.dump_json(measured, indent=1))
     threads = f" threads={facts.threads}" if facts.threads else ""
     return {"label": f"{facts.device_name}{threads}"}

@@ -197,10 +197,9 @@ def _refusals(cell: Cell) -> Iterator[str]:
         )
     if refusal := e.compiler.refuse(e.hardware.kind):
         yield f"compiler={e.compiler.name}: {refusal}"
-    refuse_model = getattr(e.compiler, "refuse_model", None)
-    if refuse_model and (refusal := refuse_model(e.model, e.task.name)):
+    if refusal := e.compiler.refuse_model(e.model, e.task.name):
         yield f"compiler={e.compiler.name}: {refusal}"
-    pipeline = getattr(e.compiler, "pipeline_cores", 1)
+    pipeline = e.compiler.pipeline_cores or 1
     if pipeline > 1 and (needed := pipeline * e.scenario.replicas) > (cores := e.hardware.facts().cores):
         yield f"compiler.pipeline_cores={pipeline} needs hardware.cores={needed}, not {cores}"
     if stated_parameters(e) is None:

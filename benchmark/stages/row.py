@@ -111,7 +111,7 @@ def _axes(attempt: Attempt) -> dict[str, Any]:
         "replicas": e.scenario.replicas,
         "workers": e.scenario.workers,
         "threads": facts.threads,
-        "pipeline_cores": getattr(e.compiler, "pipeline_cores", None),
+        "pipeline_cores": e.compiler.pipeline_cores,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import FrozenInstanceError
+from typing import ClassVar
 
 import hydra
 import pytest
@@ -15,7 +16,7 @@ from benchmark.config import experiment as config
 from benchmark.config.compose import CONF
 from benchmark.devices.simulated import SimulatedDevice
 from benchmark.errors import ConfigError
-from benchmark.records import Model, Sampling
+from benchmark.records import Model, Sampling, frozen
 from benchmark.scenarios.latency import Latency
 from benchmark.tasks.text_classification import TextClassification
 
@@ -182,7 +183,12 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
 @pytest.mark.parametrize(
     ("slot", "target", "seam", "absent"),
     [
-        ("compiler", "benchmark.devices.cpu.Cpu", "Compiler", "refuse, versions, compile, load"),
+        (
+            "compiler",
+            "benchmark.devices.cpu.Cpu",
+            "Compiler",
+            "refuse, refuse_model, versions, compile, load",
+        ),
         (
             "hardware",
             "benchmark.compilers.simulated.Simulated",
@@ -191,7 +197,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
         ),
         ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "measure"),
         ("task", "benchmark.scenarios.latency.Latency", "Task", "refuse, make_weights, module, inputs"),
-        ("compiler", "os.path", "Compiler", "refuse, versions, compile, load"),
+        ("compiler", "os.path", "Compiler", "refuse, refuse_model, versions, compile, load"),
     ],
 )
 def test_a_plug_in_in_the_wrong_slot_is_refused(mistakes, slot, target, seam, absent):
@@ -206,10 +212,14 @@ def test_a_plug_in_that_cannot_be_imported_is_refused(mistakes, target):
     assert told.startswith(f"compiler._target_={target}: cannot be imported (")
 
 
+PROPERTIES = "name, runs_on, leaves_artifact, preload, python, fast_math, tolerance, pipeline_cores"
+
+
 class HalfACompiler:
     """Has every method of a compiler, but neither a name nor anything else."""
 
     def refuse(self): ...
+    def refuse_model(self, model, task): ...
     def versions(self): ...
     def compile(self, workload, folder): ...
     def load(self, workload, folder): ...
@@ -217,10 +227,32 @@ class HalfACompiler:
 
 def test_a_plug_in_without_the_properties_of_its_seam_is_refused(mistakes):
     name = f"{__name__}.HalfACompiler"
-    (told,) = mistakes({"compiler": ..., "compiler._target_": name})
-    assert told.startswith(
-        f"compiler._target_={name}: is no Compiler, see benchmark/protocols.py: it lacks a property"
-    )
+    assert mistakes({"compiler": ..., "compiler._target_": name}) == [
+        f"compiler._target_={name}: is no Compiler, see benchmark/protocols.py: it lacks {PROPERTIES}"
+    ]
+
+
+@frozen
+class NoTorchDevice:
+    """Has everything that a device must answer, but `torch_device`."""
+
+    name: str = "mine"
+    kind: ClassVar[str] = "simulated"
+    simulated: ClassVar[bool] = True
+    isolated: ClassVar[bool] = False
+
+    def missing(self): ...
+    def facts(self): ...
+    def configure_process(self): ...
+    def synchronized(self, session): ...
+    def state(self): ...
+
+
+def test_a_plug_in_that_lacks_one_answer_is_refused_by_its_name(mistakes):
+    name = f"{__name__}.NoTorchDevice"
+    assert mistakes({"hardware": ..., "hardware._target_": name}) == [
+        f"hardware._target_={name}: is no Device, see benchmark/protocols.py: it lacks torch_device"
+    ]
 
 
 @pytest.mark.parametrize("slot", ["compiler", "hardware", "scenario", "task"])
