@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -17,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from benchmark.errors import BenchmarkError
+from benchmark.spelling import did_you_mean
 
 TRACEBACKS: Final = os.environ.get("HYDRA_FULL_ERROR") == "1"
 """The user wants to see where errors come from. Read before `__main__` sets the variable for its own sake."""
@@ -98,16 +98,15 @@ def _malformed(error: MarkedYAMLError) -> str:
 
 def _absent(group: str, name: str, options: Sequence[str]) -> str:
     """A name that its group doesn't have."""
-    near = difflib.get_close_matches(name, options, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"{group}={name}: there is no such {group}; {hint}known: {', '.join(options) or 'none'}"
+    known = f"known: {', '.join(options) or 'none'}"
+    hints = " ".join(filter(None, (did_you_mean(name, options), known)))
+    return f"{group}={name}: there is no such {group}; {hints}"
 
 
 def _uncomposable(text: str, cause: BaseException | None) -> str:
     """Hydra's account of overrides that don't fit, in one line."""
     if unknown := re.match(r"Could not override '([^']+)'", text):
-        near = difflib.get_close_matches(unknown[1], _known_keys(cause), n=1)
-        return f"{unknown[1]}: unknown key; {f'did you mean {near[0]!r}?' if near else _KEYS}"
+        return f"{unknown[1]}: unknown key; {did_you_mean(unknown[1], _known_keys(cause)) or _KEYS}"
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
         return f"{several[1]} names several values: add -m to run the grid of them"
     if twice := re.match(r"Multiple values for (\S+)\.", text):

@@ -8,7 +8,6 @@ An instance is rented whole: a row whose run used one core of four is charged th
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final, get_args
@@ -20,6 +19,7 @@ from benchmark.cloud import instances, prices
 from benchmark.cloud.prices import Kind, Price
 from benchmark.errors import ConfigError
 from benchmark.records import Names, frozen
+from benchmark.spelling import did_you_mean
 
 UNITS: Final[Mapping[str, str]] = {"items": "inferences", "images": "images", "tokens": "tokens"}
 """What a million is of, by `throughput_unit`."""
@@ -72,8 +72,7 @@ def typed(raw: Mapping[str, Any]) -> PriceBasis:
     """
     keys = list(PriceBasis.__dataclass_fields__)
     if unknown := [key for key in raw if key not in keys]:
-        near = difflib.get_close_matches(str(unknown[0]), keys, n=1)
-        advice = f"did you mean price.{near[0]}?" if near else f"known: {', '.join(keys)}"
+        advice = did_you_mean(str(unknown[0]), keys) or f"known: {', '.join(keys)}"
         raise ConfigError(f"price.{unknown[0]}: unknown key; {advice}")
     if missing := [key for key in keys if key not in raw]:
         raise ConfigError(f"price.{missing[0]}: is missing")
@@ -81,12 +80,9 @@ def typed(raw: Mapping[str, Any]) -> PriceBasis:
     if kind not in get_args(Kind):
         raise ConfigError(f"price.kind={_spelled(kind)}: should be one of {', '.join(get_args(Kind))}")
     if region not in prices.regions():
-        near = difflib.get_close_matches(str(region), prices.regions(), n=1)
-        advice = f"did you mean {near[0]}? " if near else ""
-        raise ConfigError(
-            f"price.region={_spelled(region)}: the price book has none of it; {advice}"
-            f"known: {', '.join(prices.regions())}"
-        )
+        known = f"known: {', '.join(prices.regions())}"
+        advice = " ".join(filter(None, (did_you_mean(str(region), prices.regions()), known)))
+        raise ConfigError(f"price.region={_spelled(region)}: the price book has none of it; {advice}")
     try:
         return PriceBasis(kind=kind, region=region, as_of=_day(raw["as_of"]))
     except (ValueError, ValidationError):

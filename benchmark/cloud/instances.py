@@ -9,7 +9,6 @@ answers to DescribeInstanceTypes.
 from __future__ import annotations
 
 import csv
-import difflib
 import math
 import re
 from collections.abc import Mapping
@@ -20,11 +19,12 @@ from typing import Final, Literal
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from benchmark.records import frozen
+from benchmark.spelling import nearest, suggest
 
 _CATALOGUE: Final = Path(__file__).with_name("instances.csv")
 _SIZES: Final = {"nano": 1 / 32, "micro": 1 / 16, "small": 1 / 8, "medium": 1 / 4, "large": 1 / 2}
 """Sizes in xlarges, as EC2 doubles them: what counts is which sizes are neighbours."""
-_WHOLE: Final = "benchmark/instances.csv lists those that are known"
+_WHOLE: Final = "benchmark/cloud/instances.csv lists those that are known"
 
 
 @frozen
@@ -60,8 +60,7 @@ def find(name: str) -> Instance:
     """
     if found := _catalogue().get(name):
         return found
-    near = _nearest(name.lower())
-    raise ValueError("no such instance type" + (f", did you mean {near}?" if near else f": {_WHOLE}"))
+    raise ValueError(f"no such instance type: {suggest(_nearest(name.lower())) or _WHOLE}")
 
 
 def known(family: str | None = None) -> tuple[Instance, ...]:
@@ -111,15 +110,15 @@ def _nearest(name: str) -> str | None:
     family, _, size = name.partition(".")
     families = dict.fromkeys(one.family for one in known())
     if family not in families:
-        whole = difflib.get_close_matches(name, _catalogue(), n=1, cutoff=0.85)
-        close = difflib.get_close_matches(family, families, n=1)
+        whole = nearest(name, _catalogue(), cutoff=0.85)
+        close = nearest(family, families)
         if whole or not (close and size):
-            return next(iter(whole), None)
-        family = close[0]
+            return whole
+        family = close
     names = [one.instance_type for one in known(family)]
     wanted = _xlarges(size)
     if wanted is None:
-        return max(names, key=lambda known: difflib.SequenceMatcher(None, name, known).ratio())
+        return nearest(name, names, cutoff=0)
     return min(names, key=lambda known: abs(math.log2((_xlarges(known.split(".")[1]) or 1024) / wanted)))
 
 

@@ -5,7 +5,6 @@ After `load` no module imports omegaconf.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
@@ -23,6 +22,7 @@ from benchmark.errors import ConfigError
 from benchmark.precision import Tolerance
 from benchmark.protocols import Compiler, Device, Scenario, Task
 from benchmark.records import Model, Sampling, frozen
+from benchmark.spelling import did_you_mean
 
 T = TypeVar("T")
 
@@ -228,8 +228,7 @@ def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _unknown(key: str, name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
-    return f"{key}: unknown key; " + (f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}")
+    return f"{key}: unknown key; " + (did_you_mean(name, known) or f"known: {', '.join(known)}")
 
 
 def _infinite(raw: Any, key: str = "") -> Iterator[str]:

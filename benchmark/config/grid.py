@@ -11,7 +11,6 @@ single cells that don't name its key get all of its values. Single cells are nev
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -23,6 +22,7 @@ from pydantic import Field
 
 from benchmark.errors import ConfigError
 from benchmark.records import frozen
+from benchmark.spelling import did_you_mean
 
 Texts = tuple[str, ...]
 Line = Mapping[str, str]
@@ -152,12 +152,7 @@ def refuse_unknown_keys(exclude: Iterable[Exclusion], seen: set[str], known: Ite
     for number, exclusion in enumerate(exclude):
         for key in exclusion.conditions:
             if key not in seen:
-                near = difflib.get_close_matches(key, list(known), n=1)
-                hint = (
-                    f"did you mean {near[0]!r}?"
-                    if near
-                    else "`python -m benchmark --cfg job` shows every key"
-                )
+                hint = did_you_mean(key, known) or "`python -m benchmark --cfg job` shows every key"
                 raise ConfigError(f"exclude[{number}].{key}: no cell has this key; {hint}")
 
 

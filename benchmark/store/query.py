@@ -7,7 +7,6 @@ Values that contain spaces stand in quotes. `batch` and `seq_len` are short for 
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 
 from benchmark.errors import ConfigError
 from benchmark.records import Names, frozen
+from benchmark.spelling import nearest, suggest
 from benchmark.store.schema import SCHEMA
 
 _ALIASES = {"batch": "batch_size", "seq_len": "sequence_length"}
@@ -52,8 +52,8 @@ def column(name: str) -> str:
     full = _ALIASES.get(name, name)
     if full in SCHEMA.names:
         return full
-    near = difflib.get_close_matches(name, [*SCHEMA.names, *_ALIASES], n=1, cutoff=0.5)
-    advice = f"did you mean {near[0]}?" if near else "benchmark/schema.md lists them"
+    near = nearest(name, [*SCHEMA.names, *_ALIASES], cutoff=0.5)
+    advice = suggest(near) or "benchmark/store/schema.md lists them"
     raise ConfigError(f"there is no column {name}: {advice}")
 
 

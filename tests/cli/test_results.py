@@ -183,9 +183,9 @@ def test_no_rows_are_said_to_be_none(typed):
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["modle=vit"], "there is no column modle: did you mean model\\?"),
-        (["--sort", "latency_p95"], "did you mean latency_p95_ms\\?"),
-        (["--columns", "run_id,statsu"], "did you mean status\\?"),
+        (["modle=vit"], "there is no column modle: did you mean 'model'\\?"),
+        (["--sort", "latency_p95"], "did you mean 'latency_p95_ms'\\?"),
+        (["--columns", "run_id,statsu"], "did you mean 'status'\\?"),
         (["--sort", "latency_ns"], "a column of lists has no order"),
         (["--json", "--csv"], "--json and --csv exclude each other"),
         (["--sql", "select nope from results"], '--sql: Binder Error: .*"nope"'),

@@ -92,7 +92,7 @@ def test_the_basis_says_what_a_reserved_price_leaves_open():
             "spot, us-east-2, $23.060/h (catalog v8): price=spot price.region=us-east-2",
         ),
         ("g5.xlarge", RESERVED, "on-demand, us-east-1, $1.006/h (2026-07-20): price=on-demand"),
-        ("inf2.2xlarge", ON_DEMAND, "no such instance type, did you mean inf2.xlarge?"),
+        ("inf2.2xlarge", ON_DEMAND, "no such instance type: did you mean 'inf2.xlarge'?"),
     ],
 )
 def test_a_machine_without_such_a_price_is_named_with_the_nearest_that_there_is(name, chosen, told):
@@ -150,11 +150,11 @@ def test_yaml_and_overrides_make_a_basis(words, found):
     ("word", "told"),
     [
         ("price=reservd", "price=reservd: there is no such price; did you mean 'reserved'?"),
-        ("price.as_off=2024-01-01", "price.as_off: unknown key; did you mean price.as_of?"),
+        ("price.as_off=2024-01-01", "price.as_off: unknown key; did you mean 'as_of'?"),
         ("price.kind=free", "price.kind=free: should be one of on-demand, reserved, spot"),
         (
             "price.region=us-west2",
-            "price.region=us-west2: the price book has none of it; did you mean us-west-2?",
+            "price.region=us-west2: the price book has none of it; did you mean 'us-west-2'?",
         ),
         ("price.as_of=yesterday", "price.as_of=yesterday: should be a day such as 2024-09-16, or null"),
         ("price=spot,reserved", "price=spot,reserved: write price= and one value"),

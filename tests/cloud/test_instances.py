@@ -95,12 +95,14 @@ def test_a_family_is_listed_from_small_to_large():
     ],
 )
 def test_a_mistyped_name_gets_the_nearest_of_its_family(name, nearest):
-    with pytest.raises(ValueError, match=rf"^no such instance type, did you mean {nearest}\?$"):
+    with pytest.raises(ValueError, match=rf"^no such instance type: did you mean '{nearest}'\?$"):
         find(name)
 
 
 def test_a_name_like_no_other_is_sent_to_the_catalogue():
-    with pytest.raises(ValueError, match=r"^no such instance type: benchmark/instances\.csv lists those"):
+    with pytest.raises(
+        ValueError, match=r"^no such instance type: benchmark/cloud/instances\.csv lists those"
+    ):
         find("n2-standard-8")
 
 
@@ -109,11 +111,11 @@ def test_a_name_like_no_other_is_sent_to_the_catalogue():
     [
         (
             ["hardware=inf2", "hardware.instance_type=inf2.2xlarge"],
-            "hardware.instance_type=inf2.2xlarge: no such instance type, did you mean inf2.xlarge?",
+            "hardware.instance_type=inf2.2xlarge: no such instance type: did you mean 'inf2.xlarge'?",
         ),
         (
             ["hardware=cpu", "hardware.instance_type=c6i.3xlarge"],
-            "hardware.instance_type=c6i.3xlarge: no such instance type, did you mean c6i.4xlarge?",
+            "hardware.instance_type=c6i.3xlarge: no such instance type: did you mean 'c6i.4xlarge'?",
         ),
     ],
 )

@@ -581,8 +581,8 @@ def test_conditions_choose_rows(shelf, text, runs):
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("modle=vit", "there is no column modle: did you mean model\\?"),
-        ("zzzz=1", "there is no column zzzz: benchmark/schema.md lists them"),
+        ("modle=vit", "there is no column modle: did you mean 'model'\\?"),
+        ("zzzz=1", "there is no column zzzz: benchmark/store/schema.md lists them"),
         ("model=vit batch", "batch is not a condition: write column=value"),
         ("batch=one", "batch_size is a whole number, but got one"),
         ("cosine<high", "cosine is a number, but got high"),
