@@ -12,10 +12,10 @@ from omegaconf import DictConfig
 
 from benchmark.cli.error_messages import explained
 from benchmark.cli.verbs import VERBS, run_verb
-from benchmark.config.compose import CONF
+from benchmark.config.folder import CONF
 
 
-@hydra.main(version_base="1.3", config_path=CONF, config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def measure(cfg: DictConfig) -> int:
     """Run one cell; a grid comes here only under a stock launcher, cell by cell."""
     from benchmark.cli.start import start

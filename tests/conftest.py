@@ -10,7 +10,6 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import hydra
 import pytest
@@ -20,12 +19,11 @@ from omegaconf import OmegaConf
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli.run import laid_out
 from benchmark.config import experiment
+from benchmark.config.folder import CONF
 from benchmark.execution.forkserver import Forkserver
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
 from benchmark.store.results import ResultsStore
-
-CONF = Path(__file__).parents[1] / "conf"
 
 
 @cache

@@ -14,12 +14,11 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-import yaml
 from rich.console import Console
 
-from benchmark.config.compose import CONF
 from benchmark.config.experiment import Experiment
-from benchmark.config.sweep import grid, options
+from benchmark.config.folder import file_of, options, read
+from benchmark.config.sweep import grid
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine, tuning
 from benchmark.protocols import Compiler, Device
@@ -115,8 +114,7 @@ def _compiler(name: str, compiler: Compiler) -> dict[str, Any]:
 
 def _libraries() -> list[dict[str, Any]]:
     """Libraries of the tasks, each on its own, so that one that is missing hides no other."""
-    texts = (file.read_text(encoding="utf-8") for file in Path(CONF, "task").glob("*.yaml"))
-    targets = [yaml.safe_load(text)["_target_"].rpartition(".") for text in texts]
+    targets = [read(file_of("task", name))["_target_"].rpartition(".") for name in options("task")]
     tasks = [getattr(import_module(module), kind) for module, _, kind in targets]
     names = sorted({name for task in tasks for name in task.libraries})
     rows = []

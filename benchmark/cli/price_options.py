@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.cli.error_messages import sentence
 from benchmark.cloud.cost import PriceBasis, typed
-from benchmark.config.compose import CONF
+from benchmark.config.folder import CONF
 from benchmark.errors import ConfigError
 
 
@@ -40,7 +40,7 @@ def composed(root: str, overrides: Sequence[str]) -> dict[str, Any]:
     """
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_dir(CONF, version_base="1.3", job_name="benchmark"):
+        with initialize_config_dir(str(CONF), version_base="1.3", job_name="benchmark"):
             made = compose(root, overrides=[_added(word) for word in overrides])
         plain: Any = OmegaConf.to_container(made, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:

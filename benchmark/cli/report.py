@@ -15,7 +15,7 @@ from rich.console import Console
 from benchmark.cli import price_options
 from benchmark.cloud import cost
 from benchmark.cloud.cost import PriceBasis
-from benchmark.config.compose import CONF
+from benchmark.config.folder import first_comment, options
 from benchmark.errors import ConfigError
 from benchmark.published.checks import rules
 from benchmark.records import frozen
@@ -96,7 +96,7 @@ def _typed(plain: Any, name: str) -> Report:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise ConfigError(
-            f"conf/report/{name}.yaml: {key}: {first['msg'].lower()}: see benchmark/report_spec.py"
+            f"conf/report/{name}.yaml: {key}: {first['msg'].lower()}: see benchmark/report/spec.py"
         ) from error
 
 
@@ -138,14 +138,13 @@ def _again(name: str, words: Sequence[str], store: str) -> Iterator[str]:
 
 
 def _list(*, as_json: bool) -> None:
-    stems = sorted(path.stem for path in (Path(CONF) / "report").glob("*.yaml"))
-    told = {stem: (Path(CONF) / "report" / f"{stem}.yaml").read_text().splitlines()[0][2:] for stem in stems}
+    purposes = {name: first_comment("report", name) for name in options("report")}
     if as_json:
-        print(json.dumps(told))
+        print(json.dumps(purposes))
         return
-    wide = max(map(len, told))
-    for stem, line in told.items():
-        print(f"{stem:{wide}}  {line}")
+    width = max(map(len, purposes))
+    for name, purpose in purposes.items():
+        print(f"{name:{width}}  {purpose}")
 
 
 def _plain(made: Document) -> dict[str, Any]:

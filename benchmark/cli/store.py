@@ -12,15 +12,10 @@ from typing import Annotated, Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
-from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
-from yaml import YAMLError
 
 from benchmark.cli.results import as_csv_text, as_json_text
-from benchmark.config.compose import CONF
+from benchmark.config.folder import file_of, load_object, options
 from benchmark.errors import ConfigError
 from benchmark.published.documents import Document, Importer, Reading, read, rows
 from benchmark.store import query
@@ -28,11 +23,10 @@ from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 app = typer.Typer(help="Look after the stored rows.", no_args_is_help=True)
 
-_DOCUMENTS, _FORMATS = Path(CONF) / "published", Path(CONF) / "importer"
 _REJECTED: Final = 2
 """Exit code where a line became no row."""
-_ASKS: Final = "tidy"
-"""A format that nobody can guess: it has to be told what the headers mean."""
+_NEEDS_MAPPING: Final = "tidy"
+"""The format that can't be detected: the user says which header is which column."""
 _STORE = Annotated[str, typer.Option(help="Folder that holds the rows.")]
 _WHAT = "Shipped documents by name, YAMLs like those in conf/published, or files of figures."
 _FORMAT = "How files are written: a YAML of conf/importer by name, or your own by path; else each is tried."
@@ -79,7 +73,7 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
         return
     about = {"document": document, "commit": commit, "date": date, "licence": licence}
     given = {name: text for name, text in about.items() if text}
-    names = [*(_shipped() if everything else ()), *(what or ())]
+    names = [*(options("published") if everything else ()), *(what or ())]
     documents = [one for name in names for one in _documents(name, format_, given)]
     shelf, found = ResultsStore(store), []
     shelf.prepare()
@@ -127,27 +121,23 @@ def _written(found: pa.Table, suffix: str) -> bytes:
     return (as_json_text(frame) if suffix == ".json" else as_csv_text(frame)).encode()
 
 
-def _shipped() -> list[str]:
-    return sorted(file.stem for file in _DOCUMENTS.glob("*.yaml"))
-
-
 def _documents(name: str, format_: str, given: dict[str, Any]) -> Iterator[Document]:
     """What a name or a file is.
 
     Raises:
         ConfigError: there is neither, or it is of no known format.
     """
-    shipped = _DOCUMENTS / f"{name}.yaml"
+    shipped = file_of("published", name)
     path = Path(name)
     if shipped.is_file() or (path.suffix == ".yaml" and path.is_file()):
         if given or format_:
             raise ConfigError(
                 f"{name} says itself what it is: --format, --document, … are for files of figures"
             )
-        yield _made(shipped if shipped.is_file() else path, Document)
+        yield load_object(shipped if shipped.is_file() else path, Document)
         return
     if not path.is_file():
-        names = ", ".join(_shipped())
+        names = ", ".join(options("published"))
         raise ConfigError(f"{name} is neither a file nor a shipped document: those are {names}")
     changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date().isoformat()
     usual = {"name": path.stem, "document": name, "date": changed, "importer": _importer(path, format_)}
@@ -161,15 +151,14 @@ def _importer(file: Path, format_: str) -> Importer:
     """The format asked for, or the first that the file is of."""
     if format_:
         own = Path(format_)
-        chosen = own if own.suffix == ".yaml" and own.is_file() else _FORMATS / f"{format_}.yaml"
+        chosen = own if own.suffix == ".yaml" and own.is_file() else file_of("importer", format_)
         if not chosen.is_file():
-            known = ", ".join(sorted(one.stem for one in _FORMATS.glob("*.yaml")))
+            known = ", ".join(options("importer"))
             raise ConfigError(f"--format {format_} is neither a YAML file nor one of {known}")
-        chosen_one: Importer = _made(chosen, Importer)
-        return chosen_one
-    for chosen in sorted(_FORMATS.glob("*.yaml")):
-        if chosen.stem != _ASKS:
-            importer: Importer = _made(chosen, Importer)
+        return load_object(chosen, Importer)  # type: ignore[type-abstract]  # a protocol
+    for name in options("importer"):
+        if name != _NEEDS_MAPPING:
+            importer = load_object(file_of("importer", name), Importer)  # type: ignore[type-abstract]
             try:
                 importer.read(file)
             except ConfigError:
@@ -178,24 +167,9 @@ def _importer(file: Path, format_: str) -> Importer:
     raise ConfigError(f"{file} is of no known format: --format tells it, conf/importer/tidy.yaml says how")
 
 
-def _made(file: Path, kind: type[Any]) -> Any:
-    try:
-        made = instantiate(OmegaConf.load(file), _convert_="all")
-    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
-        cause = error.__cause__
-        wrong = cause.errors()[0] if isinstance(cause, ValidationError) else None
-        text = (
-            f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}" if wrong else str(error).partition("\n")[0]
-        )
-        raise ConfigError(f"{file}: {text}") from error
-    if not isinstance(made, kind):
-        raise ConfigError(f"{file} is no {kind.__name__.lower()}: its _target_ must be one")
-    return made
-
-
 def _list(*, as_json: bool) -> None:
     """Shipped documents, with how many figures each has."""
-    made = [_made(_DOCUMENTS / f"{name}.yaml", Document) for name in _shipped()]
+    made = [load_object(file_of("published", name), Document) for name in options("published")]
     listed = [
         {
             "name": one.name,

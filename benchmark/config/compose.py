@@ -21,8 +21,6 @@ from omegaconf import AnyNode, DictConfig, OmegaConf, open_dict
 
 from benchmark.config import experiment
 
-CONF = str(Path(__file__).resolve().parents[2] / "conf")
-
 _RESOLVER = re.compile(r"\$\{\s*([\w.]+)\s*:")
 _DEPENDS_ON_ITS_WORDS = frozenset({"now", "oc.env", "oc.select", "oc.decode", "oc.create"})
 """Resolvers whose answer is the same in every cell, unless a key that their text names is changed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import initialize_config_dir
@@ -17,8 +16,9 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.config.compose import CONF, Composer, CompositeModel
+from benchmark.config.compose import Composer, CompositeModel
 from benchmark.config.experiment import ALGEBRA, Experiment, Gate
+from benchmark.config.folder import CONF
 from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refuse_unknown_keys
 from benchmark.errors import ConfigError
 
@@ -46,16 +46,11 @@ def grid(arguments: Sequence[str]) -> list[Experiment]:
     return lay_out(arguments).experiments
 
 
-def options(group: str) -> list[str]:
-    """Names of the YAMLs of a config group."""
-    return sorted(path.stem for path in (Path(CONF) / group).glob("*.yaml"))
-
-
 def lay_out(arguments: Sequence[str]) -> Laid:
     """Compose and type what a run with these overrides would run, without Hydra's output folder."""
     given = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
     GlobalHydra.instance().clear()
-    with initialize_config_dir(CONF, version_base="1.3", job_name="benchmark"):
+    with initialize_config_dir(str(CONF), version_base="1.3", job_name="benchmark"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", given, run_mode=RunMode.MULTIRUN)
         master.get("campaign")  # its ${now:} is asked once, as by Hydra's own runs: cells share the answer

@@ -16,11 +16,11 @@ from typing import Any, Final
 import pyarrow as pa
 
 from benchmark.cloud import instances
+from benchmark.config.folder import file_of, options
 from benchmark.errors import ConfigError
 from benchmark.records import frozen
 from benchmark.store.schema import SCHEMA
 
-_CONF: Final = Path(__file__).resolve().parents[2] / "conf" / "model"
 _NAMES: Final = Path(__file__).with_name("model_names.csv")
 _NEURON: Final = {"inf1": "neuron", "inf2": "neuronx", "trn1": "neuronx", "trn2": "neuronx"}
 _TRUTH: Final = {"true": True, "yes": True, "false": False, "no": False}
@@ -95,7 +95,7 @@ def typed(column: str, text: str, factor: float = 1.0) -> Any:
         ConfigError: there is no such column.
     """
     if column not in SCHEMA.names:
-        raise ConfigError(f"there is no column {column}: benchmark/schema.md lists them")
+        raise ConfigError(f"there is no column {column}: benchmark/store/schema.md lists them")
     kind = SCHEMA.field(column).type
     if pa.types.is_string(kind):
         return text or None
@@ -167,7 +167,7 @@ def model(printed: str) -> str:
 
 def task(model: str) -> str | None:
     """What a model of ours is for where nobody says otherwise, as Hugging Face names it."""
-    file = _CONF / f"{model}.yaml"
+    file = file_of("model", model)
     chosen = (
         re.search(r"_global_\.task: *(\w+)", file.read_text(encoding="utf-8")) if file.is_file() else None
     )
@@ -178,10 +178,11 @@ def task(model: str) -> str | None:
 def known_models() -> Mapping[str, str]:
     """Lower-case name to stem: hub ids with and without their owner, and what `model_names.csv` adds."""
     found: dict[str, str] = {}
-    for file in sorted(_CONF.glob("*.yaml")):
-        if hub_id := re.search(r"^hub_id: *(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE):
-            found.setdefault(hub_id[1].rpartition("/")[2].lower(), file.stem)
-            found.setdefault(hub_id[1].lower(), file.stem)
+    for name in options("model"):
+        text = file_of("model", name).read_text(encoding="utf-8")
+        if hub_id := re.search(r"^hub_id: *(\S+)", text, re.MULTILINE):
+            found.setdefault(hub_id[1].rpartition("/")[2].lower(), name)
+            found.setdefault(hub_id[1].lower(), name)
     with _NAMES.open(encoding="utf-8", newline="") as stream:
         return {**found, **{line["printed"].lower(): line["model"] for line in csv.DictReader(stream)}}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from pathlib import Path
 
 import pytest
 from hydra.core.singleton import Singleton
@@ -13,10 +12,10 @@ from hydra.core.singleton import Singleton
 from benchmark import __main__ as program
 from benchmark.cli import error_messages
 from benchmark.cli.error_messages import sentence
+from benchmark.config.folder import CONF
 from benchmark.errors import ConfigError
 
 SIMULATED = "hardware=simulated"
-CONF = Path(program.__file__).parents[1] / "conf"
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import json
 import subprocess
 import sys
 from importlib import import_module
-from pathlib import Path
 
 import pytest
 import yaml
 
-CONF = Path(__file__).parents[2] / "conf"
+from benchmark.config.folder import CONF
 
 
 def read(path):

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from benchmark.cli import price_options, report
 from benchmark.cloud import cost
+from benchmark.config.folder import options
 from benchmark.errors import ConfigError
 from benchmark.store.results import ResultsStore
 
-CONF = Path(__file__).parents[2] / "conf"
-REPORTS = sorted(path.stem for path in (CONF / "report").glob("*.yaml"))
-PUBLISHED = sorted(path.stem for path in (CONF / "published").glob("*.yaml"))
+REPORTS = options("report")
+PUBLISHED = options("published")
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -26,10 +25,10 @@ def test_a_report_is_typed_bears_the_name_of_its_file_and_names_a_published_docu
 
 def test_every_published_page_has_its_report_and_an_experiment_that_measures_the_same():
     assert set(PUBLISHED) <= set(REPORTS)
-    assert set(PUBLISHED) <= {path.stem for path in (CONF / "experiment").glob("*.yaml")}
+    assert set(PUBLISHED) <= set(options("experiment"))
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "price").glob("*.yaml")))
+@pytest.mark.parametrize("name", options("price"))
 def test_a_price_yaml_is_typed_and_bears_the_name_of_its_kind(name):
     assert cost.typed(price_options.composed("pricing", [f"price={name}"])["price"]).kind == name
 
@@ -44,9 +43,9 @@ def test_a_price_on_the_command_line_wins_over_the_reports_own():
     ("words", "told"),
     [
         (["price=cheap"], "price=cheap: there is no such price"),
-        (["price.asof=2024"], "price.asof: unknown key; did you mean price.as_of"),
+        (["price.asof=2024"], "price.asof: unknown key; did you mean 'as_of'"),
         (["source=guessed"], "overview.yaml: sources.0: input should be 'measured' or 'published'"),
-        (["modle=vit"], "there is no column modle: did you mean model"),
+        (["modle=vit"], "there is no column modle: did you mean 'model'"),
     ],
 )
 def test_a_mistake_in_what_is_asked_names_its_key(words, told):

@@ -15,7 +15,8 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from benchmark.config import experiment
-from benchmark.config.compose import CONF, Composer
+from benchmark.config.compose import Composer
+from benchmark.config.folder import CONF
 from benchmark.errors import ConfigError
 
 AXES = {
@@ -49,7 +50,7 @@ AXES = {
 @pytest.fixture(scope="module")
 def hydra():
     """Hydra at an hour that stands still: a second may pass between two compositions."""
-    with initialize_config_dir(CONF, version_base="1.3", job_name="benchmark"):
+    with initialize_config_dir(str(CONF), version_base="1.3", job_name="benchmark"):
         OmegaConf.register_new_resolver("now", lambda pattern: f"once {pattern}", replace=True)
         yield GlobalHydra.instance().config_loader()
     setup_globals()

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from benchmark.compilers.simulated import Simulated
 from benchmark.config import experiment as config
-from benchmark.config.compose import CONF
+from benchmark.config.folder import CONF
 from benchmark.devices.simulated import SimulatedDevice
 from benchmark.errors import ConfigError
 from benchmark.records import Model, Sampling, frozen
@@ -23,7 +23,7 @@ from benchmark.tasks.text_classification import TextClassification
 
 @pytest.fixture(scope="module")
 def composed():
-    with hydra.initialize_config_dir(CONF, version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("config", overrides=["hardware=simulated"])
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from pathlib import Path
 
 import yaml
 
-CONF = Path(__file__).parents[2] / "conf"
+from benchmark.config.folder import CONF
 
 
 def group(name):

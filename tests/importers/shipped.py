@@ -11,22 +11,20 @@ from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 
+from benchmark.config.folder import file_of, load_object, options
 from benchmark.published import documents
 from benchmark.published.checks import rules
 from benchmark.store.results import to_frame
 from benchmark.store.schema import SCHEMA
 
-CONF = Path(__file__).parents[2] / "conf"
 GOLDEN = Path(__file__).with_name("differences.md")
-NAMES = sorted(file.stem for file in (CONF / "published").glob("*.yaml"))
+NAMES = options("published")
 DAY = datetime(2026, 11, 24, tzinfo=timezone.utc)
 
 
 def document(name: str) -> documents.Document:
-    return instantiate(OmegaConf.load(CONF / "published" / f"{name}.yaml"), _convert_="all")
+    return load_object(file_of("published", name), documents.Document)
 
 
 @cache
