@@ -20,7 +20,7 @@ from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli.run import laid_out
 from benchmark.config import experiment
 from benchmark.config.folder import CONF
-from benchmark.execution.forkserver import Forkserver
+from benchmark.execution.interpreters import Interpreters
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
 from benchmark.store.results import ResultsStore
@@ -89,7 +89,7 @@ def silent():
     return Silent
 
 
-CHILDREN = Forkserver(
+CHILDREN = Interpreters(
     {
         "benchmark.stages.compile",
         "benchmark.stages.measure",
@@ -98,7 +98,8 @@ CHILDREN = Forkserver(
         "benchmark.scenarios.latency",
         "benchmark.tasks.text_classification",
         "pytest",  # the main module, which each child would have to import anew
-    }
+    },
+    {},
 )
 """Where children come from, with all that a simulated cell needs."""
 
@@ -106,17 +107,17 @@ CHILDREN = Forkserver(
 def pytest_collection_finish(session):
     """Start the server if some test will want children: it imports for a second, beside the first tests."""
     gc.freeze()  # what is imported stays, so no collection need look at it
-    if any("forkserver" in getattr(item, "fixturenames", ()) for item in session.items):
-        CHILDREN.warm()
+    if any("interpreters" in getattr(item, "fixturenames", ()) for item in session.items):
+        CHILDREN.start()
 
 
 @pytest.fixture
-def forkserver():
+def interpreters():
     return CHILDREN
 
 
 @pytest.fixture
-def run_cells(forkserver):
+def run_cells(interpreters):
     """Plan and run experiments; return the rows that their store holds of them, in the order of the plan."""
 
     def ran(*experiments, observer=None, budget=None, workers=1):
@@ -126,7 +127,7 @@ def run_cells(forkserver):
         compile_cache.prepare()
         planned = laid_out(experiments, (), store)
         running = Pipeline(
-            store, compile_cache, forkserver, observer or Silent(), budget or BudgetTracker(first.budget)
+            store, compile_cache, interpreters, observer or Silent(), budget or BudgetTracker(first.budget)
         )
         running.run(planned, workers)
         rows = {row["run_id"]: row for row in store.table().to_pylist()}

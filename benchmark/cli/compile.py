@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 import typer
 
 from benchmark.cell import cell_of
-from benchmark.cli.run import run_grid
+from benchmark.cli.start import start
 from benchmark.config.sweep import lay_out
 from benchmark.store.results import ResultsStore
 
@@ -49,7 +49,7 @@ def compile_(
     cache hits. The exit code is 0 once all are compiled.
     """
     laid = lay_out([*context.args, "stage=compile"])
-    code = run_grid(laid.experiments, laid.excluded)
+    code = start(laid.experiments, laid.excluded)
     if as_json:
         first = laid.experiments[0]
         mine = pc.field("cell_id").isin(

@@ -15,6 +15,7 @@ from benchmark.cli.explain import newest
 from benchmark.cli.run import OK, SOME_FAILED, run_grid
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
+from benchmark.execution.preload import interpreters
 from benchmark.records import Row
 from benchmark.store.results import ResultsStore
 
@@ -50,7 +51,7 @@ def largest(
 
     def fits(batch: int) -> bool | None:
         (experiment,) = grid([*shared, f"batch={batch}"])
-        run_grid([experiment])
+        run_grid([experiment], (), children)
         mine = (pc.field("campaign") == experiment.campaign) & (
             pc.field("cell_id") == cell_of(experiment).cell_id
         )
@@ -60,7 +61,8 @@ def largest(
         rows[batch] = found
         return None if found.status not in {"ok", *_TOO_LARGE} else found.status == "ok"
 
-    best, above = search(fits, limit)
+    with interpreters(cells) as children:
+        best, above = search(fits, limit)
     answer = {
         "largest_batch": best,
         "too_large": above if above in rows and rows[above].status in _TOO_LARGE else None,

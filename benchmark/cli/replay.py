@@ -14,7 +14,7 @@ from rich.console import Console
 
 from benchmark.cell import cell_of
 from benchmark.cli.explain import RUN_ID, as_line, full_id, newest, stored
-from benchmark.cli.run import run_grid
+from benchmark.cli.start import start
 from benchmark.config.experiment import Experiment, load
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
@@ -50,7 +50,7 @@ def replay(
         console.print(
             "the program has changed since: the same configuration is another cell now", markup=False
         )
-    code = run_grid([experiment])
+    code = start([experiment])
     mine = (pc.field("campaign") == experiment.campaign) & (pc.field("cell_id") == cell_id)
     new = newest(rows, mine & (pc.field("started_at") >= started))
     if as_json:

@@ -21,7 +21,6 @@ from benchmark.config.experiment import Experiment, Launching
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
 from benchmark.execution.interpreters import Interpreters
-from benchmark.execution.preload import interpreters
 from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
@@ -43,9 +42,7 @@ _MOST_ROWS: Final = 60
 
 
 def run_grid(
-    experiments: Sequence[Experiment],
-    excluded: tuple[Excluded, ...] = (),
-    forkserver: Interpreters | None = None,
+    experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], interpreters: Interpreters
 ) -> int:
     """Plan, run what is pending, show every cell of the grid; return the exit code.
 
@@ -63,9 +60,8 @@ def run_grid(
     planned = laid_out(experiments, excluded, store)
     refuse_unpriced(planned)
     gc.freeze()  # a grid of 100,000 cells needn't be looked through by each collection
-    forkserver = forkserver or interpreters(experiments)
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
-        forkserver.start()
+        interpreters.start()
     budget = BudgetTracker(first.budget)
     live = Live(
         planned, _guesses(planned, store), budget, CampaignPaths(folder=Path(first.output_folder)).progress
@@ -75,7 +71,7 @@ def run_grid(
     with _stoppable(budget, console) as unstoppable:
         try:
             with Progress(console, live) as progress:
-                running = Pipeline(store, cache, forkserver, progress, budget)
+                running = Pipeline(store, cache, interpreters, progress, budget)
                 ending = running.run(planned, workers_of(first.launcher))
         except KeyboardInterrupt:
             pass

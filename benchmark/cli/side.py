@@ -26,7 +26,7 @@ from typing import Any
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Cell, PlannedRun, cell_of
 from benchmark.errors import ConfigError
-from benchmark.execution.forkserver import Forkserver
+from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.preload import preload
 
 # Each measuring child imports this module anew, as its main one: what is heavy is imported in functions.
@@ -72,11 +72,13 @@ def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[d
     """
     asked = next(commands)
     cell = _one_cell(asked["overrides"], asked.get("row", ""), asked["folder"])
-    forkserver = Forkserver({*preload([cell.experiment]), "benchmark.timing.interleaved"})
-    ending.callback(forkserver.close)
+    if cell.experiment.compiler.python is not None:
+        raise ConfigError("compiler.python cannot be used with compare --run: use --python-a and --python-b")
+    children = Interpreters({*preload([cell.experiment]), "benchmark.timing.interleaved"}, {})
+    ending.callback(children.close)
     if cell.experiment.hardware.isolated:
-        forkserver.warm()
-    run, call = _planned(cell, forkserver)
+        children.start()
+    run, call = _planned(cell, children)
     yield {"planned": asdict(_plan(cell))}
     next(commands)
     workload, artifact = _prepared(run, call)
@@ -107,7 +109,7 @@ def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
     return replace(cell, experiment=replace(cell.experiment, output_folder=folder))
 
 
-def _planned(cell: Cell, forkserver: Forkserver) -> tuple[PlannedRun, Mapping[str, Call]]:
+def _planned(cell: Cell, children: Interpreters) -> tuple[PlannedRun, Mapping[str, Call]]:
     """The run, if it can be had on this host, and where its stages work."""
     from benchmark.pipeline.prepare import calls_of
     from benchmark.stages.plan import plan
@@ -115,7 +117,7 @@ def _planned(cell: Cell, forkserver: Forkserver) -> tuple[PlannedRun, Mapping[st
     (run,) = plan([cell.experiment], lambda _: {}).runs
     if run.refusal:
         raise run.refusal
-    return run, calls_of(run, forkserver)
+    return run, calls_of(run, children)
 
 
 def _prepared(run: PlannedRun, call: Mapping[str, Call]) -> tuple[Workload, Artifact]:

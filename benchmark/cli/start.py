@@ -15,15 +15,12 @@ from benchmark.paths import CampaignPaths
 
 def start(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = ()) -> int:
     """Run a grid; the libraries of its children load while this process loads its own and plans."""
-    forkserver = interpreters(experiments)
-    if any(map(can_run, distinct(experiments))) and not _is_finished(experiments[0]):
-        forkserver.start()
-    try:
+    with interpreters(experiments) as children:
+        if any(map(can_run, distinct(experiments))) and not _is_finished(experiments[0]):
+            children.start()
         from benchmark.cli.run import run_grid
 
-        return run_grid(experiments, excluded, forkserver)
-    finally:
-        forkserver.close()
+        return run_grid(experiments, excluded, children)
 
 
 def _is_finished(e: Experiment) -> bool:

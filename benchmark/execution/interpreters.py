@@ -1,7 +1,7 @@
-"""Children of another interpreter: a compiler may live in an environment that has another torch.
+"""Children of this interpreter and of others: a compiler may need an environment with another torch.
 
-`benchmark.execution.worker` runs there, on this program's own source, and forks a fresh child for each
-request. Both ends are ours: they exchange pickles, which name nothing that differs between versions of Python
+`benchmark.execution.worker` runs in the other interpreter, on this program's own source, and forks a fresh
+child for each request. Both ends exchange pickles, which name nothing that differs between versions of Python
 or NumPy.
 """
 
@@ -10,8 +10,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import signal
-import subprocess
+import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -19,15 +18,16 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from itertools import count
-from multiprocessing.connection import Connection
 from pathlib import Path, PurePath
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
+from typing_extensions import Self
 
-from benchmark.errors import ConfigError, Crashed, TimedOut
+from benchmark.errors import Crashed, TimedOut
 from benchmark.execution.failures import deserialize_error
 from benchmark.execution.forkserver import Forkserver
+from benchmark.execution.peer import Peer
 from benchmark.records import ChildLimits
 
 T = TypeVar("T")
@@ -35,64 +35,54 @@ T = TypeVar("T")
 _ROOT = Path(__file__).parents[2]
 _PROTOCOL = 4
 """Of pickle: the newest that every Python since 3.8 reads."""
+_LENGTH = struct.Struct("!Q")
 _IMPORTS_S = 300.0
-"""What an answer may take beyond the child's own limit: on a busy host its libraries load for a minute."""
-_GOODBYE_S = 5.0
+"""Time for an answer beyond the child's own limit: on a busy host its libraries load for a minute."""
 
 
-class Interpreters(Forkserver):
-    """Runs each call in a fresh child: of this interpreter, or of another one that a compiler names."""
+class Interpreters:
+    """Starts a fresh child for each call: of this interpreter, or of another one that a compiler names."""
 
     def __init__(self, preload: Iterable[str], others: Mapping[str, Iterable[str]]) -> None:
         """Modules that children will need, here and by interpreter; nothing is loaded here for no module."""
         modules = set(preload)
-        super().__init__(modules)
+        self._forkserver = Forkserver(modules)
         self._is_local = bool(modules)
         self._workers = {python: _Worker(python, needed) for python, needed in others.items()}
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def start(self) -> None:
-        """Let all imports begin, while this process plans."""
+        """Begin all imports; they go on while this process plans."""
         if self._is_local:
-            self.warm()
+            self._forkserver.warm()
         for worker in self._workers.values():
-            with suppress(Crashed):  # it is told to whoever calls
+            with suppress(Crashed):  # `call_in` reports it
                 worker.start()
 
-    def call_in(self, python: str) -> Callable[..., Any]:
-        """What `call` is, in children of another interpreter."""
-        return self._workers[python].call
+    def call_in(self, python: str | None) -> Callable[..., Any]:
+        """The function that calls in a child of this interpreter; null is the one that runs this program."""
+        return self._forkserver.call if python is None else self._workers[python].call
 
     def end_children(self) -> None:
-        """End what other threads wait for, there too."""
-        super().end_children()
+        """End the children that other threads wait for; their calls raise Crashed."""
+        self._forkserver.end_children()
         for worker in self._workers.values():
             worker.end_children()
 
     def close(self) -> None:
         """End this interpreter's server and the workers of the others; a later call starts another."""
-        super().close()
+        self._forkserver.close()
         for worker in self._workers.values():
             worker.end()
 
 
-def call_of(forkserver: Forkserver, python: str | None) -> Callable[..., Any]:
-    """Where the children of a compiler come from; `python` is null for this interpreter.
-
-    Raises:
-        ConfigError: this command starts children of its own interpreter only.
-    """
-    if python is None:
-        return forkserver.call
-    if not isinstance(forkserver, Interpreters):
-        raise ConfigError(
-            f"compiler.python={python}: who takes turns does so in the interpreter of its side: "
-            "use compiler.python=null with --python-a or --python-b"
-        )
-    return forkserver.call_in(python)
-
-
 class _Worker:
-    """An interpreter's process, started at need, and again after an end."""
+    """The process of another interpreter: started by the first call, and again if it has ended."""
 
     def __init__(self, python: str, preload: Iterable[str]) -> None:
         self._python, self._preload = python, sorted(preload)
@@ -101,15 +91,17 @@ class _Worker:
 
     def start(self) -> _Process:
         with self._lock:
-            if self._process is None or self._process.has_ended:
-                self._process = _Process(self._python, self._preload)
+            if self._process and self._process.has_ended:
+                self._process.end()
+                self._process = None
+            self._process = self._process or _Process(self._python, self._preload)
             return self._process
 
     def call(self, limits: ChildLimits, function: Callable[..., T], /, *arguments: Any) -> T:
-        return self.start().ask(limits, function, arguments)
+        return self.start().call(limits, function, arguments)
 
     def end_children(self) -> None:
-        if self._process and self._process.is_asked:
+        if self._process and self._process.is_working:
             self._process.end()
 
     def end(self) -> None:
@@ -122,23 +114,29 @@ class _Process:
 
     def __init__(self, python: str, preload: Iterable[str]) -> None:
         self._python = python
-        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-        self._process = self._started(preload)
-        self._requests, self._answers = self._pipes()
-        self._sending, self._numbers = threading.Lock(), count()
+        self._numbers = count()
         self._waiting: dict[int, Future[tuple[Any, ...]]] = {}
         self._death: str | None = None
-        threading.Thread(target=self._listen, daemon=True).start()
+        # The other interpreter gets this program's source and nothing else of this one.
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
+        environment |= {"PYTHONPATH": str(_ROOT), "PYTHONSAFEPATH": "1"}
+        command = [python, "-m", "benchmark.execution.worker", *preload]
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
+        try:
+            self._peer = Peer(command, environment, log, self._listen)
+        except OSError as error:
+            log.close()
+            raise Crashed(f"compiler.python={python}: {error.strerror}") from error
 
     @property
     def has_ended(self) -> bool:
-        return self._process.poll() is not None
+        return self._death is not None
 
     @property
-    def is_asked(self) -> bool:
+    def is_working(self) -> bool:
         return bool(self._waiting)
 
-    def ask(self, limits: ChildLimits, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    def call(self, limits: ChildLimits, function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         """Return what `function` returns in a child of the worker.
 
         Raises:
@@ -148,14 +146,14 @@ class _Process:
         request = packed((number, limits, packed((function, arguments))))
         self._waiting[number] = answer
         try:
-            with suppress(OSError), self._sending:  # it has ended: whoever listens knows
-                self._requests.send_bytes(request)
+            with suppress(OSError, ValueError):  # it has ended: `_listen` says how
+                self._peer.send(*framed(request))
             if self._death:
                 raise Crashed(self._death)
             verdict = answer.result(limits.timeout_s + _IMPORTS_S)
         except (TimeoutError, FutureTimeoutError):
             self.end()
-            raise TimedOut(f"compiler.python={self._python}: its worker keeps silent") from None
+            raise TimedOut(f"compiler.python={self._python}: its worker doesn't answer") from None
         except KeyboardInterrupt:
             self.end()
             raise
@@ -166,64 +164,20 @@ class _Process:
         raise deserialize_error(*verdict)
 
     def end(self) -> None:
-        """Hang up: it ends with its children."""
-        free = self._sending.acquire(timeout=_GOODBYE_S)  # else what is being sent might go elsewhere
-        with suppress(OSError):
-            self._requests.close()
-        if free:
-            self._sending.release()
-        try:
-            self._process.wait(_GOODBYE_S)
-        except subprocess.TimeoutExpired:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        """End it with its children."""
+        self._peer.end()
 
-    def _started(self, preload: Iterable[str]) -> subprocess.Popen[bytes]:
-        # The other interpreter gets this program's source and nothing else of this one.
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
-        environment |= {"PYTHONPATH": str(_ROOT), "PYTHONSAFEPATH": "1"}
-        try:
-            return subprocess.Popen(  # noqa: S603 - the user chose it
-                [self._python, "-m", "benchmark.execution.worker", *preload],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._words,
-                start_new_session=True,  # a terminal's Ctrl-C is for this process; one group to kill
-            )
-        except OSError as error:
-            raise Crashed(f"compiler.python={self._python}: {error.strerror}") from error
-
-    def _pipes(self) -> tuple[Connection, Connection]:
-        """Both ends that are ours, as connections, which send in whole messages."""
-        assert self._process.stdin and self._process.stdout  # noqa: S101, PT018 - they were asked for
-        ends = tuple(os.dup(end.fileno()) for end in (self._process.stdin, self._process.stdout))
-        self._process.stdin.close()
-        self._process.stdout.close()
-        return Connection(ends[0], readable=False), Connection(ends[1], writable=False)
-
-    def _listen(self) -> None:
-        """Hand out answers until there will be no more."""
-        with self._answers, suppress(EOFError, OSError, pickle.UnpicklingError):
+    def _listen(self, peer: Peer) -> None:
+        """Hand each answer to the call that waits for it; at the end, fail the calls that still wait."""
+        with peer.output, suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
-                number, verdict = unpacked(self._answers.recv_bytes())
+                number, verdict = unpacked(read_frame(peer.output))
                 if answer := self._waiting.pop(number, None):
                     answer.set_result(verdict)
-        self.end()
-        self._death = self._told()
+        self._death = f"compiler.python={self._python}: its worker {peer.death()}"
         while self._waiting:
-            with suppress(KeyError):  # who waits no longer has taken it away
+            with suppress(KeyError):  # its call has given up
                 self._waiting.popitem()[1].set_exception(Crashed(self._death))
-
-    def _told(self) -> str:
-        """How it ended."""
-        code = self._process.returncode
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
-        with self._words as words:
-            words.seek(0)
-            last = words.read().decode(errors="replace").strip().rpartition("\n")[2]
-        return f"compiler.python={self._python}: its worker {how}{last and f'; last words: {last}'}"
 
 
 class _Pickler(pickle.Pickler):
@@ -249,6 +203,24 @@ def packed(value: Any) -> bytes:
 def unpacked(message: bytes) -> Any:
     """Read what `packed` wrote in a process of our own."""
     return pickle.loads(message)  # noqa: S301 - both ends are ours
+
+
+def framed(message: bytes) -> tuple[bytes, bytes]:
+    """Put its length in front of a message, for a stream of bytes."""
+    return _LENGTH.pack(len(message)), message
+
+
+def read_frame(stream: IO[bytes]) -> bytes:
+    """Read one message from a stream of framed ones.
+
+    Raises:
+        EOFError: the stream has ended.
+    """
+    head = stream.read(_LENGTH.size)
+    length = _LENGTH.unpack(head)[0] if len(head) == _LENGTH.size else 0
+    if not length or len(message := stream.read(length)) < length:
+        raise EOFError
+    return message
 
 
 def work(message: bytes) -> bytes:

@@ -1,8 +1,8 @@
-"""What runs in another interpreter for `compiler.python`: `python -m benchmark.execution.worker MODULE…`.
+"""The process of another interpreter for `compiler.python`: `python -m benchmark.execution.worker MODULE…`.
 
-It loads the modules once, in the server that children are forked from. Requests come in by its standard
-input, answers go out by its standard output; `benchmark.execution.interpreters` is the other end. When the
-input is closed it ends at once, with all it has started: so it does when whoever started it has been killed.
+It loads the modules once, in the server that children are forked from. Its standard input carries
+requests, its standard output answers; `benchmark.execution.interpreters` is the other end. When its input is
+closed, also because its parent was killed, it ends at once with all it has started.
 """
 
 from __future__ import annotations
@@ -11,44 +11,44 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from typing import IO
 
 from benchmark.execution.failures import serialize_error
 from benchmark.execution.forkserver import Forkserver
-from benchmark.execution.interpreters import packed, unpacked, work
+from benchmark.execution.interpreters import framed, packed, read_frame, unpacked, work
 from benchmark.records import ChildLimits
 
 
 def main() -> None:
-    """Serve until the other end hangs up."""
+    """Answer requests until the input is closed."""
     requests, answers = _pipes()
     forkserver, sending = Forkserver(["benchmark.execution.python39", *sys.argv[1:]]), threading.Lock()
     forkserver.warm()
 
     def serve(number: int, limits: ChildLimits, message: bytes) -> None:
         answer = packed((number, _verdict(forkserver, limits, message)))
-        with sending, suppress(OSError):  # nobody listens any more: the main thread knows
-            answers.send_bytes(answer)
+        with sending, suppress(OSError):  # the other end is closed: the main thread ends this process
+            answers.writelines(framed(answer))
+            answers.flush()
 
     with suppress(EOFError, OSError):
         while True:
-            threading.Thread(target=serve, args=unpacked(requests.recv_bytes()), daemon=True).start()
-    sending.acquire()  # how children end now is no answer to anybody
-    forkserver.close()  # amid its imports too
+            threading.Thread(target=serve, args=unpacked(read_frame(requests)), daemon=True).start()
+    sending.acquire()  # children end now, and no answer may report it
+    forkserver.close()  # also during its imports
     os._exit(0)  # children end as this process does
 
 
 def _verdict(forkserver: Forkserver, limits: ChildLimits, message: bytes) -> tuple[object, ...]:
     try:
         return "ok", forkserver.call(limits, work, message)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the other end has to hear of it
+    except Exception as error:  # noqa: BLE001 - the other end raises it again
         return serialize_error(error)
 
 
-def _pipes() -> tuple[Connection, Connection]:
-    """Both standard streams, taken from whatever libraries read and print."""
-    requests = Connection(os.dup(0), writable=False)
-    answers = Connection(os.dup(1), readable=False)
+def _pipes() -> tuple[IO[bytes], IO[bytes]]:
+    """Requests and answers: the standard streams, which libraries can no longer read or write."""
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)

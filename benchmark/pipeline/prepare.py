@@ -19,9 +19,9 @@ from benchmark.cache.compile_cache import CompileCache
 from benchmark.cache.lookup import NotCached, nobody
 from benchmark.cell import PlannedRun
 from benchmark.errors import RunFailure
-from benchmark.execution.forkserver import Forkserver, inline
+from benchmark.execution.forkserver import inline
 from benchmark.execution.host_lock import HostLock
-from benchmark.execution.interpreters import call_of
+from benchmark.execution.interpreters import Interpreters
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.protocols import Call, Observer
@@ -82,7 +82,7 @@ class StageClock:
 def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
     runs: Sequence[PlannedRun],
     cache: CompileCache,
-    forkserver: Forkserver,
+    interpreters: Interpreters,
     observer: Observer,
     budget: BudgetTracker,
     workers: int,
@@ -101,7 +101,7 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
             while slots and not budget.reason() and (run := next(waiting, None)):
                 slot = slots.pop()
                 stages = StageClock(observer, slot, run.cell.label)
-                job = _begin(partial(_prepared, run, cache, forkserver, host_lock, stages, workers))
+                job = _begin(partial(_prepared, run, cache, interpreters, host_lock, stages, workers))
                 under_way[job] = (run, slot)
             if not under_way:
                 return
@@ -109,13 +109,13 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
                 slots.append(under_way.pop(job)[1])
                 yield job.result()
     except KeyboardInterrupt:
-        forkserver.end_children()
+        interpreters.end_children()
         wait(under_way, _GRACE_S)
         for job, (run, _) in under_way.items():
             yield _cut_short(job.result() if job.done() else Prepared(run, None, None, None, {}))
         raise
     finally:
-        forkserver.end_children()
+        interpreters.end_children()
         host_lock.release()
 
 
@@ -136,7 +136,7 @@ def _begin(work: Callable[[], Prepared]) -> Future[Prepared]:
 def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
     run: PlannedRun,
     cache: CompileCache,
-    forkserver: Forkserver,
+    interpreters: Interpreters,
     host_lock: HostLock,
     stages: StageClock,
     workers: int,
@@ -151,7 +151,7 @@ def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
         if artifact is None:  # somebody has to work: the host first, then the keys of the cache, as all do it
             with stages.stage("wait"):
                 host_lock.acquire()
-            call = calls_of(run, forkserver)
+            call = calls_of(run, interpreters)
             with stages.stage("build"):
                 workload = build(run.cell, run.environment, cache, call["build"])
             with stages.stage("compile"):
@@ -179,16 +179,12 @@ def picture_of(run: PlannedRun) -> Path:
     return CampaignPaths(folder=Path(run.cell.experiment.output_folder)).picture(run.run_id)
 
 
-def calls_of(run: PlannedRun, forkserver: Forkserver) -> dict[str, Call]:
-    """By stage: where its heavy part runs, within the limits of that stage.
-
-    Raises:
-        ConfigError: the compiler names another interpreter, and this command can't start children there.
-    """
+def calls_of(run: PlannedRun, interpreters: Interpreters) -> dict[str, Call]:
+    """By stage: where its heavy part runs, within the limits of that stage."""
     e = run.cell.experiment
     if not e.hardware.isolated:
         return dict.fromkeys(("build", "compile", "measure"), inline)
-    call = call_of(forkserver, e.compiler.python)
+    call = interpreters.call_in(e.compiler.python)
     memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
     seconds = {
         "build": e.limits.build_timeout_s,

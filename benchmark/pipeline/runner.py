@@ -11,8 +11,9 @@ from typing import Any
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Plan, PlannedRun
 from benchmark.errors import Dominated, RunFailure, Unavailable
-from benchmark.execution.forkserver import Forkserver, undisturbed
+from benchmark.execution.forkserver import undisturbed
 from benchmark.execution.host_lock import HostLock
+from benchmark.execution.interpreters import Interpreters
 from benchmark.measurement import Measurement
 from benchmark.pipeline.budget import BudgetTracker, Ending
 from benchmark.pipeline.prepare import Prepared, StageClock, calls_of, log_of, picture_of, prepare
@@ -47,11 +48,11 @@ class Pipeline:
         self,
         store: ResultsStore,
         cache: CompileCache,
-        forkserver: Forkserver,
+        interpreters: Interpreters,
         observer: Observer,
         budget: BudgetTracker,
     ) -> None:
-        self._store, self._cache, self._forkserver = store, cache, forkserver
+        self._store, self._cache, self._interpreters = store, cache, interpreters
         self._observer, self._brake = observer, budget
         self._lease = HostLock()
         self._ready: dict[Any, Prepared] = {}
@@ -104,7 +105,9 @@ class Pipeline:
             members.setdefault(artifact_group(run), []).append(run)
         since = time.monotonic()
         firsts = [group[0] for group in members.values()]
-        for prepared in prepare(firsts, self._cache, self._forkserver, self._observer, self._brake, workers):
+        for prepared in prepare(
+            firsts, self._cache, self._interpreters, self._observer, self._brake, workers
+        ):
             group = artifact_group(prepared.run)
             self._brake.spend(time.monotonic() - since, prepared.run)
             since = time.monotonic()
@@ -161,7 +164,7 @@ class Pipeline:
         """Workload and artefact: as prepared, or made here where nothing is computed."""
         prepared = self._ready.get(artifact_group(planned))
         if prepared is None:
-            call = calls_of(planned, self._forkserver)
+            call = calls_of(planned, self._interpreters)
             with stages.stage("build"):
                 workload = build(planned.cell, planned.environment, self._cache, call["build"])
             with stages.stage("compile"):
@@ -190,13 +193,13 @@ class Pipeline:
         environment, hardware = planned.environment, planned.cell.experiment.hardware
         place = (hardware, environment.environment_id)
         if place not in self._peaks:
-            call = calls_of(planned, self._forkserver)["measure"]
+            call = calls_of(planned, self._interpreters)["measure"]
             with stages.stage("peak"):
                 self._peaks[place] = peak(hardware, environment, self._cache, call)
         return self._peaks[place]
 
     def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: StageClock) -> Measurement:
-        call = calls_of(planned, self._forkserver)["measure"]
+        call = calls_of(planned, self._interpreters)["measure"]
         with stages.stage("measure"):
             return measure(planned.cell, made["workload"], made["artifact"], call, picture_of(planned))
 

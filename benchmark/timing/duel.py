@@ -5,22 +5,20 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import IO, Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from pydantic import TypeAdapter
 
 from benchmark.errors import BenchmarkError
 from benchmark.execution.host_lock import HostLock
+from benchmark.execution.peer import Peer
 from benchmark.paths import CampaignPaths
 from benchmark.records import Names, frozen
 from benchmark.timing.interleaved import Block, Name, Pair, Planned, Played, Side, Warmed
@@ -31,7 +29,6 @@ _START_S: Final = 300.0
 """Until a side has said what it is: imports take seconds, on a busy host a minute."""
 _GRACE_S: Final = 30.0
 """What an answer may take beyond the limits that the side sets its children itself."""
-_GOODBYE_S: Final = 5.0
 _BLOCK_NS: Final = 250_000_000
 """A block of slow calls has fewer of them, so that it takes about this long."""
 
@@ -147,9 +144,7 @@ class SideProcess:
         self._log = CampaignPaths(folder=folder.absolute()).log("side")
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._heard = deque[dict[str, Any]]()
-        self._process = self._started()
-        self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
-        self._reader.start()
+        self._peer = self._started()
         self.tell(overrides=spec.overrides, row=spec.row, folder=str(folder.absolute()))
 
     def warm(self, number: int) -> Warmed:
@@ -169,9 +164,8 @@ class SideProcess:
 
     def tell(self, **command: Any) -> None:
         """Send a command; `benchmark.cli.side` lists them."""
-        assert self._process.stdin is not None  # noqa: S101 - it was asked for
         try:
-            print(json.dumps(command), file=self._process.stdin)
+            self._peer.send(json.dumps(command).encode(), b"\n")
         except OSError as error:
             raise self._death() from error
 
@@ -195,39 +189,23 @@ class SideProcess:
             raise self._strange(str(answer)) from error
 
     def end(self) -> None:
-        """Hang up: it ends with all it has started; if it doesn't, or had ended already, kill the rest."""
-        ended_before = not self._reader.is_alive()
-        with suppress(OSError):
-            self._process.stdin.close()  # type: ignore[union-attr]
-        self._reader.join(_GOODBYE_S)
-        if ended_before or self._reader.is_alive():
-            self._kill()
-        self._process.wait()
-        self._reader.join(_GOODBYE_S)
+        """End it with all it has started."""
+        self._peer.end()
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self) -> Peer:
         # What is installed for the interpreter decides whose version of this program plays, not this folder.
         environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        log = self._log.open("w+b")
         try:
-            with self._log.open("w") as log:
-                return subprocess.Popen(  # noqa: S603 - the user chose it
-                    [self._spec.python, "-m", "benchmark.cli.side"],
-                    env=environment,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    bufsize=1,
-                    encoding="utf-8",
-                    errors="replace",
-                    start_new_session=True,  # a terminal's Ctrl-C is for the conductor; one group to kill
-                )
+            return Peer([self._spec.python, "-m", "benchmark.cli.side"], environment, log, self._listen)
         except OSError as error:
+            log.close()
             raise self._failure(f"python={self._spec.python}: {error.strerror}") from error
 
-    def _read(self, said: IO[str]) -> None:
-        with said:
-            for line in said:
-                self._inbox.put((self, line))
+    def _listen(self, peer: Peer) -> None:
+        with peer.output:
+            for line in peer.output:
+                self._inbox.put((self, line.decode(errors="replace")))
         self._inbox.put((self, None))
 
     def _take(self, line: str | None) -> None:
@@ -242,19 +220,8 @@ class SideProcess:
             raise self._failure(error)
         self._heard.append(answer)
 
-    def _kill(self) -> None:
-        if self._process.returncode is None:  # not waited for yet: the number is still its own
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
     def _death(self) -> BenchmarkError:
-        self._kill()  # what it has started
-        code = self._process.wait()
-        how = (
-            f"it was ended by {signal.Signals(-code).name}" if code < 0 else f"it left with exit code {code}"
-        )
-        last = self._log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
-        return self._failure(f"{how}{last and f'; last words: {last}'}")
+        return self._failure(f"it {self._peer.death()}")
 
     def _strange(self, said: str) -> BenchmarkError:
         return self._failure(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from multiprocessing import resource_tracker
 
+import psutil
 import pytest
 
 from benchmark.__main__ import main
@@ -75,3 +77,12 @@ def test_a_batch_of_ones_own_is_refused(verb):
     code, printed = verb("hardware=simulated", "batch=4")
     assert code == 1
     assert "batch=4: the batch is what is searched for" in printed.err
+
+
+def test_no_process_is_left_of_the_batches_that_were_tried(verb, interpreters):
+    interpreters.close()  # else its server would be taken, and stay
+    resource_tracker.ensure_running()  # lives as long as this process
+    before = set(psutil.Process().children(recursive=True))
+    code, printed = verb("hardware=simulated", "hardware.isolated=true", "--limit", "2", "--json")
+    assert (code, json.loads(printed.out.splitlines()[-1])["largest_batch"]) == (0, 2)
+    assert set(psutil.Process().children(recursive=True)) <= before

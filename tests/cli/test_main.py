@@ -16,7 +16,7 @@ import pytest
 
 from benchmark import __main__ as program
 from benchmark.cli.error_messages import sentence
-from benchmark.cli.run import run_grid
+from benchmark.cli.start import start
 from benchmark.compilers.simulated import Simulated
 from benchmark.devices import neuron
 from benchmark.errors import CacheError, ConfigError, StoreError
@@ -86,7 +86,7 @@ def run(capsys):
     before = signal.getsignal(signal.SIGTERM)
 
     def ran(*experiments):
-        code = run_grid(experiments)
+        code = start(experiments)
         return code, capsys.readouterr().out
 
     yield ran

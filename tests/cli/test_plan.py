@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
-from benchmark.cli.run import run_grid
+from benchmark.cli.start import start
 from benchmark.config.sweep import lay_out
 
 SIMULATED = "hardware=simulated"
@@ -45,7 +45,7 @@ def sums(plan):
 
 def run(*arguments):
     laid = lay_out([SIMULATED, *arguments])
-    return run_grid(laid.experiments, laid.excluded)
+    return start(laid.experiments, laid.excluded)
 
 
 def test_cells_are_told_by_fate(sums, capsys):

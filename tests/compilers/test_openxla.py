@@ -8,7 +8,7 @@ import pytest
 
 from benchmark.compilers.openxla import OpenXla
 from benchmark.errors import LibraryMissing
-from benchmark.execution.preload import interpreters
+from benchmark.execution import preload
 
 VARIABLE = "BENCHMARK_XLA_PYTHON"
 
@@ -40,11 +40,10 @@ def cells(compose):
 
 
 @pytest.fixture
-def forkserver(cells):
-    """Instead of that for simulated cells."""
-    opened = interpreters(cells)
-    yield opened
-    opened.close()
+def interpreters(cells):
+    """Instead of those for simulated cells."""
+    with preload.interpreters(cells) as opened:
+        yield opened
 
 
 @pytest.mark.real

@@ -16,7 +16,7 @@ import pytest
 from benchmark.compilers.optimum_neuron import OptimumNeuron, sizes
 from benchmark.devices import neuron
 from benchmark.errors import CompileFailed, LibraryMissing, UnsupportedOperator
-from benchmark.execution.preload import interpreters
+from benchmark.execution import preload
 from benchmark.neuron import optimum_registry
 from benchmark.records import Model, Shape, Workload
 
@@ -240,12 +240,12 @@ def cells(standing_in, compose):
 
 
 @pytest.fixture
-def forkserver(cells):
-    """Instead of that for simulated cells."""
-    opened = interpreters(cells)
+def interpreters(cells):
+    """Instead of those for simulated cells."""
+    opened = preload.interpreters(cells)
     opened.close()  # the server of simulated cells runs already, without torch
-    yield opened
-    opened.close()
+    with opened:
+        yield opened
 
 
 @pytest.mark.real

@@ -50,9 +50,9 @@ def limits(tmp_path):
 
 
 @pytest.fixture
-def call(forkserver, limits):
+def call(interpreters, limits):
     """Call in a child, with limits that a test may change."""
-    return lambda function, *arguments, **changes: forkserver.call(
+    return lambda function, *arguments, **changes: interpreters.call_in(None)(
         replace(limits, **changes), function, *arguments
     )
 

@@ -66,8 +66,7 @@ for name in ("records", "measurement", "execution.interpreters",
 def test_a_worker_runs_in_the_oldest_interpreter_at_hand(tmp_path):
     """The stages, and the plug-ins of inf1, load there; a child computes and answers."""
     python = _oldest()
-    opened = Interpreters((), {python: ()})
-    try:
+    with Interpreters((), {python: ()}) as opened:
         limits = ChildLimits(log=tmp_path / "run.log", timeout_s=60)
         call = opened.call_in(python)
         assert call(limits, exec, LOAD) is None, limits.log.read_text()
@@ -75,5 +74,3 @@ def test_a_worker_runs_in_the_oldest_interpreter_at_hand(tmp_path):
             ["a", "c"],
             ["b", "d"],
         ]
-    finally:
-        opened.close()

@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
-from benchmark.errors import ConfigError, Crashed, LibraryMissing, OutOfMemory, TimedOut, Unavailable
-from benchmark.execution.interpreters import Interpreters, call_of, packed, unpacked
+from benchmark.errors import Crashed, LibraryMissing, OutOfMemory, TimedOut, Unavailable
+from benchmark.execution.interpreters import Interpreters, packed, unpacked
 from benchmark.host import libraries
 from benchmark.pipeline.prepare import calls_of
 from benchmark.records import ChildLimits
@@ -41,10 +41,9 @@ call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), exec, work)
 
 @pytest.fixture(scope="module")
 def interpreters():
-    opened = Interpreters((), {HERE: ("benchmark.execution.forkserver",)})
-    opened.start()
-    yield opened
-    opened.close()
+    with Interpreters((), {HERE: ("benchmark.execution.forkserver",)}) as opened:
+        opened.start()
+        yield opened
 
 
 @pytest.fixture
@@ -150,33 +149,26 @@ while not os.path.exists(other):
         assert [one.result() for one in both] == [None, None]
 
 
-def test_a_worker_that_has_ended_is_told_of_and_the_next_call_has_another(limits):
-    opened = Interpreters((), {HERE: ()})
-    try:
-        worker = opened._workers[HERE].start()
-        with ThreadPoolExecutor() as threads:
-            waiting = threads.submit(opened.call_in(HERE), limits, time.sleep, 60)
-            until(limits.log.exists)
-            os.kill(worker._process.pid, signal.SIGKILL)
-            with pytest.raises(Crashed, match=r"its worker was ended by SIGKILL"):
-                waiting.result()
+def test_a_worker_that_has_ended_is_reported_and_the_next_call_has_another(limits):
+    before = psutil.Process().children()
+    with Interpreters((), {HERE: ()}) as opened, ThreadPoolExecutor() as threads:
+        waiting = threads.submit(opened.call_in(HERE), limits, time.sleep, 60)
+        until(limits.log.exists)
+        (worker,) = set(psutil.Process().children()) - set(before)
+        worker.kill()
+        with pytest.raises(Crashed, match=r"its worker was ended by SIGKILL"):
+            waiting.result()
         assert opened.call_in(HERE)(limits, int, "3") == 3
-    finally:
-        opened.close()
 
 
-def test_who_waits_is_let_go_when_children_are_to_end(limits):
-    opened = Interpreters((), {HERE: ()})
-    try:
-        opened.end_children()  # nobody waits: it may go on loading
-        with ThreadPoolExecutor() as threads:
-            waiting = threads.submit(opened.call_in(HERE), limits, time.sleep, 60)
-            until(limits.log.exists)
-            opened.end_children()
-            with pytest.raises(Crashed, match="its worker left with exit code 0"):
-                waiting.result()
-    finally:
-        opened.close()
+def test_calls_that_wait_raise_when_children_are_ended(limits):
+    with Interpreters((), {HERE: ()}) as opened, ThreadPoolExecutor() as threads:
+        opened.end_children()  # no call waits: it goes on loading
+        waiting = threads.submit(opened.call_in(HERE), limits, time.sleep, 60)
+        until(limits.log.exists)
+        opened.end_children()
+        with pytest.raises(Crashed, match="its worker left with exit code 0"):
+            waiting.result()
 
 
 def test_nothing_is_left_of_it_when_its_parent_is_killed(tmp_path):
@@ -267,8 +259,3 @@ def test_libraries_are_looked_for_where_they_are_needed(python):
         LibraryMissing, match=f"^imagined is not installed for {path}: {path} -m pip install x$"
     ):
         libraries.versions("imagined", install="pip install x", python=path)
-
-
-def test_who_starts_children_of_one_interpreter_refuses_others(forkserver):
-    with pytest.raises(ConfigError, match=r"^compiler\.python=/other/python: .*--python-a or --python-b$"):
-        call_of(forkserver, "/other/python")

@@ -324,14 +324,14 @@ def left_by_a_child(environment):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_monitor_ends_with_the_child_that_started_it(neuron_tool, forkserver, tmp_path):
+def test_a_monitor_ends_with_the_child_that_started_it(neuron_tool, interpreters, tmp_path):
     neuron_tool("neuron-monitor", says="neuron-monitor.json", period=0.02)
     told = {name: value for name, value in os.environ.items() if name == "PATH" or "MONITOR" in name}
     told |= {"TMPDIR": str(tmp_path)}
     limits = ChildLimits(log=tmp_path / "log", timeout_s=20)
-    pid = forkserver.call(limits, started_in_a_child, told)
+    pid = interpreters.call_in(None)(limits, started_in_a_child, told)
     assert not psutil.pid_exists(pid)
     with pytest.raises(Crashed):
-        forkserver.call(limits, left_by_a_child, told)
+        interpreters.call_in(None)(limits, left_by_a_child, told)
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(one.info["cmdline"])]

@@ -115,8 +115,8 @@ def test_a_peak_is_listed_verified_and_set_aside_like_any_entry(on_cpu, peak_of,
 
 @pytest.mark.real
 @pytest.mark.alone
-def test_the_peak_of_this_cpu_is_measured_in_a_child(compose, peak_of, cache, forkserver, tmp_path):
-    call = partial(forkserver.call, ChildLimits(log=tmp_path / "child.log", timeout_s=120))
+def test_the_peak_of_this_cpu_is_measured_in_a_child(compose, peak_of, cache, interpreters, tmp_path):
+    call = partial(interpreters.call_in(None), ChildLimits(log=tmp_path / "child.log", timeout_s=120))
     alone = compose("hardware.threads=1")
     found = peak_of(alone, call)
     assert min(found.flops_per_s.values()) > 1e8

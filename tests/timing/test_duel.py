@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from benchmark.cli import side
 from benchmark.errors import BenchmarkError, ConfigError, Incompatible
+from benchmark.execution import peer
 from benchmark.timing import duel
 from benchmark.timing.duel import SideSpec
 from benchmark.timing.interleaved import Pair
@@ -167,6 +168,11 @@ def test_overrides_that_make_no_cell_are_told_as_those_of_a_run_are(tmp_path):
     [
         (["batch=1,2"], ConfigError, r"^a side is one cell, but batch=1,2 makes 2: choose one$"),
         (["hardware=simulated", "compiler=eager"], Incompatible, r"^compiler=eager runs on "),
+        (
+            ["compiler=eager", f"compiler.python={sys.executable}"],
+            ConfigError,
+            r"^compiler\.python cannot be used with compare --run: use --python-a and --python-b$",
+        ),
     ],
 )
 def test_a_side_refuses_what_is_not_one_cell_that_can_run_here(tmp_path, overrides, kind, told):
@@ -209,7 +215,7 @@ def test_whatever_a_side_does_amid_the_duel_is_told_by_its_name(fake, tmp_path, 
 
 def test_a_side_that_keeps_silent_is_not_waited_for_for_ever(fake, tmp_path, monkeypatch):
     monkeypatch.setattr(duel, "_START_S", 0.3)
-    monkeypatch.setattr(duel, "_GOODBYE_S", 0.1)
+    monkeypatch.setattr(peer, "GOODBYE_S", 0.1)
     silent = fake(at="planned", does="time.sleep(60)")
     with (
         pytest.raises(BenchmarkError, match=r"^side B .*: no answer within 0.3 s"),
@@ -219,7 +225,7 @@ def test_a_side_that_keeps_silent_is_not_waited_for_for_ever(fake, tmp_path, mon
 
 
 def test_the_end_of_one_side_is_noticed_while_the_other_works(fake, tmp_path, monkeypatch):
-    monkeypatch.setattr(duel, "_GOODBYE_S", 0.1)
+    monkeypatch.setattr(peer, "GOODBYE_S", 0.1)
     busy, short = fake(at="ready", does="time.sleep(60)"), fake(at="ready", does="sys.exit(3)")
     with (
         pytest.raises(BenchmarkError, match=r"^side B .*: it left with exit code 3"),
@@ -269,7 +275,7 @@ def test_the_host_is_held_where_a_side_needs_it_and_given_back(fake, tmp_path, m
 CONDUCTOR = """
 import sys
 from pathlib import Path
-from benchmark.cli import duel
+from benchmark.timing import duel
 spec = duel.SideSpec(overrides=tuple(sys.argv[2:]))
 with duel.run(spec, spec, folder=Path(sys.argv[1]), pairs=10**6, turns=1) as playing:
     for pair in playing.pairs:

@@ -22,12 +22,12 @@ CALL_NS = 1_500_000
 
 
 @pytest.fixture
-def start(simulated, forkserver):
+def start(simulated, interpreters):
     """Start the measuring child of a simulated cell."""
 
     def started(*overrides):
         (run,) = plan([simulated("sampling=quick", *overrides)], lambda _: {}).runs
-        cache, call = CompileCache(run.cell.experiment.cache_root), calls_of(run, forkserver)
+        cache, call = CompileCache(run.cell.experiment.cache_root), calls_of(run, interpreters)
         cache.prepare()
         workload = build(run.cell, run.environment, cache, call["build"])
         artifact = compile_(run.cell, workload, run.environment, cache, call["compile"])
