@@ -17,7 +17,7 @@ from benchmark.cloud import cost
 from benchmark.cloud.cost import PriceBasis
 from benchmark.config.folder import first_comment, options
 from benchmark.errors import ConfigError
-from benchmark.published.checks import rules
+from benchmark.published import checks
 from benchmark.records import frozen
 from benchmark.report import files as files_of
 from benchmark.report.build import Making, document
@@ -119,8 +119,8 @@ def made(asked: Asked, store: ResultsStore, command: str, *, simulated: bool) ->
         return document(report, found, Making(command=command))
     asked_rows = query.expression(query.parse(f"campaign=published-{report.document}"))
     page = to_frame(store.table(None, asked_rows))  # all of it: what is wrong with a page shows in its whole
-    differences, comparison = tuple(rules.differences(page)), rules.compared(page)
-    return document(report, found, Making(command=command, differences=differences, comparison=comparison))
+    differences, agreement = tuple(checks.differences(page)), checks.compared(page)
+    return document(report, found, Making(command=command, differences=differences, agreement=agreement))
 
 
 def _nothing(report: Report, store: ResultsStore, hidden: Any) -> str:

@@ -10,8 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from benchmark.published.checks.difference import Difference
-from benchmark.published.checks.rules import Comparison
+from benchmark.published.checks import Agreement, Difference
 from benchmark.records import Names, frozen
 from benchmark.report.document import Document, Field, Head, Section, Table
 from benchmark.report.query import Relation
@@ -36,15 +35,15 @@ class Making:
     """That makes it again."""
     differences: tuple[Difference, ...] = ()
     """What a published page got wrong."""
-    comparison: Comparison | None = None
+    agreement: Agreement | None = None
     """Its printed figures against those of the rows."""
 
 
 def document(report: Report, cells: Relation, making: Making) -> Document:
     """Ask everything that the report asks."""
     sections = [section for spec in report.sections for section in _sections(cells, spec)]
-    if making.comparison is not None:
-        sections.append(_differences(making.differences, making.comparison))
+    if making.agreement is not None:
+        sections.append(_differences(making.differences, making.agreement))
     return Document(
         name=report.name,
         title=report.title,
@@ -226,8 +225,8 @@ def _warnings(cells: Relation) -> Iterator[str]:
         yield f"{noisy['n']} cells were disturbed while they were measured: see noise_flags of their rows"
 
 
-def _differences(found: tuple[Difference, ...], comparison: Comparison) -> Section:
-    equal, unequal = comparison.equal, len(comparison.unequal)
+def _differences(found: tuple[Difference, ...], agreement: Agreement) -> Section:
+    equal, unequal = agreement.equal, len(agreement.unequal)
     said = f"Of {equal + unequal} printed figures {equal} are the rows' own at the printed digits"
     lines = [[one.kind, one.sentence] for one in found]
     heads = ("rule", "what it found")

@@ -1,4 +1,4 @@
-"""Rows of the shipped documents, and differences.md: what `errata` finds in them.
+"""Rows of the shipped documents, and differences.md: the errors that `published/checks.py` finds in them.
 
 `python tests/importers/shipped.py` writes differences.md anew.
 """
@@ -13,8 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from benchmark.config.folder import file_of, load_object, options
-from benchmark.published import documents
-from benchmark.published.checks import rules
+from benchmark.published import checks, documents
 from benchmark.store.results import to_frame
 from benchmark.store.schema import SCHEMA
 
@@ -48,11 +47,13 @@ def text() -> str:
         "<!-- Generated: python tests/importers/shipped.py -->",
         "# What is wrong in the shipped documents",
         "",
-        "Every difference that the rules of `benchmark/errata.py` find, by document.",
+        "Every difference that the rules of `benchmark/published/checks.py` find, by document.",
     ]
     for name in NAMES:
         lines += ["", f"## {name}", ""]
-        lines += [f"- **{one.kind}**: {one.sentence}" for one in rules.differences(frame(name))] or ["- none"]
+        lines += [f"- **{one.kind}**: {one.sentence}" for one in checks.differences(frame(name))] or [
+            "- none"
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,1 +1,0 @@
-"""Rules that find errors of published pages."""
