@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from benchmark import axes
 from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
 from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
@@ -42,9 +43,7 @@ class Cell:
     def family_id(self) -> str:
         """Identity less batch and length: what fits in memory is judged along them."""
         made_of = identity(self.experiment, self.shape)
-        return _hash(
-            {key: value for key, value in made_of.items() if key not in {"batch_size", "sequence_length"}}
-        )
+        return _hash({key: value for key, value in made_of.items() if key not in axes.GROWING})
 
     @property
     def label(self) -> str:

@@ -13,6 +13,8 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
+from benchmark import axes
+
 T = TypeVar("T")
 
 _STRICT = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
@@ -78,19 +80,7 @@ class Shape:
     @property
     def label(self) -> str:
         """In a few characters, for people."""
-        return " ".join(
-            f"{_SHORT[name]}{value}" for name, value in {"batch_size": self.batch_size, **self.axes}.items()
-        )
-
-
-_SHORT = {
-    "batch_size": "b",
-    "sequence_length": "s",
-    "input_length": "in",
-    "output_length": "out",
-    "image_size": "px",
-    "steps": "steps",
-}
+        return axes.label({name: value for name in axes.SIZES if (value := getattr(self, name))})
 
 
 @frozen

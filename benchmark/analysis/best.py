@@ -13,31 +13,18 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
+from benchmark import axes
 from benchmark.records import frozen
 from benchmark.report.document import Origin
 from benchmark.store.repeats import KEYS, combined
 
 Aim = Literal["cheapest", "fastest"]
 
-WORK: Final = (
-    *("model", "task", "sequence_length", "image_size", "input_length", "output_length", "steps"),
-    "throughput_unit",
-)
+_SIZES: Final = tuple(name for name in axes.SIZES if name != "batch_size")
+WORK: Final = ("model", "task", *_SIZES, "throughput_unit")
 """What is to be done."""
-_SETUP: Final = (
-    *(
-        "weights",
-        "hardware",
-        "instance_type",
-        "device_name",
-        "compiler",
-        "fast_math",
-        "batch_size",
-        "scenario",
-    ),
-    *("replicas", "workers", "threads", "pipeline_cores", "tensor_parallel", "data_parallel", "input_source"),
-)
-"""How it was asked to be done: known of cells that failed, too."""
+_SETUP: Final = (*axes.without(*WORK), "device_name")
+"""How it was requested to be done: known of cells that failed, too."""
 HOW: Final = (
     *_SETUP,
     "model_dtype",
@@ -188,18 +175,18 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
         doubt=[_doubt(*one) for one in zip(group["steady"], group["noise_flags"], strict=True)],
     )
     # Unknown is worse than any figure, so that a cell is on the front for what is known of it.
-    axes = pd.DataFrame(
+    objectives = pd.DataFrame(
         {
             "p95": group["latency_p95_ms"].astype(float).fillna(math.inf),
             "value": group[by].astype(float).mul(-1 if by == "throughput_per_s" else 1).fillna(math.inf),
         }
     )
-    group["front"] = _unbeaten(axes[fit]).reindex(group.index, fill_value=False)
-    if not (axes.loc[within, "value"] < math.inf).any() and within.any():
+    group["front"] = _unbeaten(objectives[fit]).reindex(group.index, fill_value=False)
+    if not (objectives.loc[within, "value"] < math.inf).any() and within.any():
         aim = "fastest"
     order = ["p95", "value", "slowness"] if aim == "fastest" else ["value", "p95", "slowness"]
-    axes = axes.assign(slowness=-group["throughput_per_s"].astype(float))
-    known = axes[within & (axes[order[0]] < math.inf)].sort_values(order, kind="stable")
+    objectives = objectives.assign(slowness=-group["throughput_per_s"].astype(float))
+    known = objectives[within & (objectives[order[0]] < math.inf)].sort_values(order, kind="stable")
     first = group.iloc[0]
     return Answer(
         work={name: _plain(first[name]) for name in WORK if not pd.isna(first[name])},
@@ -273,12 +260,14 @@ def _origin(simulated: Any, source: Any) -> Origin:
     return "measured" if pd.isna(source) else "published"
 
 
-def _unbeaten(axes: pd.DataFrame) -> pd.Series[Any]:
+def _unbeaten(objectives: pd.DataFrame) -> pd.Series[Any]:
     """Which rows no other is better than in one axis without being worse in the other; less is better."""
-    least = axes.groupby("p95")["value"].min()
+    least = objectives.groupby("p95")["value"].min()
     faster = least.cummin().shift()
-    beaten = (axes["value"] >= axes["p95"].map(faster)) | (axes["value"] > axes["p95"].map(least))
-    return ~beaten & (axes.min(axis=1) < math.inf)
+    beaten = (objectives["value"] >= objectives["p95"].map(faster)) | (
+        objectives["value"] > objectives["p95"].map(least)
+    )
+    return ~beaten & (objectives.min(axis=1) < math.inf)
 
 
 def _plain(value: Any) -> Any:

@@ -7,26 +7,18 @@ from typing import Any, Final
 
 import pandas as pd
 
+from benchmark import axes
 from benchmark.analysis import best_wording
 from benchmark.analysis.best import WORK, Answer, Wanted
 from benchmark.report.sanitize import one_line
 
+_SHOWN_BESIDE: Final = ("model", "task", "compiler", "instance_type", *axes.SIZES)
 _TOLD_APART: Final = {
-    "fast_math": "math",
-    "replicas": "copies",
-    "workers": "callers",
-    "threads": "threads",
-    "pipeline_cores": "cores",
-    "scenario": "scenario",
-    "hardware": "hardware",
-    "weights": "weights",
+    **{axis.column: axis.header for axis in axes.AXES if axis.column not in _SHOWN_BESIDE},
     "matmul_dtype": "matmul",
     "model_dtype": "dtype",
     "other_dtype": "others",
     "autocast": "autocast",
-    "tensor_parallel": "tp",
-    "data_parallel": "dp",
-    "input_source": "inputs",
     "document": "document",
     "device_name": "device",
     "compiler_flags": "flags",

@@ -10,16 +10,11 @@ from typing import Any, Final
 
 import pandas as pd
 
+from benchmark import axes
 from benchmark.analysis.best import HOURS_A_MONTH, WORK, Answer, Wanted
 from benchmark.cloud.cost import UNITS
+from benchmark.formatting import significant
 
-_SHORT: Final = {
-    "sequence_length": "sequence length",
-    "image_size": "image size",
-    "input_length": "input length",
-    "output_length": "output length",
-    "steps": "steps",
-}
 _FEWEST_CALLS: Final = 72
 """Timed calls below which a row has no p95, see `statistics`."""
 
@@ -27,7 +22,7 @@ _FEWEST_CALLS: Final = 72
 def work_words(answer: Answer) -> str:
     """What is to be done, such as `bert, fill-mask, sequence length 128`."""
     work = answer.work
-    sizes = [f"{words} {work[name]}" for name, words in _SHORT.items() if name in work]
+    sizes = [f"{axes.BY_COLUMN[name].words} {work[name]}" for name in axes.SIZES if name in work]
     return ", ".join(
         [str(work.get("model", "unnamed")), *([str(work["task"])] if "task" in work else []), *sizes]
     )
@@ -35,16 +30,10 @@ def work_words(answer: Answer) -> str:
 
 def work_label(answer: Answer) -> str:
     """The same in a few characters for a table, without the task: `bert s128`."""
-    sizes = {name: value for name, value in answer.work.items() if name in _SHORT}
+    sizes = {name: answer.work[name] for name in axes.SIZES if name in answer.work}
     if answer.work.get("input_length"):
         sizes.pop("sequence_length", None)
-    marks = {"sequence_length": "s", "image_size": "px", "input_length": "in", "output_length": "out"}
-    return " ".join(
-        [
-            str(answer.work.get("model", "unnamed")),
-            *(f"{marks.get(name, name)}{value}" for name, value in sizes.items()),
-        ]
-    )
+    return axes.label({"model": answer.work.get("model", "unnamed"), **sizes})
 
 
 def unit_word(answer: Answer) -> str:
@@ -79,10 +68,10 @@ def figures(cell: Any, answer: Answer) -> str:
     told = []
     if not pd.isna(cell["latency_p95_ms"]):
         lo, hi = cell["latency_p95_ms_lo"], cell["latency_p95_ms_hi"]
-        interval = " (no interval)" if pd.isna(lo) or pd.isna(hi) else f" ({plain(lo)} to {plain(hi)})"
-        told.append(f"p95 {plain(cell['latency_p95_ms'])} ms{interval}")
+        interval = " (no interval)" if pd.isna(lo) or pd.isna(hi) else f" ({_figure(lo)} to {_figure(hi)})"
+        told.append(f"p95 {_figure(cell['latency_p95_ms'])} ms{interval}")
     if not pd.isna(cell["throughput_per_s"]):
-        told.append(f"{plain(cell['throughput_per_s'])} {unit_word(answer)}/s")
+        told.append(f"{_figure(cell['throughput_per_s'])} {unit_word(answer)}/s")
     if not pd.isna(cell["usd_per_1m"]):
         told.append(f"{dollars(cell['usd_per_1m'])} per 1M {unit_word(answer)}")
     if not pd.isna(cell["machines"]):
@@ -92,14 +81,13 @@ def figures(cell: Any, answer: Answer) -> str:
     return ", ".join(told)
 
 
-def plain(value: float) -> str:
-    """Three significant digits at least, no exponent."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"  # noqa: PLR2004 - three digits
-
-
 def dollars(value: float) -> str:
     """Down to a tenth of a cent where that is something."""
-    return f"${value:,.0f}" if value >= 100 else f"${value:.3f}" if value >= 0.1 else f"${value:.3g}"  # noqa: PLR2004
+    return f"${_figure(value)}" if value >= 100 or value < 0.1 else f"${value:.3f}"  # noqa: PLR2004
+
+
+def _figure(value: float) -> str:
+    return significant(value, separator=",")
 
 
 def headline(answer: Answer, wanted: Wanted) -> str:
@@ -222,7 +210,7 @@ def _bounds(cell: Any, wanted: Wanted) -> Iterator[str]:
             why = "its document prints none" if cell["origin"] == "published" else "it had too few calls"
             yield f"its {name} has no interval, for {why}"
         elif limit is not None and cell[column] > limit:
-            yield f"the upper bound of its {name} is {plain(cell[column])} ms"
+            yield f"the upper bound of its {name} is {_figure(cell[column])} ms"
     if limits.accuracy_floor is not None and not cell["accuracy_lo"] >= limits.accuracy_floor:
         lower = "unknown" if pd.isna(cell["accuracy_lo"]) else f"{cell['accuracy_lo']:.4g}"
         yield f"the lower bound of its accuracy is {lower}"

@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from benchmark import axes
 from benchmark.errors import ConfigError
 from benchmark.stats.ratio_test import RatioTest, apart, ratio_test
+from benchmark.store.results import nulls
 
 if TYPE_CHECKING:
     import pandas as pd
 
-AXES: Final = (
-    *("model", "hardware", "instance_type", "compiler", "fast_math", "batch_size", "sequence_length"),
-    *("image_size", "input_length", "output_length", "scenario", "weights"),
+NEEDED: Final = (
+    *("run_id", "campaign", "cell_id", "environment_id", "repeat", "started_at", "status"),
+    *axes.COLUMNS,
 )
-"""By which cells of both sides are matched where they are not the same cell."""
-NEEDED: Final = ("run_id", "campaign", "cell_id", "environment_id", "repeat", "started_at", "status", *AXES)
-"""Columns that a comparison looks at, beside the figure compared."""
+"""Columns that a comparison reads, beside the figure compared."""
 
 Evidence = Literal["rounds", "apart"]
 
@@ -52,40 +52,35 @@ def compare_rows(
 ) -> list[Compared]:
     """Match the cells of two sets of rows that are ok, and compare a figure of which less is better.
 
-    `everything` are the rows of the store that tell how the baseline's cells differ from time to time.
+    `everything` holds the rows of the store: earlier ones show how much a cell differs from time to time.
 
     Raises:
         ConfigError: nothing matches, one run is on both sides, or several cells of a side match one.
     """
     if both := {*base["run_id"]} & {*candidate["run_id"]}:
         raise ConfigError(f"run {min(both)} is on both sides: narrow one of them")
-    base, candidate = _nulls(base), _nulls(candidate)
+    base, candidate = (side.assign(**nulls(side[[*axes.COLUMNS]])) for side in (base, candidate))
     keys = _keys(base, candidate)
     sides = [_cells(side, keys) for side in (base, candidate)]
     shared = [key for key in sides[0] if key in sides[1]]
     if not shared:
-        raise ConfigError(
-            "no cell of the one side is one of the other: name sides that share all axes but one"
-        )
+        raise ConfigError(f"no cell is on both sides: {_difference(base, candidate, keys)}")
     return [_compared(sides[0][key], sides[1][key], everything, figure, threshold) for key in shared]
 
 
-def _nulls(rows: pd.DataFrame) -> pd.DataFrame:
-    """Every missing axis as None, which equals itself."""
-    axes = rows[[*AXES]].astype(object)
-    return rows.assign(**axes.where(axes.notna(), None))
-
-
 def _keys(base: pd.DataFrame, candidate: pd.DataFrame) -> list[str]:
-    """Columns by which cells are the same: the identity if that matches, else axes that aren't swapped."""
+    """Columns by which cells are matched: their identity, else the axes that are not compared."""
     if {*base["cell_id"]} & {*candidate["cell_id"]}:
         return ["cell_id"]
-    keys = [name for name in AXES if not _swapped(base[name], candidate[name])]
+    keys = [name for name in axes.COLUMNS if not _swapped(base[name], candidate[name])]
     for name, side in (("baseline", base), ("candidate", candidate)):
-        if any(len({*rows["cell_id"]}) > 1 for rows in _cells(side, keys).values()):
-            raise ConfigError(
-                f"the {name} has several cells that differ in more than {', '.join(keys)}: add conditions"
-            )
+        for rows in _cells(side, keys).values():
+            ids = sorted({*rows["cell_id"]})
+            if len(ids) > 1:
+                raise ConfigError(
+                    f"the {name} has {len(ids)} cells of equal axes ({_label(rows.iloc[0])}), so they differ "
+                    f"in an option, such as the compiler's: choose one, such as cell_id={ids[0]}"
+                )
     return keys
 
 
@@ -103,11 +98,27 @@ def _swapped(base: pd.Series[Any], candidate: pd.Series[Any]) -> bool:
     return len(values[0]) == len(values[1]) == 1 and values[0] != values[1]
 
 
+def _difference(base: pd.DataFrame, candidate: pd.DataFrame, keys: list[str]) -> str:
+    """Why no cells match, and what to do."""
+    apart = [name for name in keys if not {*base[name]} & {*candidate[name]}]
+    words = [f"{name} is {_values(base[name])} and {_values(candidate[name])}" for name in apart]
+    advice = "where an axis has several values, both sides need one in common"
+    return f"{'; '.join(words) or 'their axes are combined differently'}: {advice}"
+
+
+def _values(column: pd.Series[Any]) -> str:
+    return ",".join(str("null" if value is None else value) for value in dict.fromkeys(column))
+
+
+def _label(row: pd.Series[Any]) -> str:
+    return axes.label({name: row[name] for name in axes.COLUMNS})
+
+
 def _compared(
     base: pd.DataFrame, candidate: pd.DataFrame, everything: pd.DataFrame, figure: str, threshold: float
 ) -> Compared:
     first, second = base.iloc[0], candidate.iloc[0]
-    cell = {name: first[name] for name in AXES if first[name] == second[name]}
+    cell = {name: first[name] for name in axes.COLUMNS if first[name] == second[name]}
     before, after = (math.exp(np.log(side[figure].astype(float)).mean()) for side in (base, candidate))
     ratios = list(_rounds(base, candidate, figure))
     if len(ratios) > 1:

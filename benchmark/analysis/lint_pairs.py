@@ -11,30 +11,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pandas as pd
 
+from benchmark import axes
 from benchmark.analysis.lint_rows import LATENCIES, Told, digits, flagged, label, run_ids, simulated, unsteady
 
 _FIGURES = [*LATENCIES, "latency_mean_ms"]
-_STEPS = ["batch_size", "sequence_length"]
+_STEPS = [*axes.GROWING]
 _ARITHMETIC = ["model_dtype", "matmul_dtype", "other_dtype", "autocast"]
-_AXES = [
-    "model",
-    "weights",
-    "hardware",
-    "instance_type",
-    "compiler",
-    "fast_math",
-    "image_size",
-    "input_length",
-    "output_length",
-    "scenario",
-    "replicas",
-    "workers",
-    "threads",
-    "pipeline_cores",
-    "tensor_parallel",
-    "data_parallel",
-]
-"""What a cell is, less batch and length."""
 _TWINS = {
     "model": ["model"],
     "hardware": ["hardware", "instance_type"],
@@ -73,7 +55,7 @@ def identical_series(rows: pd.DataFrame) -> Iterator[Told]:
     """The same samples; else figures with so many digits, or so many in a row, that chance is out."""
     real = rows[~simulated(rows) & (rows["status"] == "ok")]
     # A document may print one measurement in several of its tables.
-    cell = ["document_commit", *_AXES, *_STEPS, *_FIGURES, "throughput_per_s"]
+    cell = ["document_commit", *axes.COLUMNS, *_FIGURES, "throughput_per_s"]
     real = real[(real["source"] == "") | ~real.duplicated(cell)]
     copied: set[str] = set()
     for told in _copies(real):
@@ -299,7 +281,8 @@ def _z(accuracy: np.ndarray, items: np.ndarray, worse: int, better: int) -> floa
 
 
 def _axes(*less: str) -> list[str]:
-    return [name for name in _AXES if name not in less]
+    """Axes but batch, length and these."""
+    return [*axes.without(*axes.GROWING, *less)]
 
 
 def _short(column: str) -> str:

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
+from benchmark import axes
 from benchmark.errors import ConfigError
 from benchmark.report.sanitize import one_line
 from benchmark.stats.regression_detector import Finding
@@ -23,15 +24,13 @@ from benchmark.store.results import ResultsStore, to_frame
 
 SERIES: Final = ("cell_id", "hardware", "device_name", "instance_type", "hostname", "threads")
 """What stays the same from night to night; versions may change, that is what is looked for."""
-AXES: Final = ("model", "hardware", "compiler", "fast_math", "batch_size", "sequence_length")
-_SHORT: Final = {"batch_size": "b", "sequence_length": "s"}
 _FIGURES: Final = ("latency_p50_ms", "latency_p95_ms", "samples")
 _BUILD: Final = ("git_commit", "framework_versions")
 _NEEDED: Final = (
     *("run_id", "campaign", "started_at", "overrides", "config", *_FIGURES, *_BUILD, *selection.COLUMNS),
-    *dict.fromkeys((*SERIES, *AXES)),
+    *dict.fromkeys((*SERIES, *axes.USUAL)),
 )
-_FAILED: Final = ("status", "stage", "error", *AXES)
+_FAILED: Final = ("status", "stage", "error", *axes.USUAL)
 _HISTORY: Final = 30
 """Nights before that tell what is usual, as the detector has them."""
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
@@ -129,8 +128,7 @@ def can_judge(nights: Sequence[Night], least_nights: int) -> bool:
 
 def label(row: pd.Series[Any]) -> str:
     """A series in a few words, for people; in one line, whatever its names are made of."""
-    words = (f"{_SHORT.get(name, '')}{row[name]}" for name in AXES if not pd.isna(row[name]))
-    return one_line(" ".join(words))
+    return one_line(axes.label({name: row[name] for name in axes.USUAL if not pd.isna(row[name])}))
 
 
 def stem(row: pd.Series[Any]) -> str:

@@ -10,8 +10,10 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 from rich.console import Console
 
+from benchmark import axes
 from benchmark.analysis.comparison import Compared
 from benchmark.cli import job_summary
+from benchmark.formatting import finite
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table
@@ -60,6 +62,20 @@ class Stored(NamedTuple):
         """Whether nothing was measured."""
         return any(bool(side["simulated"].fillna(value=False).any()) for side in self.sides)
 
+    def shown(self, *always: str) -> list[str]:
+        """Axes that a table or a label shows: these, and those that differ between the cells."""
+        return [
+            name
+            for name in axes.COLUMNS
+            if name in always or len({str(one.cell.get(name)) for one in self.found}) > 1
+        ]
+
+    def label(self, one: Compared) -> str:
+        """A cell in a few words."""
+        names = self.shown(*axes.USUAL, *axes.SIZES)
+        known = {name: one.cell[name] for name in names if not pd.isna(one.cell.get(name))}
+        return one_line(axes.label(known)) or "the cell"
+
 
 class Taken(NamedTuple):
     """Sides that took turns."""
@@ -76,11 +92,11 @@ def show_stored(stored: Stored, output: Output) -> None:
     if output.as_json:
         print(json.dumps([_record(one) for one in stored.found]))
     else:
-        _print_cells(stored.found, output)
+        _print_cells(stored, output)
     slower = [
         one for one in _by_size(stored.found) if one.confirmed and one.ratio_test.verdict == "regression"
     ]
-    marks = [(f"{_label(one)} is slower", _effect(one.ratio_test)) for one in slower]
+    marks = [(f"{stored.label(one)} is slower", _effect(one.ratio_test)) for one in slower]
     output.finish(_of_stored(stored, slower), marks)
 
 
@@ -90,7 +106,7 @@ def show_duel(taken: Taken, output: Output) -> None:
     simulated = a.simulated or b.simulated
     if output.as_json:
         told = {"ratios": taken.ratios, "seconds": taken.seconds, "a": a.label, "b": b.label}
-        print(json.dumps({**_plain(found), **told, "simulated": simulated}))
+        print(json.dumps({**finite(found._asdict()), **told, "simulated": simulated}))
     else:
         output.tell(f"{found.verdict}: {_effect(found)}, {taken.seconds:.0f} s")
     label = a.label if a.label == b.label else f"{a.label} / {b.label}"
@@ -125,9 +141,9 @@ def _of_stored(stored: Stored, slower: Sequence[Compared]) -> Summary:
     return Summary(
         title=f"{stored.names[1]} against {stored.names[0]}",
         verdict=tuple(_verdict(stored, slower, moved)),
-        changes=_table("changes", "Changes", moved, stored.percentile),
+        changes=_table("changes", "Changes", moved, stored),
         notes=() if all_confirmed else (_APART,),
-        folded=(_table("others", "The same, or inconclusive", others, stored.percentile),),
+        folded=(_table("others", "The same, or inconclusive", others, stored),),
         footer=tuple(_footer(stored)),
     )
 
@@ -139,11 +155,11 @@ def _verdict(stored: Stored, slower: Sequence[Compared], moved: Sequence[Compare
     faster = sum(one.ratio_test.verdict == "improvement" for one in moved)
     if slower:
         yield Span(text=f"{len(slower)} of {cells} cells {'is' if len(slower) == 1 else 'are'} slower: ")
-        yield Span(text=_label(slower[0]), code=True)
+        yield Span(text=stored.label(slower[0]), code=True)
         yield Span(text=f" {_effect(slower[0].ratio_test)}, confirmed in common rounds.")
     elif suspected:
         yield Span(text=f"{len(suspected)} of {cells} cells may be slower, none of it is confirmed: ")
-        yield Span(text=_label(suspected[0]), code=True)
+        yield Span(text=stored.label(suspected[0]), code=True)
         yield Span(text=f" {_effect(suspected[0].ratio_test)}, measured apart.")
     elif faster:
         yield Span(
@@ -164,11 +180,16 @@ def _by_size(found: Sequence[Compared]) -> list[Compared]:
     return sorted(found, key=lambda one: (not one.confirmed, -abs(math.log(one.ratio_test.ratio))))
 
 
-def _table(name: str, caption: str, found: Sequence[Compared], percentile: int) -> Table:
-    heads = {"cell": False, f"A p{percentile} ms": True, f"B p{percentile} ms": True, "B / A": True}
+def _table(name: str, caption: str, found: Sequence[Compared], stored: Stored) -> Table:
+    heads = {
+        "cell": False,
+        f"A p{stored.percentile} ms": True,
+        f"B p{stored.percentile} ms": True,
+        "B / A": True,
+    }
     lines = [
         [
-            _label(one),
+            stored.label(one),
             f"{one.base:.4g}",
             f"{one.candidate:.4g}",
             f"{one.ratio_test.ratio - 1:+.1%}",
@@ -197,15 +218,11 @@ def _footer(stored: Stored) -> Iterator[str]:
     yield from job_summary.builds(a, b, ("A", "B"))
 
 
-def _print_cells(found: Sequence[Compared], output: Output) -> None:
-    varying = [
-        name
-        for name in found[0].cell
-        if len({str(one.cell.get(name)) for one in found}) > 1 or name in {"model", "hardware"}
-    ]
+def _print_cells(stored: Stored, output: Output) -> None:
+    found, shown = stored.found, stored.shown("model", "hardware")
     lines = [
         {
-            **{name.removesuffix("_size"): one.cell.get(name) for name in varying},
+            **{axes.BY_COLUMN[name].header: one.cell.get(name) for name in shown},
             "A ms": one.base,
             "B ms": one.candidate,
             "B / A": f"{one.ratio_test.ratio - 1:+.1%}",
@@ -223,10 +240,6 @@ def _judged(one: Compared) -> str:
     return one.ratio_test.verdict if one.confirmed else f"{one.ratio_test.verdict} (apart)"
 
 
-def _label(one: Compared) -> str:
-    return one_line(" ".join(str(value) for value in one.cell.values() if not pd.isna(value))) or "the cell"
-
-
 def _effect(found: RatioTest) -> str:
     return f"B / A {found.ratio - 1:+.2%} ({_bounds(found)} at 99 %), {found.rounds} rounds"
 
@@ -235,13 +248,7 @@ def _bounds(found: RatioTest) -> str:
     return "?" if math.isnan(found.lo) else f"{found.lo - 1:+.1%} … {found.hi - 1:+.1%}"
 
 
-def _plain(found: RatioTest) -> dict[str, Any]:
-    """As JSON has it: NaN is null."""
-    values = found._asdict().items()
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in values}
-
-
 def _record(one: Compared) -> dict[str, Any]:
     cell = {name: None if pd.isna(value) else value for name, value in one.cell.items()}
     figures = {"baseline_ms": one.base, "candidate_ms": one.candidate, "evidence": one.evidence}
-    return {"cell": json.loads(pd.Series(cell).to_json()), **figures, **_plain(one.ratio_test)}
+    return {"cell": json.loads(pd.Series(cell).to_json()), **figures, **finite(one.ratio_test._asdict())}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 
 from benchmark.errors import ConfigError
+from benchmark.formatting import finite
 from benchmark.records import Row
 from benchmark.report.display.explanation import Explanation, print_differences, print_run
 from benchmark.report.display.explanation import explain as work_out
@@ -84,8 +84,7 @@ def stored(store: ResultsStore, run_id: str) -> Row:
     """
     (values,) = store.table(_COLUMNS, pc.field("run_id") == run_id).to_pylist()
     maps = {field.name: dict(values[field.name] or ()) for field in SCHEMA if pa.types.is_map(field.type)}
-    absent = [name for name, value in values.items() if isinstance(value, float) and not math.isfinite(value)]
-    return Row(values=values | maps | dict.fromkeys(absent))
+    return Row(values=finite(values | maps))
 
 
 def newest(store: ResultsStore, which: pc.Expression) -> Row | None:

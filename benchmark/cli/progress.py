@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
+from benchmark.formatting import significant
 from benchmark.pipeline.progress import Live
 from benchmark.records import Row, Shape
 
@@ -106,9 +107,8 @@ class Progress:
             self._reasons.add(reason)
             return " for the same reason" if known else reason
         made = {True: ", cache hit", False: ", compiled", None: ""}[row.values.get("cache_hit")]
-        p50 = row.values["latency_p50_ms"]
-        told = f"{p50:.3g}" if p50 < 1000 else f"{p50:.0f}"  # noqa: PLR2004 - 3 figures, no exponent
-        return f" p50 {told} ms ({took:.1f} s{made})"
+        p50 = significant(row.values["latency_p50_ms"])
+        return f" p50 {p50} ms ({took:.1f} s{made})"
 
     def _announce(self) -> None:
         plan, live = self._live.plan, self._live

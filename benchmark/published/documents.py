@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 
 from pydantic import Field, NonNegativeInt, field_validator
 
+from benchmark import axes
 from benchmark.errors import ConfigError
 from benchmark.published.printed_figures import Rejected
 from benchmark.records import Names, Row, frozen
@@ -32,30 +33,8 @@ PAGE, PRICE_KIND, PRICE_REGION = "(page) ", "(price kind)", "(price region)"
 """Keys for what is true of the whole page: how it sorts and heads its columns, and the basis of its costs."""
 
 _WHERE: Final = ("hardware", "instance_type", "device_name", "os", "driver_version", "framework_versions")
-_LESS: Final = ("batch_size", "sequence_length")
-_AXES: Final = (
-    "model",
-    "task",
-    "weights",
-    "hardware",
-    "instance_type",
-    "compiler",
-    "compiler_flags",
-    "fast_math",
-    "image_size",
-    "input_length",
-    "output_length",
-    "steps",
-    "scenario",
-    "replicas",
-    "workers",
-    "threads",
-    "pipeline_cores",
-    "tensor_parallel",
-    "data_parallel",
-    "model_dtype",
-)
-"""What a family is made of: a cell, less batch and length."""
+_FAMILY: Final = (*axes.without(*axes.GROWING), "compiler_flags", "model_dtype")
+"""What the cells of a family share."""
 
 
 @frozen
@@ -197,7 +176,7 @@ def _row(document: Document, one: Figures) -> dict[str, Any]:
     values = {"status": "ok", **constants, **one.values}
     if values.get("accuracy") is not None and values.get("accuracy_n"):
         values["accuracy_lo"], values["accuracy_hi"] = wilson(values["accuracy"], values["accuracy_n"])
-    family = [str(values.get(name)) for name in _AXES]
+    family = [str(values.get(name)) for name in _FAMILY]
     cited = _cited(document, one.as_printed[FILE])
     return {
         **values,

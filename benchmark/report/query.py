@@ -20,7 +20,7 @@ from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.records import Names, frozen
 from benchmark.report.spec import Report
 from benchmark.store.repeats import COMBINED, KEYS, combined
-from benchmark.store.results import ResultsStore, to_frame
+from benchmark.store.results import ResultsStore, records, to_frame
 from benchmark.store.schema import SCHEMA
 
 if TYPE_CHECKING:
@@ -70,15 +70,6 @@ class Relation:
     def records(self, query: str) -> list[dict[str, Any]]:
         """`ask`, row by row; a missing value is None."""
         return records(self.ask(query))
-
-
-def records(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """Rows as mappings; a missing value is None."""
-    plain = found.astype(object)
-    return [
-        {str(name): value for name, value in row.items()}
-        for row in plain.where(plain.notna(), None).to_dict("records")
-    ]
 
 
 def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis) -> Relation:

@@ -10,9 +10,10 @@ import pandas as pd
 
 from benchmark.report.charts import drawn
 from benchmark.report.document import Chart, Field, Head, Table
-from benchmark.report.query import Relation, records
+from benchmark.report.query import Relation
 from benchmark.report.spec import ChartSpec, ColumnSpec, PivotSpec, TableSpec
 from benchmark.report.text import NONE, figure, filled, stem
+from benchmark.store.results import records
 
 WORDS: Final = {"incompatible": "N/A"}
 """Statuses that published tables spell otherwise."""

@@ -7,7 +7,6 @@ something else in YAML here; {p95:.3r} writes three significant digits and no ex
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from string import Formatter
@@ -16,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmark.errors import ConfigError
+from benchmark.formatting import significant
 from benchmark.report.document import Span
 
 _MARKUP = re.compile(r"`(?P<code>[^`]+)`|\[(?P<text>[^\]]+)\]\((?P<link>[^)]+)\)")
@@ -40,14 +40,8 @@ class _Values(Formatter):
         if format_spec.startswith("$"):
             return f"${self.format_field(value, format_spec[1:])}"
         if readable := _READABLE.fullmatch(format_spec):
-            return _readable(float(value), int(readable[1]))
+            return significant(float(value), int(readable[1]), separator=",")
         return super().format_field(value, format_spec)
-
-
-def _readable(value: float, digits: int) -> str:
-    if value == 0 or not math.isfinite(value):
-        return f"{value:.0f}"
-    return f"{value:,.{max(0, digits - 1 - math.floor(math.log10(abs(value))))}f}"
 
 
 _VALUES = _Values()

@@ -17,12 +17,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from benchmark import axes
 from benchmark.errors import ConfigError
 from benchmark.records import Names, frozen
 from benchmark.spelling import nearest, suggest
 from benchmark.store.schema import SCHEMA
 
-_ALIASES = {"batch": "batch_size", "seq_len": "sequence_length"}
+_ALIASES = {
+    axis.key: axis.column for axis in axes.AXES if axis.key.isidentifier() and axis.key not in SCHEMA.names
+}
+"""Keys of the configuration, where no column has that name: `batch` and `seq_len`."""
 _CONDITION = re.compile(r"""\s*(\w+)\s*(==|!=|<=|>=|=|<|>|~)\s*("[^"]*"|'[^']*'|\S+)(?=\s|$)""")
 _ORDER = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

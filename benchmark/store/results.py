@@ -297,6 +297,16 @@ def to_frame(rows: pa.Table) -> pd.DataFrame:
     return frame
 
 
+def nulls(frame: pd.DataFrame) -> pd.DataFrame:
+    """Missing values as None: that equals itself, and JSON writes it as null."""
+    return frame.astype(object).where(frame.notna(), None)
+
+
+def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as mappings by column; missing values are None."""
+    return [{str(name): value for name, value in row.items()} for row in nulls(frame).to_dict("records")]
+
+
 def _located(root: str | Path) -> tuple[fs.FileSystem, Path]:
     if isinstance(root, Path) or "://" not in root:
         return fs.LocalFileSystem(), Path(root).expanduser().absolute()

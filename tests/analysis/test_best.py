@@ -119,7 +119,7 @@ def test_different_work_is_never_weighed_against_each_other():
     assert [best_wording.work_label(one) for one in made] == [
         "bert s8",
         "bert s128",
-        "t5 px224 in8 out8",
+        "t5 in8 out8 px224",
         "vit px224",
     ]
 
@@ -276,5 +276,5 @@ def test_the_headline_has_work_limit_cell_and_figures():
     (answer,) = answers(priced(found(*GROWING).done, ON_DEMAND).frame, wanted)
     assert best_wording.headline(answer, wanted) == (
         "vit, image-classification, image size 224: the cheapest within p95 <= 10 ms is batch 4, "
-        "inf2.xlarge, neuronx: p95 7.8 ms (7.02 to 8.58), 513 images/s, $0.411 per 1M images"
+        "inf2.xlarge, neuronx: p95 7.80 ms (7.02 to 8.58), 513 images/s, $0.411 per 1M images"
     )

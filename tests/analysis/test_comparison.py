@@ -5,25 +5,26 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from benchmark.analysis.comparison import AXES, compare_rows
+from benchmark import axes
+from benchmark.analysis.comparison import compare_rows
 from benchmark.errors import ConfigError
 
 FIGURE = "latency_p50_ms"
 
 
-def row(p50, *, campaign="c", repeat=0, cell="x", **axes):
+def row(p50, *, campaign="c", repeat=0, cell="x", **values_of):
     values = {
-        "run_id": f"{campaign}-{cell}-{repeat}-{axes}",
+        "run_id": f"{campaign}-{cell}-{repeat}-{values_of}",
         "campaign": campaign,
         "cell_id": cell,
         "environment_id": "e",
         "repeat": repeat,
         FIGURE: p50,
-        **dict.fromkeys(AXES),
+        **dict.fromkeys(axes.COLUMNS),
         "model": "bert",
         "batch_size": 1,
     }
-    return {**values, **axes}
+    return {**values, **values_of}
 
 
 def compared(base, candidate, *more, threshold=0.02):
@@ -72,7 +73,8 @@ def test_cells_are_matched_by_what_the_sides_have_in_common():
 
 
 def test_sides_without_a_common_cell_are_a_mistake():
-    with pytest.raises(ConfigError, match="no cell of the one side"):
+    reason = "no cell is on both sides: batch_size is 1,2 and 4,8: where an axis has several values"
+    with pytest.raises(ConfigError, match=reason):
         compared(
             [row(1.0, cell="a", model="vit", batch_size=1), row(1.0, cell="b", model="vit", batch_size=2)],
             [row(1.0, cell="c", model="bert", batch_size=4), row(1.0, cell="d", model="bert", batch_size=8)],
@@ -81,7 +83,10 @@ def test_sides_without_a_common_cell_are_a_mistake():
 
 def test_several_cells_for_one_are_a_mistake():
     base = [row(1.0, cell="a", compiler="eager"), row(1.0, cell="b", compiler="eager")]
-    with pytest.raises(ConfigError, match="the baseline has several cells"):
+    with pytest.raises(
+        ConfigError,
+        match=r"baseline has 2 cells of equal axes .bert eager b1., so they differ in an option.*cell_id=a",
+    ):
         compared(base, [row(1.0, cell="c", compiler="openvino")])
 
 
@@ -89,3 +94,44 @@ def test_a_run_can_not_be_compared_with_itself():
     same = [row(1.0)]
     with pytest.raises(ConfigError, match="on both sides"):
         compared(same, same)
+
+
+VALUES = {
+    **dict.fromkeys(axes.COLUMNS, ("x", "y", "z", "w")),
+    **dict.fromkeys((*axes.SIZES, "replicas", "workers", "threads"), (1, 2, 3, 4)),
+    **dict.fromkeys(("pipeline_cores", "tensor_parallel", "data_parallel"), (1, 2, 3, 4)),
+}
+
+
+@pytest.mark.parametrize("axis", axes.COLUMNS)
+def test_sides_that_differ_in_one_axis_are_compared_along_it(axis):
+    one, other = VALUES[axis][:2]
+    (found,) = compared([row(1.0, cell="a", **{axis: one})], [row(2.0, cell="b", **{axis: other})])
+    assert found.ratio_test.ratio == pytest.approx(2)
+    assert axis not in found.cell
+
+
+@pytest.mark.parametrize("axis", axes.COLUMNS)
+def test_sides_with_the_same_values_of_an_axis_are_compared_value_by_value(axis):
+    swapped = "fast_math" if axis == "compiler" else "compiler"
+
+    def side(factor, name):
+        return [
+            row(factor * (at + 1), cell=f"{name}{at}", **{swapped: name, axis: value})
+            for at, value in enumerate(VALUES[axis][:2])
+        ]
+
+    found = compared(side(1.0, "a"), side(3.0, "b"))
+    assert [(one.cell[axis], one.ratio_test.ratio) for one in found] == [
+        (value, pytest.approx(3)) for value in VALUES[axis][:2]
+    ]
+
+
+@pytest.mark.parametrize("axis", axes.COLUMNS)
+def test_several_values_of_an_axis_without_a_common_one_are_refused_by_its_name(axis):
+    sides = [
+        [row(1.0, cell=f"{axis}{value}", **{axis: value}) for value in values]
+        for values in (VALUES[axis][:2], VALUES[axis][2:])
+    ]
+    with pytest.raises(ConfigError, match=f"no cell is on both sides: {axis} is "):
+        compared(*sides)

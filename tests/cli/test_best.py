@@ -83,7 +83,7 @@ def typed(root, monkeypatch):
 def test_one_work_is_told_with_its_front_and_the_price_basis(typed):
     code, text = typed("model=vit", "--p95-ms", "8", "price.as_of=2024-09-16")
     assert code == 0
-    assert "the cheapest within p95 <= 8 ms is batch 4, inf2.xlarge, neuronx: p95 7.8 ms" in text
+    assert "the cheapest within p95 <= 8 ms is batch 4, inf2.xlarge, neuronx: p95 7.80 ms" in text
     (line,) = (line for line in text.splitlines() if line.startswith(">"))
     assert line.split() == [">", "inf2.xlarge", "neuronx", "4", "7.80", "513", "0.411", "yes"]
     assert "on-demand, us-east-1, published by 2024-09-16, Linux; inf2.xlarge $0.7582/h (2024-08-26)." in text
@@ -104,7 +104,7 @@ def test_what_is_left_out_is_counted(typed):
 )
 def test_rows_that_were_not_measured_are_marked_when_they_are_asked_for(typed, words, origin):
     _, text = typed("model=vit", *words)
-    assert f", neuronx, {origin}: p95 1 ms" in text
+    assert f", neuronx, {origin}: p95 1.00 ms" in text
     assert any(line.startswith(">") and line.rstrip().endswith(origin) for line in text.splitlines())
 
 

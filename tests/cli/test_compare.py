@@ -106,9 +106,9 @@ def test_a_summary_says_the_verdict_first_and_what_was_measured_how(typed, tmp_p
     assert "regression" in told
     lines = file.read_text().splitlines()
     assert lines[:2] == ["before", "### compiler=openvino against compiler=eager campaign=rounds"]
-    assert lines[3].startswith("**1 of 1 cells is slower: <code>bert cpu none 1</code> B / A +10.00% (")
+    assert lines[3].startswith("**1 of 1 cells is slower: <code>bert cpu none b1</code> B / A +10.00% (")
     assert lines[7].startswith(
-        "| bert cpu none 1 | 11.45 | 12.59 | +10.0% | +10.0% … +10.0% | 4 | regression |"
+        "| bert cpu none b1 | 11.45 | 12.59 | +10.0% | +10.0% … +10.0% | 4 | regression |"
     )
     assert "p50 of a call, geometric means over processes: 4 and 4 a cell" in lines[-2]
     assert "Both have the same commit and versions" in lines[-2]
@@ -123,7 +123,7 @@ def test_a_confirmed_regression_is_marked_in_a_job(typed, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     _, told = typed("compiler=eager campaign=rounds", "compiler=openvino")
     mark = (
-        "::error title=bert cpu none 1 is slower::B / A +10.00%25 (+10.0%25 … +10.0%25 at 99 %25), 4 rounds"
+        "::error title=bert cpu none b1 is slower::B / A +10.00%25 (+10.0%25 … +10.0%25 at 99 %25), 4 rounds"
     )
     assert mark in told.splitlines()
     assert "::error" not in typed("compiler=openvino", "compiler=eager campaign=rounds")[1]

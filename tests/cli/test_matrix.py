@@ -33,7 +33,7 @@ def rows(*changes):
 
 def test_a_field_has_the_figures_that_were_asked_for():
     table = matrix(rows({}), FIGURES)
-    assert table.to_dict("records") == [{"model": "bert", "eager": "12.3 / 3.21 / 5 / 0.5 / 0.9999"}]
+    assert table.to_dict("records") == [{"model": "bert", "eager": "12.3 / 3.21 / 5.00 / 0.500 / 0.9999"}]
 
 
 def test_a_median_of_noisy_calls_is_marked_and_the_mark_is_explained():
@@ -60,7 +60,7 @@ def test_a_pair_that_failed_has_the_word_for_it_and_one_that_was_not_asked_for_i
 
 def test_the_newest_row_of_a_pair_counts():
     later = {"started_at": DAY + pd.Timedelta(hours=1), "latency_p50_ms": 9.0}
-    assert matrix(rows(later, {}), ["p50"])["eager"].tolist() == ["9"]
+    assert matrix(rows(later, {}), ["p50"])["eager"].tolist() == ["9.00"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmark.analysis.nights import Night, label, standing
 from benchmark.cli import job_summary
+from benchmark.formatting import finite
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table
@@ -54,7 +55,7 @@ def show(checked: Checked, console: Console, *, as_json: bool) -> None:
     series, before = night.rows["series"].nunique(), len(checked.nights) - 1
     if as_json:
         values = [
-            {**line, "label": line["series"], **_plain(asdict(one))}
+            {**line, "label": line["series"], **finite(asdict(one))}
             for line, one in zip(told, findings, strict=True)
         ]
         whole = {"night": night.campaign, "nights": before + 1, "series": series, "findings": values}
@@ -216,11 +217,3 @@ def _footer(checked: Checked) -> Iterator[str]:
     elif len(checked.nights) > 1:
         before, tonight = (job_summary.build(night.rows) for night in checked.nights[-2:])
         yield from job_summary.builds(before, tonight, ("The night before", "This night"))
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As JSON has it: what is no finite number is null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in values.items()
-    }

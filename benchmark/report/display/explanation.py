@@ -13,6 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from benchmark import axes
+from benchmark.formatting import floored, significant
 from benchmark.records import Row, frozen
 
 _ENVIRONMENT = (
@@ -27,7 +29,6 @@ _ENVIRONMENT = (
     "framework_versions",
     "environment_variables",
 )
-_LENGTHS = ("sequence_length", "image_size", "input_length", "output_length", "steps")
 _PROGRAM = ("git_commit", "git_dirty")
 _OUTCOME = (
     "status",
@@ -210,8 +211,8 @@ def _what_ran(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         "arithmetic",
         _listed(row, model_dtype="weights", matmul_dtype="matmul", other_dtype="other", autocast="autocast"),
     )
-    lengths = {name: name.replace("_", " ") for name in _LENGTHS}
-    yield "input", _listed(row, batch_size="batch", **lengths)
+    sizes = {name: axes.BY_COLUMN[name].words for name in axes.SIZES}
+    yield "input", _listed(row, **{**sizes, "batch_size": "batch"})
     yield "scenario", _listed(row, scenario="", replicas="replicas", workers="workers")
     yield "campaign", _listed(row, campaign="")
     yield "when", f"{_moment(row['started_at'])}, for {_seconds(row):.1f} s"
@@ -305,8 +306,8 @@ def _text(name: str, value: object) -> str:
         return str(value)[:_COMMIT]
     if isinstance(value, float) and math.isfinite(value) and value:
         if name == "cosine":
-            return f"{math.floor(value * 1e6) / 1e6:.6f}"
-        return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+            return floored(value)
+        return significant(value)
     return json.dumps(value) if isinstance(value, list) else str(value)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from benchmark.formatting import floored, significant
+
 NEEDED = (
     *("model", "compiler", "fast_math", "model_dtype", "status", "stage", "error", "started_at", "hardware"),
     *(
@@ -88,10 +90,9 @@ def _figure(row: Any, name: str) -> str:
     }[name]
     if pd.isna(value):
         return "-"
-    if name == "cosine":  # cut, not rounded: 1.0000 is to mean that nothing is missing
-        return f"{int(value * 1e4) / 1e4:.4f}"
-    told = f"{value:.3g}" if value < 1000 else f"{value:.0f}"  # noqa: PLR2004 - where exponents would begin
-    return f"~{told}" if name == "p50" and _is_noisy(row) else told
+    if name == "cosine":
+        return floored(value, 4)
+    return "~" * (name == "p50" and _is_noisy(row)) + significant(value)
 
 
 def _is_noisy(row: Any) -> bool:

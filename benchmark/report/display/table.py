@@ -13,16 +13,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmark import axes
+from benchmark.formatting import floored, significant
 from benchmark.report.sanitize import inert
 from benchmark.store.repeats import KEYS, combined
 
 HEADERS: Mapping[str, str] = {
-    "model": "model",
-    "hardware": "hardware",
-    "compiler": "compiler",
-    "fast_math": "math",
-    "batch_size": "batch",
-    "sequence_length": "seq",
+    **{name: axes.BY_COLUMN[name].header for name in axes.USUAL},
     "latency_p50_ms": "p50\nms",
     "latency_p95_ms": "p95\nms",
     "p95_half_width": "±",
@@ -43,7 +40,6 @@ NEEDED = (
 )
 """Columns that `print_rows` looks at; it does without those that are absent."""
 
-_AXES = ("model", "hardware", "compiler", "fast_math", "batch_size", "sequence_length")
 _NAMES = ("model", "hardware", "compiler")
 _WHOLE = {"fast_math", "math", "cache_hit", "hit", "status"}
 """Texts that stay in one piece; longer names give way instead."""
@@ -191,7 +187,7 @@ def _narrowed(frame: pd.DataFrame) -> pd.DataFrame:
 def _shared(frame: pd.DataFrame) -> dict[str, str]:
     if len(frame) < 2:  # noqa: PLR2004 - one row shares nothing
         return {}
-    values = {name: {_text(name, value) for value in frame[name]} for name in _AXES if name in frame}
+    values = {name: {_text(name, value) for value in frame[name]} for name in axes.USUAL if name in frame}
     return {name: texts.pop() for name, texts in values.items() if len(texts) == 1}
 
 
@@ -210,8 +206,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, pd.Timestamp):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, (float, np.floating)):
-        # Cut, not rounded: 1.000000 is to mean that nothing is missing.
-        return f"{math.floor(value * 1e6) / 1e6:.6f}" if name == "cosine" else _figure(float(value))
+        return floored(float(value)) if name == "cosine" else _figure(float(value))
     return str(value)
 
 
@@ -223,12 +218,9 @@ def _nested(value: dict[str, Any] | list[Any] | np.ndarray[Any, Any]) -> str:
 
 
 def _figure(value: float) -> str:
-    """Three significant digits at least, and no exponent where a reader can do without."""
-    if value == 0 or not math.isfinite(value):
-        return f"{value:.0f}"
-    if not 1e-3 <= abs(value) < 1e9:  # noqa: PLR2004 - what still reads well
-        return f"{value:.2e}"
-    return f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    """With an exponent only where a reader can't do without."""
+    readable = value == 0 or 1e-3 <= abs(value) < 1e9  # noqa: PLR2004 - what still reads well
+    return significant(value) if readable or not math.isfinite(value) else f"{value:.2e}"
 
 
 def _style(name: str, cell: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from benchmark.formatting import significant
 from benchmark.records import frozen
 from benchmark.report.charts import FAINT, INK, drawn
 from benchmark.report.document import Chart
@@ -234,9 +235,10 @@ def _alt(panel: Panel) -> str:
         for change in panel.changes
     ]
     if band := [*_band(panel)]:
-        told += f" Usual by the nights before are {band[0]['low']:.3g} to {band[0]['high']:.3g} ms."
+        low, high = significant(band[0]["low"]), significant(band[0]["high"])
+        told += f" Usual by the nights before are {low} to {high} ms."
     return told + "".join(changes)
 
 
 def _ms(rows: pd.DataFrame) -> str:
-    return f"{rows['latency_p50_ms'].median():.3g}"
+    return significant(rows["latency_p50_ms"].median())

@@ -70,7 +70,7 @@ def test_the_words_say_what_the_picture_shows():
     assert chart.title == "bert cpu b1 (simulated): latency by night"
     assert chart.alt.startswith(
         "bert cpu b1 (simulated): p50 and p95 of 20 processes in 10 nights from 2026-01-01 to 2026-01-10; "
-        "the median p50 was 10 ms in the first night and 10.6 ms in the last."
+        "the median p50 was 10.0 ms in the first night and 10.6 ms in the last."
     )
     assert "Confirmed in the night of 2026-01-09 by runs in turns: +6.0% (95 %: +5.0% … +7.0%)." in chart.alt
 

@@ -1,0 +1,31 @@
+"""Numbers as text for people, and as JSON for programs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+
+def significant(value: float, digits: int = 3, *, separator: str = "") -> str:
+    """A figure with so many significant digits at least, and no exponent: `0.00123`, `12.3`, `12345`.
+
+    `separator` stands between thousands.
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])  # of the rounded figure: 9.999 is 10.0
+    return f"{value:{separator}.{max(0, digits - 1 - exponent)}f}"
+
+
+def floored(value: float, places: int = 6) -> str:
+    """A similarity, rounded down, so that 1.000000 says that nothing is missing."""
+    return f"{math.floor(value * 10**places) / 10**places:.{places}f}"
+
+
+def finite(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for JSON, which has neither NaN nor infinity: those become None."""
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in values.items()
+    }
