@@ -1,18 +1,15 @@
-"""A cell is one fully resolved point of a grid; this is where its identities are made.
+"""A cell is one fully resolved point of a grid, a run is one attempt to measure it; here both get their ids.
 
-cell_id         the resolved configuration less paths, sampling effort, limits and campaign
-environment_id  hardware identity and the versions of compiler, driver and framework
+cell_id         the resolved configuration without paths, sampling effort, limits and campaign
+environment_id  hardware and the versions of compiler, driver and framework
 run_id          campaign, cell, environment and repeat
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -20,18 +17,24 @@ from benchmark import axes
 from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
 from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
+from benchmark.identity import hashed, options_of, weights_digest
+from benchmark.paths import CampaignPaths
 from benchmark.records import DeviceFacts, Shape, frozen
+from benchmark.store.history import Exhausted
 
 Fate = Literal["run", "done", "incompatible", "unavailable", "dominated"]
+
+_FOLDERS = re.compile(r"(?<![^:\s=,])/(?:[^/:\s]+/)*")
+"""Of absolute paths, alone or in a list."""
 
 
 @frozen
 class Cell:
-    """An experiment with the axes its model does not have taken away."""
+    """An experiment on the axes that its model has."""
 
     experiment: Experiment
     shape: Shape
-    """The axes its task has."""
+    """The axes of its task."""
     cell_id: str
 
     @property
@@ -41,9 +44,9 @@ class Cell:
 
     @property
     def family_id(self) -> str:
-        """Identity less batch and length: what fits in memory is judged along them."""
-        made_of = identity(self.experiment, self.shape)
-        return _hash({key: value for key, value in made_of.items() if key not in axes.GROWING})
+        """The id without batch and length: cells of a family differ in the memory they need."""
+        content = identity(self.experiment, self.shape)
+        return hashed({key: value for key, value in content.items() if key not in axes.GROWING})
 
     @property
     def label(self) -> str:
@@ -54,7 +57,7 @@ class Cell:
 
 @frozen
 class Environment:
-    """What a cell's numbers depend on beside its configuration."""
+    """What the figures of a cell depend on besides its configuration."""
 
     environment_id: str
     facts: DeviceFacts
@@ -64,30 +67,49 @@ class Environment:
 
     @property
     def stands_in(self) -> bool:
-        """Whether a library stands in for a real one: its version has the local label `simulated`."""
+        """Whether a library is a stand-in: its version has the local label `simulated`."""
         return any(version.partition("+")[2] == "simulated" for version in self.versions.values())
 
 
 @frozen
 class PlannedRun:
-    """One cell and what will become of it."""
+    """One run of a cell, and the plan's decision about it."""
 
     cell: Cell
     environment: Environment
     run_id: str
     fate: Fate
     reason: str = ""
-    """Why it is not run; empty for `run`."""
+    """Why it isn't run; empty for `run`."""
     repeat: int = 0
-    """Which of the cell's processes, from 0."""
+    """Number of the process, from 0, where a cell is measured in several."""
     row_id: str | None = None
     """The run whose row makes it `done`: its own, or with run=stale one of another campaign."""
 
     @property
     def refusal(self) -> RunFailure | None:
-        """The failure its row will tell, for cells that can't be measured."""
+        """The failure that its row reports, for cells that can't be measured."""
         kind = _REFUSALS.get(self.fate)
         return kind(self.reason) if kind else None
+
+    @property
+    def artifact_group(self) -> tuple[Any, ...]:
+        """Grouping key: equal for runs that share an artefact."""
+        e, facts = self.cell.experiment, self.environment.facts
+        versions = tuple(self.environment.versions.items())
+        target = (e.hardware.kind, facts.device_name, facts.isa, facts.threads, versions)
+        plugins = (id(e.model), id(e.task), id(e.compiler))  # equal sections of a grid are one object
+        return (*plugins, e.weights, e.seed, e.inputs, self.cell.shape, target)
+
+    @property
+    def log(self) -> Path:
+        """The file that its child processes write to."""
+        return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).log(self.run_id)
+
+    @property
+    def picture(self) -> Path:
+        """The file for the image that the model makes, if it makes one."""
+        return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).picture(self.run_id)
 
 
 _REFUSALS: Mapping[Fate, type[RunFailure]] = {
@@ -98,101 +120,131 @@ _REFUSALS: Mapping[Fate, type[RunFailure]] = {
 
 
 class Plan(NamedTuple):
-    """A grid and what will become of its cells."""
+    """A grid and the decision about each of its cells."""
 
     runs: tuple[PlannedRun, ...]
     """In the order of the grid."""
     queue: tuple[PlannedRun, ...]
-    """What still has to leave a row, in the order in which it will."""
+    """Runs that have to leave a row, in the order in which they do; refused ones first."""
     duplicates: int
     """Cells left out because they equal another one, such as a vision model at two sequence lengths."""
     excluded: tuple[Excluded, ...] = ()
 
+    @property
+    def refused(self) -> tuple[PlannedRun, ...]:
+        """Runs of the queue that can't be measured: their rows cost no time."""
+        return tuple(run for run in self.queue if run.refusal)
+
+    @property
+    def pending(self) -> tuple[PlannedRun, ...]:
+        """Runs of the queue that will be measured."""
+        return tuple(run for run in self.queue if not run.refusal)
+
+
+class MemoryLimits:
+    """Sizes that ran out of memory: larger cells of the same family are not tried."""
+
+    def __init__(self, known: Iterable[Exhausted] = ()) -> None:
+        self._environments: set[str] = set()
+        self._known: dict[tuple[str, str], list[Exhausted]] = {}
+        for limit in known:
+            self.add(limit)
+
+    def add(self, limit: Exhausted) -> None:
+        """Remember one more."""
+        self._environments.add(limit.environment_id)
+        self._known.setdefault((limit.environment_id, limit.family_id), []).append(limit)
+
+    def add_run(self, run: PlannedRun) -> None:
+        """Remember a run that has just run out of memory."""
+        e = run.cell.experiment
+        self.add(
+            Exhausted(
+                family_id=run.cell.family_id,
+                environment_id=run.environment.environment_id,
+                batch_size=e.batch,
+                sequence_length=run.cell.sequence_length,
+                memory_gib=e.limits.memory_gib,
+                run_id=run.run_id,
+            )
+        )
+
+    def dominate(self, cell: Cell, environment: Environment) -> str | None:
+        """Name the smaller batch or length of the family that ran out of memory, or return None."""
+        if environment.environment_id not in self._environments:
+            return None
+        e, length = cell.experiment, cell.sequence_length or 0
+        for limit in self._known.get((environment.environment_id, cell.family_id), ()):
+            least = (limit.batch_size, limit.sequence_length or 0)
+            above = e.batch >= least[0] and length >= least[1] and (e.batch, length) != least
+            if above and _no_more(e.limits.memory_gib, limit.memory_gib):
+                size = f"batch {least[0]}" + (f", length {least[1]}" if least[1] else "")
+                return f"{size} of this cell ran out of memory (run {limit.run_id}); run=all tries it anyway"
+        return None
+
+
+def _no_more(granted: float | None, exhausted: float | None) -> bool:
+    """Whether a cell gets no more memory than the one that ran out of it."""
+    return exhausted is None or (granted is not None and granted <= exhausted)
+
 
 def cell_of(experiment: Experiment) -> Cell:
-    """Normalise the axes and give the cell its identity."""
+    """Drop the axes that the model doesn't have, and give the cell its id."""
     shape = _shape(experiment)
-    return Cell(experiment=experiment, shape=shape, cell_id=_hash(identity(experiment, shape)))
+    return Cell(experiment=experiment, shape=shape, cell_id=hashed(identity(experiment, shape)))
 
 
 def _shape(e: Experiment) -> Shape:
-    asked = {
+    sizes = {
         "sequence_length": e.seq_len,
         "input_length": e.input_length,
         "output_length": e.output_length,
         "image_size": e.image_size or e.model.image_size or e.model.architecture.get("image_size"),
         "steps": e.steps,
     }
-    return Shape(batch_size=e.batch, **{axis: asked[axis] for axis in e.task.axes})
+    return Shape(batch_size=e.batch, **{axis: sizes[axis] for axis in e.task.axes})
 
 
 def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
-    """What makes two cells the same cell."""
+    """The content of `cell_id`: two cells with the same content are the same cell."""
     e = experiment
     return {
         **({} if e.stage == "measure" else {"stage": e.stage}),
         "model": {field.name: getattr(e.model, field.name) for field in fields(e.model)},
-        "task": spelled(e.task),
-        "hardware": spelled(e.hardware),
-        "compiler": spelled(e.compiler),
-        "scenario": spelled(e.scenario),
-        "weights": e.weights,
+        "task": options_of(e.task),
+        "hardware": options_of(e.hardware),
+        "compiler": options_of(e.compiler),
+        "scenario": options_of(e.scenario),
+        "weights": _weights(e.weights),
         "seed": e.seed,
         "inputs": e.inputs,
         **asdict(shape),
     }
 
 
+def _weights(weights: str) -> str:
+    """A folder counts by what it holds: retrained weights are another cell, a renamed folder is not."""
+    if weights in {"random", "pretrained"}:
+        return weights
+    return weights_digest(Path(weights)) or f"no weights in {Path(weights).name}"
+
+
 def environment_of(
     facts: DeviceFacts, versions: Mapping[str, str], settings: Mapping[str, str]
 ) -> Environment:
-    """Identity of hardware and software together."""
-    made_of = {"facts": asdict(facts), "versions": dict(versions), "settings": dict(settings)}
+    """Hardware and software with their id; folders in settings, such as LD_PRELOAD's, don't count."""
+    counted = {name: _FOLDERS.sub("", value) for name, value in settings.items()}
+    content = {"facts": asdict(facts), "versions": dict(versions), "settings": counted}
     return Environment(
-        environment_id=_hash(made_of), facts=facts, versions=dict(versions), settings=dict(settings)
+        environment_id=hashed(content), facts=facts, versions=dict(versions), settings=dict(settings)
     )
 
 
 def run_id(campaign: str, cell: Cell, environment: Environment, repeat: int = 0) -> str:
-    """Identity of one run: the same command in the same campaign and environment finds its own rows."""
-    return _hash([campaign, cell.cell_id, environment.environment_id, repeat])
+    """Id of one run: the same command in the same campaign and environment finds its own rows."""
+    return hashed([campaign, cell.cell_id, environment.environment_id, repeat])
 
 
 def stated_parameters(experiment: Experiment) -> int | None:
-    """Parameters of the model under its task, by its YAML; null where it has no such task."""
+    """Parameters that the model's YAML states for this task; None where the model doesn't have the task."""
     return experiment.model.parameters.get(experiment.task.name.replace("-", "_"))
-
-
-def spelled(plugin: Any) -> Mapping[str, Any]:
-    """A plug-in as its YAML would spell it, with every default written out. Shared: change nothing."""
-    return _spelled(plugin)
-
-
-@lru_cache(maxsize=4096)
-def _spelled(plugin: Any) -> Mapping[str, Any]:
-    kind = type(plugin)
-    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **asdict(plugin)}
-
-
-def code_digest(*plugins: Any) -> str:
-    """Hash of the source of plug-ins and of what they share: an artefact depends on it as on the compiler."""
-    kinds = {
-        kind
-        for plugin in plugins
-        for kind in type(plugin).__mro__
-        if kind.__module__.startswith("benchmark.")
-    }
-    return _source_digest(frozenset(map(inspect.getfile, kinds)))
-
-
-@lru_cache(maxsize=256)
-def _source_digest(plugins: frozenset[str]) -> str:
-    files = {Path(plugin) for plugin in plugins}
-    ours = Path(__file__).parent
-    files |= {*ours.glob("models/*.*"), *ours.glob("neuron/*.*")}  # sentences and registry too
-    return _hash(sorted(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
-
-
-def _hash(made_of: Any) -> str:
-    text = json.dumps(made_of, sort_keys=True, default=sorted, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

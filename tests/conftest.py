@@ -23,6 +23,7 @@ from benchmark.config.folder import CONF
 from benchmark.execution.interpreters import Interpreters
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
+from benchmark.pipeline.services import Services
 from benchmark.store.results import ResultsStore
 
 
@@ -126,9 +127,8 @@ def run_cells(interpreters):
         store.prepare()
         compile_cache.prepare()
         planned = laid_out(experiments, (), store)
-        running = Pipeline(
-            store, compile_cache, interpreters, observer or Silent(), budget or BudgetTracker(first.budget)
-        )
+        tracker = budget or BudgetTracker(first.budget)
+        running = Pipeline(Services(store, compile_cache, interpreters, observer or Silent(), tracker))
         running.run(planned, workers)
         rows = {row["run_id"]: row for row in store.table().to_pylist()}
         return [rows[id_] for run in planned.runs if (id_ := run.row_id or run.run_id) in rows]

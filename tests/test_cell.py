@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -142,3 +143,51 @@ def test_a_cell_that_cannot_be_measured_tells_the_failure_of_its_row(simulated, 
     assert (type(refusal), str(refusal), refusal.status) == (kind, "no device", fate)
     assert PlannedRun(**parts, fate="run").refusal is None
     assert PlannedRun(**parts, fate="done", reason="has a row: ok").refusal is None
+
+
+def test_where_an_interpreter_lies_does_not_change_a_cell(compose, cell_id):
+    """What it has is in the versions of the environment: a virtual environment may move."""
+    here, there = (compose("compiler=eager", f"compiler.python=/{folder}/bin/python") for folder in "ab")
+    assert cell_id(here) == cell_id(there) == cell_id(compose("compiler=eager"))
+
+
+def test_the_module_of_a_plug_in_does_not_change_a_cell(simulated, cell_id):
+    experiment = simulated()
+    kind = type(experiment.compiler)
+    moved = type(kind.__name__, (kind,), {"__module__": "elsewhere.compilers.simulated"})
+    assert cell_id(replace(experiment, compiler=moved())) == cell_id(experiment)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Write a folder as `save_pretrained` does; return its path."""
+
+    def written(name, weights=b"weights"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_bytes(weights)
+        return str(folder)
+
+    return written
+
+
+def test_a_folder_of_weights_counts_by_what_it_holds(simulated, cell_id, saved):
+    first, copy = simulated(f"weights={saved('first')}"), simulated(f"weights={saved('copy')}")
+    retrained = simulated(f"weights={saved('retrained', b'WEIGHTS')}")
+    assert cell_id(first) == cell_id(copy)
+    assert cell_id(retrained) != cell_id(first)
+
+
+def test_weights_that_change_in_their_folder_are_another_cell(simulated, cell_id, saved):
+    folder = saved("model")
+    before = cell_id(simulated(f"weights={folder}"))
+    Path(folder, "model.safetensors").write_bytes(b"retrained")
+    assert cell_id(simulated(f"weights={folder}")) != before
+
+
+def test_folders_in_settings_do_not_change_the_environment():
+    libraries = ("/opt/a/lib/libjemalloc.so", "/home/me/b/libjemalloc.so", "/opt/a/lib/libtcmalloc.so")
+    one, moved, other = (environment_of(FACTS, {}, {"LD_PRELOAD": name}) for name in libraries)
+    assert one.environment_id == moved.environment_id != other.environment_id
+    assert moved.settings == {"LD_PRELOAD": libraries[1]}

@@ -52,6 +52,6 @@ class ReadOnlyCache:
         return self._found[key]
 
 
-def nobody(function: Callable[..., T], /, *arguments: Any) -> T:  # noqa: ARG001 - the seam's signature
+def cache_only(function: Callable[..., T], /, *arguments: Any) -> T:  # noqa: ARG001 - the seam's signature
     """Stand in for a child: whoever needs one learns that the cache doesn't hold what it wants."""
     raise NotCached("not in the cache")

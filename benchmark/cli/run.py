@@ -27,6 +27,7 @@ from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
 from benchmark.pipeline.estimate import timing_s
 from benchmark.pipeline.progress import Live
 from benchmark.pipeline.runner import Pipeline
+from benchmark.pipeline.services import Services
 from benchmark.report.display.table import NEEDED, print_failures, print_rows
 from benchmark.stages.plan import plan, refuse
 from benchmark.store import history
@@ -71,7 +72,7 @@ def run_grid(
     with _stoppable(budget, console) as unstoppable:
         try:
             with Progress(console, live) as progress:
-                running = Pipeline(store, cache, interpreters, progress, budget)
+                running = Pipeline(Services(store, cache, interpreters, progress, budget))
                 ending = running.run(planned, workers_of(first.launcher))
         except KeyboardInterrupt:
             pass
@@ -146,9 +147,9 @@ def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[],
         raise KeyboardInterrupt
 
     def soon(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if budget.asked:
+        if budget.stop_requested:
             raise KeyboardInterrupt
-        budget.asked = True
+        budget.stop_requested = True
         console.print("stopping after the current cell (Ctrl-C again: now)", style="yellow")
 
     def unstoppable() -> None:
@@ -161,7 +162,7 @@ def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[],
     try:
         yield unstoppable
     finally:
-        if not budget.asked:  # else a second Ctrl-C may still be on its way, amid the last lines
+        if not budget.stop_requested:  # else a second Ctrl-C may still be on its way, amid the last lines
             for number, handler in before.items():
                 signal.signal(number, handler)
 

@@ -28,10 +28,10 @@ from benchmark.cell import Cell, PlannedRun, cell_of
 from benchmark.errors import ConfigError
 from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.preload import preload
+from benchmark.execution.stage_calls import StageCalls, stage_calls
 
 # Each measuring child imports this module anew, as its main one: what is heavy is imported in functions.
 from benchmark.host import machine
-from benchmark.protocols import Call
 from benchmark.records import Artifact, Row, Workload
 from benchmark.timing.interleaved import Planned, Player, Side
 
@@ -78,13 +78,13 @@ def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[d
     ending.callback(children.close)
     if cell.experiment.hardware.isolated:
         children.start()
-    run, call = _planned(cell, children)
+    run, calls = _planned(cell, children)
     yield {"planned": asdict(_plan(cell))}
     next(commands)
-    workload, artifact = _prepared(run, call)
+    workload, artifact = _prepared(run, calls)
     yield {"ready": asdict(_side(run, artifact))}
     for _pair in commands:
-        player = Player(call["measure"], cell, workload, artifact)
+        player = Player(calls.measure, cell, workload, artifact)
         yield {"warmed": asdict(player.warmed())}
         for command in commands:
             if "block" not in command:
@@ -109,26 +109,25 @@ def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
     return replace(cell, experiment=replace(cell.experiment, output_folder=folder))
 
 
-def _planned(cell: Cell, children: Interpreters) -> tuple[PlannedRun, Mapping[str, Call]]:
+def _planned(cell: Cell, children: Interpreters) -> tuple[PlannedRun, StageCalls]:
     """The run, if it can be had on this host, and where its stages work."""
-    from benchmark.pipeline.prepare import calls_of
     from benchmark.stages.plan import plan
 
     (run,) = plan([cell.experiment], lambda _: {}).runs
     if run.refusal:
         raise run.refusal
-    return run, calls_of(run, children)
+    return run, stage_calls(run, children)
 
 
-def _prepared(run: PlannedRun, call: Mapping[str, Call]) -> tuple[Workload, Artifact]:
+def _prepared(run: PlannedRun, calls: StageCalls) -> tuple[Workload, Artifact]:
     from benchmark.stages.build import build
     from benchmark.stages.compile import compile_
 
     cache = CompileCache(run.cell.experiment.cache_root)
     cache.prepare()
-    workload = build(run.cell, run.environment, cache, call["build"])
+    workload = build(run.cell, run.environment, cache, calls.build)
     both = 2  # sides compile at a time
-    return workload, compile_(run.cell, workload, run.environment, cache, call["compile"], both)
+    return workload, compile_(run.cell, workload, run.environment, cache, calls.compile, both)
 
 
 def _plan(cell: Cell) -> Planned:

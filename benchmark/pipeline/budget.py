@@ -19,7 +19,7 @@ class BudgetTracker:
 
     def __init__(self, budget: Budget) -> None:
         self.limits = budget
-        self.asked = False
+        self.stop_requested = False
         """The user wants to stop after the current cell."""
         self.usd: float | None = None
         """Spent so far; null where no price is known."""
@@ -35,9 +35,9 @@ class BudgetTracker:
         if (usd_per_hour := hourly(run)) is not None:
             self.usd = (self.usd or 0) + usd_per_hour * seconds / 3600
 
-    def reason(self) -> Ending | None:
+    def stop_reason(self) -> Ending | None:
         """Why the next cell should not start, or None."""
-        if self.asked:
+        if self.stop_requested:
             return "interrupted"
         out_of_time = self.limits.hours is not None and self.hours >= self.limits.hours
         out_of_money = self.limits.usd is not None and (self.usd or 0) >= self.limits.usd

@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from benchmark.cache.compile_cache import Entries
-from benchmark.cache.lookup import nobody
+from benchmark.cache.lookup import cache_only
 from benchmark.cell import Plan, PlannedRun
 from benchmark.errors import RunFailure
 from benchmark.pipeline.budget import hourly
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
-from benchmark.stages.plan import artifact_group
 from benchmark.store.history import Medians
 
 Need = Literal["run", "cached", "compile"]
@@ -47,9 +46,9 @@ def forecast(plan: Plan, cache: Entries, medians: Medians, workers: int) -> Fore
             continue
         needs[run.run_id] = need = need_of(run, cache)
         seconds = timing_s(run, medians)
-        wants = need == "compile" and artifact_group(run) not in compiled
+        wants = need == "compile" and run.artifact_group not in compiled
         making = _median(run, medians, "compile") if wants else 0.0
-        compiled.add(artifact_group(run))
+        compiled.add(run.artifact_group)
         unknown += seconds is None or making is None
         price = hourly(run)
         unpriced += price is None
@@ -72,8 +71,8 @@ def need_of(run: PlannedRun, cache: Entries) -> Need:
     if not run.cell.experiment.compiler.leaves_artifact:
         return "run"
     try:
-        workload = build(run.cell, run.environment, cache, nobody)
-        compile_(run.cell, workload, run.environment, cache, nobody)
+        workload = build(run.cell, run.environment, cache, cache_only)
+        compile_(run.cell, workload, run.environment, cache, cache_only)
     except RunFailure:
         return "compile"
     return "cached"

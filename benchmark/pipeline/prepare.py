@@ -1,44 +1,38 @@
-"""Before anything is timed: build and compile what a grid needs, several cells at a time.
+"""Build and compile what a grid needs before anything is timed, several cells at a time.
 
-Cells that share an artefact are prepared once. The host is held as soon as a child has to work, so that no
-timing of another command runs beside it.
+Cells that share an artefact are prepared once. As soon as a child has to work, this command holds the host,
+so that no other command times anything beside it.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
-from benchmark.cache.compile_cache import CompileCache
-from benchmark.cache.lookup import NotCached, nobody
+from benchmark.cache.lookup import NotCached, cache_only
 from benchmark.cell import PlannedRun
 from benchmark.errors import RunFailure
-from benchmark.execution.forkserver import inline
 from benchmark.execution.host_lock import HostLock
-from benchmark.execution.interpreters import Interpreters
-from benchmark.paths import CampaignPaths
-from benchmark.pipeline.budget import BudgetTracker
-from benchmark.protocols import Call, Observer
-from benchmark.records import Artifact, ChildLimits, Failure, Workload
+from benchmark.execution.stage_calls import stage_calls
+from benchmark.pipeline.services import Services
+from benchmark.pipeline.stage_clock import INTERRUPTED, StageClock
+from benchmark.records import Artifact, Failure, Workload
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 
 _GRACE_S = 5.0
-"""How long those who were told to stop are waited for."""
-INTERRUPTED = "stopped by the user or the system"
+"""How long threads are waited for after their children were ended."""
 
 
 class Prepared(NamedTuple):
-    """What the cells of a group need to be timed, or why they can't be."""
+    """Workload and artefact of a group of runs, or the failure that keeps them from being measured."""
 
     run: PlannedRun
-    """For which it was made, before the others of the group."""
+    """The run that they were made for, the first of its group."""
     workload: Workload | None
     artifact: Artifact | None
     failure: Failure | None
@@ -46,51 +40,13 @@ class Prepared(NamedTuple):
     """By stage."""
 
 
-class StageClock:
-    """Which stage a cell is in, and how long each took."""
+def prepare(runs: Sequence[PlannedRun], services: Services, workers: int) -> Iterator[Prepared]:
+    """Build and compile for runs that share no artefact; yield each as it is ready.
 
-    def __init__(self, observer: Observer, where: str, label: str) -> None:
-        self.current = "plan"
-        self.seconds: dict[str, float] = {}
-        self._observer, self._where, self._label = observer, where, label
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time a stage and show it."""
-        self.current = name
-        start = time.perf_counter()
-        try:
-            with self._observer.working(self._where, self._label, name):
-                yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
-
-    def told(self, error: BaseException) -> Failure:
-        """Say where it failed and why."""
-        if isinstance(error, RunFailure):
-            text = "\n".join([line for line in str(error).splitlines() if line.strip()][:5])[:2000]
-            return Failure(
-                status=error.status,
-                stage=self.current,
-                error=text or type(error).__name__,
-                error_class=error.raised,
-                unsupported_ops=error.operators,
-            )
-        return Failure(status="interrupted", stage=self.current, error=INTERRUPTED)
-
-
-def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
-    runs: Sequence[PlannedRun],
-    cache: CompileCache,
-    interpreters: Interpreters,
-    observer: Observer,
-    budget: BudgetTracker,
-    workers: int,
-) -> Iterator[Prepared]:
-    """Build and compile for runs that share no artefact, as they come; the brake is asked before each.
+    No further one is begun once the budget is used up or the user wants to stop.
 
     Raises:
-        KeyboardInterrupt: after what was under way has been told as interrupted.
+        KeyboardInterrupt: after those under way were yielded as interrupted.
     """
     workers = min(workers, len(runs))
     host_lock = HostLock()
@@ -98,10 +54,10 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
     slots = [f"compile {number}" for number in range(workers, 0, -1)]
     try:
         while True:
-            while slots and not budget.reason() and (run := next(waiting, None)):
+            while slots and not services.budget.stop_reason() and (run := next(waiting, None)):
                 slot = slots.pop()
-                stages = StageClock(observer, slot, run.cell.label)
-                job = _begin(partial(_prepared, run, cache, interpreters, host_lock, stages, workers))
+                clock = StageClock(services.observer, slot, run.cell.label)
+                job = _start(partial(_prepared, run, services, host_lock, clock, workers))
                 under_way[job] = (run, slot)
             if not under_way:
                 return
@@ -109,89 +65,57 @@ def prepare(  # noqa: PLR0913, PLR0917 - it introduces them all to each other
                 slots.append(under_way.pop(job)[1])
                 yield job.result()
     except KeyboardInterrupt:
-        interpreters.end_children()
+        services.interpreters.end_children()
         wait(under_way, _GRACE_S)
         for job, (run, _) in under_way.items():
-            yield _cut_short(job.result() if job.done() else Prepared(run, None, None, None, {}))
+            yield _cancelled(job.result() if job.done() else Prepared(run, None, None, None, {}))
         raise
     finally:
-        interpreters.end_children()
+        services.interpreters.end_children()
         host_lock.release()
 
 
-def _begin(work: Callable[[], Prepared]) -> Future[Prepared]:
-    """Start a thread that doesn't hold up the end of the program: it may wait for another command's lock."""
+def _start(work: Callable[[], Prepared]) -> Future[Prepared]:
+    """Work in a daemon thread: one that waits for another command's lock must not delay the program's end."""
     job: Future[Prepared] = Future()
 
     def worked() -> None:
         try:
             job.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - whoever asks for the result gets it
+        except BaseException as error:  # noqa: BLE001 - `result` raises it
             job.set_exception(error)
 
     threading.Thread(target=worked, daemon=True).start()
     return job
 
 
-def _prepared(  # noqa: PLR0913, PLR0917 - all that a thread needs
-    run: PlannedRun,
-    cache: CompileCache,
-    interpreters: Interpreters,
-    host_lock: HostLock,
-    stages: StageClock,
-    workers: int,
+def _prepared(
+    run: PlannedRun, services: Services, host_lock: HostLock, clock: StageClock, workers: int
 ) -> Prepared:
     workload, artifact, failure = None, None, None
+    cell, environment, cache = run.cell, run.environment, services.cache
     try:
         with suppress(NotCached):
-            with stages.stage("build"):
-                workload = build(run.cell, run.environment, cache, nobody)
-            with stages.stage("compile"):
-                artifact = compile_(run.cell, workload, run.environment, cache, nobody)
-        if artifact is None:  # somebody has to work: the host first, then the keys of the cache, as all do it
-            with stages.stage("wait"):
+            with clock.stage("build"):
+                workload = build(cell, environment, cache, cache_only)
+            with clock.stage("compile"):
+                artifact = compile_(cell, workload, environment, cache, cache_only)
+        if artifact is None:  # first the host, then the locks of the cache: every command in this order
+            with clock.stage("wait"):
                 host_lock.acquire()
-            call = calls_of(run, interpreters)
-            with stages.stage("build"):
-                workload = build(run.cell, run.environment, cache, call["build"])
-            with stages.stage("compile"):
-                artifact = compile_(run.cell, workload, run.environment, cache, call["compile"], workers)
+            calls = stage_calls(run, services.interpreters)
+            with clock.stage("build"):
+                workload = build(cell, environment, cache, calls.build)
+            with clock.stage("compile"):
+                artifact = compile_(cell, workload, environment, cache, calls.compile, workers)
     except RunFailure as error:
-        failure = stages.told(error)
-    return Prepared(run, workload, artifact, failure, stages.seconds)
+        failure = clock.failure(error)
+    return Prepared(run, workload, artifact, failure, clock.seconds)
 
 
-def _cut_short(found: Prepared) -> Prepared:
-    """What was ended amid its work failed for that reason and no other."""
-    if found.failure is None and found.workload is not None:
-        return found
-    stage = found.failure.stage if found.failure else "build"
-    return found._replace(failure=Failure(status="interrupted", stage=stage, error=INTERRUPTED))
-
-
-def log_of(run: PlannedRun) -> Path:
-    """Where the children of a run write."""
-    return CampaignPaths(folder=Path(run.cell.experiment.output_folder)).log(run.run_id)
-
-
-def picture_of(run: PlannedRun) -> Path:
-    """Where its measuring child saves what it draws."""
-    return CampaignPaths(folder=Path(run.cell.experiment.output_folder)).picture(run.run_id)
-
-
-def calls_of(run: PlannedRun, interpreters: Interpreters) -> dict[str, Call]:
-    """By stage: where its heavy part runs, within the limits of that stage."""
-    e = run.cell.experiment
-    if not e.hardware.isolated:
-        return dict.fromkeys(("build", "compile", "measure"), inline)
-    call = interpreters.call_in(e.compiler.python)
-    memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
-    seconds = {
-        "build": e.limits.build_timeout_s,
-        "compile": e.limits.compile_timeout_s,
-        "measure": e.limits.measure_timeout_s,
-    }
-    return {
-        stage: partial(call, ChildLimits(log=log_of(run), timeout_s=limit, memory_bytes=memory))
-        for stage, limit in seconds.items()
-    }
+def _cancelled(prepared: Prepared) -> Prepared:
+    """Mark a cancelled preparation `interrupted`, whatever error the kill caused."""
+    if prepared.failure is None and prepared.workload is not None:
+        return prepared
+    stage = prepared.failure.stage if prepared.failure else "build"
+    return prepared._replace(failure=Failure(status="interrupted", stage=stage, error=INTERRUPTED))

@@ -1,258 +1,200 @@
-"""The sentence: what a grid needs is built and compiled, then each cell is measured, verified and stored."""
+"""The sentence: build and compile what a grid needs, then measure, verify and store it cell by cell."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
-from benchmark.cache.compile_cache import CompileCache
-from benchmark.cell import Plan, PlannedRun
+from benchmark.cell import MemoryLimits, Plan, PlannedRun
 from benchmark.errors import Dominated, RunFailure, Unavailable
 from benchmark.execution.forkserver import undisturbed
 from benchmark.execution.host_lock import HostLock
-from benchmark.execution.interpreters import Interpreters
-from benchmark.measurement import Measurement
-from benchmark.pipeline.budget import BudgetTracker, Ending
-from benchmark.pipeline.prepare import Prepared, StageClock, calls_of, log_of, picture_of, prepare
-from benchmark.protocols import Device, Observer
-from benchmark.records import Row
+from benchmark.execution.stage_calls import stage_calls
+from benchmark.pipeline.budget import Ending
+from benchmark.pipeline.prepare import Prepared, prepare
+from benchmark.pipeline.row_writer import RowWriter
+from benchmark.pipeline.services import Services
+from benchmark.pipeline.stage_clock import StageClock
+from benchmark.protocols import Device
+from benchmark.records import Artifact, Workload
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
-from benchmark.stages.plan import MemoryLimits, artifact_group
 from benchmark.stages.row import Attempt, row
 from benchmark.stages.verify import compare, judge
-from benchmark.store.history import Exhausted
-from benchmark.store.results import ResultsStore
 from benchmark.store.rows_since import RowsSince
 from benchmark.timing.roofline import Peak
 
-_MOST_HELD, _LONGEST_HELD_S = 100, 0.5
-"""So many rows of which nothing was measured, or for so long, wait for the file they share."""
-COMPACT_EVERY = 1000
-"""Rows after which their files are merged, so that no folder grows with its grid."""
-
 
 class DoneElsewhere(Exception):
-    """Another command has left the row of this run since the grid was planned."""
+    """Another command has stored the row of this run since the grid was planned."""
 
 
 class Pipeline:
-    """Gives every cell of a queue its row; a failure is a row too, and the grid goes on."""
+    """Gives every run of a plan its row; a failure is a row too, and the grid goes on."""
 
-    def __init__(
-        self,
-        store: ResultsStore,
-        cache: CompileCache,
-        interpreters: Interpreters,
-        observer: Observer,
-        budget: BudgetTracker,
-    ) -> None:
-        self._store, self._cache, self._interpreters = store, cache, interpreters
-        self._observer, self._brake = observer, budget
-        self._lease = HostLock()
-        self._ready: dict[Any, Prepared] = {}
-        self._exhausted = MemoryLimits()
-        self._meanwhile = RowsSince(store)
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._rows = RowWriter(services.store, services.observer)
+        self._rows_since = RowsSince(services.store)
+        self._host_lock = HostLock()
+        self._prepared: dict[Any, Prepared] = {}
+        self._memory_limits = MemoryLimits()
         self._peaks: dict[tuple[Device, str], Peak | None] = {}
-        self._rows = 0
-        self._held: list[Row] = []
-        self._held_since: float | None = None
 
     def run(self, plan: Plan, workers: int = 1) -> Ending:
-        """Work through the queue until it is empty or the brake is pulled.
+        """Run the queue to its end, or until the user or the budget stops it; compile `workers` at a time.
 
         Raises:
-            KeyboardInterrupt: after the current cell has left an `interrupted` row.
+            KeyboardInterrupt: after the current run has left an `interrupted` row.
         """
-        try:
-            return self._run(plan, workers)
-        finally:
-            self._flush()
-
-    def _run(self, plan: Plan, workers: int) -> Ending:
-        for planned in plan.queue:
-            if planned.refusal:
-                self._leave(self._attempt(planned))
-        self._flush()
-        self._prepare(
-            [run for run in plan.queue if run.fate == "run" and run.cell.experiment.hardware.isolated],
-            workers,
-        )
-        for planned in plan.queue:
-            if planned.refusal or self._has_failed(planned):
-                continue
-            if reason := self._brake.reason():
-                return reason
-            since = time.monotonic()
-            try:
-                self._leave(self._attempt(planned))
-            except DoneElsewhere:
-                self._observer.skipped(planned.run_id, planned.cell.label)
-            finally:
-                self._lease.release()  # not before the row is there: who waits for the host looks for it
-                self._brake.spend(time.monotonic() - since, planned)
+        with self._rows:
+            for run in plan.refused:
+                self._leave(self._attempt(run))
+            self._rows.flush()
+            self._prepare([run for run in plan.pending if run.cell.experiment.hardware.isolated], workers)
+            for run in plan.pending:
+                if self._failed_to_prepare(run):
+                    continue
+                if reason := self._services.budget.stop_reason():
+                    return reason
+                self._measure_next(run)
         return "done"
 
     def _prepare(self, runs: Sequence[PlannedRun], workers: int) -> None:
-        """Build and compile for all; cells that can't be brought further leave their rows at once."""
-        members: dict[Any, list[PlannedRun]] = {}
+        """Build and compile for all runs; those for which that fails leave their rows at once."""
+        groups: dict[Any, list[PlannedRun]] = {}
         for run in runs:
-            members.setdefault(artifact_group(run), []).append(run)
-        since = time.monotonic()
-        firsts = [group[0] for group in members.values()]
-        for prepared in prepare(
-            firsts, self._cache, self._interpreters, self._observer, self._brake, workers
-        ):
-            group = artifact_group(prepared.run)
-            self._brake.spend(time.monotonic() - since, prepared.run)
+            groups.setdefault(run.artifact_group, []).append(run)
+        since, started_at = time.monotonic(), _now()
+        for prepared in prepare([group[0] for group in groups.values()], self._services, workers):
+            self._services.budget.spend(time.monotonic() - since, prepared.run)
             since = time.monotonic()
-            self._ready[group] = prepared
-            if prepared.failure and prepared.failure.status == "interrupted":
-                self._store_row(self._attempt(prepared.run))  # prepare raises once all are told
-            elif prepared.failure:
-                for run in members[group]:
-                    self._leave(self._attempt(run))
+            self._prepared[prepared.run.artifact_group] = prepared
+            if prepared.failure is None:
+                continue
+            interrupted = prepared.failure.status == "interrupted"
+            for run in [prepared.run] if interrupted else groups[prepared.run.artifact_group]:
+                attempt = Attempt(
+                    planned=run,
+                    started_at=started_at,
+                    finished_at=_now(),
+                    stage_seconds=prepared.seconds if run is prepared.run else {},
+                    workload=prepared.workload,
+                    failure=prepared.failure,
+                )
+                self._store(attempt)  # `prepare` raises KeyboardInterrupt itself, after the last one
 
-    def _has_failed(self, planned: PlannedRun) -> bool:
-        prepared = self._ready.get(artifact_group(planned))
+    def _failed_to_prepare(self, run: PlannedRun) -> bool:
+        prepared = self._prepared.get(run.artifact_group)
         return prepared is not None and prepared.failure is not None
 
-    def _attempt(self, planned: PlannedRun) -> Attempt:
-        """Take one cell through the stages, as far as it comes."""
-        stages = StageClock(self._observer, planned.cell.experiment.hardware.name, planned.cell.label)
-        found: dict[str, Any] = {}
-        started_at = datetime.now(timezone.utc)
+    def _measure_next(self, run: PlannedRun) -> None:
+        since = time.monotonic()
         try:
-            with stages.stage("plan"):
-                self._refuse(planned)
-            found |= self._made(planned, stages)
-            if "failure" not in found:
-                if planned.cell.experiment.stage == "compile":
-                    stages.current = "measure"
-                    raise Unavailable(_not_timed(planned))
-                if planned.cell.experiment.hardware.isolated:
-                    with stages.stage("wait"):
-                        self._take_host(planned)
-                    found["peak"] = self._peak(planned, stages)
-                found["measured"] = self._measured(planned, found, stages)
-                with stages.stage("verify"):
-                    found["quality"] = compare(found["workload"], found["measured"])
-                    judge(planned.cell, found["quality"])
+            self._leave(self._attempt(run))
+        except DoneElsewhere:
+            self._services.observer.skipped(run.run_id, run.cell.label)
+        finally:
+            self._host_lock.release()  # not earlier: a command that waits for the host looks for the row
+            self._services.budget.spend(time.monotonic() - since, run)
+
+    def _attempt(self, run: PlannedRun) -> Attempt:
+        """Run one cell; stop at the first stage that fails."""
+        clock = StageClock(self._services.observer, run.cell.experiment.hardware.name, run.cell.label)
+        attempt = Attempt(planned=run, started_at=_now())
+        try:
+            with clock.stage("plan"):
+                self._refuse(run)
+            workload, artifact = self._compiled(run, clock)
+            attempt = replace(attempt, workload=workload, artifact=artifact)
+            self._take_host(run, clock)
+            attempt = replace(attempt, peak=self._peak(run, clock))
+            with clock.stage("measure"):
+                call = stage_calls(run, self._services.interpreters).measure
+                measured = measure(run.cell, workload, artifact, call, run.picture)
+            attempt = replace(attempt, measured=measured)
+            with clock.stage("verify"):
+                quality = compare(workload, measured)
+                attempt = replace(attempt, quality=quality)
+                judge(run.cell, quality)
         except (RunFailure, KeyboardInterrupt) as error:
-            found["failure"] = stages.told(error)
-        return Attempt(
-            planned=planned,
-            started_at=started_at,
-            finished_at=datetime.now(timezone.utc),
-            stage_seconds=stages.seconds,
-            log=log_of(planned),
-            **found,
-        )
+            attempt = replace(attempt, failure=clock.failure(error))
+        return replace(attempt, finished_at=_now(), stage_seconds=clock.seconds)
 
-    def _refuse(self, planned: PlannedRun) -> None:
-        if planned.refusal:
-            raise planned.refusal
-        if limit := self._exhausted.dominate(planned.cell, planned.environment):
-            raise Dominated(limit)
+    def _refuse(self, run: PlannedRun) -> None:
+        if run.refusal:
+            raise run.refusal
+        if smaller := self._memory_limits.dominate(run.cell, run.environment):
+            raise Dominated(smaller)
 
-    def _made(self, planned: PlannedRun, stages: StageClock) -> dict[str, Any]:
-        """Workload and artefact: as prepared, or made here where nothing is computed."""
-        prepared = self._ready.get(artifact_group(planned))
-        if prepared is None:
-            call = calls_of(planned, self._interpreters)
-            with stages.stage("build"):
-                workload = build(planned.cell, planned.environment, self._cache, call["build"])
-            with stages.stage("compile"):
-                artifact = compile_(planned.cell, workload, planned.environment, self._cache, call["compile"])
-            return {"workload": workload, "artifact": artifact}
-        shared = prepared.artifact
-        if prepared.run.run_id == planned.run_id:
-            stages.seconds.update(prepared.seconds)
-        elif shared is not None and shared.cache_hit is False:
-            shared = replace(shared, cache_hit=True)  # made in this command, but for another cell
-        made = {"workload": prepared.workload, "artifact": shared, "failure": prepared.failure}
-        return {name: value for name, value in made.items() if value is not None}
+    def _compiled(self, run: PlannedRun, clock: StageClock) -> tuple[Workload, Artifact]:
+        """Workload and artefact: prepared before, or made here on devices that compute nothing."""
+        prepared = self._prepared.get(run.artifact_group)
+        if prepared is None or prepared.workload is None or prepared.artifact is None:
+            calls = stage_calls(run, self._services.interpreters)
+            with clock.stage("build"):
+                workload = build(run.cell, run.environment, self._services.cache, calls.build)
+            with clock.stage("compile"):
+                cache = self._services.cache
+                return workload, compile_(run.cell, workload, run.environment, cache, calls.compile)
+        artifact = prepared.artifact
+        if prepared.run is run:
+            clock.seconds.update(prepared.seconds)
+        elif artifact.cache_hit is False:
+            artifact = replace(artifact, cache_hit=True)  # made in this command, but for another run
+        return prepared.workload, artifact
 
-    def _take_host(self, planned: PlannedRun) -> None:
-        """Be alone on this host.
+    def _take_host(self, run: PlannedRun, clock: StageClock) -> None:
+        """Wait until no other command uses this host.
 
         Raises:
-            DoneElsewhere: another command has left the row while this one waited.
+            Unavailable: nothing is to be timed.
+            DoneElsewhere: another command has stored the row in the meantime.
         """
-        self._lease.acquire()
-        if self._meanwhile.has(planned.run_id, planned.cell.experiment.campaign):
-            raise DoneElsewhere
+        e = run.cell.experiment
+        if e.stage == "compile":
+            clock.current = "measure"
+            why = e.hardware.missing() or "stage=compile; the same without it times it"
+            raise Unavailable(f"compiled, not timed: {why}")
+        if e.hardware.isolated:
+            with clock.stage("wait"):
+                self._host_lock.acquire()
+                if self._rows_since.has(run.run_id, e.campaign):
+                    raise DoneElsewhere
 
-    def _peak(self, planned: PlannedRun, stages: StageClock) -> Peak | None:
-        """What the cell's machine does at best: asked for once, whatever else is measured on it."""
-        environment, hardware = planned.environment, planned.cell.experiment.hardware
-        place = (hardware, environment.environment_id)
-        if place not in self._peaks:
-            call = calls_of(planned, self._interpreters)["measure"]
-            with stages.stage("peak"):
-                self._peaks[place] = peak(hardware, environment, self._cache, call)
-        return self._peaks[place]
-
-    def _measured(self, planned: PlannedRun, made: Mapping[str, Any], stages: StageClock) -> Measurement:
-        call = calls_of(planned, self._interpreters)["measure"]
-        with stages.stage("measure"):
-            return measure(planned.cell, made["workload"], made["artifact"], call, picture_of(planned))
+    def _peak(self, run: PlannedRun, clock: StageClock) -> Peak | None:
+        """What the run's machine reaches at most: measured once for all runs on it."""
+        environment, hardware = run.environment, run.cell.experiment.hardware
+        machine = (hardware, environment.environment_id)
+        if machine not in self._peaks and hardware.isolated:
+            call = stage_calls(run, self._services.interpreters).measure
+            with clock.stage("peak"):
+                self._peaks[machine] = peak(hardware, environment, self._services.cache, call)
+        return self._peaks.get(machine)
 
     def _leave(self, attempt: Attempt) -> None:
-        """Store the row and tell of it.
+        """Store the row of an attempt.
 
         Raises:
-            KeyboardInterrupt: the row says `interrupted`.
+            KeyboardInterrupt: the attempt was interrupted.
         """
-        self._store_row(attempt)
-        status = attempt.failure.status if attempt.failure else "ok"
-        if status in {"oom_host", "oom_device"}:
-            self._exhausted.add(_limit(attempt.planned))
-        if status == "interrupted":
+        self._store(attempt)
+        if attempt.failure and attempt.failure.status == "interrupted":
             raise KeyboardInterrupt
 
-    def _store_row(self, attempt: Attempt) -> None:
-        """Store what was measured at once; rows that cost nothing to make again share a file, soon."""
-        planned = attempt.planned
-        with undisturbed():  # what has been measured gets its row
-            self._held.append(row(attempt, planned.cell.experiment.resolved))
-            free = planned.refusal or not planned.cell.experiment.hardware.isolated
-            now = time.monotonic()
-            self._held_since = self._held_since or now
-            if not free or len(self._held) >= _MOST_HELD or now - self._held_since >= _LONGEST_HELD_S:
-                self._flush()
-
-    def _flush(self) -> None:
-        if not self._held:
-            return
+    def _store(self, attempt: Attempt) -> None:
+        run = attempt.planned
+        if attempt.failure and attempt.failure.status in {"oom_host", "oom_device"}:
+            self._memory_limits.add_run(run)
+        computed = run.refusal is None and run.cell.experiment.hardware.isolated
         with undisturbed():
-            self._store.append(*self._held)
-            for stored in self._held:
-                self._observer.finished(stored)
-            self._rows += len(self._held)
-            self._held, self._held_since = [], None
-            if self._rows >= COMPACT_EVERY and self._store.is_local:
-                self._rows = 0
-                self._store.compact(thorough=False)
+            self._rows.write(row(attempt), at_once=computed)
 
 
-def _not_timed(planned: PlannedRun) -> str:
-    absent = planned.cell.experiment.hardware.missing()
-    return f"compiled, not timed: {absent or 'stage=compile; the same without it times it'}"
-
-
-def _limit(planned: PlannedRun) -> Exhausted:
-    cell = planned.cell
-    return Exhausted(
-        family_id=cell.family_id,
-        environment_id=planned.environment.environment_id,
-        batch_size=cell.experiment.batch,
-        sequence_length=cell.sequence_length,
-        memory_gib=cell.experiment.limits.memory_gib,
-        run_id=planned.run_id,
-    )
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.cache.compile_cache import Entries, Entry
-from benchmark.cache.manifest import content_key, sha256
-from benchmark.cell import Cell, Environment, code_digest, spelled, stated_parameters
+from benchmark.cache.manifest import content_key
+from benchmark.cell import Cell, Environment, stated_parameters
 from benchmark.errors import Unavailable
+from benchmark.identity import code_digest, options_of, weights_digest
 from benchmark.protocols import Call
 from benchmark.records import Workload
 
@@ -112,9 +113,10 @@ def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call
     e = cell.experiment
     if e.weights not in {"random", "pretrained"}:
         return _local_weights(Path(e.weights))
-    made_of: dict[str, Any] = {"task": spelled(e.task), "weights": e.weights}
+    made_of: dict[str, Any] = {"task": options_of(e.task), "weights": e.weights}
     if e.weights == "random":
         made_of |= {"architecture": dict(e.model.architecture), "seed": e.seed, "versions": versions}
+        made_of["code"] = code_digest(e.task)
     else:
         made_of |= {"hub_id": e.model.hub_id, "revision": e.model.revision or "main"}
     entry = cache.get_or_build(
@@ -128,24 +130,13 @@ def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call
 
 
 def _local_weights(folder: Path) -> tuple[Path, str]:
-    """A folder as `save_pretrained` writes it: of a network, or of a pipeline with a sub-folder for each."""
-    tensors, settings = sorted(folder.rglob("*.safetensors")), sorted(folder.rglob("*.json"))
-    if not tensors or not any((folder / name).is_file() for name in ("config.json", "model_index.json")):
+    digest = weights_digest(folder)
+    if digest is None:
         raise Unavailable(
             f"weights={folder}: no config.json with *.safetensors there; "
             "use random, pretrained, or a folder written by save_pretrained"
         )
-    files = [*tensors, *settings]
-    stamps = tuple(
-        (file.relative_to(folder).as_posix(), file.stat().st_size, file.stat().st_mtime_ns) for file in files
-    )
-    return folder.resolve(), _digest(folder, stamps)
-
-
-@lru_cache(maxsize=64)
-def _digest(folder: Path, stamps: tuple[tuple[str, int, int], ...]) -> str:
-    """Of files that stay the same while their stamps do: every cell of a grid asks for it."""
-    return content_key({"files": {name: sha256(folder / name) for name, *_ in stamps}})
+    return folder.resolve(), digest
 
 
 def _reference(
@@ -156,7 +147,7 @@ def _reference(
     e = cell.experiment
     made_of = {
         "weights": digest,
-        "task": spelled(e.task),
+        "task": options_of(e.task),
         "code": code_digest(e.task),
         "model": dict(e.model.architecture),
         "shape": asdict(cell.shape),

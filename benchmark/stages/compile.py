@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cache.compile_cache import Entries
-from benchmark.cell import Cell, Environment, code_digest, spelled
+from benchmark.cell import Cell, Environment
 from benchmark.errors import CompileFailed, RunFailure
 from benchmark.execution.failures import describe
+from benchmark.identity import code_digest, options_of
 from benchmark.protocols import Call, Compiler
 from benchmark.records import Artifact, CompileReport, Workload
 from benchmark.timing.session import part_folder
@@ -40,11 +41,10 @@ def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cach
         )
     made_of = {
         "weights": workload.weights_digest,
-        "task": spelled(e.task),
+        "task": options_of(e.task),
         "inputs": {part.name: _inputs(part) for part in workload.parts or (workload,)},
         "shape": asdict(workload.shape),
-        # Where an interpreter lies doesn't matter, what it has is in `versions`.
-        "compiler": {name: value for name, value in spelled(e.compiler).items() if name != "python"},
+        "compiler": options_of(e.compiler),
         "code": code_digest(e.compiler, e.task),
         "versions": dict(environment.versions),
         "target": [e.hardware.kind, facts.device_name, facts.isa, facts.target, workload.threads],

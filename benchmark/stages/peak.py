@@ -1,4 +1,4 @@
-"""Get the best that the cell's machine can do: from the cache, else measured in a child process."""
+"""Get what the machine of a cell reaches at most: from the cache, else measured in a child process."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from benchmark.cache.compile_cache import Entries
-from benchmark.cache.manifest import sha256
-from benchmark.cell import Environment, spelled
+from benchmark.cell import Environment
 from benchmark.errors import RunFailure
+from benchmark.identity import options_of, source_digest
 from benchmark.protocols import Call, Device
 from benchmark.records import DeviceFacts
 from benchmark.timing.roofline import Peak
@@ -26,33 +26,33 @@ _PEAK = TypeAdapter(Peak)
 
 
 def peak(device: Device, environment: Environment, cache: Entries, call: Call) -> Peak | None:
-    """Return the machine's peak, measured once for each of its environments; compilers play no part.
+    """Return the machine's peak, measured once for each environment, whatever the compiler.
 
-    The host should be this command's alone meanwhile. None for devices torch has no kernels for, simulated
-    ones among them, and where the measurement failed: the log says why, and nothing is kept.
+    The caller holds the host. None for devices that torch has no kernels for, and where the measurement
+    failed: the log says why, and the cache keeps nothing.
     """
     torch_version = environment.versions.get("torch")
     if device.torch_device is None or torch_version is None:
         return None
     made_of = {
-        "device": spelled(device),
+        "device": options_of(device),
         "facts": asdict(environment.facts),
         "torch": torch_version,
         "settings": dict(environment.settings),
-        "code": sha256(Path(__file__).parents[1] / "timing" / "torch_peak.py"),
+        "code": source_digest(frozenset({"benchmark.timing.torch_peak"})),
     }
     try:
         entry = cache.get_or_build(
             "peak", made_of, lambda folder: call(_measure, device, environment.facts, folder)
         )
     except RunFailure as failure:
-        log.warning("hardware=%s: no fraction of its peak can be told: %s", device.name, failure)
+        log.warning("hardware=%s: roofline_fraction skipped: %s", device.name, failure)
         return None
     return _PEAK.validate_json((entry.folder / _FILE).read_bytes())
 
 
 def _measure(device: Any, facts: DeviceFacts, folder: Path) -> Mapping[str, Any]:
-    """In the child: alone, as the cells will be."""
+    """In the child."""
     from benchmark.timing import torch_peak
 
     device.configure_process()

@@ -10,6 +10,7 @@ from benchmark.cell import (
     Cell,
     Environment,
     Fate,
+    MemoryLimits,
     Plan,
     PlannedRun,
     cell_of,
@@ -118,39 +119,6 @@ def _fate(asked: _Asked, row: tuple[str, str] | None, known: MemoryLimits) -> tu
     return "run", ""
 
 
-class MemoryLimits:
-    """Sizes that are known to have run out of memory."""
-
-    def __init__(self, known: Iterable[Exhausted] = ()) -> None:
-        self._environments: set[str] = set()
-        self._known: dict[tuple[str, str], list[Exhausted]] = {}
-        for limit in known:
-            self.add(limit)
-
-    def add(self, limit: Exhausted) -> None:
-        """Remember one more."""
-        self._environments.add(limit.environment_id)
-        self._known.setdefault((limit.environment_id, limit.family_id), []).append(limit)
-
-    def dominate(self, cell: Cell, environment: Environment) -> str | None:
-        """Say which smaller batch or length of the same cell ran out of memory, or None."""
-        if environment.environment_id not in self._environments:
-            return None
-        e, length = cell.experiment, cell.sequence_length or 0
-        for limit in self._known.get((environment.environment_id, cell.family_id), ()):
-            least = (limit.batch_size, limit.sequence_length or 0)
-            above = e.batch >= least[0] and length >= least[1] and (e.batch, length) != least
-            if above and _no_more(e.limits.memory_gib, limit.memory_gib):
-                size = f"batch {least[0]}" + (f", length {least[1]}" if least[1] else "")
-                return f"{size} of it ran out of memory (run {limit.run_id}); run=all tries it all the same"
-        return None
-
-
-def _no_more(granted: float | None, exhausted: float | None) -> bool:
-    """Whether a cell may take no more memory than the one that ran out of it."""
-    return exhausted is None or (granted is not None and granted <= exhausted)
-
-
 def _ordered(runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
     """What can't be measured first, for it takes no time; then rounds of cells, by their artefacts."""
     refused = [run for run in runs if run.fate not in {"run", "done"}]
@@ -160,26 +128,9 @@ def _ordered(runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
     else:
         groups: dict[Any, list[PlannedRun]] = {}
         for run in to_run:
-            groups.setdefault(artifact_group(run), []).append(run)
+            groups.setdefault(run.artifact_group, []).append(run)
         to_run = [run for group in groups.values() for run in group]
     return (*refused, *sorted(to_run, key=lambda run: run.repeat))
-
-
-def artifact_group(run: PlannedRun) -> tuple[Any, ...]:
-    """Equal for runs that share an artefact: whatever its key is made of, before anything is built."""
-    e = run.cell.experiment
-    facts, kind = run.environment.facts, e.hardware.kind
-    target = (kind, facts.device_name, facts.isa, facts.threads, tuple(run.environment.versions.items()))
-    return (
-        id(e.model),
-        id(e.task),
-        id(e.compiler),
-        e.weights,
-        e.seed,
-        e.inputs,
-        run.cell.shape,
-        target,
-    )
 
 
 def refuse(cell: Cell) -> str | None:

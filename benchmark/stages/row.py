@@ -1,14 +1,14 @@
-"""Turn what a run found into its row."""
+"""Write what a run found as a row of the store."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
 from benchmark.cell import Cell, PlannedRun, stated_parameters
 from benchmark.host import machine
@@ -21,13 +21,13 @@ from benchmark.timing.roofline import Peak
 
 @frozen
 class Attempt:
-    """One run from its first stage to its last, however far it came."""
+    """What the stages of one run have made so far; the stages that weren't reached are null."""
 
     planned: PlannedRun
     started_at: datetime
-    finished_at: datetime
-    stage_seconds: Mapping[str, float]
-    log: Path
+    finished_at: datetime | None = None
+    """Null while it runs."""
+    stage_seconds: Mapping[str, float] = Field(default_factory=dict)
     workload: Workload | None = None
     artifact: Artifact | None = None
     peak: Peak | None = None
@@ -36,10 +36,10 @@ class Attempt:
     failure: Failure | None = None
 
 
-def row(attempt: Attempt, config: str) -> Row:
-    """Spell the attempt in the columns of the store; what wasn't reached stays null.
+def row(attempt: Attempt) -> Row:
+    """Write an attempt in the columns of the store; what wasn't reached stays null.
 
-    A run that failed keeps what it found on the way, but no latency: that is for rows one may trust.
+    A run that failed keeps what its stages found, but no latency: only rows with right answers have one.
     """
     trusted, e = (attempt.measured if attempt.failure is None else None), attempt.planned.cell.experiment
     values = {
@@ -55,7 +55,7 @@ def row(attempt: Attempt, config: str) -> Row:
         **_resources(attempt),
         **_roofline(attempt, trusted),
         **_provenance(attempt),
-        "config": config,
+        "config": e.resolved,
     }
     return Row(values=values)
 
@@ -79,7 +79,7 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
         "picture_path": str(attempt.measured.picture)
         if attempt.measured and attempt.measured.picture
         else None,
-        "log_path": str(attempt.log) if attempt.log.exists() else None,
+        "log_path": str(attempt.planned.log) if attempt.planned.log.exists() else None,
         "simulated": cell.experiment.hardware.simulated or attempt.planned.environment.stands_in,
     }
 

@@ -33,7 +33,7 @@ READABLE = {
     "neuron-monitor-errors.json",
     "neuron-monitor-two.json",
     "neuron-monitor-trn2.json",
-    "neuron-monitor-nobody.json",
+    "neuron-monitor-cache_only.json",
 }
 """Nothing in them is broken."""
 REFUSED = {
@@ -249,7 +249,7 @@ def test_errors_of_any_period_since_the_last_look_are_told(neuron_tool, telemetr
         ({}, "neuron-monitor left with exit code 1: no neuron device found"),
         ({"says": "neuron-monitor-truncated.json"}, "neuron-monitor printed no whole JSON ("),
         ({"says": "neuron-monitor-no-processes.json"}, "neuron-monitor: lacks neuron_runtime_data"),
-        ({"says": "neuron-monitor-nobody.json"}, "neuron-monitor tells of no process tagged "),
+        ({"says": "neuron-monitor-cache_only.json"}, "neuron-monitor tells of no process tagged "),
     ],
 )
 def test_a_monitor_that_tells_nothing_is_said_once_and_stops_nothing(neuron_tool, caplog, tool, why):

@@ -28,21 +28,21 @@ def run(planned):
 def test_nothing_stops_a_grid_without_a_budget(run):
     budget = BudgetTracker(FREE)
     budget.spend(1e9, run())
-    assert budget.reason() is None
+    assert budget.stop_reason() is None
     assert budget.usd is None
 
 
 def test_the_user_stops_it():
     budget = BudgetTracker(FREE)
-    budget.asked = True
-    assert budget.reason() == "interrupted"
+    budget.stop_requested = True
+    assert budget.stop_reason() == "interrupted"
 
 
 def test_hours_count_from_the_start():
     budget = BudgetTracker(replace(FREE, hours=1e-6))
     time.sleep(0.005)
-    assert budget.reason() == "budget"
-    assert BudgetTracker(replace(FREE, hours=1.0)).reason() is None
+    assert budget.stop_reason() == "budget"
+    assert BudgetTracker(replace(FREE, hours=1.0)).stop_reason() is None
 
 
 def test_dollars_are_seconds_at_the_price_of_the_machine(run):
@@ -50,9 +50,9 @@ def test_dollars_are_seconds_at_the_price_of_the_machine(run):
     inf2 = run("hardware.instance_type=inf2.xlarge")
     budget.spend(1800, inf2)
     assert budget.usd == pytest.approx(0.7582 / 2)
-    assert budget.reason() is None
+    assert budget.stop_reason() is None
     budget.spend(1800, inf2)
-    assert budget.reason() == "budget"
+    assert budget.stop_reason() == "budget"
 
 
 def test_a_configured_price_wins_over_the_price_book(run):

@@ -111,7 +111,7 @@ def test_a_grid_whose_cache_is_warm_needs_no_host_to_prepare(isolated, run_cells
 
 def test_a_brake_before_the_first_cell_leaves_the_grid_as_it_was(isolated, run_cells):
     budget = BudgetTracker(isolated().budget)
-    budget.asked = True
+    budget.stop_requested = True
     assert run_cells(isolated(), budget=budget) == []
 
 
@@ -121,7 +121,7 @@ def test_a_cell_that_runs_out_of_memory_dominates_what_is_larger(isolated, run_c
     rows = run_cells(small, large)
     assert [row["status"] for row in rows] == ["oom_host", "dominated"]
     assert rows[1]["error"].startswith(
-        f"batch 2, length 128 of it ran out of memory (run {rows[0]['run_id']})"
+        f"batch 2, length 128 of this cell ran out of memory (run {rows[0]['run_id']})"
     )
     (again,) = run_cells(replace(large, campaign="another"))
     assert again["status"] == "dominated"

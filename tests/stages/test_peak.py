@@ -98,7 +98,7 @@ def test_a_failed_measurement_costs_the_peak_alone_and_is_tried_again(on_cpu, pe
         raise Unavailable("this host was busy")
 
     assert peak_of(on_cpu(), busy) is None
-    assert "hardware=cpu: no fraction of its peak can be told: this host was busy" in caplog.text
+    assert "hardware=cpu: roofline_fraction skipped: this host was busy" in caplog.text
     assert cache.entries() == []
     assert peak_of(on_cpu()) is not None
 

@@ -316,7 +316,7 @@ def test_a_cell_above_a_known_out_of_memory_is_dominated(simulated, overrides, f
     (run,) = plan([simulated(*overrides)], nothing_done, exhausted=lambda _: known).runs
     assert run.fate == fate
     if fate == "dominated":
-        assert run.reason.startswith("batch 8, length 128 of it ran out of memory (run old); run=all ")
+        assert run.reason.startswith("batch 8, length 128 of this cell ran out of memory (run old); run=all ")
         assert run.refusal.status == "dominated"
 
 

@@ -1,0 +1,38 @@
+"""Where the heavy part of each stage of a run is called, and within which limits."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+from benchmark.cell import PlannedRun
+from benchmark.execution.forkserver import inline
+from benchmark.execution.interpreters import Interpreters
+from benchmark.protocols import Call
+from benchmark.records import ChildLimits
+
+
+class StageCalls(NamedTuple):
+    """A child process for each heavy part; for devices that compute nothing, this process."""
+
+    build: Call
+    compile: Call
+    measure: Call
+
+
+def stage_calls(run: PlannedRun, interpreters: Interpreters) -> StageCalls:
+    """Children of the interpreter that the run's compiler names, within the limits of each stage."""
+    e = run.cell.experiment
+    if not e.hardware.isolated:
+        return StageCalls(build=inline, compile=inline, measure=inline)
+    call = interpreters.call_in(e.compiler.python)
+    memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
+
+    def within(seconds: float) -> Call:
+        return partial(call, ChildLimits(log=run.log, timeout_s=seconds, memory_bytes=memory))
+
+    return StageCalls(
+        build=within(e.limits.build_timeout_s),
+        compile=within(e.limits.compile_timeout_s),
+        measure=within(e.limits.measure_timeout_s),
+    )

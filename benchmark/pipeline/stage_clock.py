@@ -1,0 +1,47 @@
+"""Which stage a run is in, and how long each stage took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from benchmark.errors import RunFailure
+from benchmark.protocols import Observer
+from benchmark.records import Failure
+
+INTERRUPTED = "stopped by the user or the system"
+_ERROR_LINES, _ERROR_CHARACTERS = 5, 2000
+
+
+class StageClock:
+    """Times the stages of one run and shows them to the observer."""
+
+    def __init__(self, observer: Observer, where: str, label: str) -> None:
+        self.current = "plan"
+        self.seconds: dict[str, float] = {}
+        self._observer, self._where, self._label = observer, where, label
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as this stage."""
+        self.current = name
+        start = time.perf_counter()
+        try:
+            with self._observer.working(self._where, self._label, name):
+                yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def failure(self, error: BaseException) -> Failure:
+        """Describe the error that ended the current stage."""
+        if not isinstance(error, RunFailure):
+            return Failure(status="interrupted", stage=self.current, error=INTERRUPTED)
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return Failure(
+            status=error.status,
+            stage=self.current,
+            error="\n".join(lines[:_ERROR_LINES])[:_ERROR_CHARACTERS] or type(error).__name__,
+            error_class=error.raised,
+            unsupported_ops=error.operators,
+        )
