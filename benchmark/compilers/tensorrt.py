@@ -115,7 +115,6 @@ class TensorRt(CompilerDefaults):
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load the engines, and torch's operators between them."""
-        import torch
         import torch_tensorrt
 
         from benchmark.models import networks, numerics
@@ -127,13 +126,7 @@ class TensorRt(CompilerDefaults):
             self.fast_math, workload.threads, workload.torch_device, autocast_dtype=self.autocast_dtype
         )
         module = torch_tensorrt.load(str(folder / _FILE)).module()
-        inputs = networks.read_inputs(workload)
-
-        def call(*tensors: Any) -> Any:
-            with torch.inference_mode():
-                return module(*tensors)
-
-        return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)
+        return networks.inference_session(module, networks.read_inputs(workload), arithmetic)
 
     def options(self) -> dict[str, Any]:
         """Its fields as `torch_tensorrt.compile` spells them; a precision is one of torch's by name."""

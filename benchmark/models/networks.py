@@ -5,7 +5,7 @@ Imported by children only. Tasks and compilers share it; the core never imports 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from benchmark.errors import ConfigError, Unavailable
 from benchmark.models import numerics
 from benchmark.precision import Dtype
-from benchmark.records import Model, Workload
+from benchmark.records import Arithmetic, Model, Session, Workload
 
 with suppress(ImportError, AttributeError):  # transformers before 5 has none
     from transformers import conversion_mapping
@@ -153,3 +153,15 @@ def read_inputs(workload: Workload, dtype: Dtype = "fp32") -> tuple[torch.Tensor
     return tuple(
         tensor.to(numerics.TYPES[dtype]) if tensor.is_floating_point() else tensor for tensor in inputs
     )
+
+
+def inference_session(
+    model: Callable[..., Sequence[torch.Tensor]], inputs: tuple[torch.Tensor, ...], arithmetic: Arithmetic
+) -> Session:
+    """Return a session that calls `model` under inference mode."""
+
+    def call(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
+        with torch.inference_mode():
+            return model(*tensors)
+
+    return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)

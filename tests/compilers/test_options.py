@@ -6,13 +6,10 @@ from importlib import metadata
 
 import pytest
 
-from benchmark.compilers.aot_inductor import AotInductor
-from benchmark.compilers.eager import Eager
 from benchmark.compilers.inductor import Inductor
 from benchmark.compilers.onnxruntime import OnnxRuntime
 from benchmark.compilers.openvino import OpenVino
 from benchmark.compilers.tensorrt import TensorRt
-from benchmark.compilers.torchscript import TorchScript
 from benchmark.errors import LibraryMissing
 
 
@@ -116,18 +113,6 @@ def test_onnxruntime_tells_which_tensorrt_builds_its_engines(monkeypatch):
     there = installed(monkeypatch, onnxruntime_gpu="1.31.0", tensorrt_cu13="11.1.0", **RUNTIMES)
     assert OnnxRuntime(provider="tensorrt").versions() == there
     assert "tensorrt-cu13" not in OnnxRuntime(provider="cuda").versions()
-
-
-def test_aot_inductor_runs_on_gpus_too():
-    assert AotInductor.runs_on == {"cpu", "cuda"}
-    assert AotInductor(dtype="fp16").refuse("cuda") is None
-    assert AotInductor(dtype="fp16").refuse("cpu").startswith("dtype=fp16 can't be had on a CPU")
-
-
-@pytest.mark.parametrize("kind", [AotInductor, Eager, Inductor, TorchScript])
-def test_torch_compilers_cast_to_fp16_on_gpus_alone(kind):
-    assert kind(fast_math="all", autocast_dtype="fp16").refuse("cuda") is None
-    assert kind(fast_math="all", autocast_dtype="fp16").refuse("cpu").startswith("autocast_dtype=fp16 can't")
 
 
 def test_onnxruntime_takes_what_has():
