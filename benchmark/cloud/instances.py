@@ -14,9 +14,9 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import AfterValidator, NonNegativeInt, PositiveFloat, PositiveInt
 
 from benchmark.records import frozen
 from benchmark.spelling import nearest, suggest
@@ -68,13 +68,8 @@ def known(family: str | None = None) -> tuple[Instance, ...]:
     return tuple(one for one in _catalogue().values() if family in {None, one.family})
 
 
-def checked(instance_type: str | None) -> str | None:
-    """The name as it is, for the field of a device: null asks the firmware.
-
-    Raises:
-        ValueError: as `find`.
-    """
-    return None if instance_type is None else find(instance_type).instance_type
+InstanceType = Annotated[str, AfterValidator(lambda name: find(name).instance_type)]
+"""Name of an instance type in the catalogue, for a field of a device."""
 
 
 @lru_cache(maxsize=1)

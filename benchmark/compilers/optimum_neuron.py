@@ -1,13 +1,13 @@
-"""optimum-neuron: Hugging Face's classes over torch-neuronx, for NeuronCores of the second generation on.
+"""optimum-neuron: Hugging Face's classes over torch-neuronx, for NeuronCores since the second generation.
 
 By the interface and the source of optimum-neuron 0.4.5; it has not run on a device yet.
 
-It compiles by `optimum.exporters.neuron.main_export`, which is what `from_pretrained(export=True)` of these
-classes calls: that one then loads the network to the device, so that compiling would take a core, and where
-there is no device it returns None and drops what it wrote (`NeuronTracedModel._export`).
+It compiles by `optimum.exporters.neuron.main_export`, which `from_pretrained(export=True)` of these classes
+calls too. The latter then loads the network to the device, so compiling would take a core; without a device
+it returns None and deletes what it wrote (`NeuronTracedModel._export`).
 
-A call is one of `NeuronModelFor…`: beside the network it looks whether its inputs have to be padded, and
-copies what it answers free of padding. That is part of what is timed here and isn't with compiler=neuronx.
+A timed call is a call of `NeuronModelFor…`. Beside the network it checks whether inputs need padding, and
+copies answers without padding; compiler=neuronx does neither.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _INSTALL: Final = (
     "(Python 3.10 or 3.11)"
 )
 _AUTO_CAST: Final[Mapping[FastMath, str | None]] = {"none": None, "matmult": "matmul", "all": "all"}
-"""As `main_export` spells it; None becomes an explicit `--auto-cast none` (`prepare_compiler_flags`)."""
+"""Values of `main_export`; None becomes an explicit `--auto-cast none` (`prepare_compiler_flags`)."""
 _TARGETS: Final = {"trn1": "trn1", "trn1n": "trn1", "inf2": "trn1", "trn2": "trn2"}
-"""What it gives the compiler for an instance (`INSTANCE_VALUE_MAP` in optimum/neuron/utils/instance.py)."""
+"""Targets of the compiler by instance (`INSTANCE_VALUE_MAP` in optimum/neuron/utils/instance.py)."""
 _SIZES: Final = {
     "batch_size": (("input_ids", 0), ("pixel_values", 0)),
     "text_batch_size": (("input_ids", 0),),
@@ -53,30 +53,30 @@ _SIZES: Final = {
     "height": (("pixel_values", 2),),
     "width": (("pixel_values", 3),),
 }
-"""Where an axis of the export stands in our inputs: name and dimension, the first that there is."""
+"""Input and dimension that an axis of the export is read from; the first input that exists counts."""
 
 
 @frozen
 class OptimumNeuron(CompilerDefaults):
-    """`NeuronModelFor…` of one network; its own cache of compiled models, on the hub, is never used."""
+    """`NeuronModelFor…`, for models of one network. Its cache of compiled models on the hub is never used."""
 
     fast_math: FastMath = "none"
     """`auto_cast`: none is true fp32, matmult casts matrix products, all casts everything. Always given."""
     auto_cast_type: Literal["bf16", "fp16", "tf32"] = "bf16"
-    """`auto_cast_type`: to what it is cast."""
+    """`auto_cast_type`: type to cast to."""
     optlevel: Literal[1, 2, 3] = 2
-    """`optlevel`: compile time against speed."""
+    """`optlevel`: higher compiles longer, for faster code."""
     inline_weights: bool = True
-    """`inline_weights_to_neff`: weights frozen into the compiled program, or copied to the device at load."""
+    """`inline_weights_to_neff`: weights are part of the program; false copies them to the device at load."""
     dynamic_batch: bool = False
-    """`dynamic_batch_size`: whether it takes multiples of the batch it was compiled for."""
+    """`dynamic_batch_size`: take multiples of the batch size compiled for."""
     python: str | None = None
-    """Interpreter whose worker builds, compiles and measures; null: this one."""
+    """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
     name: ClassVar[str] = "optimum_neuron"
     runs_on: ClassVar[frozenset[str]] = frozenset({"neuroncore-v2", "neuroncore-v3"})
     leaves_artifact: ClassVar[bool] = True
-    # Nothing: `import optimum.neuron` sets NEURON_PLATFORM_TARGET_OVERRIDE, that is for the child alone.
+    # `import optimum.neuron` sets NEURON_PLATFORM_TARGET_OVERRIDE, which must happen in the child alone.
     preload: ClassVar[tuple[str, ...]] = ()
 
     @property
@@ -85,11 +85,11 @@ class OptimumNeuron(CompilerDefaults):
         return self.fast_math
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
-        """Refuse options that exclude each other, or have no effect."""
+        """Refuse options that exclude each other or have no effect."""
         if self.dynamic_batch and not self.inline_weights:
             return (
-                "inline_weights=false has no effect with dynamic_batch=true, the exporter inlines all "
-                "the same: use inline_weights=true, or dynamic_batch=false"
+                "inline_weights=false has no effect with dynamic_batch=true, the exporter inlines them "
+                "anyway: use inline_weights=true, or dynamic_batch=false"
             )
         if self.fast_math == "none" and self.auto_cast_type != "bf16":
             return (
@@ -99,29 +99,29 @@ class OptimumNeuron(CompilerDefaults):
         return None
 
     def refuse_model(self, model: Model, task: str) -> str | None:
-        """Say why it has no class for this model under this task, or None."""
+        """Return why no class of the library takes this model for this task, or None."""
         return optimum_registry.refusal(model.architecture, task)
 
     def versions(self) -> Mapping[str, str]:
-        """The library, and what it compiles and computes with."""
+        """Versions of the library and of those that it compiles and computes with."""
         found = libraries.versions(*_STATED, install=_INSTALL, python=self.python)
-        return compiler_logs.real(found, _INSTALL, self.python)
+        return compiler_logs.refuse_stubs(found, _INSTALL, self.python)
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Export for the target, from the weights as `save_pretrained` writes them.
+        """Export for the target from the weights that `save_pretrained` wrote.
 
         Raises:
             UnsupportedOperator, OutOfDeviceMemory, CompileFailed: by the compiler's NCC_ codes.
         """
         entry = _entry(workload)
-        # Before the import: on a host without a device that sets trn1 by itself, whatever is compiled for.
+        # Before the import: on a host without a device the import sets trn1, whatever the target.
         if target := _target(workload):
             os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = target
         from optimum.exporters.neuron import main_export
 
-        asked = self.arguments(target) | sizes(workload, entry.axes)
-        with _named_neutrally(workload) as (name, work), compiler_logs.listening() as messages:
-            try:
+        options = self.arguments(target) | sizes(workload, entry.axes)
+        with _neutral_name(workload) as (name, work):
+            with compiler_logs.compiling(work):
                 main_export(
                     name,
                     output=folder.resolve(),
@@ -129,16 +129,11 @@ class OptimumNeuron(CompilerDefaults):
                     compiler_workdir=work,
                     library_name="transformers",
                     local_files_only=True,
-                    do_validation=False,  # answers are compared by whoever measures
-                    **asked,
+                    do_validation=False,  # the stage verify compares answers
+                    **options,
                 )
-            except Exception as error:
-                log = "\n".join([*messages, compiler_logs.show_logs(work)])
-                if failure := compiler_logs.failure(error, log):
-                    raise failure from error
-                raise
             neff_bytes = compiler_logs.neff_bytes(work)
-        flags = tuple(f"{name}={_spelled(value)}" for name, value in asked.items())
+        flags = tuple(f"{name}={_spelled(value)}" for name, value in options.items())
         return CompileReport(flags=flags, neff_bytes=neff_bytes)
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
@@ -150,13 +145,13 @@ class OptimumNeuron(CompilerDefaults):
         assert folder is not None  # noqa: S101 - leaves_artifact
         torch.set_grad_enabled(False)
         model = getattr(neuron, _entry(workload).loader).from_pretrained(folder, local_files_only=True)
-        logging.set_verbosity_warning()  # its import sets INFO, of which every call writes a line
+        logging.set_verbosity_warning()  # its import sets INFO: every call would write a line
         names, outputs = _names(model, workload), _outputs(workload)
         inputs = _read_inputs(workload, names)
 
         def call(*tensors: Any) -> Any:
-            answered = model(**dict(zip(names, tensors, strict=True)))
-            return tuple(getattr(answered, name) for name in outputs)
+            answer = model(**dict(zip(names, tensors, strict=True)))
+            return tuple(getattr(answer, name) for name in outputs)
 
         matmul = "fp32" if self.fast_math == "none" else self.auto_cast_type
         other = self.auto_cast_type if self.fast_math == "all" else "fp32"
@@ -170,7 +165,7 @@ class OptimumNeuron(CompilerDefaults):
         )
 
     def arguments(self, target: str | None) -> dict[str, Any]:
-        """Its fields as `main_export` names and spells them, for an instance."""
+        """Arguments of `main_export` for an instance."""
         auto_cast = _AUTO_CAST[self.fast_math]
         return {
             "compiler_kwargs": {
@@ -181,12 +176,12 @@ class OptimumNeuron(CompilerDefaults):
             "optlevel": str(self.optlevel),
             "inline_weights_to_neff": self.inline_weights,
             "dynamic_batch_size": self.dynamic_batch,
-            "disable_neuron_cache": True,  # a hit there would be taken for a fast compilation
+            "disable_neuron_cache": True,  # a hit there would look like a fast compilation
         }
 
 
 def sizes(workload: Workload, axes: tuple[str, ...]) -> dict[str, int]:
-    """The static sizes that an export has to be given, by name."""
+    """Static sizes that an export needs, by name."""
     shapes = workload.input_shapes
     found: dict[str, int] = {}
     for axis in axes:
@@ -207,10 +202,10 @@ def _target(workload: Workload) -> str | None:
 
 
 def _entry(workload: Workload) -> Exported:
-    """What its registry has for a workload.
+    """Entry of the library's registry for a workload.
 
     Raises:
-        CompileFailed: nothing, or the model is several networks.
+        CompileFailed: there is none, or the model has several networks.
     """
     if workload.name != "model":
         raise CompileFailed(
@@ -225,11 +220,11 @@ def _entry(workload: Workload) -> Exported:
 
 
 @contextmanager
-def _named_neutrally(workload: Workload) -> Iterator[tuple[str, Path]]:
-    """Stand where the weights have a relative name; give it, and the folder for the compiler's work.
+def _neutral_name(workload: Workload) -> Iterator[tuple[str, Path]]:
+    """Change to a folder where the weights have a neutral relative name; yield it and the compiler's folder.
 
-    By its path a model is taken for a part of a diffusion pipeline, and compiled with other flags, where that
-    contains `unet`, `vae`, `transformer` … (`add_stable_diffusion_compiler_args`), be it in a folder above.
+    Where a path contains `unet`, `vae`, `transformer` …, even in a folder above, the library takes the model
+    for a part of a diffusion pipeline and changes the flags (`add_stable_diffusion_compiler_args`).
     """
     assert workload.weights is not None  # noqa: S101 - not simulated
     weights, before = workload.weights.resolve(), Path.cwd()
@@ -245,23 +240,23 @@ def _named_neutrally(workload: Workload) -> Iterator[tuple[str, Path]]:
 
 
 def _names(model: Any, workload: Workload) -> tuple[str, ...]:
-    """Inputs of the loaded network by name: ours, and behind them those that only it has.
+    """Names of the loaded network's inputs: the workload's first, then those that only the network has.
 
     Raises:
-        CompileFailed: it was compiled for other sizes, which it would hide by padding.
+        CompileFailed: it was compiled for other sizes; padding would hide that.
     """
     compiled = {name: tuple(shape) for name, shape in model.input_static_shapes.items()}
-    asked = {name: tuple(workload.input_shapes[name]) for name in workload.input_names}
-    if wrong := {name: compiled.get(name) for name in asked if compiled.get(name) != asked[name]}:
+    requested = {name: tuple(workload.input_shapes[name]) for name in workload.input_names}
+    if wrong := {name: compiled.get(name) for name in requested if compiled.get(name) != requested[name]}:
         raise CompileFailed(
-            f"optimum-neuron compiled for {wrong}, not for {asked}, and would pad: it takes the size of "
+            f"optimum-neuron compiled for {wrong}, not for {requested}, and would pad: it takes the size of "
             "images from config.json; use that size, or compiler=neuronx"
         )
-    return (*asked, *(name for name in compiled if name not in asked))
+    return (*requested, *(name for name in compiled if name not in requested))
 
 
 def _read_inputs(workload: Workload, names: tuple[str, ...]) -> tuple[Any, ...]:
-    """Tensors in the order of the names; a single segment where the network also asks for segments."""
+    """Tensors in the order of the names; zeros for `token_type_ids`: a single segment."""
     import torch
 
     from benchmark.models import networks
@@ -269,13 +264,13 @@ def _read_inputs(workload: Workload, names: tuple[str, ...]) -> tuple[Any, ...]:
     given = dict(zip(workload.input_names, networks.read_inputs(workload), strict=True))
     if unknown := set(names) - given.keys() - {"token_type_ids"}:
         raise CompileFailed(
-            f"the exported network asks for {', '.join(sorted(unknown))}, which we don't have"
+            f"the exported network needs {', '.join(sorted(unknown))}, which this task doesn't make"
         )
     return tuple(given[name] if name in given else torch.zeros_like(given["input_ids"]) for name in names)
 
 
 def _outputs(workload: Workload) -> tuple[str, ...]:
-    """Names of the answers in the reference, in its order: `000-logits` …, see `torch_parts`."""
+    """Names of the answers in the reference, in its order: `000-logits` …, see `models.composite`."""
     from safetensors import safe_open
 
     assert workload.reference is not None  # noqa: S101 - not simulated

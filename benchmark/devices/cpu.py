@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import NonNegativeInt, PositiveInt, Strict, field_validator
+from pydantic import NonNegativeInt, PositiveInt, Strict
 
-from benchmark.cloud import instances
+from benchmark.cloud.instances import InstanceType
 from benchmark.host import machine, sensors
 from benchmark.measurement import DeviceState
 from benchmark.records import DeviceFacts, Session, frozen
@@ -24,18 +24,13 @@ class Cpu:
     """Intra-op threads; null takes one for each physical core that may be used."""
     affinity: Cores | None = None
     """Logical CPUs to stay on, as `taskset -c` counts them; null leaves the host's own."""
-    instance_type: str | None = None
+    instance_type: InstanceType | None = None
     """Cloud instance type; null asks the firmware."""
 
     kind: ClassVar[str] = "cpu"
     torch_device: ClassVar[Literal["cpu"]] = "cpu"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
-
-    @field_validator("instance_type")
-    @classmethod
-    def _rented(cls, name: str | None) -> str | None:
-        return instances.checked(name)
 
     def missing(self) -> str | None:
         """Refuse CPUs that this host doesn't grant."""

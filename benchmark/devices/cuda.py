@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 import psutil
-from pydantic import NonNegativeInt, field_validator
+from pydantic import NonNegativeInt
 
-from benchmark.cloud import instances
+from benchmark.cloud.instances import InstanceType
 from benchmark.errors import Unavailable
 from benchmark.host import machine
 from benchmark.measurement import DeviceState
@@ -51,7 +51,7 @@ class Cuda:
     name: str = "cuda"
     index: NonNegativeInt = 0
     """Which GPU, in PCI bus order."""
-    instance_type: str | None = None
+    instance_type: InstanceType | None = None
     """Cloud instance type; null asks the firmware."""
     exclusive: bool = True
     """Refuse to run beside another process that computes on the card; false measures all the same."""
@@ -60,11 +60,6 @@ class Cuda:
     torch_device: ClassVar[Literal["cuda"]] = "cuda"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
-
-    @field_validator("instance_type")
-    @classmethod
-    def _rented(cls, name: str | None) -> str | None:
-        return instances.checked(name)
 
     def missing(self) -> str | None:
         """Look for the driver, the card and a torch that was built for it; nothing is imported."""

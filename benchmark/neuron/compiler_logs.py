@@ -1,8 +1,8 @@
-"""What Neuron's libraries and compilers say of their work, in the words of a row: counts, operators, codes.
+"""Read the logs of Neuron's libraries and compilers: counts, unsupported operators, error codes.
 
-Both generations share it, torch-neuron (inf1) and torch-neuronx (inf2, trn). Nothing here needs torch. The
-sentences are those of the documentation (aws-neuron-sdk at 81ce03ae, 2026-08) and of the logs that users
-posted in its issues: each pattern names its source.
+It serves torch-neuron (inf1) and torch-neuronx (inf2, trn), and needs no torch. The sentences come from the
+documentation (aws-neuron-sdk at 81ce03ae, 2026-08) and from logs that users posted in its issues; each
+pattern names its source.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmark.records import frozen
 LOGGER = "Neuron"
 """Both libraries log to it (archive/appnotes/torch-neuronx/torch-neuronx-graph-partitioner-app-note.rst)."""
 _STUBS = frozenset({"0.1", "1.0", "1.0.post1"})
-"""Versions of the packages on PyPI that bear the libraries' names and raise ImportError("WRONG PACKAGE …").
+"""Versions of PyPI's packages of the same names, which raise ImportError("WRONG PACKAGE …") on import.
 
 torch-neuronx, torch-neuron 1.0, neuronx-cc, neuron-cc 1.0.post1, neuronx-distributed 0.1 (2026-11-24). Real
 ones have more numbers, such as torch-neuronx 2.9.0.2.15.32035 and neuronx-cc 2.26.6360.0.
@@ -57,19 +57,19 @@ _FALLBACK = re.compile(
     r"|No operator is placed on Neuron runtime; returning a CPU trace"
     r"|Neuron successfully compiled 0 sub-graphs[^\n]*"
 )
-"""What is traced all the same, and runs on the CPU (issues #462, #827, #618)."""
+"""Sentences of a trace that succeeds although it runs on the CPU (issues #462, #827, #618)."""
 _NOT_CALCULATED = "** NOT CALCULATED **"
 """torch-neuron without a device: "Warning: Tensor output are ** NOT CALCULATED ** during CPU execution and
 only indicate tensor shape" (release-notes/archive/torch-neuron.rst)."""
 _MOST_LINES = 40
-"""Of each log that a failed compilation leaves."""
+"""Lines that are shown from the end of each log of a failed compilation."""
 
 
-def real(found: Mapping[str, str], install: str, python: str | None) -> Mapping[str, str]:
-    """Versions as they were found, here or for another interpreter.
+def refuse_stubs(found: Mapping[str, str], install: str, python: str | None) -> Mapping[str, str]:
+    """Return the versions that were found, in this interpreter or in `python`.
 
     Raises:
-        LibraryMissing: some are those of PyPI's stubs; `install` is the command that mends it.
+        LibraryMissing: some are stubs of PyPI; the message has `install`, the command that replaces them.
     """
     if stubs := [f"{name} {version}" for name, version in found.items() if version in _STUBS]:
         command = install.replace("pip", f"{python} -m pip", 1) if python else install
@@ -81,20 +81,20 @@ def real(found: Mapping[str, str], install: str, python: str | None) -> Mapping[
 
 
 @frozen
-class Told:
-    """What a log says; unknown stays null."""
+class LogFacts:
+    """Facts from a log; what it doesn't mention is null."""
 
     subgraphs: int | None
-    """Pieces that the partitioner cut the model into."""
+    """Subgraphs that the partitioner made."""
     ops_on_device_fraction: float | None
     """Share of the arithmetic operators."""
     unsupported_ops: tuple[str, ...]
 
 
-def read(text: str) -> Told:
-    """Take from a log what a row has columns for; where it says something twice, the last counts."""
+def read(text: str) -> LogFacts:
+    """Read from a log the facts that a row has columns for; of several mentions the last counts."""
     subgraphs = [first or second for first, second in _SUBGRAPHS.findall(text)]
-    return Told(
+    return LogFacts(
         subgraphs=int(subgraphs[-1]) if subgraphs else None,
         ops_on_device_fraction=_fraction(text),
         unsupported_ops=operators(text),
@@ -119,14 +119,14 @@ def operators(text: str) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def fallback(text: str) -> str | None:
-    """Return the sentence by which a library says that it left to the CPU what it was to compile, or None."""
+def fallback_sentence(text: str) -> str | None:
+    """Return the sentence that says that the library fell back to the CPU, or None."""
     found = _FALLBACK.search(text)
     return found[0] if found else None
 
 
-def analysed(answer: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:
-    """Share of supported operators, and the others, as `torch_neuronx.analyze` tells them.
+def analysis(answer: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:
+    """Share of supported operators and names of the others, from the result of `torch_neuronx.analyze`.
 
     Its `support_percentage` is a text, "85.71%"; its `unsupported_operators` are mappings with a `kind`.
     """
@@ -136,10 +136,10 @@ def analysed(answer: Mapping[str, Any]) -> tuple[float | None, tuple[str, ...]]:
 
 
 def failure(error: Exception, log: str, *, unknown_operator: bool = False) -> RunFailure | None:
-    """Return the failure that a library's error is about, or None for one that says nothing of its own.
+    """Return the failure that a library's error describes, or None where it names no known cause.
 
-    `log` is what was logged before it. `unknown_operator`: by its kind alone the error means an operator that
-    the compiler doesn't know, whatever it says.
+    `log` holds the lines before the error. `unknown_operator`: the error's class alone already means an
+    operator that the compiler lacks, whatever its text.
     """
     text = str(error)
     code = _CODE.search(text) or _CODE.search(log)
@@ -149,8 +149,8 @@ def failure(error: Exception, log: str, *, unknown_operator: bool = False) -> Ru
         return OutOfDeviceMemory(said, raised=raised)
     names = operators(text) or operators(log)
     if raised in _UNSUPPORTED or unknown_operator or (raised is None and operators(text)):
-        told = f" ({', '.join(names)})" if names and not any(name in said for name in names) else ""
-        return UnsupportedOperator(f"{said}{told}", raised=raised or type(error).__name__, operators=names)
+        missing = f" ({', '.join(names)})" if names and not any(name in said for name in names) else ""
+        return UnsupportedOperator(f"{said}{missing}", raised=raised or type(error).__name__, operators=names)
     return CompileFailed(said, raised=raised) if raised else None
 
 
@@ -160,14 +160,31 @@ def _line_with(word: str, text: str) -> str:
 
 
 @contextmanager
-def listening() -> Iterator[list[str]]:
-    """Collect what the libraries log while the block lasts, from INFO on; it goes to the run's log too."""
+def compiling(work: Path, unknown_operator: type[Exception] | tuple[()] = ()) -> Iterator[list[str]]:
+    """Collect the libraries' log messages; turn an error into the failure that messages and logs name.
+
+    `work` is the compiler's folder, whose logs go to the run's log. Errors of the class `unknown_operator`
+    mean an operator that the compiler lacks.
+    """
+    with capture_logs() as messages:
+        try:
+            yield messages
+        except Exception as error:
+            log = "\n".join([*messages, show_logs(work)])
+            if described := failure(error, log, unknown_operator=isinstance(error, unknown_operator)):
+                raise described from error
+            raise
+
+
+@contextmanager
+def capture_logs() -> Iterator[list[str]]:
+    """Collect what the libraries log, from level INFO, while the block lasts; the run's log has it too."""
     logger, messages = logging.getLogger(LOGGER), list[str]()
-    handler = _Collector(messages, aloud=not logger.hasHandlers())
+    handler = _Collector(messages, echo=not logger.hasHandlers())
     level = logger.level
     logger.addHandler(handler)
     if not logger.isEnabledFor(logging.INFO):
-        logger.setLevel(logging.INFO)  # their numbers are at this level, the default of a logger is WARNING
+        logger.setLevel(logging.INFO)  # the counts have this level; a logger's default is WARNING
     try:
         yield messages
     finally:
@@ -176,43 +193,43 @@ def listening() -> Iterator[list[str]]:
 
 
 class _Collector(logging.Handler):
-    """Keeps messages, and writes them too where nobody else would."""
+    """Keeps messages; writes them to standard error where no other handler does."""
 
-    def __init__(self, messages: list[str], *, aloud: bool) -> None:
+    def __init__(self, messages: list[str], *, echo: bool) -> None:
         super().__init__(logging.INFO)
-        self._messages, self._aloud = messages, aloud
+        self._messages, self._echo = messages, echo
 
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         self._messages.append(message)
-        if self._aloud:
+        if self._echo:
             sys.stderr.write(f"{record.levelname}:{record.name}:{message}\n")
 
 
 def show_logs(folder: Path) -> str:
-    """Write the ends of the compiler's logs in its work folder into the run's log; return them too."""
-    told = ""
+    """Write the last lines of the compiler's logs to the run's log; return them too."""
+    ends = ""
     for file in sorted({*folder.rglob("log-neuron-cc.txt"), *folder.rglob("*.log")}):
         with suppress(OSError):
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()[-_MOST_LINES:]
-            told += "\n".join([f"--- {file.relative_to(folder)}, its end", *lines, ""])
-    sys.stderr.write(told)
-    return told
+            ends += "\n".join([f"--- end of {file.relative_to(folder)}", *lines, ""])
+    sys.stderr.write(ends)
+    return ends
 
 
 def neff_bytes(folder: Path) -> int | None:
-    """Size of what the compiler left for the device in its work folder; null where it left none there."""
+    """Size of the device programs (.neff) in the compiler's folder; None where there are none."""
     return sum(file.stat().st_size for file in folder.rglob("*.neff")) or None
 
 
-class Words:
-    """What this process has written to its standard error from now on, which in a child is its log."""
+class ProcessLog:
+    """Standard error of this process from now on. In a child process it is the run's log file."""
 
     def __init__(self) -> None:
         self._start = _size_of_log()
 
-    def say_not_calculated(self) -> bool:
-        """Whether a library has warned that its outputs are no answers."""
+    def says_not_calculated(self) -> bool:
+        """Whether a library has warned that it calculated nothing."""
         sys.stderr.flush()
         return self._start is not None and _NOT_CALCULATED in _log_from(self._start)
 
@@ -221,7 +238,7 @@ _OUR_LOG = Path("/proc/self/fd/2")
 
 
 def _size_of_log() -> int | None:
-    """Null where it isn't a file, such as a terminal."""
+    """None where it isn't a file but, for instance, a terminal."""
     with suppress(OSError):
         return _OUR_LOG.stat().st_size if _OUR_LOG.is_file() else None
     return None

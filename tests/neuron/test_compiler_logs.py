@@ -68,14 +68,14 @@ def test_nothing_of_nothing_is_no_share():
     ],
 )
 def test_a_silent_fallback_is_heard(sentence):
-    assert compiler_logs.fallback(f"{INF1}{sentence}\nmore") == sentence
-    assert compiler_logs.fallback(INF1) is None
+    assert compiler_logs.fallback_sentence(f"{INF1}{sentence}\nmore") == sentence
+    assert compiler_logs.fallback_sentence(INF1) is None
 
 
 def test_what_analyze_answers_is_read_from_its_texts():
     answer = {"support_percentage": "85.71%", "unsupported_operators": [{"kind": "aten::sort"}]}
-    assert compiler_logs.analysed(answer) == (0.8571, ("aten::sort",))
-    assert compiler_logs.analysed({}) == (None, ())
+    assert compiler_logs.analysis(answer) == (0.8571, ("aten::sort",))
+    assert compiler_logs.analysis({}) == (None, ())
 
 
 CODES = [
@@ -132,7 +132,7 @@ def test_an_error_that_means_an_unknown_operator_gets_its_names_from_the_log():
 def test_listening_keeps_messages_and_leaves_the_logger_as_it_was():
     logger = logging.getLogger("Neuron")
     before = (logger.level, [*logger.handlers])
-    with compiler_logs.listening() as messages:
+    with compiler_logs.capture_logs() as messages:
         logger.info("Num Partitions: %d", 2)
         logger.debug("not this")
     logger.warning("nor that")
@@ -144,7 +144,7 @@ def test_logs_of_the_compiler_are_shown_by_their_ends(tmp_path, capsys):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "log-neuron-cc.txt").write_text("\n".join(map(str, range(100))))
     told = compiler_logs.show_logs(tmp_path)
-    assert told.splitlines()[:2] == ["--- sub/log-neuron-cc.txt, its end", "60"]
+    assert told.splitlines()[:2] == ["--- end of sub/log-neuron-cc.txt", "60"]
     assert capsys.readouterr().err == told
 
 
@@ -160,8 +160,8 @@ def test_what_a_library_warns_of_on_standard_error_is_seen(capfd):
     import os
 
     os.write(2, b"before: ** NOT CALCULATED **\n")
-    words = compiler_logs.Words()
-    assert not words.say_not_calculated()
+    words = compiler_logs.ProcessLog()
+    assert not words.says_not_calculated()
     os.write(2, b"Warning: Tensor output are ** NOT CALCULATED ** during CPU execution\n")
-    assert words.say_not_calculated()
+    assert words.says_not_calculated()
     capfd.readouterr()

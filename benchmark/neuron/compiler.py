@@ -1,0 +1,80 @@
+"""What torch-neuron (inf1) and torch-neuronx (inf2, trn1, trn2) share: options, flags, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator
+
+from benchmark.errors import LibraryMissing
+from benchmark.host import libraries
+from benchmark.neuron import compiler_logs
+from benchmark.protocols import CompilerDefaults
+from benchmark.records import FastMath, Names, frozen
+
+
+def _of_aten(operators: tuple[str, ...]) -> tuple[str, ...]:
+    if wrong := [operator for operator in operators if not operator.startswith("aten::")]:
+        raise ValueError(f"{wrong[0]} is no aten::operator, such as aten::embedding")
+    return operators
+
+
+Operators = Annotated[Names, AfterValidator(_of_aten)]
+"""Operators as torch names them, such as aten::embedding."""
+
+
+@frozen
+class NeuronCompiler(CompilerDefaults):
+    """Options of both compilers. Each spells out every option that changes the generated code."""
+
+    fast_math: FastMath = "none"
+    """none: nothing is cast; matmult: matrix products are cast; all: everything is cast."""
+    dynamic_batch: bool = False
+    """Take other batch sizes too; torch-neuronx splits and pads them to the one compiled for."""
+    saturate_infinity: bool = False
+    """`--enable-saturate-infinity`: infinities become the greatest number; CLIP on inf2 needs it."""
+    fast_context_switch: bool = False
+    """`--enable-fast-context-switch`: some weights are loaded when a call starts."""
+    fast_loading: bool = False
+    """`--enable-fast-loading-neuron-binaries`: an uncompressed program, larger and faster to load."""
+    python: str | None = None
+    """Interpreter that builds, compiles and measures; null: the one that runs this program."""
+
+    name: ClassVar[str]
+    leaves_artifact: ClassVar[bool] = True
+    preload: ClassVar[tuple[str, ...]] = ()
+    distributions: ClassVar[tuple[str, str]]
+    """The library, whose module has the same name, and the compiler that it calls."""
+    install: ClassVar[str]
+    """Command that installs both."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Versions of library and compiler; stubs from PyPI count as missing."""
+        found = libraries.versions(*self.distributions, install=self.install, python=self.python)
+        return compiler_logs.refuse_stubs(found, self.install, self.python)
+
+    def switches(self) -> list[str]:
+        """Flags without a value, as both compilers spell them."""
+        switches = {
+            "--enable-saturate-infinity": self.saturate_infinity,
+            "--enable-fast-context-switch": self.fast_context_switch,
+            "--enable-fast-loading-neuron-binaries": self.fast_loading,
+        }
+        return [flag for flag, is_on in switches.items() if is_on]
+
+    def library(self) -> Any:
+        """Import the library; importing registers the operators that a compiled program names.
+
+        Raises:
+            LibraryMissing: it can't be imported, or has no `trace`.
+        """
+        name = self.distributions[0].replace("-", "_")
+        try:
+            library = import_module(name)
+        except ImportError as error:
+            raise LibraryMissing(f"{name} can't be imported ({error}): {self.install}") from error
+        if not hasattr(library, "trace"):
+            raise LibraryMissing(f"{name} here has no trace: {self.install}")
+        return library
