@@ -92,12 +92,14 @@ class Forkserver:
             leash_end.close()
             verdict = _await(answer, child, limits.timeout_s)
         finally:
-            with self._lock:
-                if verdict is not None:
-                    child.join(_GRACE_S)
-                leash.close()  # whatever happened, also Ctrl-C: the child and its descendants end here
-                _end(child)
-                self._living.discard(child)
+            if verdict is not None:
+                _wait_for_end(child, _GRACE_S)
+            leash.close()  # in every case, also Ctrl-C: the child and its descendants end here
+            if child.pid is not None:
+                _kill(child)
+                with self._lock:  # now only: other threads start children while this one dies
+                    child.join(0)
+                    self._living.discard(child)
             answer.close()
         if verdict is None:
             starved = _kernel_memory_kills() > kills
@@ -169,7 +171,7 @@ def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Any, ...] | None:
     if not ready:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGABRT)  # faulthandler writes into the log where it hangs
-        child.join(_LAST_WORDS_S)
+        _wait_for_end(child, _LAST_WORDS_S)
         raise TimedOut(
             f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log"
         )
@@ -179,15 +181,19 @@ def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Any, ...] | None:
         return None
 
 
-def _end(child: Any) -> None:
-    """Make sure that the child and everything it started is gone."""
-    if child.pid is None:
-        return
+def _wait_for_end(child: Any, seconds: float) -> None:
+    """Wait without reading how it ended: `join` would read it, and only one thread may."""
+    connection.wait([child.sentinel], seconds)
+
+
+def _kill(child: Any) -> None:
+    """End the child and everything it has started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
-    if child.is_alive():
-        child.kill()
-    child.join(_GRACE_S)
+    if not connection.wait([child.sentinel], 0):  # killed before it led a group
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child.pid, signal.SIGKILL)
+    _wait_for_end(child, _GRACE_S)
 
 
 def _death(exitcode: int | None, last: str, *, starved: bool) -> RunFailure:

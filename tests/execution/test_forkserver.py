@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 from benchmark.errors import Crashed, OutOfMemory, TimedOut, Unavailable
 from benchmark.execution.failures import describe
 from benchmark.execution.forkserver import inline
-from benchmark.host import libraries
+from benchmark.host import libraries, machine
 from benchmark.records import ChildLimits
 
 PARENT = """
@@ -191,6 +192,22 @@ def test_the_parent_hardly_uses_its_cpu_while_a_child_works(call):
     before = time.process_time()
     call(time.sleep, 0.2)
     assert time.process_time() - before < 0.05
+
+
+def test_a_child_starts_while_another_one_dies_slowly(call):
+    """Its answer is there at once; what it does at its exit takes three seconds."""
+    slow = (
+        "import time; from multiprocessing import util; util.Finalize(None, time.sleep, (3,), exitpriority=0)"
+    )
+    with ThreadPoolExecutor() as threads:
+        dying = threads.submit(call, exec, slow)
+        time.sleep(0.3)
+        before = time.monotonic()
+        for _ in range(3):
+            assert call(int, "3") == 3
+        assert time.monotonic() - before < 2
+        assert not dying.done()
+        assert dying.result() is None
 
 
 def test_settings_for_children_do_not_change_the_parent_s_environment(call, monkeypatch):
