@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -145,6 +146,8 @@ class ChildLimits:
     timeout_s: PositiveFloat
     memory_bytes: PositiveInt | None = None
     """Private memory it may take (RLIMIT_DATA) beyond what imports hold; null sets no limit."""
+    command_pid: PositiveInt = Field(default_factory=os.getpid)
+    """Process of the command that the child works for; see `machine.command_pid`."""
 
 
 @frozen

@@ -169,7 +169,7 @@ class Cuda:
         processes = self._processes()
         if processes is None:
             return None
-        command = _command()
+        command = machine.command_pid()
         return [
             process.pid
             for process in processes
@@ -234,15 +234,6 @@ def _reserved() -> int | None:
     if torch is None or not torch.cuda.is_initialized():  # asking would start CUDA
         return None
     return int(torch.cuda.max_memory_reserved()) or None
-
-
-def _command() -> int | None:
-    """The process that this child works for: its parent is a server, whose parent is that or a worker."""
-    above = psutil.Process().parents()[1:3]
-    with suppress(psutil.Error):
-        if above and "benchmark.execution.worker" in above[0].cmdline():
-            above = above[1:]
-    return above[0].pid if above else None
 
 
 def _ancestors(pid: int) -> set[int]:

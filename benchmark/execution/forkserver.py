@@ -24,6 +24,7 @@ from typing import Any, NoReturn, TypeVar
 
 from benchmark.errors import Crashed, OutOfMemory, RunFailure, TimedOut
 from benchmark.execution.failures import NO_MEMORY, deserialize_error, serialize_error
+from benchmark.host.machine import COMMAND_PID
 from benchmark.records import ChildLimits
 
 T = TypeVar("T")
@@ -242,6 +243,7 @@ def _child(
 ) -> NoReturn:
     """Entry of a child: bounded, on a leash, its output in the run's log."""
     os.setsid()  # one group to kill: compilers start compilers
+    os.environ[COMMAND_PID] = str(limits.command_pid)
     _follow(leash)
     _redirect(limits.log)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from benchmark.cell import PlannedRun
 from benchmark.execution.forkserver import inline
 from benchmark.execution.interpreters import Interpreters
+from benchmark.host import machine
 from benchmark.protocols import Call
 from benchmark.records import ChildLimits
 
@@ -29,7 +30,12 @@ def stage_calls(run: PlannedRun, interpreters: Interpreters) -> StageCalls:
     memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
 
     def within(seconds: float) -> Call:
-        return partial(call, ChildLimits(log=run.log, timeout_s=seconds, memory_bytes=memory))
+        return partial(
+            call,
+            ChildLimits(
+                log=run.log, timeout_s=seconds, memory_bytes=memory, command_pid=machine.command_pid()
+            ),
+        )
 
     return StageCalls(
         build=within(e.limits.build_timeout_s),

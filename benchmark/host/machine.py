@@ -16,6 +16,8 @@ import psutil
 
 from benchmark.records import frozen
 
+COMMAND_PID = "BENCHMARK_COMMAND_PID"
+"""Environment variable of children and of the sides of a comparison; see `command_pid`."""
 _DMI = Path("/sys/devices/virtual/dmi/id")
 _CGROUP = Path("/sys/fs/cgroup")
 _ISA = (
@@ -70,6 +72,11 @@ def provenance() -> Provenance:
         git_commit=commit,
         git_dirty=None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
     )
+
+
+def command_pid() -> int:
+    """Process id of the command that this process works for; its own in the command itself."""
+    return int(os.environ.get(COMMAND_PID, os.getpid()))
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 from benchmark.errors import BenchmarkError
 from benchmark.execution.host_lock import HostLock
 from benchmark.execution.peer import Peer
+from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.records import Names, frozen
 from benchmark.timing.interleaved import Block, Name, Pair, Planned, Played, Side, Warmed
@@ -194,7 +195,11 @@ class SideProcess:
 
     def _started(self) -> Peer:
         # What is installed for the interpreter decides whose version of this program plays, not this folder.
-        environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONSAFEPATH": "1",
+            machine.COMMAND_PID: str(machine.command_pid()),
+        }
         log = self._log.open("w+b")
         try:
             return Peer([self._spec.python, "-m", "benchmark.cli.side"], environment, log, self._listen)

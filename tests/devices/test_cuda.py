@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from benchmark.devices import cuda
 from benchmark.devices.cuda import Cuda
 from benchmark.errors import Unavailable
+from benchmark.host.machine import COMMAND_PID
 from benchmark.measurement import DeviceState
 from benchmark.records import Arithmetic, Session
 
@@ -126,7 +127,7 @@ def library(monkeypatch):
 
     library.nvmlInit = start
     monkeypatch.setitem(sys.modules, "pynvml", library)
-    monkeypatch.setattr(cuda, "_command", lambda: -1)
+    monkeypatch.setenv(COMMAND_PID, str(2**22 + 1))
     monkeypatch.setitem(sys.modules, "torch", None)
     cuda._nvml.cache_clear()
     yield library
@@ -241,25 +242,11 @@ def test_processes_of_the_same_command_are_not_others(library, monkeypatch):
     try:
         with pytest.raises(Unavailable):
             Cuda().configure_process()
-        monkeypatch.setattr(cuda, "_command", os.getpid)
+        monkeypatch.setenv(COMMAND_PID, str(os.getpid()))
         Cuda().configure_process()
         assert Cuda().state().other_processes == 0
     finally:
         beside.communicate(b"\n")
-
-
-def test_the_command_is_found_above_the_server_of_children_and_a_worker(monkeypatch):
-    above = [
-        SimpleNamespace(pid=3, cmdline=lambda: ["python", "-c", "from multiprocessing.forkserver"]),
-        SimpleNamespace(pid=2, cmdline=lambda: ["python", "-m", "benchmark.execution.worker", "torch"]),
-        SimpleNamespace(pid=1, cmdline=lambda: ["python", "-m", "benchmark"]),
-        SimpleNamespace(pid=0, cmdline=lambda: ["bash"]),
-    ]
-    for parents, command in ((above, 1), ([above[0], *above[2:]], 1), (above[:1], None)):
-        monkeypatch.setattr(
-            cuda.psutil, "Process", lambda parents=parents: SimpleNamespace(parents=lambda: parents)
-        )
-        assert cuda._command() == command
 
 
 def broken(library):

@@ -194,6 +194,11 @@ def test_the_parent_hardly_uses_its_cpu_while_a_child_works(call):
     assert time.process_time() - before < 0.05
 
 
+def test_a_child_knows_the_command_that_it_works_for(call):
+    assert call(machine.command_pid) == os.getpid()
+    assert call(machine.command_pid, command_pid=7) == 7
+
+
 def test_a_child_starts_while_another_one_dies_slowly(call):
     """Its answer is there at once; what it does at its exit takes three seconds."""
     slow = (

@@ -19,8 +19,8 @@ import pytest
 
 from benchmark.errors import Crashed, LibraryMissing, OutOfMemory, TimedOut, Unavailable
 from benchmark.execution.interpreters import Interpreters, packed, unpacked
+from benchmark.execution.stage_calls import stage_calls
 from benchmark.host import libraries
-from benchmark.pipeline.prepare import calls_of
 from benchmark.records import ChildLimits
 from benchmark.stages.plan import plan
 
@@ -201,7 +201,7 @@ def test_a_cell_s_stages_work_where_its_compiler_is(compose, interpreters):
     (run,) = plan(
         [compose("model=bert_tiny", "compiler=eager", f"compiler.python={HERE}")], lambda _: {}
     ).runs
-    server = calls_of(run, interpreters)["measure"](os.getppid)
+    server = stage_calls(run, interpreters).measure(os.getppid)
     assert server in [child.pid for child in psutil.Process().children(recursive=True)]
     assert server not in [child.pid for child in psutil.Process().children()]
 

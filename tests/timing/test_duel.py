@@ -19,8 +19,13 @@ import pytest
 from filelock import FileLock, Timeout
 
 from benchmark.cli import side
+from benchmark.config.sweep import grid
 from benchmark.errors import BenchmarkError, ConfigError, Incompatible
 from benchmark.execution import peer
+from benchmark.execution.interpreters import Interpreters
+from benchmark.execution.stage_calls import stage_calls
+from benchmark.host import machine
+from benchmark.stages.plan import plan
 from benchmark.timing import duel
 from benchmark.timing.duel import SideSpec
 from benchmark.timing.interleaved import Pair
@@ -270,6 +275,19 @@ def test_the_host_is_held_where_a_side_needs_it_and_given_back(fake, tmp_path, m
     with duel.run(fake(isolated=isolated), fake(), folder=tmp_path):
         assert is_free() is not isolated
     assert is_free()
+
+
+def test_sides_work_for_the_command_of_the_conductor(fake, tmp_path):
+    with duel.run(fake(), fake(), folder=tmp_path):
+        sides = [child for child in psutil.Process().children() if "benchmark.cli.side" in child.cmdline()]
+        assert [side.environ()[machine.COMMAND_PID] for side in sides] == [str(os.getpid())] * 2
+
+
+def test_children_of_a_side_work_for_its_command(simulated, monkeypatch):
+    monkeypatch.setenv(machine.COMMAND_PID, "7")
+    (run,) = plan(grid(simulated("hardware.isolated=true")), lambda _: {}).runs
+    with Interpreters((), {}) as children:
+        assert stage_calls(run, children).measure(machine.command_pid) == 7
 
 
 CONDUCTOR = """

@@ -10,7 +10,7 @@ import pytest
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.errors import Crashed
-from benchmark.pipeline.prepare import calls_of
+from benchmark.execution.stage_calls import stage_calls
 from benchmark.records import Arithmetic, Session
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
@@ -27,11 +27,11 @@ def start(simulated, interpreters):
 
     def started(*overrides):
         (run,) = plan([simulated("sampling=quick", *overrides)], lambda _: {}).runs
-        cache, call = CompileCache(run.cell.experiment.cache_root), calls_of(run, interpreters)
+        cache, call = CompileCache(run.cell.experiment.cache_root), stage_calls(run, interpreters)
         cache.prepare()
-        workload = build(run.cell, run.environment, cache, call["build"])
-        artifact = compile_(run.cell, workload, run.environment, cache, call["compile"])
-        return Player(call["measure"], run.cell, workload, artifact)
+        workload = build(run.cell, run.environment, cache, call.build)
+        artifact = compile_(run.cell, workload, run.environment, cache, call.compile)
+        return Player(call.measure, run.cell, workload, artifact)
 
     return started
 
