@@ -149,7 +149,7 @@ def unknown_instance_type(rows: pd.DataFrame) -> Iterator[Told]:
         if prices.price(str(name)) is None:
             reason = (
                 f"the price book has no on-demand price of {name}, so nothing can say what its rows cost: "
-                "correct the name if there is no such type, or add its price to benchmark/prices.csv"
+                "correct the name if there is no such type, or add its price to benchmark/cloud/prices.csv"
             )
             yield run_ids(found), reason
 

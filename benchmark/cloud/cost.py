@@ -181,7 +181,7 @@ def _instead(name: str, basis: PriceBasis) -> str:
             instances.find(name)
         except ValueError as unknown:
             return str(unknown)
-        return "benchmark/prices.csv has none of any kind: add it there with its source"
+        return "benchmark/cloud/prices.csv has none of any kind: add it there with its source"
     return (
         f"the price book has {other.kind}, {other.region.replace('not stated', 'region not stated')}, "
         f"{rate(other.usd_per_hour)} ({other.published})" + _chosen_by(other, basis)

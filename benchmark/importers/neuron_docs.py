@@ -1,13 +1,12 @@
-"""Any CSV of the Neuron documentation's benchmark pages: inf1, inf2 and trn1, inference and training.
+"""Importer of the Neuron documentation's benchmark CSVs: inf1, inf2 and trn1, inference and training.
 
-Their headers differ from table to table and from year to year: `_HEADERS` has each that was found in the
-history of aws-neuron/aws-neuron-sdk up to 81ce03ae (2026-08-21). A file of prices holds no figures and is
-refused. Where throughput is counted in tokens, latency is that of one token, by its header or by 1 / rate.
+Headers differ between tables and years: `_HEADERS` has each header in the history of
+aws-neuron/aws-neuron-sdk up to 81ce03ae (2026-08-21). A file of prices has no figures and is refused. Where
+throughput counts tokens, latency is that of one token, by its header or by 1 / rate.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any, Final
 
 from benchmark.errors import ConfigError
 from benchmark.published import printed_figures
-from benchmark.published.documents import PRINTED, Figures, Reading
-from benchmark.published.printed_figures import Line, Rejected
+from benchmark.published.documents import Figures, Reading, read_lines, whole_line
+from benchmark.published.printed_figures import Line
 from benchmark.records import frozen
 
 _HEADERS: Final = {
@@ -39,7 +38,7 @@ _HEADERS: Final = {
     r"workers per model": "workers",
     r"num\.? cores": "cores",
 }
-"""Header to the column that takes its figure; the rest is read by name below."""
+"""Header to the column of its figure; other headers are read by name below."""
 _FIGURES: Final = ("throughput_per_s", "output_tokens_per_s", "latency_p50_ms", "token_latency_p50_ms")
 _INSTANCE: Final = ("inst. type", "instance-type")
 _CASTS: Final = {"matmult": "matmult", "all": "all", "none": "none"}
@@ -64,31 +63,24 @@ class NeuronDocs:
     """Tables of the Neuron documentation."""
 
     hardware: str = ""
-    """Of tables that name no instance type; empty: that of the folder the file lies in, such as trn1."""
+    """Hardware of tables without an instance type; empty: the name of the file's folder, such as trn1."""
 
     def read(self, file: Path) -> Reading:
         """A row for each line.
 
         Raises:
-            ConfigError: it is no table of figures.
+            ConfigError: the file is no table of figures.
         """
         lines, rejected = printed_figures.table(file)
-        count = len(lines) + len(rejected)
         headers = list(lines[0].texts) if lines else []
         columns = {header: column for header in headers if (column := _column(header))}
         if lines and not ("Model" in headers and set(columns.values()) & set(_FIGURES)):
             raise ConfigError(
-                f"{file} is no benchmark table of the Neuron documentation: it needs a column Model and "
-                f"one of "
-                "throughput or latency"
+                f"{file} is no benchmark table of the Neuron documentation: it needs a column Model and one "
+                "of throughput or latency"
             )
-        figures = []
-        for line in lines:
-            try:
-                figures.append(self._figures(line, columns, file))
-            except ValueError as error:
-                rejected.append(Rejected(file=file.name, line=line.number, reason=str(error)))
-        return Reading(lines=count, figures=tuple(figures), rejected=tuple(rejected))
+        figures, wrong = read_lines(file, lines, lambda line: self._figures(line, columns, file))
+        return Reading(lines=len(lines) + len(rejected), figures=tuple(figures), rejected=(*rejected, *wrong))
 
     def _figures(self, line: Line, columns: Mapping[str, str], file: Path) -> Figures:
         texts = {header.lower(): text for header, text in line.texts.items()}
@@ -111,18 +103,12 @@ class NeuronDocs:
         counted = values["throughput_unit"] == "tokens"
         if counted:
             values = {_of_a_token(name): value for name, value in values.items()}
-        shown = {
-            f"{PRINTED}{_of_a_token(column) if counted else column}": line.texts[header]
+        printed = {
+            _of_a_token(column) if counted else column: line.texts[header]
             for header, column in columns.items()
             if column in found and column.endswith(("_ms", "_per_s"))
         }
-        return Figures(
-            line=line.number,
-            key=json.dumps(sorted(line.texts.items())),
-            values={name: value for name, value in values.items() if value is not None},
-            as_printed={**line.texts, **shown},
-            environment=texts.get("neuron version", ""),
-        )
+        return whole_line(line, values, printed, environment=texts.get("neuron version", ""))
 
     def _machine(self, texts: Mapping[str, str], file: Path) -> dict[str, Any]:
         named = next((texts[name] for name in _INSTANCE if texts.get(name)), "")
@@ -130,7 +116,7 @@ class NeuronDocs:
             return printed_figures.machine(named)
         family = self.hardware or file.resolve().parent.name
         if not printed_figures.is_neuron(family):
-            raise ValueError("no instance type, and the file lies in no folder of a family: give `hardware`")
+            raise ValueError("no instance type, and the file's folder is no Neuron family: give `hardware`")
         return printed_figures.device(family)
 
 
@@ -155,7 +141,7 @@ def _measured(line: Line, columns: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _model(texts: Mapping[str, str]) -> dict[str, Any]:
-    """`Model details` of inf1 tables may tell the checkpoint, and the length that they have no column for."""
+    """`Model details` of inf1 tables may have the checkpoint, and the length, which has no column there."""
     details = [part.strip() for part in texts.get("model details", "").split(",")]
     known = printed_figures.known_models()
     checkpoint = next((part for part in details if part.lower() in known), texts["model"])
@@ -172,13 +158,16 @@ def _model(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _task(texts: Mapping[str, str], model: str) -> str | None:
-    """Generation by encoder and decoder is called Text Generation too: our models tell."""
-    said = _TASKS.get(texts.get("task", "").lower())
-    return printed_figures.task(model) or said if said in {None, "text-generation"} else said
+    """The table's task; that of our model where none is printed, and for Text Generation.
+
+    Tables call generation by encoder and decoder Text Generation too.
+    """
+    printed = _TASKS.get(texts.get("task", "").lower())
+    return printed_figures.task(model) or printed if printed in {None, "text-generation"} else printed
 
 
 def _arithmetic(texts: Mapping[str, str]) -> dict[str, Any]:
-    """`Compilation Autocast Data Type` is what `--auto-cast` and `--auto-cast-type` were given."""
+    """`Compilation Autocast Data Type` has the values of `--auto-cast` and `--auto-cast-type`."""
     details = [part.strip().lower() for part in texts.get("model details", "").split(",")]
     details_type = next((part for part in details if part in {"fp32", "fp16", "bf16"}), "")
     stored = next((texts[name] for name in ("model data type", "model data-type") if texts.get(name)), "")
@@ -208,7 +197,7 @@ def _software(texts: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _unit(texts: Mapping[str, str], columns: Mapping[str, str], values: Mapping[str, Any]) -> str | None:
-    """What a table counts; null for old ones that say `/sec` of language models without saying what."""
+    """Unit of the throughput; None for old tables that write `/sec` of language models without a unit."""
     rates = [header.lower() for header, column in columns.items() if column.endswith("_per_s")]
     if any("token" in header for header in rates):
         return "tokens"
@@ -223,10 +212,10 @@ def _unit(texts: Mapping[str, str], columns: Mapping[str, str], values: Mapping[
 def _scenario(texts: Mapping[str, str], columns: Mapping[str, str]) -> str | None:
     if any(header.lower().startswith("performance") for header in columns):
         return "training"
-    said = texts.get("application type", "")
-    if said and said.lower() not in _SCENARIOS:
-        raise ValueError(f"Application Type: {said!r} is neither Real Time nor Batch")
-    return _SCENARIOS.get(said.lower())
+    kind = texts.get("application type", "")
+    if kind and kind.lower() not in _SCENARIOS:
+        raise ValueError(f"Application Type: {kind!r} is neither Real Time nor Batch")
+    return _SCENARIOS.get(kind.lower())
 
 
 def _of_a_token(column: str) -> str:

@@ -1,8 +1,8 @@
-"""What NeuronPerf writes: its CSV of 26 columns, and its JSON, a list of reports with more of them.
+"""Importer of NeuronPerf's files: a CSV of 26 columns, or JSON, a list of reports with more columns.
 
 Columns as in src/neuronperf/src/neuronperf/reporting.py, aws-neuron/aws-neuron-sdk 81ce03ae (2026-08-21).
 Latency is of a whole call with pre- and postprocessing; throughput is the mean of whole seconds without the
-first and the last. Cost is kept as printed: it follows from a price that the file doesn't state.
+first and the last. Cost stays as printed: it follows from a price that the file doesn't have.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from benchmark.errors import ConfigError
 from benchmark.published import printed_figures
-from benchmark.published.documents import PRINTED, Figures, Reading
+from benchmark.published.documents import Figures, Reading, read_lines, whole_line
 from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import frozen
 
@@ -35,8 +35,7 @@ _COLUMNS: Final = {
 }
 _NEEDED: Final = ("model_name", "batch_size", "throughput_avg", "latency_ms_p50")
 _CASTS: Final = {"0": "none", "1": "matmult", "2": "matmult", "3": "all"}
-"""performance_level: --fast-math is none, fp32-cast-matmult no-fast-relayout, fp32-cast-matmult, all."""
-_DEVICES: Final = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda"}
+"""performance_level 0 to 3: --fast-math none, fp32-cast-matmult no-fast-relayout, fp32-cast-matmult, all."""
 
 
 @frozen
@@ -44,25 +43,19 @@ class NeuronPerf:
     """Reports of `neuronperf.write_csv` and `neuronperf.write_json`."""
 
     hardware: str = ""
-    """Of Neuron reports without an instance type, such as inf1; empty: such a report is rejected."""
+    """Hardware of Neuron reports without an instance type, such as inf1; empty: such a report is rejected."""
 
     def read(self, file: Path) -> Reading:
         """A row for each report.
 
         Raises:
-            ConfigError: the file is none of NeuronPerf's.
+            ConfigError: NeuronPerf didn't write the file.
         """
         lines, rejected = _reports(file) if file.suffix == ".json" else printed_figures.table(file)
-        count = len(lines) + len(rejected)
         if lines and (lacking := printed_figures.missing([*lines[0].texts], _NEEDED)):
             raise ConfigError(f"{file} is no report of NeuronPerf: it lacks {', '.join(lacking)}")
-        figures = []
-        for line in lines:
-            try:
-                figures.append(self._figures(line))
-            except ValueError as error:
-                rejected.append(Rejected(file=file.name, line=line.number, reason=str(error)))
-        return Reading(lines=count, figures=tuple(figures), rejected=tuple(rejected))
+        figures, wrong = read_lines(file, lines, self._figures)
+        return Reading(lines=len(lines) + len(rejected), figures=tuple(figures), rejected=(*rejected, *wrong))
 
     def _figures(self, line: Line) -> Figures:
         texts = line.texts
@@ -84,12 +77,8 @@ class NeuronPerf:
             **self._machine(texts),
             **found,
         }
-        shown = {f"{PRINTED}{column}": texts[name] for name, column in _COLUMNS.items() if texts.get(name)}
-        return Figures(
-            line=line.number,
-            key=json.dumps(sorted(texts.items())),
-            values={name: value for name, value in values.items() if value is not None},
-            as_printed={**texts, **shown},
+        return whole_line(
+            line, values, {column: texts[name] for name, column in _COLUMNS.items() if texts.get(name)}
         )
 
     def _machine(self, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -99,8 +88,8 @@ class NeuronPerf:
             if instance.lower() not in {*printed_figures.BLANK, "unknown"}
             else {}
         )
-        if kind in _DEVICES:
-            return {**known, **printed_figures.device(_DEVICES[kind])}
+        if kind in printed_figures.DEVICES:
+            return {**known, **printed_figures.device(printed_figures.DEVICES[kind])}
         if not known and not self.hardware:
             raise ValueError("no instance type: give `hardware`")
         return known or printed_figures.device(self.hardware)
@@ -115,10 +104,7 @@ def _typed(column: str, text: str) -> Any:
 
 def _reports(file: Path) -> tuple[list[Line], list[Rejected]]:
     """Reports of a JSON file, numbered from 1; nested values as JSON."""
-    try:
-        reports = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} can't be read as JSON: {error}") from error
+    reports = printed_figures.read_json(file)
     reports = reports if isinstance(reports, list) else [reports]
     lines, rejected = [], []
     for number, report in enumerate(reports, start=1):
@@ -127,7 +113,7 @@ def _reports(file: Path) -> tuple[list[Line], list[Rejected]]:
             lines.append(Line(number=number, texts=texts))
         else:
             status = report.get("status") if isinstance(report, dict) else None
-            reason = f"a report without figures{f', its status is {status}' if status else ''}"
+            reason = f"report without figures{f', status {status}' if status else ''}"
             rejected.append(Rejected(file=file.name, line=number, reason=reason))
     return lines, rejected
 

@@ -1,10 +1,10 @@
-"""What optimum-benchmark writes: benchmark.json, or benchmark_report.json beside benchmark_config.json.
+"""Importer of optimum-benchmark's files: benchmark.json, or benchmark_report.json with benchmark_config.json.
 
 Layout of huggingface/optimum-benchmark 0.2 to 0.7: `config` and `report`; a report has a target for each
 method (forward, call, generate, prefill, decode, per_token), each with latency in seconds and all samples,
 throughput, memory in MB, energy in kWh and efficiency in units per kWh. Of a generation, prefill is the first
-token and per_token the rest. `generate` says samples/s of what is tokens/s where tokens were timed one by one
-(scenarios/inference/scenario.py of 0.6.0), so its rate is worked out from batch and mean latency.
+token and per_token the others. Where tokens are timed one by one, `generate` writes samples/s for tokens/s
+(scenarios/inference/scenario.py of 0.6.0), so its rate is computed from batch and mean latency.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ import numpy as np
 
 from benchmark.errors import ConfigError
 from benchmark.published import printed_figures
-from benchmark.published.documents import PRINTED, Figures, Reading
-from benchmark.published.printed_figures import Rejected
+from benchmark.published.documents import Figures, Reading, whole_line
+from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import frozen
 
 _MAIN: Final = ("forward", "call", "generate")
-"""Targets whose call is a whole inference; the first that is there gives the row its latency."""
+"""Targets whose call is a whole inference; the row's latency is that of the first one in the report."""
 _TARGETS: Final = (*_MAIN, "prefill", "decode", "per_token")
 _UNITS: Final = {"forward": "items", "call": "images", "generate": "items"}
-_DEVICES: Final = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda"}
 _TYPES: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _BYTES, _JOULES, _NS, _MS = 1e6, 3.6e6, 1e9, 1e3
-"""In a MB (trackers/memory.py divides by 1e6), in a kWh; in a second."""
+"""Bytes of a MB (trackers/memory.py divides by 1e6), joules of a kWh, ns and ms of a second."""
 
 
 @frozen
@@ -40,7 +39,7 @@ class OptimumBenchmark:
         """One row.
 
         Raises:
-            ConfigError: the file is none of optimum-benchmark's.
+            ConfigError: optimum-benchmark didn't write the file.
         """
         whole = _json(file)
         report = whole.get("report", whole)
@@ -60,12 +59,9 @@ class OptimumBenchmark:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    try:
-        whole = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file} can't be read as JSON: {error}") from error
+    whole = printed_figures.read_json(file)
     if not isinstance(whole, dict):
-        raise ConfigError(f"{file} is no report of optimum-benchmark: it holds no object")
+        raise ConfigError(f"{file} is no report of optimum-benchmark: it isn't a JSON object")
     return whole
 
 
@@ -83,12 +79,7 @@ def _figures(config: Mapping[str, Any], report: Mapping[str, Any]) -> Figures:
         raise ValueError("neither latency nor throughput in any target")
     texts = dict(_flat({"config": config, "report": report}))
     rate = texts.get(f"report.{main}.throughput.value")
-    return Figures(
-        line=0,
-        key=json.dumps(sorted(texts.items())),
-        values={name: value for name, value in values.items() if value is not None},
-        as_printed={**texts, **({f"{PRINTED}throughput_per_s": rate} if rate else {})},
-    )
+    return whole_line(Line(number=0, texts=texts), values, {"throughput_per_s": rate} if rate else {})
 
 
 def _part(report: Mapping[str, Any], target: str, measure: str) -> Mapping[str, Any]:
@@ -104,7 +95,7 @@ def _cell(config: Mapping[str, Any]) -> dict[str, Any]:
     length = inputs.get("sequence_length")
     library = backend.get("name")
     compiled = "inductor" if backend.get("torch_compile") else "eager"
-    hardware = _DEVICES.get(str(backend.get("device") or "").lower())
+    hardware = printed_figures.DEVICES.get(str(backend.get("device") or "").lower())
     dtype = backend.get("torch_dtype") or backend.get("dtype")
     gpus = environment.get("gpu") or []
     return {
@@ -162,7 +153,7 @@ def _latency(latency: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _throughput(report: Mapping[str, Any], main: str, batch: int | None) -> dict[str, Any]:
-    """Of whole inferences; of a generation told in prefill and decode alone there is none."""
+    """Throughput of whole inferences; a generation with only prefill and decode has none."""
     if not main:
         return {"throughput_unit": "tokens" if _part(report, "decode", "throughput") else None}
     rate = _part(report, main, "throughput").get("value")
@@ -182,7 +173,7 @@ def _tokens(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _resources(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The most memory of any target; energy from efficiency, which knows what was counted."""
+    """Largest memory of any target; energy is 1 / efficiency, which counts the right unit."""
     memories = [_part(report, name, "memory") for name in _TARGETS]
     host = [one["max_ram"] for one in memories if one.get("max_ram")]
     kinds = ("max_process_vram", "max_global_vram", "max_allocated")
@@ -197,7 +188,7 @@ def _resources(report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every leaf under its path; lists as JSON."""
+    """Every leaf with its path; lists as JSON."""
     if isinstance(value, Mapping):
         for name, inner in value.items():
             yield from _flat(inner, f"{path}.{name}" if path else str(name))

@@ -1,13 +1,13 @@
-"""Any tidy CSV, by its headers: a line for each cell, or a line for each figure of a cell.
+"""Importer of any tidy CSV, by its headers: a line for each cell, or a line for each figure of a cell.
 
-Several lines of the same cell become one row. Where a table has the page's printed figures beside those of
-the files that the page was made from, a series takes the unrounded ones if most printed ones can be them.
+Several lines of the same cell become one row. A table may have the page's printed figures beside those of
+the files behind the page: a series then takes the unrounded figures if most printed ones fit them.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,77 +16,74 @@ from pydantic import Field
 
 from benchmark.errors import ConfigError
 from benchmark.published import printed_figures
-from benchmark.published.documents import CLAIM, EARLIER, PRINTED, RAW, REPEATED, Figures, Reading
+from benchmark.published.documents import CLAIM, EARLIER, PRINTED, RAW, REPEATED, Figures, Reading, read_lines
 from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import Names, frozen
 from benchmark.store.schema import SCHEMA
 
 _MOST = 0.5
-"""Of the printed figures of a series, what must fit for the unrounded ones to be taken."""
+"""Share of a series' printed figures that must fit the unrounded ones."""
 
 
 @frozen
 class Tidy:
-    """A table whose headers are named here."""
+    """A table, described by its headers."""
 
     columns: Mapping[str, str] = Field(default_factory=dict)
-    """Header to column of the store, or several with commas; others are kept in `as_printed` alone."""
+    """Column of the store by header, or several with commas; other headers stay in `as_printed` alone."""
     words: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
-    """By column what a word of the document is in ours; null is no value."""
+    """By column: the document's words and their values; null is no value."""
     factors: Mapping[str, float] = Field(default_factory=dict)
-    """By column what a printed figure is multiplied with."""
+    """By column: factor of the printed figures."""
     instance: str = ""
-    """Header of the instance type: gives hardware and compiler too."""
+    """Header of the instance type, which gives hardware and compiler too."""
     cell: Names = ()
-    """Headers that tell cells apart; empty: every line is a cell."""
+    """Headers that identify a cell; empty: every line is a cell."""
     metric: str = ""
-    """Header that names the figure, where each line has one; empty: headers are figures."""
+    """Header of the metric's name, where each line has one figure; empty: headers are metrics."""
     value: str = ""
     """Header of that figure."""
     metrics: Mapping[str, str] = Field(default_factory=dict)
-    """Metric to column, or to `printed NAME` and `claim NAME` for what has no column and stays as printed."""
+    """Column by metric; `printed NAME` or `claim NAME` for texts without a column."""
     shared: Names = ()
-    """Metrics that hold for every cell which agrees with what the line says; a blank field agrees with "
-    "all."""
+    """Metrics for every cell that matches the line's fields; a blank field matches all."""
     along: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict)
-    """By column what else is known where it has a figure, such as the dataset of an accuracy."""
+    """By column: further columns of rows that have a figure there, such as the dataset of an accuracy."""
     raw: Mapping[str, str] = Field(default_factory=dict)
-    """Column to the header of the unrounded figure in the files behind the page."""
+    """By column: header of the unrounded figure in the files behind the page."""
     earlier: Mapping[str, str] = Field(default_factory=dict)
     """The same in an earlier version of those files."""
     series: Names = ()
-    """Headers of a series, which takes unrounded figures as a whole or not at all."""
+    """Headers that identify a series. A series takes unrounded figures as a whole or not at all."""
     blank: str = ""
     """Error of a cell without figures, whose status is then `unavailable`; empty: such a line is rejected."""
     environment: Names = ()
-    """Headers that tell where something was measured, besides the machine's columns."""
+    """Headers that identify where a cell was measured, besides the machine's columns."""
 
     def read(self, file: Path) -> Reading:
         """A row for each cell.
 
         Raises:
-            ConfigError: a header that is named here is missing.
+            ConfigError: the table lacks a header of these options.
         """
         lines, rejected = printed_figures.table(file)
         count = len(lines) + len(rejected)
         if lines and (lacking := printed_figures.missing([*lines[0].texts], self._needed())):
             raise ConfigError(f"{file} lacks {', '.join(lacking)}: correct the importer's headers")
-        figures: list[Figures] = []
-        cells = self._cells(lines, file, rejected) if self.metric else [(line, {}) for line in lines]
-        for line, found in cells:
-            try:
-                figures.append(self._figures(line, found))
-            except ValueError as error:
-                rejected.append(Rejected(file=file.name, line=line.number, reason=str(error)))
-        taken = self._unrounded(figures) if self.raw else figures
-        return Reading(lines=count, figures=tuple(taken), rejected=tuple(rejected))
+        texts: dict[int, dict[str, str]] = {}
+        if self.metric:
+            cells = self._cells(lines, file, rejected)
+            lines, texts = [line for line, _ in cells], {line.number: found for line, found in cells}
+        figures, wrong = read_lines(file, lines, lambda line: self._figures(line, texts.get(line.number, {})))
+        chosen = self._unrounded(figures) if self.raw else figures
+        return Reading(lines=count, figures=tuple(chosen), rejected=(*rejected, *wrong))
 
     def _needed(self) -> list[str]:
         headers = [*self.columns, self.instance, *self.cell, self.metric, self.value, *self.series]
         return [name for name in (*headers, *self.raw.values(), *self.earlier.values()) if name]
 
-    def _cells(self, lines: list[Line], file: Path, rejected: list[Rejected]) -> Iterator[_Cell]:
-        """First line of each cell, with what all its lines say of metrics."""
+    def _cells(self, lines: list[Line], file: Path, rejected: list[Rejected]) -> list[_Cell]:
+        """First line of each cell, with the metrics of all its lines."""
         cells: dict[tuple[str, ...], _Cell] = {}
         shared: list[Line] = []
         for line in lines:
@@ -100,19 +97,19 @@ class Tidy:
                 key = tuple(texts[name] for name in self.cell)
                 self._add(cells.setdefault(key, (line, {}))[1], line)
         for line in shared:
-            mine = [cell for key, cell in cells.items() if self._agrees(line, key)]
+            mine = [cell for key, cell in cells.items() if self._matches(line, key)]
             for _, found in mine:
                 self._add(found, line)
             if not mine:
-                reason = "agrees with no cell that has a figure of its own"
+                reason = "matches no cell that has a figure of its own"
                 rejected.append(Rejected(file=file.name, line=line.number, reason=reason))
-        yield from cells.values()
+        return [*cells.values()]
 
-    def _agrees(self, line: Line, key: tuple[str, ...]) -> bool:
+    def _matches(self, line: Line, key: tuple[str, ...]) -> bool:
         return all(line.texts[name] in {"", text} for name, text in zip(self.cell, key, strict=True))
 
     def _add(self, found: dict[str, str], line: Line) -> None:
-        """What a line says: its figure under the metric, its other texts under metric and header."""
+        """Add a line's figure under its metric, and its other texts under metric and header."""
         metric = line.texts[self.metric]
         again = REPEATED if metric in found else ""
         found[f"{metric}{again}"] = line.texts[self.value]
@@ -129,7 +126,7 @@ class Tidy:
             values |= printed_figures.machine(line.texts[self.instance])
         for header, columns in self.columns.items():
             for column in map(str.strip, columns.split(",")):
-                self._say(values, column, line.texts[header])
+                self._put(values, column, line.texts[header])
                 shown |= _figure(column, line.texts[header])
         for name, text in found.items():
             metric, _, again = name.partition(REPEATED)
@@ -141,7 +138,7 @@ class Tidy:
             elif name.endswith(REPEATED):
                 shown |= {f"{key}{REPEATED}": said for key, said in _figure(target, text).items()}
             else:
-                self._say(values, target, text)
+                self._put(values, target, text)
                 shown |= _figure(target, text)
         for column, more in self.along.items():
             values |= more if values.get(column) is not None else {}
@@ -157,8 +154,8 @@ class Tidy:
             environment=" ".join(line.texts[name] for name in self.environment),
         )
 
-    def _say(self, values: dict[str, Any], column: str, text: str) -> None:
-        """Put a text into its column; maps grow, and a word for a status is its error too."""
+    def _put(self, values: dict[str, Any], column: str, text: str) -> None:
+        """Put a text into its column; maps grow, and the word for a status is also the error."""
         words = self.words.get(column, {})
         value = (
             words[text]
@@ -181,7 +178,7 @@ class Tidy:
         return {**values, "status": "unavailable", "stage": "plan", "error": self.blank}
 
     def _behind(self, line: Line) -> dict[str, str]:
-        """Unrounded figures under `raw` and `earlier`, where there are any."""
+        """Unrounded figures of the line, under `raw` and `earlier`."""
         kinds = ((RAW, self.raw), (EARLIER, self.earlier))
         return {
             f"{kind}{column}": line.texts[header]
@@ -199,7 +196,7 @@ class Tidy:
             for key, group in groups.items()
         }
         return [
-            _taken(one, chosen[tuple(one.as_printed[name] for name in self.series)], [*self.raw])
+            _with_unrounded(one, chosen[tuple(one.as_printed[name] for name in self.series)], [*self.raw])
             for one in figures
         ]
 
@@ -208,7 +205,7 @@ _Cell = tuple[Line, dict[str, str]]
 
 
 def _figure(column: str, text: str) -> dict[str, str]:
-    """What was printed of a figure, by its column."""
+    """Printed text of a figure, by its column."""
     is_figure = column in SCHEMA.names and column.endswith(
         ("_ms", "_per_s", "accuracy", "speedup_lo", "speedup_hi")
     )
@@ -217,18 +214,18 @@ def _figure(column: str, text: str) -> dict[str, str]:
 
 def _is_of(kind: str, group: list[Figures]) -> bool:
     """Whether most printed figures of a series can be those of the files, or their means."""
-    told, known = 0, 0
+    fitting, known = 0, 0
     for one in group:
         columns = [name.removeprefix(PRINTED) for name in one.as_printed if name.startswith(PRINTED)]
         behind = [one.as_printed.get(f"{kind}{column}") for column in (*columns, "latency_mean_ms")]
         if columns and any(behind):
             known += 1
             text = one.as_printed[f"{PRINTED}{columns[0]}"]
-            told += any(printed_figures.fits(float(figure), text) for figure in behind if figure)
-    return known > 0 and told >= _MOST * known
+            fitting += any(printed_figures.fits(float(figure), text) for figure in behind if figure)
+    return known > 0 and fitting >= _MOST * known
 
 
-def _taken(one: Figures, kind: str, columns: list[str]) -> Figures:
+def _with_unrounded(one: Figures, kind: str, columns: list[str]) -> Figures:
     if not kind or one.values.get("status"):
         return one
     found = {column: float(text) for column in columns if (text := one.as_printed.get(f"{kind}{column}"))}

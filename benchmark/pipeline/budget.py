@@ -64,5 +64,5 @@ def refuse_unpriced(plan: Plan) -> None:
             machine = run.environment.facts.instance_type or f"hardware={run.cell.experiment.hardware.name}"
             raise ConfigError(
                 f"budget.usd={run.cell.experiment.budget.usd:g}: no price is known for {machine}: set "
-                "budget.usd_per_hour=, or hardware.instance_type= to one of benchmark/prices.csv"
+                "budget.usd_per_hour=, or hardware.instance_type= to one of benchmark/cloud/prices.csv"
             )

@@ -1,14 +1,15 @@
-"""Published figures as rows: what a document says of each cell, in the columns of the store.
+"""Published figures as rows: the figures of a document for each cell, in the columns of the store.
 
-Importers (`importers/`) read a file and know no store; here their figures get an identity, so that importing
-a document twice leaves the same rows. A row says `source=published` and keeps its line in `as_printed`.
+Importers (`importers/`) read a file and know no store. This module gives their figures ids, so that
+importing a document twice leaves the same rows. A row has `source=published` and keeps its line in
+`as_printed`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timezone
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
@@ -17,20 +18,20 @@ from pydantic import Field, NonNegativeInt, field_validator
 
 from benchmark import axes
 from benchmark.errors import ConfigError
-from benchmark.published.printed_figures import Rejected
+from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import Names, Row, frozen
 from benchmark.store.schema import SCHEMA_VERSION
 
 FOLDER: Final = Path(__file__).with_name("figures")
-"""Where the files of shipped documents lie."""
+"""Folder of the files of shipped documents."""
 SOURCE: Final = "published"
 FILE, LINE, REPEATED = "(file)", "(line)", " (again)"
-"""Keys of `as_printed` beside the document's headers; the last ends the key of a figure printed twice."""
+"""Keys of `as_printed` besides the document's headers; the last ends the key of a figure printed twice."""
 PRINTED, RAW, EARLIER, CLAIM = "printed ", "raw ", "earlier ", "claim "
-"""What begins a key of `as_printed`: a column's text on the page, the same in the files behind the page, the
-same in an earlier version of those files, and what the page's sentences claim."""
+"""Prefixes of keys of `as_printed`: a column's text on the page, in the files behind the page, in an earlier
+version of those files, and what the page's sentences claim."""
 PAGE, PRICE_KIND, PRICE_REGION = "(page) ", "(price kind)", "(price region)"
-"""Keys for what is true of the whole page: how it sorts and heads its columns, and the basis of its costs."""
+"""Keys for the whole page: how it sorts and heads its columns, and the price basis of its costs."""
 
 _WHERE: Final = ("hardware", "instance_type", "device_name", "os", "driver_version", "framework_versions")
 _FAMILY: Final = (*axes.without(*axes.GROWING), "compiler_flags", "model_dtype")
@@ -39,40 +40,40 @@ _FAMILY: Final = (*axes.without(*axes.GROWING), "compiler_flags", "model_dtype")
 
 @frozen
 class Figures:
-    """What a document says of one cell."""
+    """Figures of a document for one cell."""
 
     line: NonNegativeInt
-    """Where it stands in its file, the first line being 1; 0 where the file has no lines."""
+    """Line of the file, the first being 1; 0 where the file has no lines."""
     key: str
-    """What tells the cell from all others of the document."""
+    """Identifies the cell within the document."""
     values: Mapping[str, Any]
     """Columns of the schema, in their units."""
     as_printed: Mapping[str, str]
-    """Headers to texts, and what else `PRINTED` and its like name."""
+    """Texts by header, and by the keys that `PRINTED` and the other prefixes begin."""
     environment: str = ""
-    """What besides the machine's columns tells where it was measured."""
+    """Where it was measured, as far as the machine's columns don't have it."""
 
 
 @frozen
 class Reading:
-    """What became of a document's lines."""
+    """Lines of a document: figures, rejected and repeated ones."""
 
     lines: NonNegativeInt
     figures: tuple[Figures, ...]
     rejected: tuple[Rejected, ...]
     repeated: NonNegativeInt = 0
-    """Lines that say again, in another place, what a line before them said."""
+    """Lines with the same cell and the same figures as an earlier line."""
 
 
 @runtime_checkable
 class Importer(Protocol):
-    """A format that figures are published in; the frozen dataclass is its options."""
+    """Reader of one format; the fields of the frozen dataclass are its options."""
 
     def read(self, file: Path) -> Reading:
-        """Everything the file says.
+        """All figures of the file.
 
         Raises:
-            ConfigError: the file is none of this format.
+            ConfigError: the file doesn't have this format.
         """
 
 
@@ -83,21 +84,21 @@ class Document:
     name: str
     """Rows get the campaign `published-<name>`."""
     document: str
-    """As people cite it; one that ends in / is a folder, and each file in it a document of its own."""
+    """Its citation. One that ends in / is a folder, and each file in it is a document of its own."""
     commit: str | None = None
-    """Of its repository."""
+    """Commit of its repository."""
     date: str
     """Day of this version, as YYYY-MM-DD."""
     licence: str | None = None
     files: Names
-    """Relative to benchmark/figures, or absolute."""
+    """Relative to benchmark/published/figures, or absolute."""
     importer: Importer
     constants: Mapping[str, Any] = Field(default_factory=dict)
-    """Columns that are the same in every row, unless a line says otherwise."""
+    """Columns that are the same in every row; a line's own value wins."""
     prices: Mapping[str, str] = Field(default_factory=dict)
-    """`kind` and `region` that its costs are worked out with, as benchmark/prices.csv names them."""
+    """`kind` and `region` of the prices behind its costs, as in conf/price."""
     pages: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)
-    """By stem of a file how the page that shows it sorts and heads its columns; `*` is for all files."""
+    """By stem of a file: how its page sorts and heads the columns; `*` is for all files."""
 
     @field_validator("date")
     @classmethod
@@ -107,15 +108,15 @@ class Document:
 
     @property
     def campaign(self) -> str:
-        """Of its rows."""
+        """Campaign of its rows."""
         return f"published-{self.name}"
 
 
 def read(document: Document) -> Reading:
-    """Figures of all its files; what several lines of a document say alike is there once.
+    """Figures of all its files; lines with the same cell and figures count once.
 
     Raises:
-        ConfigError: a file is missing, or none of its importer's format.
+        ConfigError: a file is missing, or doesn't have its importer's format.
     """
     kept: dict[tuple[str, str], Figures] = {}
     rejected: list[Rejected] = []
@@ -123,7 +124,7 @@ def read(document: Document) -> Reading:
     for name in document.files:
         file = Path(name) if Path(name).is_absolute() else FOLDER / name
         if not file.is_file():
-            raise ConfigError(f"{document.name}: there is no file {file}: correct `files`")
+            raise ConfigError(f"{document.name}: no such file: {file}: correct `files`")
         found = document.importer.read(file)
         lines += found.lines
         rejected += found.rejected
@@ -136,16 +137,16 @@ def read(document: Document) -> Reading:
                 repeated += 1
             else:
                 place = f"{before.as_printed[FILE]} line {before.as_printed[LINE]}"
-                reason = f"says otherwise than {place} of the same cell"
+                reason = f"its figures differ from those of {place}, which has the same cell"
                 rejected.append(Rejected(file=file.name, line=one.line, reason=reason))
     figures = tuple(kept.values())
     return Reading(lines=lines, figures=figures, rejected=tuple(rejected), repeated=repeated)
 
 
 def rows(document: Document, figures: Sequence[Figures], finished_at: datetime) -> list[Row]:
-    """Rows of these figures; `finished_at` is when they are imported, for the newest row of a run counts."""
+    """Rows of these figures. `finished_at` is the time of the import: the newest row of a run counts."""
     started_at = datetime.fromisoformat(document.date).replace(tzinfo=timezone.utc)
-    about = {
+    common = {
         "schema_version": SCHEMA_VERSION,
         "campaign": document.campaign,
         "repeat": 0,
@@ -157,11 +158,37 @@ def rows(document: Document, figures: Sequence[Figures], finished_at: datetime) 
         "document_date": document.date,
         "document_licence": document.licence,
     }
-    return [Row(values={**about, **_row(document, one)}) for one in figures]
+    return [Row(values={**common, **_row(document, one)}) for one in figures]
+
+
+def read_lines(
+    file: Path, lines: Iterable[Line], figures: Callable[[Line], Figures]
+) -> tuple[list[Figures], list[Rejected]]:
+    """Figures of each line; a ValueError rejects the line and is the reason."""
+    read, rejected = [], []
+    for line in lines:
+        try:
+            read.append(figures(line))
+        except ValueError as error:
+            rejected.append(Rejected(file=file.name, line=line.number, reason=str(error)))
+    return read, rejected
+
+
+def whole_line(
+    line: Line, values: Mapping[str, Any], printed: Mapping[str, str], environment: str = ""
+) -> Figures:
+    """Figures of a line that is a cell of its own; `printed` has the printed text of each column."""
+    return Figures(
+        line=line.number,
+        key=json.dumps(sorted(line.texts.items())),
+        values={name: value for name, value in values.items() if value is not None},
+        as_printed={**line.texts, **{f"{PRINTED}{column}": text for column, text in printed.items()}},
+        environment=environment,
+    )
 
 
 def wilson(share: float, items: int) -> tuple[float, float]:
-    """95 % interval of a share of right answers."""
+    """95 % interval of a share of correct answers (Wilson score)."""
     from scipy.stats import binomtest
 
     interval = binomtest(round(share * items), items).proportion_ci(confidence_level=0.95, method="wilson")
@@ -194,10 +221,10 @@ def _cited(document: Document, file: str) -> str:
 
 
 def _placed(one: Figures, file: Path, document: Document) -> Figures:
-    """With its place, and what is true of its page."""
+    """Add the place in the document, and what holds for the whole page."""
     page = {**document.pages.get("*", {}), **document.pages.get(file.stem, {})}
     keys = {"kind": PRICE_KIND, "region": PRICE_REGION}
-    besides = {
+    place = {
         FILE: file.name,
         LINE: str(one.line),
         **{f"{PAGE}{name}": text for name, text in page.items()},
@@ -207,7 +234,7 @@ def _placed(one: Figures, file: Path, document: Document) -> Figures:
         line=one.line,
         key=one.key,
         values=one.values,
-        as_printed={**one.as_printed, **besides},
+        as_printed={**one.as_printed, **place},
         environment=one.environment,
     )
 

@@ -1,11 +1,12 @@
-"""How documents spell figures, machines and models: what importers need to make columns of their words.
+"""How documents spell figures, machines and models: for importers, which turn their texts into columns.
 
-Nothing is guessed: a text that is no figure raises, an unknown model or instance keeps its printed name.
+Nothing is guessed: a text that is no figure raises; an unknown model or instance type keeps its printed name.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import re
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
@@ -25,13 +26,15 @@ _NAMES: Final = Path(__file__).with_name("model_names.csv")
 _NEURON: Final = {"inf1": "neuron", "inf2": "neuronx", "trn1": "neuronx", "trn2": "neuronx"}
 _TRUTH: Final = {"true": True, "yes": True, "false": False, "no": False}
 _INSTANCE: Final = re.compile(r"[a-z]+\d+[a-z0-9-]*\.[a-z0-9-]+", re.IGNORECASE)
+DEVICES: Final = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda"}
+"""Hardware by the name that other benchmarks give it."""
 BLANK: Final = frozenset({"", "-", "none", "nan", "n/a", "na"})
-"""What stands in a field without a figure."""
+"""Texts of a field without a figure."""
 
 
 @frozen
 class Line:
-    """One line of a table: its place in the file, and its texts under their headers."""
+    """One line of a table: its number in the file, and its texts by header."""
 
     number: int
     texts: Mapping[str, str]
@@ -39,7 +42,7 @@ class Line:
 
 @frozen
 class Rejected:
-    """A line that no row could be made of."""
+    """A line that became no row, with the reason."""
 
     file: str
     line: int
@@ -47,10 +50,10 @@ class Rejected:
 
 
 def table(file: Path) -> tuple[list[Line], list[Rejected]]:
-    """Lines of a CSV with a header; those that are shorter or longer than it are rejected.
+    """Lines of a CSV with a header; lines shorter or longer than it are rejected.
 
     Raises:
-        ConfigError: it can't be read, or there is no header.
+        ConfigError: the file can't be read, or has no header.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
@@ -64,34 +67,46 @@ def table(file: Path) -> tuple[list[Line], list[Rejected]]:
     lines, rejected = [], []
     for number, texts in found:
         if len(texts) == len(headers):
-            said = {header: text.strip() for header, text in zip(headers, texts, strict=True)}
-            lines.append(Line(number=number, texts=said))
+            by_header = {header: text.strip() for header, text in zip(headers, texts, strict=True)}
+            lines.append(Line(number=number, texts=by_header))
         else:
             reason = f"{len(texts)} fields under {len(headers)} headers"
             rejected.append(Rejected(file=file.name, line=number, reason=reason))
     return lines, rejected
 
 
-def number(text: str, factor: float = 1.0) -> float | None:
-    """A figure without its unit or thousands separators, multiplied; None where the field has none.
+def read_json(file: Path) -> Any:
+    """Content of a JSON file.
 
     Raises:
-        ValueError: it is no figure.
+        ConfigError: the file can't be read.
+    """
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file} can't be read as JSON: {error}") from error
+
+
+def number(text: str, factor: float = 1.0) -> float | None:
+    """Number of a printed figure without unit and thousands separators, times `factor`; None of a blank.
+
+    Raises:
+        ValueError: the text is no figure.
     """
     found = re.sub(r"\s*(ms|s|x|%|\$)$", "", text.strip().lstrip("$~%").replace(",", ""), flags=re.IGNORECASE)
     if found.lower() in BLANK:
         return None
     try:
-        return float(Decimal(found) * Decimal(repr(factor)))  # 76.87 % is 0.7687, which floats would miss
+        return float(Decimal(found) * Decimal(repr(factor)))  # exact: 76.87 % is 0.7687
     except InvalidOperation:
         raise ValueError(f"{text!r} is no figure") from None
 
 
 def typed(column: str, text: str, factor: float = 1.0) -> Any:
-    """A text as the column's type: lists part at ; and maps at ; and =.
+    """A text as the column's type; `;` separates the parts of lists and maps, `=` key and value.
 
     Raises:
-        ValueError: it is none of that type.
+        ValueError: the text isn't of that type.
         ConfigError: there is no such column.
     """
     if column not in SCHEMA.names:
@@ -101,7 +116,7 @@ def typed(column: str, text: str, factor: float = 1.0) -> Any:
         return text or None
     if pa.types.is_boolean(kind):
         if text.lower() not in {*_TRUTH, *BLANK}:
-            raise ValueError(f"{column} is true or false, but the document says {text!r}")
+            raise ValueError(f"{column} is true or false, but the document has {text!r}")
         return _TRUTH.get(text.lower())
     if pa.types.is_list(kind) or pa.types.is_map(kind):
         parts = [part.strip() for part in text.split(";") if part.strip()]
@@ -112,18 +127,18 @@ def typed(column: str, text: str, factor: float = 1.0) -> Any:
     if found is None or not pa.types.is_integer(kind):
         return found
     if not found.is_integer():
-        raise ValueError(f"{column} is a whole number, but the document says {text!r}")
+        raise ValueError(f"{column} is a whole number, but the document has {text!r}")
     return int(found)
 
 
 def machine(text: str) -> dict[str, Any]:
-    """`instance_type` as the catalogue spells it, with `hardware` and `compiler` by its family.
+    """`instance_type` as the catalogue spells it, with `hardware` and `compiler` of its family.
 
-    A type that the catalogue lacks keeps its printed name. A text that names no one type, such as
+    A type that the catalogue lacks keeps its printed name. A text with several types, such as
     `trn1.32xlarge/trn1n.32xlarge`, gives no `instance_type`.
 
     Raises:
-        ValueError: the text names no instance type at all.
+        ValueError: the text has no instance type, or types of several kinds of hardware.
     """
     names = [found.lower() for found in _INSTANCE.findall(text)]
     if not names:
@@ -135,12 +150,12 @@ def machine(text: str) -> dict[str, Any]:
 
 
 def device(hardware: str) -> dict[str, Any]:
-    """`hardware` with the compiler that is usual there: torch itself on CPUs and GPUs."""
+    """`hardware` with its usual compiler: torch itself on CPUs and GPUs."""
     return {"hardware": hardware, "compiler": _NEURON.get(hardware, "eager")}
 
 
 def is_neuron(hardware: str) -> bool:
-    """Whether it is a family of Neuron instances."""
+    """Whether this is a family of Neuron instances."""
     return hardware in _NEURON
 
 
@@ -155,7 +170,7 @@ def _hardware(name: str) -> str:
 
 
 def model(printed: str) -> str:
-    """Stem in conf/model of a model by a document's name for it; the printed name where we have none."""
+    """Stem in conf/model of a printed model name; the printed name where conf/model has none."""
     names = known_models()
     printed = printed.rstrip(" *")  # the mark of a footnote
     inner = re.findall(r"\(([^()]+)\)", printed)
@@ -166,7 +181,7 @@ def model(printed: str) -> str:
 
 
 def task(model: str) -> str | None:
-    """What a model of ours is for where nobody says otherwise, as Hugging Face names it."""
+    """Default task of a model of conf/model, as Hugging Face spells it."""
     file = file_of("model", model)
     chosen = (
         re.search(r"_global_\.task: *(\w+)", file.read_text(encoding="utf-8")) if file.is_file() else None
@@ -176,7 +191,7 @@ def task(model: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def known_models() -> Mapping[str, str]:
-    """Lower-case name to stem: hub ids with and without their owner, and what `model_names.csv` adds."""
+    """Lower-case name to stem: hub ids with and without owner, and the names of `model_names.csv`."""
     found: dict[str, str] = {}
     for name in options("model"):
         text = file_of("model", name).read_text(encoding="utf-8")
@@ -188,22 +203,22 @@ def known_models() -> Mapping[str, str]:
 
 
 def missing(headers: Sequence[str], needed: Sequence[str]) -> list[str]:
-    """Which of the headers a table lacks, as far as they are needed."""
+    """Needed headers that a table lacks."""
     return [name for name in needed if name not in headers]
 
 
 def rounded(value: float, text: str) -> str:
-    """The value with as many decimals as the text has, rounded half up as people do it."""
+    """The value with as many decimals as the text has, rounded half up, as people round."""
     return _to_digits(value, text, ROUND_HALF_UP)
 
 
 def cut(value: float, text: str) -> str:
-    """The value with as many decimals as the text has, the rest cut off."""
+    """The value with as many decimals as the text has, truncated."""
     return _to_digits(value, text, ROUND_DOWN)
 
 
 def fits(value: float | None, text: str) -> bool:
-    """Whether a printed figure can be this value, rounded or cut."""
+    """Whether a printed figure can be this value, rounded or truncated."""
     return value is not None and bare(text) in {rounded(value, text), cut(value, text)}
 
 

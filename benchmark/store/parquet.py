@@ -47,7 +47,7 @@ def one_row(values: Mapping[str, Any]) -> pa.Table:
     if unknown := sorted(set(values) - set(SCHEMA.names)):
         raise StoreError(
             f"{who} has columns that the schema lacks: {', '.join(unknown)}: "
-            "put them into `config`, or add them to benchmark/schema.py"
+            "put them into `config`, or add them to benchmark/store/schema.py"
         )
     if missing := [name for name in REQUIRED if values.get(name) is None]:
         raise StoreError(f"{who} lacks {', '.join(missing)}: no row may leave them null")

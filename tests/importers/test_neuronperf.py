@@ -95,7 +95,7 @@ def test_broken_reports_are_rejected_with_their_number(write):
     reading = NeuronPerf().read(write("a.json", json.dumps(broken)))
     assert len(reading.figures) == 1
     assert [(one.line, one.reason) for one in reading.rejected] == [
-        (1, "a report without figures, its status is error"),
+        (1, "report without figures, status error"),
         (2, "batch_size: 'many' is no figure"),
         (3, "no instance type: give `hardware`"),
     ]

@@ -67,7 +67,7 @@ def test_lines_that_cannot_be_mapped_are_rejected(read):
     assert sorted((one.line, one.reason) for one in reading.rejected) == [
         (3, "what 'speed' is not known: name it in `metrics`"),
         (4, "'slow' is no figure"),
-        (5, "agrees with no cell that has a figure of its own"),
+        (5, "matches no cell that has a figure of its own"),
     ]
 
 

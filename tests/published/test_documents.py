@@ -196,12 +196,12 @@ def test_the_same_cell_with_other_figures_is_rejected(tmp_path):
     document = documents.Document(name="n", document="d", date="2024-01-01", files=files, importer=Twice())
     reading = documents.read(document)
     assert [one.line for one in reading.figures] == [2]
-    assert reading.rejected[0].reason == "says otherwise than a.csv line 2 of the same cell"
+    assert reading.rejected[0].reason == "its figures differ from those of a.csv line 2, which has the same cell"
 
 
 def test_a_document_without_its_file_or_with_a_date_that_is_none_is_refused():
     usual = {"name": "n", "document": "d", "importer": NeuronDocs()}
-    with pytest.raises(ConfigError, match=r"there is no file .*missing\.csv"):
+    with pytest.raises(ConfigError, match=r"no such file: .*missing\.csv"):
         documents.read(documents.Document(**usual, date="2024-01-01", files=("missing.csv",)))
     with pytest.raises(ValidationError, match="date"):
         documents.Document(**usual, date="2024", files=())
