@@ -15,8 +15,8 @@ import pandas as pd
 
 from benchmark import axes
 from benchmark.records import frozen
-from benchmark.report.document import Origin
 from benchmark.store.repeats import KEYS, combined
+from benchmark.store.selection import Origin
 
 Aim = Literal["cheapest", "fastest"]
 

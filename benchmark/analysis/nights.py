@@ -60,7 +60,7 @@ class Night(NamedTuple):
     @property
     def simulated(self) -> bool:
         """Whether nothing was measured."""
-        return bool(self.rows["simulated"].fillna(value=False).any())
+        return selection.any_simulated(self.rows)
 
 
 def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> list[Night]:
@@ -73,7 +73,7 @@ def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> 
     wanted = query.expression(asked)
     usable = (pc.field("status") == "ok") & pc.field("latency_p50_ms").is_valid()
     found = store.table(list(_NEEDED), usable if wanted is None else usable & wanted)
-    rows = to_frame(selection.chosen(found, asked, simulated=simulated))
+    rows = to_frame(selection.judged(found, asked, simulated=simulated))
     if rows.empty:
         raise ConfigError("no rows that are ok: run `experiment=nightly` first, or give fewer conditions")
     rows["series"] = [" ".join(map(str, key)) for key in rows[[*SERIES]].itertuples(index=False)]
@@ -95,7 +95,7 @@ def failed(store: ResultsStore, text: str, night: Night) -> pd.DataFrame:
         lost if wanted is None else lost & wanted,
         among=pc.field("campaign") == night.campaign,
     )
-    kept = selection.chosen(found, asked, simulated=night.simulated)
+    kept = selection.judged(found, asked, simulated=night.simulated)
     return to_frame(kept)
 
 

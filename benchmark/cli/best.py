@@ -20,7 +20,7 @@ from benchmark.errors import ConfigError
 from benchmark.records import frozen
 from benchmark.report.display import table
 from benchmark.report.sanitize import inert, one_line
-from benchmark.store import query
+from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _WORDS = "Conditions such as 'model=vit batch<=4', and prices: price=reserved price.as_of=2024-09-16."
@@ -41,8 +41,7 @@ class _Found:
     cells: Cells
     priced: Priced
     answers: tuple[Answer, ...]
-    hidden: dict[str, int]
-    """Rows left out, by the option that shows them."""
+    shown: selection.Shown
 
 
 def best(  # noqa: PLR0913, PLR0917 - a command line has that many
@@ -62,8 +61,8 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
         bool, typer.Option("--json", help="Print JSON, with every cell of the front.")
     ] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Choose of simulated rows too.")] = False,
-    published: Annotated[bool, typer.Option("--published", help="Choose of imported rows too.")] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
+    published: Annotated[bool, typer.Option("--published", help=selection.PUBLISHED)] = False,
 ) -> None:
     """Choose the cheapest cell within limits, or the fastest: one for each model, task and size of its items.
 
@@ -86,7 +85,7 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
         requests_per_s=_above_zero("requests-per-s", requests_per_s),
         utilisation=_share("utilisation", _above_zero("utilisation", utilisation), 0) or utilisation,
     )
-    found = _found(words or [], store, wanted, shown={"simulated": simulated, "published": published})
+    found = _found(words or [], store, wanted, simulated=simulated, published=published)
     if as_json:
         print(json.dumps(_object(found)))
     else:
@@ -107,27 +106,16 @@ def _share(option: str, value: float | None, least: float) -> float | None:
     return value
 
 
-def _found(words: Sequence[str], store: str, wanted: Wanted, shown: dict[str, bool]) -> _Found:
+def _found(words: Sequence[str], store: str, wanted: Wanted, *, simulated: bool, published: bool) -> _Found:
     about, others = split(words)
     prices = basis(about)
-    asked = query.parse(" ".join(others))
-    names = [*dict.fromkeys((*NEEDED, *(one.column for one in asked)))]
-    rows = to_frame(ResultsStore(store).table(names, query.expression(asked)))
-    columns = {"source" if one.column == "document" else one.column for one in asked}
-    made_up = rows["simulated"].fillna(value=False).astype(bool)
-    left = {
-        "published": rows["source"].notna() if not shown["published"] and "source" not in columns else None,
-        "simulated": made_up if not shown["simulated"] and "simulated" not in columns else None,
-    }
-    kept, hidden = pd.Series(data=True, index=rows.index), {}
-    for option, unwanted in left.items():
-        if unwanted is not None and (number := int((kept & unwanted).sum())):
-            hidden[option] = number
-            kept &= ~unwanted
-    chosen_of = cells(rows[kept])
+    conditions = query.parse(" ".join(others))
+    stored = ResultsStore(store).table(NEEDED, query.expression(conditions))
+    shown = selection.shown(stored, conditions, simulated=simulated, published=published)
+    chosen_of = cells(to_frame(shown.rows))
     cost = priced(chosen_of.done, prices)
     found = tuple(answers(cost.frame, wanted))
-    return _Found(wanted=wanted, basis=prices, cells=chosen_of, priced=cost, answers=found, hidden=hidden)
+    return _Found(wanted=wanted, basis=prices, cells=chosen_of, priced=cost, answers=found, shown=shown)
 
 
 Writer = Callable[[Any], None]
@@ -210,8 +198,7 @@ def _below(found: _Found) -> Iterator[str]:
     yield from found.priced.lines
     for warning in found.priced.warnings:
         yield f"! {warning}"
-    for option, number in found.hidden.items():
-        yield f"{option} rows left out: {number} (--{option} takes them in)"
+    yield from found.shown.notes
     if len(failed := found.cells.failed):
         counts = failed["status"].value_counts()
         yield "cells that failed, left out: " + ", ".join(
@@ -234,7 +221,7 @@ def _object(found: _Found) -> dict[str, Any]:
         "answers": [_answer(one, found) for one in found.answers],
         "basis": list(found.priced.lines),
         "warnings": list(found.priced.warnings),
-        "left_out": found.hidden,
+        "left_out": dict(found.shown.hidden),
         "failed": {
             str(name): int(number) for name, number in found.cells.failed["status"].value_counts().items()
         },

@@ -49,7 +49,7 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
     calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
     seed: Annotated[int, typer.Option(help="Of which side starts.")] = 0,
-    simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help=selection.JUDGE_SIMULATED)] = False,
     md: Annotated[str, typer.Option(metavar="[FILE]", help=job_summary.MD, show_default=False)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -98,7 +98,7 @@ def _sides(
     usable = (pc.field("status") == "ok") & pc.field(figure).is_valid()
     rows = store.table(columns, usable)
     chosen = [
-        selection.chosen(_side(rows, text, side, figure), side, simulated=simulated)
+        selection.judged(_side(rows, text, side, figure), side, simulated=simulated)
         for text, side in zip(typed, asked, strict=True)
     ]
     for text, side in zip(typed, chosen, strict=True):
@@ -108,13 +108,13 @@ def _sides(
                 f"{text}: none of its rows is {kinds}: published ones are compared where a condition "
                 "names their source"
             )
-    pretended = [selection.is_simulated(side["simulated"]) for side in chosen]
+    pretended = ["simulated" in selection.origins(side).to_pylist() for side in chosen]
     if len({*pretended}) > 1:
         raise ConfigError(
             f"{typed[pretended.index(True)]} is simulated and {typed[pretended.index(False)]} is not: "
             "they can't be compared"
         )
-    history = selection.chosen(rows, (), simulated=pretended[0])
+    history = selection.judged(rows, (), simulated=pretended[0])
     return (_told(store, chosen[0]), _told(store, chosen[1])), to_frame(history)
 
 

@@ -19,6 +19,7 @@ from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table
 from benchmark.report.sanitize import one_line
 from benchmark.stats.ratio_test import RatioTest
+from benchmark.store import selection
 from benchmark.timing.interleaved import Side
 
 NEEDED: Final = ("device_name", "instance_type", "hostname", "samples", "git_commit", "framework_versions")
@@ -60,7 +61,7 @@ class Stored(NamedTuple):
     @property
     def simulated(self) -> bool:
         """Whether nothing was measured."""
-        return any(bool(side["simulated"].fillna(value=False).any()) for side in self.sides)
+        return any(map(selection.any_simulated, self.sides))
 
     def shown(self, *always: str) -> list[str]:
         """Axes that a table or a label shows: these, and those that differ between the cells."""

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from benchmark.analysis.lint import COLUMNS, RULES, Finding, findings
 from benchmark.analysis.lint_pairs import lookalikes
-from benchmark.store import query
+from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _CONDITION = "Which rows to look at, as for `results`, such as 'model=vit campaign=nightly'."
@@ -31,8 +31,8 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[list[str] | None, typer.Argument(help=_CONDITION)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: rows, findings.")] = False,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Look at simulated rows too.")] = False,
-    published: Annotated[bool, typer.Option("--published", help="Look at published figures too.")] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
+    published: Annotated[bool, typer.Option("--published", help=selection.PUBLISHED)] = False,
     rules: Annotated[bool, typer.Option("--rules", help="Only list the rules and what they mean.")] = False,
 ) -> None:
     """Look for results that can't be right: copied, contradictory, or measured too little or in disquiet.
@@ -42,23 +42,19 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
     if rules:
         _print_rules(as_json=as_json)
         return
-    asked = query.parse(" ".join(condition or ()))
+    conditions = query.parse(" ".join(condition or ()))
     shelf = ResultsStore(store)
-    stored = to_frame(shelf.table(COLUMNS, query.expression(asked)))
-    named = {one.column for one in asked}
-    theirs = published or named & {"source", "document"}
-    own = stored if theirs else stored[stored["source"].isna()]
-    rows = own if simulated or "simulated" in named else own[~own["simulated"].isin([True])]
+    stored = shelf.table(COLUMNS, query.expression(conditions))
+    shown = selection.shown(stored, conditions, simulated=simulated, published=published)
+    rows = to_frame(shown.rows)
     found = findings(_with_samples(rows, shelf))
     if as_json:
         typer.echo(json.dumps({"rows": len(rows), "findings": [asdict(one) for one in found]}, indent=1))
     else:
         for line in _lines(found, len(rows), _shortened(shelf), Console().width):
             typer.echo(line)
-        if len(rows) < len(own):
-            typer.echo(f"simulated rows left out: {len(own) - len(rows)} (--simulated)")
-        if len(own) < len(stored):
-            typer.echo(f"published rows left out: {len(stored) - len(own)} (--published)")
+        for note in shown.notes:
+            typer.echo(note)
     if any(not _is_note(one) for one in found):
         raise typer.Exit(_FOUND)
 

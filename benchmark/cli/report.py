@@ -27,6 +27,7 @@ from benchmark.report.render import markdown, terminal
 from benchmark.report.spec import Report
 from benchmark.store import query
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.store.selection import SIMULATED, wanted_origins
 
 _NAME = "Stem of a YAML in conf/report; without it they are listed."
 _ASKED = "price=reserved, price.as_of=2024-09-16, source=measured,published, or conditions as for `results`."
@@ -50,7 +51,7 @@ def report(  # noqa: PLR0913, PLR0917 - a command line has that many
     only: Annotated[str, typer.Option(metavar="A,B", help=f"Of --out: {','.join(files_of.FORMATS)}.")] = "",
     as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: findings, tables, failures.")] = False,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Show simulated rows too.")] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help=SIMULATED)] = False,
 ) -> None:
     """Make a report of stored rows: the newest row of each cell, priced."""
     if not name:
@@ -108,8 +109,7 @@ def made(asked: Asked, store: ResultsStore, command: str, *, simulated: bool) ->
     """
     report = asked.report
     choice = Choice(
-        sources=report.sources,
-        simulated=simulated or any(one.column == "simulated" for one in asked.conditions),
+        origins=wanted_origins(asked.conditions, simulated=simulated, usual=report.sources),
         conditions=query.expression(asked.conditions),
     )
     found = cells(store, report, choice, asked.basis)

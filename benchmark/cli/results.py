@@ -8,13 +8,12 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
 from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.report.display import table
-from benchmark.store import query
+from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 from benchmark.store.schema import SCHEMA
 
@@ -36,8 +35,8 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every column.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with every column.")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
-    simulated: Annotated[bool, typer.Option("--simulated", help="Show simulated rows too.")] = False,
-    published: Annotated[bool, typer.Option("--published", help="Show published figures too.")] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
+    published: Annotated[bool, typer.Option("--published", help=selection.PUBLISHED)] = False,
     each: Annotated[bool, typer.Option("--each", help="A line for each process of a cell.")] = False,
 ) -> None:
     """Look at stored rows.
@@ -49,23 +48,18 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
         raise ConfigError("--sql orders, limits and selects by itself: leave out --sort, --limit, …")
     order = query.column(sort) if sort else ""
     shown = _columns(columns, form, everything=all_columns or bool(sql))
-    asked = query.parse(" ".join(condition or ()))
-    needed, named = list({*shown, order or "run_id", "simulated", "source"}), {one.column for one in asked}
-    rows = ResultsStore(store).table(needed, query.expression(asked))
-    own = rows if published or named & {"source", "document"} else rows.filter(pc.is_null(rows["source"]))
-    kept = own if simulated or "simulated" in named else _measured(own)
-    answer = _answered(kept, sql) if sql else _ordered(kept, order, desc=desc, limit=limit).select(shown)
+    conditions = query.parse(" ".join(condition or ()))
+    needed = list({*shown, order or "run_id", *selection.COLUMNS})
+    stored = ResultsStore(store).table(needed, query.expression(conditions))
+    found = selection.shown(stored, conditions, simulated=simulated, published=published)
+    rows = found.rows
+    answer = _answered(rows, sql) if sql else _ordered(rows, order, desc=desc, limit=limit).select(shown)
     frame = to_frame(answer)
     usual = shown == list(table.NEEDED)
     _write(frame.drop(columns="repeat") if usual and each else frame, form, usual=usual)
-    if form == "table" and len(kept) < len(own):
-        print(f"simulated rows hidden: {len(own) - len(kept)} (--simulated shows them)")
-    if form == "table" and len(own) < len(rows):
-        print(f"published rows hidden: {len(rows) - len(own)} (--published shows them)")
-
-
-def _measured(rows: pa.Table) -> pa.Table:
-    return rows.filter(pc.invert(pc.fill_null(rows["simulated"], False)))  # noqa: FBT003
+    if form == "table":
+        for note in found.notes:
+            print(note)
 
 
 def _form(**asked: bool) -> str:

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 from pydantic import Field as Default
 
 from benchmark.records import Names, frozen
-
-Origin = Literal["measured", "published", "simulated"]
-"""Who stands behind a figure; every output tells them apart at a glance."""
+from benchmark.store.selection import Origin
 
 
 @frozen

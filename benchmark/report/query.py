@@ -22,6 +22,7 @@ from benchmark.report.spec import Report
 from benchmark.store.repeats import COMBINED, KEYS, combined
 from benchmark.store.results import ResultsStore, records, to_frame
 from benchmark.store.schema import SCHEMA
+from benchmark.store.selection import origins
 
 if TYPE_CHECKING:
     import duckdb
@@ -47,9 +48,8 @@ _PRICED: Final = pa.schema(
 class Choice:
     """Which rows a report is about."""
 
-    sources: Names
-    """measured, published."""
-    simulated: bool
+    origins: Names
+    """measured, published, simulated."""
     conditions: pc.Expression | None
     """What the command line asked besides."""
 
@@ -83,7 +83,7 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
     words = {*re.findall(r"\w+", text), *ALWAYS}  # columns that no expression names aren't read
     rows = store.table([name for name in SCHEMA.names if name in words], chosen.conditions)
     connection = _connected()
-    connection.register("stored", rows.append_column("origin", pa.array(_origins(rows))))
+    connection.register("stored", rows.append_column("origin", origins(rows)))
     page = f"origin <> 'published' or campaign = 'published-{report.document}'" if report.document else "true"
     about = f"({report.where}) and ({page})"
     found = records(
@@ -95,8 +95,7 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
             ).to_arrow_table()
         )
     )
-    wanted = [*chosen.sources, *(["simulated"] if chosen.simulated else [])]
-    _newest(connection, f"{about} and origin in ({', '.join(map(repr, wanted))})")
+    _newest(connection, f"{about} and origin in ({', '.join(map(repr, chosen.origins))})")
     _combine(connection)
     cost = _price(connection, basis)
     for name, expression in report.columns.items():
@@ -104,7 +103,7 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
         _asked(connection, made, where=f"columns.{name}")
     for name, query in report.views.items():
         _asked(connection, f'create temp table "{name}" as {query}', where=f"views.{name}")
-    hidden = {one["origin"]: one["n"] for one in found if one["origin"] not in wanted}
+    hidden = {one["origin"]: one["n"] for one in found if one["origin"] not in chosen.origins}
     return Relation(connection=connection, priced=cost, hidden=hidden)
 
 
@@ -116,14 +115,6 @@ def _price(connection: duckdb.DuckDBPyConnection, basis: PriceBasis) -> Priced:
     connection.register("prices", pa.Table.from_pandas(kept, schema=_PRICED, preserve_index=False))
     _asked(connection, "create or replace temp table cells as from cells left join prices using (run_id)")
     return cost
-
-
-def _origins(rows: pa.Table) -> pd.Series[str]:
-    frame = rows.select(["source", "simulated"]).to_pandas()
-    origin = pd.Series("measured", index=frame.index)
-    origin[frame["simulated"].fillna(value=False).astype(bool)] = "simulated"
-    origin[frame["source"].notna()] = "published"
-    return origin
 
 
 def _newest(connection: duckdb.DuckDBPyConnection, where: str) -> None:

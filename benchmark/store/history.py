@@ -18,13 +18,12 @@ from pydantic import PositiveFloat, PositiveInt
 
 from benchmark.records import frozen
 from benchmark.store.results import ResultsStore
+from benchmark.store.selection import OWN
 
 _STAGES = ("build", "compile", "measure", "verify")
 _UNDECIDED = ("interrupted", "unavailable", "dominated")
 """Statuses of cells that were not tried to the end."""
 _OUT_OF_MEMORY = ("oom_host", "oom_device")
-_OWN = pc.field("source").is_null()
-"""Published figures say nothing of what this host did or would take."""
 _ENOUGH_ROWS = 20_000
 """Rows that medians are taken of, the newest: more would change them little and cost seconds."""
 
@@ -120,7 +119,7 @@ def medians(store: ResultsStore, models: Collection[str], hardware: Collection[s
         return Medians(by_compiler={}, by_hardware={})
     asked = (
         (pc.field("status") == "ok")
-        & _OWN
+        & OWN
         & pc.field("compiler").is_valid()
         & pc.field("model").isin(pa.array(list(models), pa.string()))
         & pc.field("hardware").isin(pa.array(list(hardware), pa.string()))
@@ -136,7 +135,7 @@ def medians(store: ResultsStore, models: Collection[str], hardware: Collection[s
 
 def _rows(store: ResultsStore, environment_ids: Collection[str], *more: str) -> pa.Table:
     here = pc.field("environment_id").isin(pa.array(list(environment_ids), pa.string()))
-    return store.table(["run_id", "cell_id", "environment_id", "status", *more], among=here & _OWN)
+    return store.table(["run_id", "cell_id", "environment_id", "status", *more], among=here & OWN)
 
 
 def _memory_limits(store: ResultsStore, run_ids: Collection[str]) -> dict[str, float | None]:

@@ -2,7 +2,8 @@
 
 Each is `column OP value`, separated by spaces, and all must hold. OP is = == != < <= > >= or ~ (a regular
 expression that matches somewhere). With = and != commas give several values; `null` means no value.
-Values that contain spaces stand in quotes. `batch` and `seq_len` are short for their columns.
+Values that contain spaces stand in quotes. `batch` and `seq_len` are short for their columns, and
+`source=measured` means rows without a source.
 """
 
 from __future__ import annotations
@@ -103,10 +104,11 @@ def _one(condition: Condition) -> pc.Expression:
         return _matches(name, field, condition.values[0])
     if condition.operator in _ORDER:
         return _ORDER[condition.operator](field, _typed(name, kind, condition.values[0]))
-    wanted = [_typed(name, kind, value) for value in condition.values if value != "null"]
+    absent = {"null", "measured"} if name == "source" else {"null"}
+    wanted = [_typed(name, kind, value) for value in condition.values if value not in absent]
     # Written with coalesce, so that a missing value differs from every other instead of being neither.
     same = pc.coalesce(field.isin(pa.array(wanted, kind)), pc.scalar(False))  # noqa: FBT003
-    if "null" in condition.values:
+    if absent.intersection(condition.values):
         same = same | field.is_null()
     return ~same if condition.operator == "!=" else same
 

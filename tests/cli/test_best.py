@@ -92,8 +92,8 @@ def test_one_work_is_told_with_its_front_and_the_price_basis(typed):
 def test_what_is_left_out_is_counted(typed):
     _, text = typed("model=vit")
     assert text.splitlines()[-3:] == [
-        "published rows left out: 1 (--published takes them in)",
-        "simulated rows left out: 1 (--simulated takes them in)",
+        "published rows hidden: 1 (--published shows them)",
+        "simulated rows hidden: 1 (--simulated shows them)",
         "cells that failed, left out: 1 oom_device",
     ]
 

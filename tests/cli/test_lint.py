@@ -64,7 +64,7 @@ def test_findings_are_told_by_rule_in_80_columns_with_exit_code_2(typed):
         "    001abcde 002abcde",
         "",
         "1 finding in 3 rows",
-        "simulated rows left out: 1 (--simulated)",
+        "simulated rows hidden: 1 (--simulated shows them)",
     ]
 
 
@@ -111,7 +111,7 @@ def test_json_has_every_finding_and_the_whole_run_ids(typed):
 
 @pytest.mark.parametrize("asked", [["--simulated"], ["simulated=true"]])
 def test_simulated_rows_are_looked_at_when_asked_for(typed, asked):
-    assert "left out" not in typed("model=m4", *asked).stdout
+    assert "hidden" not in typed("model=m4", *asked).stdout
 
 
 def test_rules_are_listed_with_what_they_mean(typed):

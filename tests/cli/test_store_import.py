@@ -83,7 +83,7 @@ def test_results_hide_published_rows_unless_they_are_asked_for(typed):
 
 
 def test_lint_leaves_published_rows_out_unless_they_are_asked_for(typed):
-    assert typed("lint").endswith("in 1 row\npublished rows left out: 23 (--published)\n")
+    assert typed("lint").endswith("in 1 row\npublished rows hidden: 23 (--published shows them)\n")
     assert "in 24 rows" in typed("lint", "--published")
     assert "in 23 rows" in typed("lint", "source=published")
 

@@ -56,7 +56,7 @@ def store_of(folder, *changes):
 
 def asked(store, report, sources=("measured",), *, simulated=False, conditions=None):
     """The relation that a report given as YAML has it would ask, priced on demand."""
-    choice = Choice(sources=tuple(sources), simulated=simulated, conditions=conditions)
+    choice = Choice(origins=(*sources, *["simulated"] * simulated), conditions=conditions)
     return cells(store, spec(report), choice, ON_DEMAND)
 
 

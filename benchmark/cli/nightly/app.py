@@ -18,7 +18,7 @@ from benchmark.cli.nightly.reruns import Reruns
 from benchmark.errors import BenchmarkError
 from benchmark.stats.regression_detector import NightlyDetector
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
-from benchmark.store.selection import SIMULATED
+from benchmark.store.selection import JUDGE_SIMULATED
 
 app = typer.Typer(help="What the nights of the store tell.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     ] = sys.executable,
     turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
     calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
-    simulated: Annotated[bool, typer.Option("--simulated", help=SIMULATED)] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help=JUDGE_SIMULATED)] = False,
     md: Annotated[str, typer.Option(metavar="[FILE]", help=job_summary.MD, show_default=False)] = "",
     plot: Annotated[str, typer.Option(metavar="FOLDER", help="Draw the nights of the suspects there.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -86,7 +86,7 @@ def timeline(
     condition: Annotated[list[str] | None, typer.Argument(help=_ROWS)] = None,
     store: Annotated[str, typer.Option(help=_STORE)] = DEFAULT_ROOT,
     night: Annotated[str, typer.Option(metavar="CAMPAIGN", help="Up to this one, not the last.")] = "",
-    simulated: Annotated[bool, typer.Option("--simulated", help=SIMULATED)] = False,
+    simulated: Annotated[bool, typer.Option("--simulated", help=JUDGE_SIMULATED)] = False,
 ) -> None:
     """Draw the nights of series: every process, what spread is usual, and confirmed slow-downs.
 

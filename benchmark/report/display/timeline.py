@@ -15,6 +15,7 @@ from benchmark.report.charts import FAINT, INK, drawn
 from benchmark.report.document import Chart
 from benchmark.report.sanitize import one_line
 from benchmark.stats.regression_evidence import levels, middle
+from benchmark.store.selection import any_simulated
 
 MOST_PANELS: Final = 24
 """Small multiples of one picture: beyond, they are too many to look at."""
@@ -114,9 +115,8 @@ def _short(commit: Any) -> str | None:
 
 
 def _name(panel: Panel) -> str:
-    simulated = bool(panel.rows["simulated"].fillna(value=False).any())
     label = one_line(panel.label)  # what draws would die of control characters
-    return f"{label} (simulated)" if simulated else label
+    return f"{label} (simulated)" if any_simulated(panel.rows) else label
 
 
 def _rows(panel: Panel, named: pd.Series[str]) -> list[dict[str, Any]]:

@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from benchmark.report.document import MEANINGS, Document, Field, Origin, Table, of_document, of_table
+from benchmark.report.document import MEANINGS, Document, Field, Table, of_document, of_table
 from benchmark.report.sanitize import clean, one_line
+from benchmark.store.selection import Origin
 
 _STYLES: dict[Origin, str] = {"measured": "", "published": "italic cyan", "simulated": "bold yellow"}
 _MARKS: dict[Origin, str] = {"measured": "", "published": "°", "simulated": " SIM"}
