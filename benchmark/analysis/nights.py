@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -149,5 +150,12 @@ def keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> Non
         return
     file = store.paths.nightly(campaign)
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Not by pydantic, which would write the infinite bounds of a single round as null.
-    file.write_text(json.dumps([asdict(finding) for finding in findings], indent=1), encoding="utf-8")
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
+    try:
+        # Not by pydantic, which would write the infinite bounds of a single round as null.
+        temporary.write_text(
+            json.dumps([asdict(finding) for finding in findings], indent=1), encoding="utf-8"
+        )
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
