@@ -1,15 +1,15 @@
-"""The launcher of this project: sees the whole grid before its first cell runs."""
+"""The launcher of this project: it plans the whole grid before the first cell runs."""
 
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
-from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.benchmark_launchers.grid_launcher import GridLauncher
 from omegaconf import DictConfig, open_dict
 
 
-class StagedLauncher(Launcher):
-    """Composes and types every cell, then hands the grid to `benchmark.cli.run`."""
+class StagedLauncher(GridLauncher):
+    """Composes and types every cell, then starts the grid."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
         """Keep what composing a cell needs."""
@@ -19,20 +19,20 @@ class StagedLauncher(Launcher):
     def launch_grid(self, arguments: Sequence[str]) -> int:
         """Run the grid of these overrides; return its exit code."""
         from benchmark.cli.start import start
-        from benchmark.config.sweep import experiments
+        from benchmark.config.sweep import typed_grid
 
-        self._settle()
-        laid = experiments(self.hydra_context.config_loader, self.config, arguments)
-        return start(laid.experiments, laid.excluded)
+        self._configure()
+        grid = typed_grid(self.hydra_context.config_loader, self.config, arguments)
+        return start(grid.experiments, grid.excluded)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
-        """Run what another sweeper has expanded; every job returns the exit code of them all."""
+        """Run the cells that another sweeper has expanded; each job returns the exit code of the grid."""
         from benchmark.cli.start import start
         from benchmark.config.compose import Composer
         from benchmark.config.experiment import Gate
         from benchmark.config.sweep import refuse_unread_algebra
 
-        self._settle()
+        self._configure()
         refuse_unread_algebra(self.config, self.config.hydra.sweeper._target_)
         composer, gate = Composer(self.hydra_context.config_loader, self.config), Gate()
         code = start(
@@ -46,7 +46,7 @@ class StagedLauncher(Launcher):
             for overrides in job_overrides
         ]
 
-    def _settle(self) -> None:
+    def _configure(self) -> None:
         setup_globals()
         with open_dict(self.config):
             self.config.hydra.runtime.output_dir = self.config.hydra.sweep.dir

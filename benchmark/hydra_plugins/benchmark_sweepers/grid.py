@@ -1,17 +1,20 @@
-"""The sweeper of this project: Hydra's product, and beside it `pair`, `include` and `exclude`."""
+"""The sweeper of this project: Hydra's product of axes, and beside it `pair`, `include` and `exclude`."""
 
 from collections.abc import Mapping, Sequence
+from functools import singledispatch
 from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
+from hydra_plugins.benchmark_launchers.grid_launcher import GridLauncher
 from omegaconf import DictConfig, OmegaConf
 
 
 class GridSweeper(Sweeper):
-    """Hands the whole grid to a launcher that can plan it, and lists of overrides to any other."""
+    """Hands the whole grid to a `GridLauncher`, and lists of overrides to any other launcher."""
 
     def __init__(self, params: Mapping[str, Any] | None = None, max_batch_size: int | None = None) -> None:
         self.params = params  # read from the configuration, where the command line may have narrowed them
@@ -26,19 +29,27 @@ class GridSweeper(Sweeper):
 
     def sweep(self, arguments: Sequence[str]) -> Any:
         """Run the grid and leave with its exit code, which Hydra's own returns would lose."""
-        from benchmark.config.sweep import jobs
-
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        if hasattr(self.launcher, "launch_grid"):
-            raise SystemExit(self.launcher.launch_grid(arguments))
-        loader = self.hydra_context.config_loader
-        cells = [list(job.overrides) for job in jobs(loader, self.config, arguments) if job.excluded is None]
-        step = self.max_batch_size or len(cells)
-        returns = [
-            job.return_value  # raises what the job raised
-            for start in range(0, len(cells), step)
-            for job in self.launcher.launch(cells[start : start + step], initial_job_idx=start)
-        ]
-        raise SystemExit(max(returns))
+        raise SystemExit(_launch(self.launcher, self, arguments))
+
+
+@singledispatch
+def _launch(launcher: Launcher, sweeper: GridSweeper, arguments: Sequence[str]) -> int:
+    """Run the grid; return its exit code. A stock launcher gets the cells that are not excluded as jobs."""
+    from benchmark.config.sweep import jobs
+
+    loader = sweeper.hydra_context.config_loader
+    cells = [list(job.overrides) for job in jobs(loader, sweeper.config, arguments) if job.excluded is None]
+    step = sweeper.max_batch_size or len(cells)
+    return max(
+        job.return_value  # raises what the job raised
+        for start in range(0, len(cells), step)
+        for job in launcher.launch(cells[start : start + step], initial_job_idx=start)
+    )
+
+
+@_launch.register
+def _(launcher: GridLauncher, sweeper: GridSweeper, arguments: Sequence[str]) -> int:  # noqa: ARG001
+    return launcher.launch_grid(arguments)
