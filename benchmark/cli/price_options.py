@@ -24,12 +24,12 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def basis(overrides: Sequence[str] = ()) -> PriceBasis:
-    """The basis that conf/pricing.yaml has with these overrides.
+    """The basis that conf/price_config.yaml has with these overrides.
 
     Raises:
         ConfigError: a key is unknown, or a value isn't one of its kind; names the key.
     """
-    return typed(composed("pricing", overrides)["price"])
+    return typed(composed("price_config", overrides)["price"])
 
 
 def composed(root: str, overrides: Sequence[str]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def composed(name: str, words: Sequence[str]) -> Asked:
     prices, others = price_options.split(words)
     source = [word.removeprefix("source=") for word in others if word.startswith("source=")]
     rest = " ".join(word for word in others if not word.startswith("source="))
-    plain = price_options.composed("reporting", [f"report={name}", *prices])
+    plain = price_options.composed("report_config", [f"report={name}", *prices])
     if source:
         plain["report"]["sources"] = source[-1].split(",")
     return Asked(

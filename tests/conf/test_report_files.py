@@ -30,7 +30,7 @@ def test_every_published_page_has_its_report_and_an_experiment_that_measures_the
 
 @pytest.mark.parametrize("name", options("price"))
 def test_a_price_yaml_is_typed_and_bears_the_name_of_its_kind(name):
-    assert cost.typed(price_options.composed("pricing", [f"price={name}"])["price"]).kind == name
+    assert cost.typed(price_options.composed("price_config", [f"price={name}"])["price"]).kind == name
 
 
 def test_a_price_on_the_command_line_wins_over_the_reports_own():
