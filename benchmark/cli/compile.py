@@ -9,7 +9,7 @@ import typer
 
 from benchmark.cell import cell_of
 from benchmark.cli.start import start
-from benchmark.config.sweep import lay_out
+from benchmark.config.sweep import compose_grid
 from benchmark.store.results import ResultsStore
 
 _TOLD = (
@@ -48,7 +48,7 @@ def compile_(
     device. The rows say `unavailable`, since nothing is timed; on a host with the device the same cells are
     cache hits. The exit code is 0 once all are compiled.
     """
-    laid = lay_out([*context.args, "stage=compile"])
+    laid = compose_grid([*context.args, "stage=compile"])
     code = start(laid.experiments, laid.excluded)
     if as_json:
         first = laid.experiments[0]

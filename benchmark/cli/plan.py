@@ -14,7 +14,7 @@ from benchmark.cell import Plan, PlannedRun
 from benchmark.cli.progress import duration
 from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, workers_of
 from benchmark.cloud.prices import price
-from benchmark.config.sweep import lay_out
+from benchmark.config.sweep import compose_grid
 from benchmark.pipeline.budget import hourly
 from benchmark.pipeline.estimate import Forecast, Need, fates, forecast
 from benchmark.report.display.table import print_table
@@ -42,7 +42,7 @@ def plan(
     excluded      the experiment leaves it out
     incompatible  can never work     unavailable  can't work on this host
     """  # noqa: D301 - \b is click's mark for text to be left as it is
-    laid = lay_out(context.args)
+    laid = compose_grid(context.args)
     refuse_hopeless(laid.experiments)
     refuse_different_places(laid.experiments)
     first = laid.experiments[0]

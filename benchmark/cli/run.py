@@ -17,7 +17,7 @@ from rich.console import Console
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Plan, PlannedRun, cell_of
 from benchmark.cli.progress import Progress
-from benchmark.config.experiment import Experiment, Launching
+from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
 from benchmark.execution.interpreters import Interpreters
@@ -120,7 +120,7 @@ def refuse_different_places(experiments: Sequence[Experiment]) -> None:
             raise ConfigError(f"{key} must be the same for the whole grid, got {sorted(map(str, values))}")
 
 
-def workers_of(launcher: Launching) -> int:
+def workers_of(launcher: LauncherOptions) -> int:
     """Cells to build and compile at a time: as set, else one a core as far as memory reaches."""
     fits = int(machine.provenance().memory_gib // _GIB_A_WORKER)
     return launcher.compile_workers or max(1, min(machine.usable_cores(), fits))

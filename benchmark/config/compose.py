@@ -1,7 +1,7 @@
-"""Compose the cells of a grid as Hydra does: the one place where overrides become configurations.
+"""Compose the cells of a grid as Hydra does: overrides become configurations.
 
-Hydra needs 40 to 180 ms of CPU for each composition. Cells that differ in plain values alone, such as
-`batch=4`, share one: the values are set afterwards, wherever that is provably what Hydra would do itself.
+Hydra needs 40 to 180 ms of CPU for each composition. Cells that differ only in plain values, such as
+`batch=4`, share one composition. The values are set afterwards, where that provably gives Hydra's own result.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from omegaconf import AnyNode, DictConfig, OmegaConf, open_dict
 from benchmark.config import experiment
 
 _RESOLVER = re.compile(r"\$\{\s*([\w.]+)\s*:")
-_DEPENDS_ON_ITS_WORDS = frozenset({"now", "oc.env", "oc.select", "oc.decode", "oc.create"})
-"""Resolvers whose answer is the same in every cell, unless a key that their text names is changed."""
+_RESOLVERS_BY_TEXT = frozenset({"now", "oc.env", "oc.select", "oc.decode", "oc.create"})
+"""Resolvers whose result is the same in every cell, unless a key that their text names changes."""
 
 
-class CompositeModel(NamedTuple):
-    """One cell's configuration in plain values. Cells share what is equal: change nothing."""
+class ComposedCell(NamedTuple):
+    """Configuration of one cell in plain values. Cells share equal sections, so don't change them."""
 
     plain: Mapping[str, Any]
     choices: Mapping[str, str | None]
     """Config group to the name chosen from it."""
 
     def values(self, keys: Iterable[str]) -> dict[str, Any]:
-        """By key the name chosen from a group, or the value; keys that the cell lacks are left out."""
-        found = {}
+        """Name chosen from a group, or value, by key. Keys that the cell lacks are left out."""
+        by_key = {}
         for key in keys:
             node: Any = self.choices if key in self.choices else self.plain
             for part in [key] if key in self.choices else key.split("."):
@@ -43,8 +43,8 @@ class CompositeModel(NamedTuple):
                     break
                 node = node[part]
             else:
-                found[key] = node
-        return found
+                by_key[key] = node
+        return by_key
 
 
 class _Piece(NamedTuple):
@@ -54,7 +54,7 @@ class _Piece(NamedTuple):
     key: str
     value: Any
     plain: bool
-    """It sets one plain value at a key that is no config group."""
+    """Whether it sets one plain value at a key that is no config group."""
 
 
 class Composer:
@@ -69,11 +69,11 @@ class Composer:
         self._free: dict[tuple[str, ...], frozenset[str]] = {}
         self._interned: dict[str, Any] = {}
 
-    def compose(self, overrides: Sequence[str], number: int = 0) -> CompositeModel:
-        """Configuration of the cell with these overrides; `number` is its place in the sweep.
+    def compose(self, overrides: Sequence[str], number: int = 0) -> ComposedCell:
+        """Configuration of the cell with these overrides; `number` is its index in the sweep.
 
         Raises:
-            ConfigError, HydraException: it can't be composed.
+            ConfigError, HydraException: the cell can't be composed.
         """
         pieces = [self._pieces.get(text) or self._parse(text) for text in overrides]
         free = self._freely_set(pieces)
@@ -81,7 +81,7 @@ class Composer:
         template = self._template(base)
         if template.differs_by_cell:
             template = self._made(base, number)
-        return CompositeModel(
+        return ComposedCell(
             template.changed([piece for piece in pieces if piece.key in free]), template.choices
         )
 
@@ -105,7 +105,7 @@ class Composer:
         return self._groups[key]
 
     def _freely_set(self, pieces: Sequence[_Piece]) -> frozenset[str]:
-        """Keys whose values can be set after composition: nothing else in the configuration knows of them."""
+        """Keys whose values can be set after composition, because nothing else refers to them."""
         shape = tuple(piece.key if piece.plain else piece.text for piece in pieces)
         if (known := self._free.get(shape)) is not None:
             return known
@@ -133,7 +133,7 @@ class Composer:
 
 
 class _Template:
-    """What cells share that differ in freely set values only."""
+    """Composition shared by cells that differ only in freely set values."""
 
     def __init__(self, composed: DictConfig, interned: dict[str, Any]) -> None:
         self.choices = dict(composed.hydra.runtime.choices)
@@ -145,15 +145,15 @@ class _Template:
         texts = list(_interpolations(OmegaConf.to_container(own)))
         self._words = {word for text in texts for word in re.findall(r"\w+", text)}
         resolvers = {name for text in texts for name in _RESOLVER.findall(text)}
-        self.differs_by_cell = not resolvers <= _DEPENDS_ON_ITS_WORDS
+        self.differs_by_cell = not resolvers <= _RESOLVERS_BY_TEXT
         self._leaves = frozenset() if self.differs_by_cell else frozenset(_leaves(own))
 
     def takes(self, key: str) -> bool:
-        """Whether a value set at this key afterwards is what Hydra would have made of it."""
+        """Whether setting a value at this key afterwards gives Hydra's own result."""
         return key in self._leaves and self._words.isdisjoint(key.split("."))
 
     def changed(self, pieces: Iterable[_Piece]) -> Mapping[str, Any]:
-        """Plain values with those of the pieces in their places."""
+        """Plain values, with those of the pieces at their keys."""
         cell = dict(self._resolved())
         by_section: dict[str, list[_Piece]] = {}
         for piece in pieces:
@@ -185,7 +185,7 @@ class _Template:
         return self._plain
 
     def _intern(self, section: Any) -> Any:
-        """The same object for equal sections, so that what stands on them can be shared too."""
+        """Return the same object for equal sections, so that the gate types each only once."""
         if not isinstance(section, dict):
             return section
         return self._interned.setdefault(json.dumps(section, default=repr), section)
@@ -214,9 +214,9 @@ def _interpolations(tree: Any) -> Iterator[str]:
 
 
 def _leaves(tree: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Keys of untyped values that are neither missing nor refer to others."""
+    """Keys of untyped values that are present and refer to no other key."""
     for key in map(str, tree):
-        node = tree._get_node(key)  # noqa: SLF001 - the only way to a node that isn't resolved
+        node = tree._get_node(key)  # noqa: SLF001 - the only access to an unresolved node
         if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():  # noqa: SLF001
             yield from _leaves(node, f"{prefix}{key}.")
         elif type(node) is AnyNode and not node._is_interpolation() and not node._is_missing():  # noqa: SLF001
@@ -224,6 +224,6 @@ def _leaves(tree: DictConfig, prefix: str = "") -> Iterator[str]:
 
 
 def _with(tree: Mapping[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy of a tree with one value changed; what isn't on the way to it is shared."""
+    """Copy of a tree with one value changed. Branches without the change are shared."""
     key, *rest = path
     return {**tree, key: _with(tree[key], rest, value) if rest else value}

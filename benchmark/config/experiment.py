@@ -1,6 +1,6 @@
-"""The one gate for configuration: untyped YAML in, a frozen typed Experiment or a ConfigError out.
+"""The gate for configuration: untyped YAML in, a frozen typed Experiment or a ConfigError out.
 
-After `load` no module imports omegaconf.
+Modules behind it don't import omegaconf.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, Literal, TypeVar
@@ -27,55 +27,55 @@ from benchmark.spelling import did_you_mean
 T = TypeVar("T")
 
 _PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": Scenario}
-"""Keys whose YAML names a class by `_target_`, and the seam it has to fit."""
+"""Keys whose YAML names a class by `_target_`, and the protocol that the class must satisfy."""
 ALGEBRA = ("pair", "include", "exclude")
-"""Keys that say which cells a grid has beside the product of its axes: the sweeper reads them."""
+"""Keys that add cells to the product of a grid's axes or remove some. The sweeper reads them."""
 NOT_OF_A_CELL = frozenset({"hydra", "experiment", *ALGEBRA})
-"""Keys of a composed configuration that say nothing about a cell."""
+"""Keys of a composed configuration that don't describe a cell."""
 _ELSEWHERE = {"store_root": "store.root", "cache_root": "cache.root"}
-"""Fields of an experiment that YAML spells in a section."""
+"""Fields of an experiment, and their keys in YAML where these differ."""
 
 
 @frozen
 class Verify:
-    """When a compiled model's answers count as right."""
+    """When the outputs of a compiled model count as right."""
 
     min_cosine: Annotated[Mapping[Tolerance, Annotated[float, Field(ge=-1, le=1)]], Field(min_length=4)]
-    """Least cosine to the fp32 reference, by the least exact arithmetic asked for: one for each."""
+    """Least cosine similarity to the fp32 reference, by the least exact arithmetic that is allowed."""
 
 
 @frozen
 class ProcessLimits:
-    """What the children of a run may use."""
+    """What each child process of a run may use."""
 
     build_timeout_s: PositiveFloat
     compile_timeout_s: PositiveFloat
     measure_timeout_s: PositiveFloat
     memory_gib: PositiveFloat | None
-    """Private memory one child may take, its imports aside; null leaves it to the kernel."""
+    """Private memory of one child, without its imports; null: no limit but the kernel's."""
 
 
 @frozen
-class Launching:
-    """How a grid is brought to run."""
+class LauncherOptions:
+    """Options of this project's launcher."""
 
     compile_workers: PositiveInt | None
-    """Cells that are built and compiled at a time; null: one a core, as far as 8 GiB of memory each reach."""
+    """Cells built and compiled at a time; null: one per core and per 8 GiB of memory."""
 
 
 @frozen
 class Budget:
-    """What a command may use; it stops between cells and the same command resumes."""
+    """What a command may use. It stops between cells, and the same command resumes."""
 
     hours: PositiveFloat | None
     usd: PositiveFloat | None
     usd_per_hour: NonNegativeFloat | None
-    """Price of the machine; null takes the newest on-demand price of the cell's instance type."""
+    """Price of the machine; null: the newest on-demand price of the cell's instance type."""
 
 
 @frozen
-class Place:
-    """Where something is kept."""
+class Location:
+    """Where rows or cache entries are kept."""
 
     root: Annotated[str, Field(min_length=1)]
 
@@ -85,48 +85,48 @@ class Experiment:
     """One resolved configuration: what to measure, how, and where the results go."""
 
     model: Model
-    task: Annotated[Task, SkipValidation]  # the gate has checked the plug-ins, once for all cells of a grid
+    task: Annotated[Task, SkipValidation]  # the gate checks plug-ins once for all cells of a grid
     hardware: Annotated[Device, SkipValidation]
     compiler: Annotated[Compiler, SkipValidation]
     scenario: Annotated[Scenario, SkipValidation]
     sampling: Sampling
     batch: PositiveInt
     seq_len: PositiveInt
-    """Tokens; ignored by models without a sequence axis, as the following are by those without theirs."""
+    """Tokens of one item. Models without this axis ignore it, likewise the fields below."""
     input_length: PositiveInt
-    """Tokens given to a generation."""
+    """Tokens of the prompt of a generation."""
     output_length: PositiveInt
-    """Tokens it makes."""
+    """Tokens that are generated."""
     image_size: PositiveInt | None
-    """Pixels along an edge; null takes the model's own size."""
+    """Pixels along an edge; null: the size of the model."""
     steps: PositiveInt
-    """Denoising steps of a diffusion."""
+    """Denoising steps of a diffusion model."""
     inputs: Literal["random", "real"]
-    """Seeded noise, or text and pictures as people make them."""
+    """Seeded noise, or real texts and photographs."""
     weights: Annotated[str, Field(min_length=1)]
-    """random, pretrained, or a local folder as `save_pretrained` writes it."""
+    """random, pretrained, or a local folder that `save_pretrained` wrote."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     verify: Verify
     limits: ProcessLimits
-    launcher: Launching
+    launcher: LauncherOptions
     budget: Budget
     campaign: Annotated[str, Field(pattern=r"^\w[\w.,:+=@-]*$", max_length=120)]
     run: Literal["missing", "failed", "stale", "all"]
-    """Which cells to run: those without a row in the campaign, also its failed ones, those without a row of
-    the present environment in any campaign, or every one."""
+    """Which cells to run: without a row in the campaign; these and its failed ones; without a row of the
+    present environment in any campaign; or all."""
     stage: Literal["compile", "measure"]
-    """The last one that is wanted: compiled artefacts alone, for a device that may be elsewhere."""
+    """The last stage. `compile` only fills the cache, also for a device that this host doesn't have."""
     store_root: str
     cache_root: str
     output_folder: str
     overrides: tuple[str, ...]
-    """What the user changed on the command line or an experiment swept, for the row."""
+    """What the command line or the axes of the experiment changed, for the row."""
     composed: Annotated[Mapping[str, Any], SkipValidation]
     """The composed configuration, for the row. Cells of a grid share its sections."""
 
     @property
     def needs_no_device(self) -> bool:
-        """Whether it only compiles, for a device that its compiler knows by name."""
+        """Whether it only compiles, for a device that the compiler knows by name."""
         return self.stage == "compile" and self.hardware.facts().target is not None
 
     @property
@@ -140,33 +140,33 @@ _SECTIONS: Mapping[str, type] = {
     "sampling": Sampling,
     "verify": Verify,
     "limits": ProcessLimits,
-    "launcher": Launching,
+    "launcher": LauncherOptions,
     "budget": Budget,
-    "store": Place,
-    "cache": Place,
+    "store": Location,
+    "cache": Location,
 }
 _PLAIN_FIELDS = [
     str(field.name)
     for field in fields(Experiment)
     if field.name not in {*_SECTIONS, *_PLUGINS, *_ELSEWHERE, "overrides", "composed"}
 ]
-"""Fields of an experiment that are values at the top of the YAML."""
+"""Fields of an experiment whose values stand at the top level of the YAML."""
 
 
 def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
     """Type a composed configuration.
 
     Raises:
-        ConfigError: every mistake found, one a line, each with its full key and the allowed values.
+        ConfigError: every mistake, one per line, each with its full key and the allowed values.
     """
     return Gate().experiment(plain(cfg), overrides)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
-    """Resolve a composed configuration into plain values; what is Hydra's or the sweeper's is left out.
+    """Resolve a composed configuration into plain values, without the keys of Hydra and the sweeper.
 
     Raises:
-        ConfigError: an interpolation that leads nowhere, a mandatory value that is missing.
+        ConfigError: an interpolation can't be resolved, or a mandatory value is missing.
     """
     try:
         return {str(key): _plain(cfg[key]) for key in cfg if key not in NOT_OF_A_CELL}
@@ -179,7 +179,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
-        """(slot, id of its YAML) to what became of it; the YAML is kept too, so that its id stays its own."""
+        """(slot, id of its YAML) to (typed object, YAML). Keeping the YAML keeps its id from being reused."""
 
     def experiment(self, raw: Mapping[str, Any], overrides: Iterable[str] = ()) -> Experiment:
         """Type what `plain` returned.
@@ -187,18 +187,19 @@ class Gate:
         Raises:
             ConfigError: as `load`.
         """
-        news = {key: value for key, value in raw.items() if (key, id(value)) not in self._known}
-        mistakes = [*_unknown_keys(raw), *_infinite(news)]
+        new = {key: value for key, value in raw.items() if (key, id(value)) not in self._known}
+        mistakes = [*_unknown_keys(raw), *_infinite(new)]
         made: dict[str, Any] = {"overrides": tuple(overrides), "composed": raw}
         for section, kind in _SECTIONS.items():
             made[section] = self._once(section, raw.get(section), partial(_section, kind, section, mistakes))
         for slot, seam in _PLUGINS.items():
             made[slot] = self._once(slot, raw.get(slot), partial(_plugin, slot, seam, mistakes))
-        for place in ("store", "cache"):
-            made[f"{place}_root"] = getattr(made.pop(place), "root", None)
+        for section in ("store", "cache"):
+            location = made.pop(section)
+            made[f"{section}_root"] = location.root if location else None
         made |= {name: raw[name] for name in _PLAIN_FIELDS if name in raw}
         failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None}
-        experiment = _typed(Experiment, made, "", mistakes, told=failed)
+        experiment = _typed(Experiment, made, "", mistakes, reported=failed)
         if mistakes:
             raise ConfigError("\n".join(mistakes))
         assert experiment is not None  # noqa: S101 - no mistakes, so it was built
@@ -207,10 +208,10 @@ class Gate:
     def _once(self, slot: str, raw: Any, typed: Callable[[Any], Any]) -> Any:
         if known := self._known.get((slot, id(raw))):
             return known[0]
-        found = typed(raw)
-        if found is not None:
-            self._known[slot, id(raw)] = (found, raw)
-        return found
+        made = typed(raw)
+        if made is not None:
+            self._known[slot, id(raw)] = (made, raw)
+        return made
 
 
 def _section(kind: type[T], section: str, mistakes: list[str], raw: Any) -> T | None:
@@ -232,7 +233,7 @@ def _unknown(key: str, name: str, known: Iterable[str]) -> str:
 
 
 def _infinite(raw: Any, key: str = "") -> Iterator[str]:
-    """Refuse what JSON has no word for, wherever it stands."""
+    """Refuse numbers that JSON can't express, at any depth."""
     if isinstance(raw, float) and not math.isfinite(raw):
         yield f"{key}={raw}: should be a finite number"
     items = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
@@ -241,9 +242,9 @@ def _infinite(raw: Any, key: str = "") -> Iterator[str]:
 
 
 def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
-    """The object that a `_target_` names, its fields filled by the rest of the YAML."""
+    """Object of the class that `_target_` names; the other keys of the YAML are its fields."""
     if not isinstance(raw, dict) or not isinstance(raw.get("_target_"), str):
-        mistakes.append(f"{key}: a YAML with a `_target_` is needed, got {_spelled(raw)}")
+        mistakes.append(f"{key}={_spelled(raw)}: should be a mapping with a `_target_`")
         return None
     target = raw["_target_"]
     module_name, _, class_name = target.rpartition(".")
@@ -263,21 +264,43 @@ def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
     if plugin is not None and (absent := [name for name in answers if not hasattr(plugin, name)]):
         mistakes.append(unfit + ", ".join(absent))
         return None
+    if plugin is not None and (unhashable := list(_unhashable(key, plugin))):
+        mistakes.extend(unhashable)
+        return None
     return plugin
 
 
-def _typed(kind: type[T], raw: Any, prefix: str, mistakes: list[str], told: Collection[str] = ()) -> T | None:
-    """An instance of `kind` from a mapping; every mistake becomes a sentence, but for fields in `told`."""
+def _unhashable(key: str, plugin: Any) -> Iterator[str]:
+    """Refuse options that can't be part of a cell's identity, which hashes plug-ins."""
+    if not is_dataclass(plugin):
+        yield f"{key}._target_: {type(plugin).__name__} is no dataclass, so it has no options"
+        return
+    for field in fields(plugin):
+        value = getattr(plugin, field.name)
+        try:
+            hash(value)
+        except TypeError:
+            kind = "mapping" if isinstance(value, Mapping) else type(value).__name__
+            yield (
+                f"{key}.{field.name}={_spelled(value)}: is a {kind}; an option of a plug-in is a "
+                "single value or a list, which its class declares as a tuple"
+            )
+
+
+def _typed(
+    kind: type[T], raw: Any, prefix: str, mistakes: list[str], reported: Collection[str] = ()
+) -> T | None:
+    """Instance of `kind` from a mapping. Mistakes become sentences, except in `reported` fields."""
     if not isinstance(raw, Mapping):
-        names = ", ".join(field.name for field in fields(kind))  # type: ignore[arg-type]
-        mistakes.append(f"{prefix}: should be a mapping with the keys {names}, got {_spelled(raw)}")
+        keys = ", ".join(f"{prefix}.{field.name}" for field in fields(kind))  # type: ignore[arg-type]
+        mistakes.append(f"{prefix}={_spelled(raw)}: should be a mapping; its keys: {keys}")
         return None
     try:
         return kind(**raw)
     except ValidationError as invalid:
-        errors = [error for error in invalid.errors() if error["loc"][0] not in told]
+        errors = [error for error in invalid.errors() if error["loc"][0] not in reported]
         mistakes.extend(_sentence(error, prefix, kind) for error in errors)
-    except TypeError as error:  # a plug-in of someone else's that isn't a pydantic dataclass
+    except TypeError as error:  # a plug-in that isn't a pydantic dataclass
         mistakes.append(f"{prefix}: {error}")
     return None
 
@@ -294,5 +317,5 @@ def _sentence(error: Any, prefix: str, kind: type) -> str:
 
 
 def _spelled(value: Any) -> str:
-    """A value as YAML would have it."""
+    """A value as YAML spells it."""
     return json.dumps(value) if value is None or isinstance(value, bool) else str(value)[:200]

@@ -1,12 +1,12 @@
-"""Which cells a grid has: the product of its axes, pairs and single cells beside it, less what is excluded.
+"""The cells of a grid: the product of axes and pairs, plus single cells, minus exclusions.
 
-Values are texts in Hydra's grammar, as they stand behind `key=` on a command line. With A the axes of the
-experiment, C those of the command line (which replace A's of the same name) and P the rows of each pair:
+Values are texts in Hydra's grammar, as written after `key=` on a command line. A: axes of the experiment.
+C: axes of the command line, which replace those of A with the same key. P: the rows of each pair.
 
-    cells = product(A, C, P...) + include, less whatever an exclude matches, each once
+    cells = product(A, C, P...) + include - cells that an exclude matches, each once
 
-The command line narrows: of a pair it keeps the rows, of `include` the cells that have one of its values;
-single cells that don't name its key get all of its values. Single cells are never excluded.
+The command line narrows pairs and single cells: rows and cells with other values are dropped. A single cell
+without the key gets each of its values. Single cells are never excluded.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmark.spelling import did_you_mean
 
 Texts = tuple[str, ...]
 Line = Mapping[str, str]
-"""Key to text: one row of a pair, or one single cell."""
+"""Text by key: one row of a pair, or one single cell."""
 
 _COMPARISON = re.compile(r"\s*(<=|>=|!=|<|>)\s*(.+)")
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, ">=": ge}
@@ -34,40 +34,40 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {"<": lt, "<=": le, ">": gt, 
 
 @frozen
 class Grid:
-    """A grid as the experiment and the command line say it."""
+    """A grid as the experiment and the command line define it."""
 
     axes: Mapping[str, Texts] = Field(default_factory=dict)
-    """Of the experiment, in order: the last varies fastest."""
-    asked: Mapping[str, Texts] = Field(default_factory=dict)
-    """Of the command line."""
+    """Axes of the experiment, in order: the last varies fastest."""
+    requested: Mapping[str, Texts] = Field(default_factory=dict)
+    """Axes of the command line."""
     pairs: tuple[tuple[Line, ...], ...] = ()
-    """Each the rows of zipped columns: one dimension of the product."""
+    """Rows of zipped columns; each pair is one dimension of the product."""
     include: tuple[Line, ...] = ()
 
     def cells(self) -> Iterator[Texts]:
-        """Overrides of every cell, excluded ones too."""
+        """Overrides of every cell, also of excluded ones."""
         return chain(self.swept(), self.singles())
 
     def swept(self) -> Iterator[Texts]:
-        """Overrides of the cells that axes and pairs make; none where there are only single cells.
+        """Overrides of the cells of axes and pairs; none if there are only single cells.
 
         Raises:
-            ConfigError: a key in two places, or a value of the command line that no row of a pair has.
+            ConfigError: a key stands in two places, or no row of a pair has a value of the command line.
         """
         pairs = self._narrowed_pairs()
-        several = bool(self.axes or pairs) or any(len(texts) > 1 for texts in self.asked.values())
+        several = bool(self.axes or pairs) or any(len(texts) > 1 for texts in self.requested.values())
         if self.include and not several:
             return
         paired = {key for block in self.pairs for key in block[0]}
-        axes = {key: texts for key, texts in {**self.axes, **self.asked}.items() if key not in paired}
+        axes = {key: texts for key, texts in {**self.axes, **self.requested}.items() if key not in paired}
         dimensions: list[Sequence[Texts]] = [[(f"{key}={text}",) for text in axes[key]] for key in axes]
         dimensions += [[_spelled(row) for row in rows] for rows in pairs]
         for choice in product(*dimensions):
             yield tuple(chain.from_iterable(choice))
 
     def singles(self) -> Iterator[Texts]:
-        """Overrides of the included cells, with the values of whatever else has one value or is asked for."""
-        settings = {key: texts for key, texts in self.axes.items() if len(texts) == 1} | dict(self.asked)
+        """Overrides of the single cells, with axes of one value and those of the command line."""
+        settings = {key: texts for key, texts in self.axes.items() if len(texts) == 1} | dict(self.requested)
         for line in filter(self._wants, self.include):
             rest = [[f"{key}={text}" for text in texts] for key, texts in settings.items() if key not in line]
             for choice in product(*rest):
@@ -79,34 +79,34 @@ class Grid:
         for block in self.pairs:
             keys = set(block[0])
             if twice := sorted(keys & (seen | set(self.axes))):
-                raise ConfigError(f"pair: {twice[0]} is an axis elsewhere too: name each key in one place")
+                raise ConfigError(
+                    f"pair: {twice[0]} is an axis or in a pair twice: name each key in one place"
+                )
             seen |= keys
             rows = tuple(row for row in block if self._wants(row))
             if not rows:
                 wanted = " ".join(
-                    f"{key}={','.join(self.asked[key])}" for key in block[0] if key in self.asked
+                    f"{key}={','.join(self.requested[key])}" for key in block[0] if key in self.requested
                 )
-                had = "; ".join(" ".join(_spelled(row)) for row in block[:8])
-                raise ConfigError(
-                    f"pair: no row has {wanted}; rows: {had}: ask for one of them, or set pair=[]"
-                )
+                first = "; ".join(" ".join(_spelled(row)) for row in block[:8])
+                raise ConfigError(f"pair: no row has {wanted}; choose one of {first}, or set pair=[]")
             narrowed.append(rows)
         return narrowed
 
     def _wants(self, line: Line) -> bool:
-        return all(text in self.asked[key] for key, text in line.items() if key in self.asked)
+        return all(text in self.requested[key] for key, text in line.items() if key in self.requested)
 
 
 @frozen
 class Exclusion:
-    """Cells for which every condition holds are left out."""
+    """Leaves out the cells for which all conditions hold."""
 
     conditions: Mapping[str, Any]
-    """Key to a value, a pattern such as `inf*`, a comparison such as `>32`, or a list: any of these."""
+    """By key: a value, a pattern such as `inf*`, a comparison such as `>32`, or a list of alternatives."""
     reason: str
 
     def matches(self, values: Mapping[str, Any]) -> bool:
-        """Whether all hold for a cell with these values; a key that it lacks holds nothing."""
+        """Whether all conditions hold for a cell with these values. A condition on a missing key doesn't."""
         return all(
             key in values and _holds(condition, values[key]) for key, condition in self.conditions.items()
         )
@@ -114,7 +114,7 @@ class Exclusion:
 
 @frozen
 class Excluded:
-    """A cell that the grid leaves out on purpose; it leaves no row."""
+    """A cell that the grid leaves out on purpose. It gets no row."""
 
     overrides: tuple[str, ...]
     reason: str
@@ -124,11 +124,11 @@ def exclusions(written: Any) -> tuple[Exclusion, ...]:
     """Read `exclude:` of a YAML.
 
     Raises:
-        ConfigError: it is no list of mappings from keys to conditions.
+        ConfigError: it is not a list of mappings from keys to conditions.
     """
     if not isinstance(written, Sequence) or isinstance(written, str):
         raise ConfigError(f"exclude: should be a list of conditions, got {written!r}")
-    found = []
+    read = []
     for number, entry in enumerate(written):
         conditions = (
             {key: value for key, value in entry.items() if key != "reason"} if _is_line(entry) else {}
@@ -138,16 +138,16 @@ def exclusions(written: Any) -> tuple[Exclusion, ...]:
                 f"exclude[{number}]: should be conditions such as {{hardware: inf*, batch: '>32', "
                 f"reason: does not fit}}, got {entry!r}"
             )
-        told = " ".join(f"{key}={value}" for key, value in conditions.items())
-        found.append(Exclusion(conditions=conditions, reason=str(entry.get("reason") or told)))
-    return tuple(found)
+        spelled = " ".join(f"{key}={value}" for key, value in conditions.items())
+        read.append(Exclusion(conditions=conditions, reason=str(entry.get("reason") or spelled)))
+    return tuple(read)
 
 
 def refuse_unknown_keys(exclude: Iterable[Exclusion], seen: set[str], known: Iterable[str]) -> None:
     """Refuse conditions on keys that no cell of the grid has.
 
     Raises:
-        ConfigError: names the nearest key.
+        ConfigError: names the most similar key.
     """
     for number, exclusion in enumerate(exclude):
         for key in exclusion.conditions:
@@ -177,7 +177,7 @@ def _holds(condition: Any, value: Any) -> bool:
             return not _holds(_number(limit) if _number(limit) is not None else limit, value)
         number = _number(limit)
         if number is None:
-            raise ConfigError(f"exclude: {condition!r} compares with no number")
+            raise ConfigError(f"exclude: {condition!r} needs a number after the comparison sign")
         return (
             isinstance(value, (int, float))
             and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""From the overrides of a command to the experiments of its grid: read, compose, exclude, type."""
+"""Turn the overrides of a command into the experiments of its grid: read, compose, exclude, type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.config.compose import Composer, CompositeModel
+from benchmark.config.compose import ComposedCell, Composer
 from benchmark.config.experiment import ALGEBRA, Experiment, Gate
 from benchmark.config.folder import CONF
 from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refuse_unknown_keys
@@ -29,35 +29,35 @@ class Job(NamedTuple):
     """One cell of a sweep, composed."""
 
     overrides: Texts
-    composed: CompositeModel
+    composed: ComposedCell
     excluded: str | None
-    """Why it is left out."""
+    """Why it is left out; null: it is kept."""
 
 
-class Laid(NamedTuple):
-    """A grid whose cells are typed."""
+class TypedGrid(NamedTuple):
+    """Cells of a grid, typed."""
 
     experiments: list[Experiment]
     excluded: tuple[Excluded, ...] = ()
 
 
 def grid(arguments: Sequence[str]) -> list[Experiment]:
-    """Experiments of a run with these overrides."""
-    return lay_out(arguments).experiments
+    """Experiments of a run with these overrides, without the excluded ones."""
+    return compose_grid(arguments).experiments
 
 
-def lay_out(arguments: Sequence[str]) -> Laid:
-    """Compose and type what a run with these overrides would run, without Hydra's output folder."""
+def compose_grid(arguments: Sequence[str]) -> TypedGrid:
+    """Compose and type the grid of these overrides, without creating Hydra's output folder."""
     given = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3", job_name="benchmark"):
         loader = GlobalHydra.instance().config_loader()
         master = loader.load_configuration("config", given, run_mode=RunMode.MULTIRUN)
-        master.get("campaign")  # its ${now:} is asked once, as by Hydra's own runs: cells share the answer
-        return experiments(loader, master, list(master.hydra.overrides.task))
+        master.get("campaign")  # resolves its ${now:} once, as Hydra's own runs do, so that cells share it
+        return typed_grid(loader, master, list(master.hydra.overrides.task))
 
 
-def experiments(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> Laid:
+def typed_grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> TypedGrid:
     """Type every cell of a sweep that isn't excluded.
 
     Raises:
@@ -69,7 +69,7 @@ def experiments(loader: ConfigLoader, master: DictConfig, arguments: Sequence[st
             kept.append(gate.experiment(job.composed.plain, filter_overrides(job.overrides)))
         else:
             excluded.append(Excluded(overrides=job.overrides, reason=job.excluded))
-    return Laid(kept, tuple(excluded))
+    return TypedGrid(kept, tuple(excluded))
 
 
 def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> Iterator[Job]:
@@ -83,11 +83,11 @@ def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     grid = _grid(loader, master, arguments, algebra)
     composer, number, composed = Composer(loader, master), 0, None
     seen: set[str] = set()
-    asked = {key for exclusion in exclude for key in exclusion.conditions}
+    conditional = {key for exclusion in exclude for key in exclusion.conditions}
     cells = chain(((cell, exclude) for cell in grid.swept()), ((cell, ()) for cell in grid.singles()))
     for overrides, conditions in cells:
         composed = composer.compose(overrides, number)
-        values = composed.values(asked)
+        values = composed.values(conditional)
         seen.update(values)
         reasons = [exclusion.reason for exclusion in conditions if exclusion.matches(values)]
         number += not reasons
@@ -95,17 +95,16 @@ def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
     if composed is not None:
         refuse_unknown_keys(exclude, seen, [*composed.choices, *composed.plain])
     if not number:
-        told = "; ".join(exclusion.reason for exclusion in exclude)
-        raise ConfigError(
-            f"the grid has no cell: {f'exclude leaves none ({told})' if told else 'include matches none'}"
-        )
+        removed_by = "; ".join(exclusion.reason for exclusion in exclude)
+        cause = f"exclude removes all ({removed_by})" if removed_by else "include has no matching cell"
+        raise ConfigError(f"the grid has no cell: {cause}")
 
 
 def refuse_unread_algebra(cfg: DictConfig, sweeper: str | None) -> None:
-    """Refuse a grid's algebra where nobody reads it: in a single run, or under another sweeper.
+    """Refuse `pair`, `include` and `exclude` in a single run or under another sweeper: they would be ignored.
 
     Raises:
-        ConfigError: says how to have it read.
+        ConfigError: says what to change.
     """
     if sweeper == _SWEEPER:
         return
@@ -114,7 +113,7 @@ def refuse_unread_algebra(cfg: DictConfig, sweeper: str | None) -> None:
             advice = (
                 "leave out hydra/sweeper=" if sweeper else "add -m, or hydra.mode: MULTIRUN to the experiment"
             )
-            raise ConfigError(f"{key}: is for grids of this project's sweeper: {advice}")
+            raise ConfigError(f"{key}: works only in a grid with this project's sweeper: {advice}")
 
 
 def _algebra(cfg: DictConfig) -> dict[str, Any]:
@@ -132,14 +131,14 @@ def _grid(
     blocks = algebra["pair"] if isinstance(algebra["pair"], list) else [algebra["pair"]]
     return Grid(
         axes=_axes(parser.parse_overrides(params)),
-        asked=_axes(parser.parse_overrides(list(arguments))),
+        requested=_axes(parser.parse_overrides(list(arguments))),
         pairs=tuple(_rows(parser, f"pair[{number}]", block) for number, block in enumerate(blocks)),
         include=tuple(_line(parser, f"include[{n}]", line) for n, line in enumerate(algebra["include"])),
     )
 
 
 def _axes(overrides: Iterable[Override]) -> dict[str, Texts]:
-    """Key to texts as Hydra's own sweeper spells them; a later override of a key replaces an earlier one."""
+    """Texts by key, as Hydra's own sweeper spells them. A later override of a key replaces an earlier one."""
     axes = {}
     for override in overrides:
         if override.is_sweep_override() and not override.is_discrete_sweep():
@@ -151,7 +150,7 @@ def _axes(overrides: Iterable[Override]) -> dict[str, Texts]:
 
 
 def _rows(parser: OverridesParser, where: str, block: Any) -> tuple[Line, ...]:
-    """Rows of zipped columns, each a list of values or a sweep such as `1,8` or `range(1,4)`."""
+    """Rows of zipped columns. A column is a list of values or a sweep such as `1,8` or `range(1,4)`."""
     if not isinstance(block, Mapping) or not block:
         raise ConfigError(
             f"{where}: should be columns such as {{batch: [1, 8], seq_len: [512, 128]}}, got {block!r}"
@@ -166,8 +165,8 @@ def _rows(parser: OverridesParser, where: str, block: Any) -> tuple[Line, ...]:
             }
     lengths = {key: len(texts) for key, texts in columns.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
-        told = ", ".join(f"{key} {length}" for key, length in lengths.items())
-        raise ConfigError(f"{where}: zipped columns need as many values each, but have: {told}")
+        counts = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        raise ConfigError(f"{where}: zipped columns must have equally many values; they have: {counts}")
     return tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
@@ -178,7 +177,7 @@ def _line(parser: OverridesParser, where: str, line: Any) -> Line:
 
 
 def _text(parser: OverridesParser, key: str, value: Any) -> str:
-    """A YAML value as an override spells it, in quotes where the grammar would read something else."""
+    """A YAML value as an override spells it, quoted where the grammar would misread it."""
     plain = Override._get_value_element_as_str(value)  # noqa: SLF001 - Hydra's own spelling
     if not isinstance(value, str):
         return plain

@@ -132,10 +132,13 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told,
 @pytest.mark.parametrize(
     ("arguments", "advice"),
     [
-        (["pair=[{batch:[1]}]"], "pair: is for grids of this project's sweeper: add -m, or hydra.mode: "),
+        (
+            ["pair=[{batch:[1]}]"],
+            "pair: works only in a grid with this project's sweeper: add -m, or hydra.mod",
+        ),
         (
             ["-m", "hydra/sweeper=basic", "include=[{batch:1}]"],
-            "include: is for grids of .*leave out hydra/sweeper=",
+            "include: works only in a grid .*leave out hydra/sweeper=",
         ),
     ],
 )
@@ -146,7 +149,7 @@ def test_a_grid_s_algebra_is_refused_where_nobody_reads_it(told, arguments, advi
 def test_under_a_stock_sweeper_and_launcher_too(main):
     code, lines = main("-m", "hydra/sweeper=basic", "hydra/launcher=basic", "exclude=[{batch:1}]", SIMULATED)
     assert code == 1
-    assert any("exclude: is for grids of this project's sweeper" in line for line in lines)
+    assert any("exclude: works only in a grid with this project's sweeper" in line for line in lines)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.app import app
 from benchmark.cli.start import start
-from benchmark.config.sweep import lay_out
+from benchmark.config.sweep import compose_grid
 
 SIMULATED = "hardware=simulated"
 
@@ -44,7 +44,7 @@ def sums(plan):
 
 
 def run(*arguments):
-    laid = lay_out([SIMULATED, *arguments])
+    laid = compose_grid([SIMULATED, *arguments])
     return start(laid.experiments, laid.excluded)
 
 

@@ -10,7 +10,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from benchmark.config.folder import CONF
-from benchmark.config.sweep import lay_out
+from benchmark.config.sweep import compose_grid
 
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 OPTIONS = {
@@ -73,5 +73,5 @@ def test_every_cell_of_an_experiment_composes(name):
     product = math.prod(len(str(values).split(",")) for values in swept.values())
     rows = math.prod(len(next(iter(block.values()))) for block in diff.get("pair", ()))
     singles = [one for one in diff.get("include", ()) if not only or one["model"] in ends]
-    laid = lay_out([f"experiment={name}", *only])
+    laid = compose_grid([f"experiment={name}", *only])
     assert len(laid.experiments) + len(laid.excluded) == product * rows + len(singles)

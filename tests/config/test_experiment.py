@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
 from typing import ClassVar
 
@@ -141,12 +142,13 @@ def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose
             ...,
             "verify.min_cosine={'none': 0.9999, 'matmult': 0.95, 'int8': 0.85}: should have at least 4",
         ),
+        ("store", "local", "store=local: should be a mapping; its keys: store.root"),
         ("store.root", None, "store.root=null: should be a valid string"),
-        ("store", ..., "store: should be a mapping with the keys root, got null"),
+        ("store", ..., "store=null: should be a mapping; its keys: store.root"),
         (
             "sampling",
             "quick",
-            "sampling: should be a mapping with the keys warmup_calls, warmup_s",
+            "sampling=quick: should be a mapping; its keys: sampling.warmup_calls, sampling.warmup_s",
         ),
         ("seed", "${nope}", "seed: Interpolation key 'nope' not found"),
         ("seed", "???", "seed: Missing mandatory value: seed"),
@@ -257,10 +259,9 @@ def test_a_plug_in_that_lacks_one_answer_is_refused_by_its_name(mistakes):
 
 @pytest.mark.parametrize("slot", ["compiler", "hardware", "scenario", "task"])
 def test_a_plug_in_without_a_target_is_refused(mistakes, slot):
-    assert mistakes({f"{slot}._target_": ...})[0].startswith(
-        f"{slot}: a YAML with a `_target_` is needed, got "
-    )
-    assert mistakes({slot: ...}) == [f"{slot}: a YAML with a `_target_` is needed, got null"]
+    sentence = "should be a mapping with a `_target_`"
+    assert mistakes({f"{slot}._target_": ...})[0].endswith(sentence)
+    assert mistakes({slot: ...}) == [f"{slot}=null: {sentence}"]
 
 
 def test_every_mistake_is_reported_at_once(mistakes):
@@ -286,3 +287,14 @@ def test_every_mistake_is_reported_at_once(mistakes):
         "sampling.min_calls",
         "seed",
     ]
+
+
+@frozen
+class WithOptions(Simulated):
+    options: Mapping[str, int] | list[int] | tuple[int, ...] = ()
+
+
+@pytest.mark.parametrize(("value", "kind"), [({"a": 1}, "mapping"), ([1, 2], "list")])
+def test_an_option_that_can_be_no_part_of_a_cells_identity_is_refused(mistakes, value, kind):
+    (sentence,) = mistakes({"compiler._target_": f"{__name__}.WithOptions", "compiler.options": value})
+    assert sentence.startswith(f"compiler.options={value}: is a {kind}; an option of a plug-in is ")

@@ -23,7 +23,7 @@ def test_axes_multiply_and_the_last_varies_fastest():
 
 
 def test_the_command_line_replaces_an_axis_in_its_place():
-    assert cells(axes={"a": ("1", "2"), "b": ("x",)}, asked={"a": ("3",), "c": ("z",)}) == ["a=3 b=x c=z"]
+    assert cells(axes={"a": ("1", "2"), "b": ("x",)}, requested={"a": ("3",), "c": ("z",)}) == ["a=3 b=x c=z"]
 
 
 def test_the_rows_of_a_pair_are_one_dimension():
@@ -40,17 +40,19 @@ def test_two_pairs_multiply():
 
 
 def test_the_command_line_keeps_the_rows_of_a_pair_that_have_its_value():
-    assert cells(pairs=(ROWS,), asked={"batch": ("8", "9")}) == ["batch=8 seq_len=128"]
+    assert cells(pairs=(ROWS,), requested={"batch": ("8", "9")}) == ["batch=8 seq_len=128"]
 
 
 def test_a_value_that_no_row_of_a_pair_has_is_told_with_the_rows():
-    with pytest.raises(ConfigError, match=r"^pair: no row has batch=3; rows: batch=1 seq_len=512; batch=8 "):
-        cells(pairs=(ROWS,), asked={"batch": ("3",)})
+    with pytest.raises(
+        ConfigError, match=r"^pair: no row has batch=3; choose one of batch=1 seq_len=512; batch="
+    ):
+        cells(pairs=(ROWS,), requested={"batch": ("3",)})
 
 
 @pytest.mark.parametrize("said", [{"axes": {"batch": ("1",)}, "pairs": (ROWS,)}, {"pairs": (ROWS, ROWS)}])
 def test_a_key_has_one_place(said):
-    with pytest.raises(ConfigError, match=r"^pair: batch is an axis elsewhere too"):
+    with pytest.raises(ConfigError, match=r"^pair: batch is an axis or in a pair twice"):
         cells(**said)
 
 
@@ -59,7 +61,7 @@ def test_single_cells_stand_beside_the_product():
 
 
 def test_an_experiment_of_single_cells_has_no_others():
-    assert cells(include=({"a": "1"}, {"a": "2"}), asked={"campaign": ("c",)}) == [
+    assert cells(include=({"a": "1"}, {"a": "2"}), requested={"campaign": ("c",)}) == [
         "campaign=c a=1",
         "campaign=c a=2",
     ]
@@ -71,7 +73,7 @@ def test_single_cells_take_what_has_one_value_and_leave_what_has_several_to_the_
 
 
 def test_the_command_line_narrows_single_cells_and_multiplies_those_that_do_not_name_its_key():
-    said = {"axes": {"a": ("1", "2")}, "include": ({"a": "9"}, {"b": "x"}), "asked": {"a": ("1", "9")}}
+    said = {"axes": {"a": ("1", "2")}, "include": ({"a": "9"}, {"b": "x"}), "requested": {"a": ("1", "9")}}
     assert cells(**said) == ["a=1", "a=9", "a=9", "a=1 b=x", "a=9 b=x"]
 
 
@@ -115,7 +117,7 @@ def test_every_condition_must_hold_and_a_key_that_a_cell_lacks_holds_nothing():
 
 
 def test_a_comparison_with_no_number_is_a_mistake():
-    with pytest.raises(ConfigError, match="'>many' compares with no number"):
+    with pytest.raises(ConfigError, match="'>many' needs a number"):
         Exclusion(conditions={"a": ">many"}, reason="r").matches({"a": 1})
 
 

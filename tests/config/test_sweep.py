@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmark.config.sweep import lay_out
+from benchmark.config.sweep import compose_grid
 from benchmark.errors import ConfigError
 
 SIMULATED = "hardware=simulated"
 
 
 def sizes(*arguments):
-    return [(e.batch, e.seq_len) for e in lay_out([SIMULATED, *arguments]).experiments]
+    return [(e.batch, e.seq_len) for e in compose_grid([SIMULATED, *arguments]).experiments]
 
 
 def test_pairs_are_zipped_and_take_lists_or_sweeps():
@@ -26,7 +26,7 @@ def test_single_cells_may_be_added_on_the_command_line():
 
 
 def test_what_is_excluded_is_told_with_its_reason():
-    laid = lay_out([SIMULATED, "batch=1,64", "exclude=[{batch:'>32',reason:too slow}]"])
+    laid = compose_grid([SIMULATED, "batch=1,64", "exclude=[{batch:'>32',reason:too slow}]"])
     assert [e.batch for e in laid.experiments] == [1]
     (excluded,) = laid.excluded
     assert (excluded.overrides, excluded.reason) == (
@@ -37,7 +37,7 @@ def test_what_is_excluded_is_told_with_its_reason():
 
 def test_conditions_see_what_is_chosen_by_default():
     arguments = ["hardware=simulated,inf2", "exclude=[{compiler:neuronx}]"]
-    (experiment,) = lay_out(arguments).experiments
+    (experiment,) = compose_grid(arguments).experiments
     assert experiment.hardware.name == "simulated"
 
 
@@ -49,7 +49,7 @@ def test_single_cells_are_not_excluded():
     ("arguments", "told"),
     [
         (["exclude=[{bacth:1}]"], r"^exclude\[0\]\.bacth: no cell has this key; did you mean 'batch'\?"),
-        (["exclude=[{batch:1}]"], r"^the grid has no cell: exclude leaves none \(batch=1\)"),
+        (["exclude=[{batch:1}]"], r"^the grid has no cell: exclude removes all \(batch=1\)"),
         (["pair=[{batch:[1,2],seq_len:[8]}]"], r"^pair\[0\]: zipped columns .* have: batch 2, seq_len 1"),
         (["pair=[3]"], r"^pair\[0\]: should be columns such as "),
         (["include=[3]"], r"^include\[0\]: should be one cell such as "),
@@ -59,9 +59,9 @@ def test_single_cells_are_not_excluded():
 )
 def test_what_cannot_be_meant_is_told_with_its_place(arguments, told):
     with pytest.raises(ConfigError, match=told):
-        lay_out([SIMULATED, *arguments])
+        compose_grid([SIMULATED, *arguments])
 
 
 def test_texts_of_yaml_are_meant_as_they_stand():
-    laid = lay_out([SIMULATED, "include=[{weights:'a=b, c'},{weights:'1'},{weights:\"it's\"}]"])
+    laid = compose_grid([SIMULATED, "include=[{weights:'a=b, c'},{weights:'1'},{weights:\"it's\"}]"])
     assert [e.weights for e in laid.experiments] == ["a=b, c", "1", "it's"]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from benchmark.config.sweep import lay_out
+from benchmark.config.sweep import compose_grid
 from benchmark.errors import ConfigError
 
 VALUES = {
@@ -158,7 +158,7 @@ def laid(folder, name, asked):
     """The cells that the program makes of it, as tuples in the order of KEYS; None where it refuses."""
     command = [f"experiment={name}", f"hydra.searchpath=[file://{folder}]", "hardware=simulated"]
     try:
-        experiments = lay_out(
+        experiments = compose_grid(
             [*command, *(f"{key}={spelled(values)}" for key, values in asked.items())]
         ).experiments
     except ConfigError:
