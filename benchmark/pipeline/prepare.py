@@ -7,9 +7,12 @@ so that no other command times anything beside it.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timezone
 from functools import partial
 from typing import NamedTuple
 
@@ -23,6 +26,7 @@ from benchmark.pipeline.stage_clock import INTERRUPTED, StageClock
 from benchmark.records import Artifact, Failure, Workload
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
+from benchmark.stages.row import Attempt
 
 _GRACE_S = 5.0
 """How long threads are waited for after their children were ended."""
@@ -40,7 +44,64 @@ class Prepared(NamedTuple):
     """By stage."""
 
 
-def prepare(runs: Sequence[PlannedRun], services: Services, workers: int) -> Iterator[Prepared]:
+class Preparation:
+    """Builds and compiles for a grid, and keeps what its runs share."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._groups: dict[Hashable, Prepared] = {}
+
+    def run(self, runs: Sequence[PlannedRun], workers: int) -> Iterator[Attempt]:
+        """Prepare every group of runs, `workers` at a time; yield an attempt for each run that fails so.
+
+        Raises:
+            KeyboardInterrupt: after the attempts under way were yielded as interrupted.
+        """
+        members: dict[Hashable, list[PlannedRun]] = {}
+        for run in runs:
+            members.setdefault(run.artifact_group, []).append(run)
+        since, started_at = time.monotonic(), datetime.now(timezone.utc)
+        for prepared in _prepare([group[0] for group in members.values()], self._services, workers):
+            self._services.budget.spend(time.monotonic() - since, prepared.run)
+            since = time.monotonic()
+            group = prepared.run.artifact_group
+            self._groups[group] = prepared
+            if prepared.failure is None:
+                continue
+            interrupted = prepared.failure.status == "interrupted"
+            for run in [prepared.run] if interrupted else members[group]:
+                yield Attempt(
+                    planned=run,
+                    started_at=started_at,
+                    finished_at=datetime.now(timezone.utc),
+                    stage_seconds=prepared.seconds if run is prepared.run else {},
+                    workload=prepared.workload,
+                    failure=prepared.failure,
+                )
+
+    def failed(self, run: PlannedRun) -> bool:
+        """Whether the run has its attempt already."""
+        prepared = self._groups.get(run.artifact_group)
+        return prepared is not None and prepared.failure is not None
+
+    def compiled(self, run: PlannedRun, clock: StageClock) -> tuple[Workload, Artifact]:
+        """Workload and artefact of a run: prepared before, or made now on devices that compute nothing."""
+        prepared = self._groups.get(run.artifact_group)
+        if prepared is None or prepared.workload is None or prepared.artifact is None:
+            calls, cache = stage_calls(run, self._services.interpreters), self._services.cache
+            with clock.stage("build"):
+                workload = build(run.cell, run.environment, cache, calls.build)
+            with clock.stage("compile"):
+                return workload, compile_(run.cell, workload, run.environment, cache, calls.compile)
+        artifact = prepared.artifact
+        if prepared.run is run:
+            clock.seconds.update(prepared.seconds)
+        elif artifact.cache_hit is False:
+            artifact = replace(artifact, cache_hit=True)  # made in this command, but for another run
+        return prepared.workload, artifact
+
+
+def _prepare(runs: Sequence[PlannedRun], services: Services, workers: int) -> Iterator[Prepared]:
     """Build and compile for runs that share no artefact; yield each as it is ready.
 
     No further one is begun once the budget is used up or the user wants to stop.

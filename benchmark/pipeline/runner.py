@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any
 
 from benchmark.cell import MemoryLimits, Plan, PlannedRun
 from benchmark.errors import Dominated, RunFailure, Unavailable
@@ -14,14 +12,11 @@ from benchmark.execution.forkserver import undisturbed
 from benchmark.execution.host_lock import HostLock
 from benchmark.execution.stage_calls import stage_calls
 from benchmark.pipeline.budget import Ending
-from benchmark.pipeline.prepare import Prepared, prepare
+from benchmark.pipeline.prepare import Preparation
 from benchmark.pipeline.row_writer import RowWriter
 from benchmark.pipeline.services import Services
 from benchmark.pipeline.stage_clock import StageClock
 from benchmark.protocols import Device
-from benchmark.records import Artifact, Workload
-from benchmark.stages.build import build
-from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
 from benchmark.stages.row import Attempt, row
@@ -42,7 +37,7 @@ class Pipeline:
         self._rows = RowWriter(services.store, services.observer)
         self._rows_since = RowsSince(services.store)
         self._host_lock = HostLock()
-        self._prepared: dict[Any, Prepared] = {}
+        self._preparation = Preparation(services)
         self._memory_limits = MemoryLimits()
         self._peaks: dict[tuple[Device, str], Peak | None] = {}
 
@@ -56,42 +51,16 @@ class Pipeline:
             for run in plan.refused:
                 self._leave(self._attempt(run))
             self._rows.flush()
-            self._prepare([run for run in plan.pending if run.cell.experiment.hardware.isolated], workers)
+            computed = [run for run in plan.pending if run.cell.experiment.hardware.isolated]
+            for attempt in self._preparation.run(computed, workers):
+                self._store(attempt)
             for run in plan.pending:
-                if self._failed_to_prepare(run):
+                if self._preparation.failed(run):
                     continue
                 if reason := self._services.budget.stop_reason():
                     return reason
                 self._measure_next(run)
         return "done"
-
-    def _prepare(self, runs: Sequence[PlannedRun], workers: int) -> None:
-        """Build and compile for all runs; those for which that fails leave their rows at once."""
-        groups: dict[Any, list[PlannedRun]] = {}
-        for run in runs:
-            groups.setdefault(run.artifact_group, []).append(run)
-        since, started_at = time.monotonic(), _now()
-        for prepared in prepare([group[0] for group in groups.values()], self._services, workers):
-            self._services.budget.spend(time.monotonic() - since, prepared.run)
-            since = time.monotonic()
-            self._prepared[prepared.run.artifact_group] = prepared
-            if prepared.failure is None:
-                continue
-            interrupted = prepared.failure.status == "interrupted"
-            for run in [prepared.run] if interrupted else groups[prepared.run.artifact_group]:
-                attempt = Attempt(
-                    planned=run,
-                    started_at=started_at,
-                    finished_at=_now(),
-                    stage_seconds=prepared.seconds if run is prepared.run else {},
-                    workload=prepared.workload,
-                    failure=prepared.failure,
-                )
-                self._store(attempt)  # `prepare` raises KeyboardInterrupt itself, after the last one
-
-    def _failed_to_prepare(self, run: PlannedRun) -> bool:
-        prepared = self._prepared.get(run.artifact_group)
-        return prepared is not None and prepared.failure is not None
 
     def _measure_next(self, run: PlannedRun) -> None:
         since = time.monotonic()
@@ -110,8 +79,9 @@ class Pipeline:
         try:
             with clock.stage("plan"):
                 self._refuse(run)
-            workload, artifact = self._compiled(run, clock)
+            workload, artifact = self._preparation.compiled(run, clock)
             attempt = replace(attempt, workload=workload, artifact=artifact)
+            self._refuse_to_time(run, clock)
             self._take_host(run, clock)
             attempt = replace(attempt, peak=self._peak(run, clock))
             with clock.stage("measure"):
@@ -132,35 +102,21 @@ class Pipeline:
         if smaller := self._memory_limits.dominate(run.cell, run.environment):
             raise Dominated(smaller)
 
-    def _compiled(self, run: PlannedRun, clock: StageClock) -> tuple[Workload, Artifact]:
-        """Workload and artefact: prepared before, or made here on devices that compute nothing."""
-        prepared = self._prepared.get(run.artifact_group)
-        if prepared is None or prepared.workload is None or prepared.artifact is None:
-            calls = stage_calls(run, self._services.interpreters)
-            with clock.stage("build"):
-                workload = build(run.cell, run.environment, self._services.cache, calls.build)
-            with clock.stage("compile"):
-                cache = self._services.cache
-                return workload, compile_(run.cell, workload, run.environment, cache, calls.compile)
-        artifact = prepared.artifact
-        if prepared.run is run:
-            clock.seconds.update(prepared.seconds)
-        elif artifact.cache_hit is False:
-            artifact = replace(artifact, cache_hit=True)  # made in this command, but for another run
-        return prepared.workload, artifact
-
-    def _take_host(self, run: PlannedRun, clock: StageClock) -> None:
-        """Wait until no other command uses this host.
-
-        Raises:
-            Unavailable: nothing is to be timed.
-            DoneElsewhere: another command has stored the row in the meantime.
-        """
+    @staticmethod
+    def _refuse_to_time(run: PlannedRun, clock: StageClock) -> None:
         e = run.cell.experiment
         if e.stage == "compile":
             clock.current = "measure"
             why = e.hardware.missing() or "stage=compile; the same without it times it"
             raise Unavailable(f"compiled, not timed: {why}")
+
+    def _take_host(self, run: PlannedRun, clock: StageClock) -> None:
+        """Wait until no other command uses this host.
+
+        Raises:
+            DoneElsewhere: another command has stored the row in the meantime.
+        """
+        e = run.cell.experiment
         if e.hardware.isolated:
             with clock.stage("wait"):
                 self._host_lock.acquire()
