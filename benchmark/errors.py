@@ -1,19 +1,19 @@
-"""Everything this program raises on purpose.
+"""The exceptions of this program.
 
-BenchmarkError                 the user's mistake or the world's: printed as one line, exit code 1
-├── ConfigError                a configuration that cannot be meant
+BenchmarkError                 a mistake of the user or a fault of the environment: one line, exit code 1
+├── ConfigError                an invalid configuration
 ├── StoreError                 results that cannot be read or written
 ├── CacheError                 compiled artefacts that cannot be read or written
-└── RunFailure                 one cell could not be measured: becomes a row with its status, the grid goes on
+└── RunFailure                 one cell can't be measured: becomes a row with its status, and the grid goes on
     ├── Incompatible           the combination can never work
     ├── Unavailable            this host lacks the device, the weights or the data
-    │   └── LibraryMissing     … or a library; says the command that installs it
-    ├── Dominated              a smaller batch or length of it ran out of memory
+    │   └── LibraryMissing     … or a library: names the command that installs it
+    ├── Dominated              a smaller batch or length of the cell ran out of memory
     ├── UnsupportedOperator    the compiler does not know an operator of the model
     ├── CompileFailed          the compiler gave up
-    ├── Fallback               it would run, but not on the device that was asked for
-    ├── OutOfMemory            the host's, or what a child was granted
-    ├── OutOfDeviceMemory      the device's
+    ├── Fallback               it would run, but not on the requested device
+    ├── OutOfMemory            of the host, or above the limit of a child
+    ├── OutOfDeviceMemory      of the device
     ├── TimedOut               a child ran past its limit and was stopped
     ├── Crashed                a child died or raised
     └── WrongAnswer            the compiled model does not compute what the reference does
@@ -39,15 +39,15 @@ Status = Literal[
     "dominated",
     "interrupted",
 ]
-"""What became of a cell; `design.md` §4 gives each word's meaning, `schema.md` repeats it."""
+"""Outcome of a run; `store/schema.md` explains each."""
 
 
 class BenchmarkError(Exception):
-    """The user's mistake or the world's; its text says what was wrong, where, and what to do."""
+    """A mistake of the user or a fault of the environment; says what is wrong, where, and what to do."""
 
 
 class ConfigError(BenchmarkError):
-    """A configuration that cannot be meant: names the key and the allowed values."""
+    """An invalid configuration; names the key and the allowed values."""
 
 
 class StoreError(BenchmarkError):
@@ -59,12 +59,12 @@ class CacheError(BenchmarkError):
 
 
 class RunFailure(BenchmarkError):
-    """One cell could not be measured; `status` is what its row will say."""
+    """One cell can't be measured; `status` goes into its row."""
 
     status: Status = "crashed"
 
     def __init__(self, text: str = "", *, raised: str | None = None, operators: Sequence[str] = ()) -> None:
-        """`raised` is the class of the foreign error behind it, `operators` are those that it is about."""
+        """`raised` is the class of the library's exception behind it, `operators` are those it concerns."""
         super().__init__(text)
         self.raised, self.operators = raised, tuple(operators)
 
@@ -82,11 +82,11 @@ class Unavailable(RunFailure):
 
 
 class LibraryMissing(Unavailable):
-    """A library is not installed; the text ends in the command that installs it."""
+    """A library is not installed; the text ends with the command that installs it."""
 
 
 class Dominated(RunFailure):
-    """The same cell with a smaller batch or length ran out of memory: not tried."""
+    """Not tried, because the same cell with a smaller batch or length ran out of memory."""
 
     status = "dominated"
 
@@ -104,7 +104,7 @@ class CompileFailed(RunFailure):
 
 
 class Fallback(RunFailure):
-    """It would run, but not on the device that was asked for."""
+    """It would run, but not on the requested device."""
 
     status = "fallback"
 
@@ -155,4 +155,4 @@ FAILURES: dict[Status, type[RunFailure]] = {
         WrongAnswer,
     )
 }
-"""Status to exception: how a failure reported by a child is raised again in the parent."""
+"""Status to exception, to raise the failure of a child again in the parent."""

@@ -1,4 +1,4 @@
-"""What a measuring child brings home: samples, what they tell, and what went on beside them."""
+"""Results of one measuring process: samples, statistics, noise."""
 
 from __future__ import annotations
 
@@ -12,63 +12,63 @@ from benchmark.records import Arithmetic, Names, frozen
 
 StopReason = Literal["enough", "precision", "max_calls", "max_s"]
 Bounds = tuple[Optional[float], Optional[float], Optional[float]]  # noqa: UP045 - evaluated, in Python 3.9 too
-"""A statistic in ms and its 95 % interval; null where it is refused."""
+"""A statistic in ms and its 95 % interval; null where there are too few samples."""
 
 
 @frozen
 class DeviceState:
-    """How the device is just now, as far as it tells."""
+    """State of the device at one moment; null is what it doesn't report."""
 
     clock_mhz: float | None = None
-    """Of its compute units: their mean."""
+    """Mean clock of its compute units."""
     temperature_c: float | None = None
     throttle_reasons: Names = ()
-    """What keeps its clock down, by the driver's names; heat and power, not idleness."""
+    """Reasons of heat or power that lower its clock, by the driver's names; idleness is none."""
     throttle_count: int | None = None
-    """How often heat slowed it since the host started."""
+    """Times that heat slowed it since the host started."""
     other_processes: NonNegativeInt | None = None
-    """Processes that use it beside this one."""
+    """Other processes that use it."""
     memory_bytes: NonNegativeInt | None = None
-    """Most of its memory that this process has held so far."""
+    """Peak of this process so far."""
     utilisation: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of the time in which its cores computed."""
     energy_j: NonNegativeFloat | None = None
-    """Spent since some moment in the past: two readings tell what went between them."""
+    """A counter: the difference of two readings is the energy used between them."""
     latency_p50_ms: NonNegativeFloat | None = None
-    """Median time of what it executed lately, by its own clock."""
+    """Median of its latest executions, by its own clock."""
     errors: Names = ()
-    """What went wrong on it lately, by its driver's names."""
+    """Its latest errors, by the driver's names."""
 
 
 @frozen
 class Timing:
-    """What the clock said, unsummarised: statistics belong to reports."""
+    """Raw samples of one measurement, before any statistics."""
 
     nanoseconds: tuple[int, ...]
-    """One per timed call, in order; warm-ups excluded."""
+    """One sample per timed call, in order, without the warm-up."""
     warmup_calls: NonNegativeInt
-    """Calls before the first sample: those that were asked for, and those until the series was steady."""
+    """Calls before the first sample: the configured ones, and those until the series was steady."""
     warmup_s: NonNegativeFloat
-    """Seconds that the warm-up took."""
+    """Seconds of the warm-up."""
     wall_s: NonNegativeFloat
-    """Seconds in which the timed calls ran, back to back: looking at the samples in between is left out."""
+    """Seconds of the timed calls, without the analysis between them."""
     cpu_s: NonNegativeFloat
     """CPU seconds of this process, all threads, over the same time."""
     steady: bool
-    """Whether the series comes to rest: if not, every call after the warm-up asked for is a sample."""
+    """Whether the series reaches a steady state; if not, all calls after the configured warm-up count."""
     stop_reason: StopReason
-    """The minima or the precision that were asked for, or the maximum that was met before."""
+    """The rule that ended the sampling: the minima (enough), the precision, or a maximum."""
     analysis_s: NonNegativeFloat = 0.0
-    """Seconds for looking at the samples, while none was taken."""
+    """Seconds of analysis between the calls."""
     device_nanoseconds: tuple[int, ...] = ()
-    """What the device itself took for the calls; empty where only the host's clock tells."""
+    """Durations by the device's own clock; empty where it has none."""
     token_nanoseconds: tuple[tuple[NonNegativeInt, ...], ...] = ()
-    """For each call the time from its start to each of its tokens; empty for what makes none."""
+    """For each call the time from its start to each of its tokens; empty for tasks without tokens."""
 
 
 @frozen
 class Summary:
-    """What the samples of one process tell, in ms; see `intervals` for when they don't."""
+    """Statistics of the samples of one process, in ms; `stats.intervals` says when one is refused."""
 
     mean: Bounds
     p50: Bounds
@@ -76,20 +76,20 @@ class Summary:
     p95: Bounds
     p99: Bounds
     effective_samples: float | None
-    """Independent samples that would tell as much about the median."""
+    """Number of independent samples that would give the same interval of the median."""
 
 
 @frozen
 class Noise:
-    """What went on beside the samples while they were taken; null where the host doesn't tell."""
+    """Disturbances during the measurement; null is what the host doesn't report."""
 
     on_cpu: float | None = None
-    """Share of the CPU time its threads wanted that they had: the rest they queued for a core."""
+    """Share of the needed CPU time that its threads got; the rest they waited for a core."""
     involuntary_switches_per_s: NonNegativeFloat | None = None
     steal: float | None = None
     """Share of the host's CPU time that other virtual machines took."""
     host_cpu: float | None = None
-    """Share of the host's cores in use, by anyone."""
+    """Share of the host's cores in use, by all processes."""
     others_cores: float | None = None
     """Cores in use by other processes."""
     load: float | None = None
@@ -97,43 +97,43 @@ class Noise:
     governor: str | None = None
     boost: bool | None = None
     device: DeviceState = DeviceState()
-    """As the calls ended."""
+    """At the end of the calls."""
     energy_j: NonNegativeFloat | None = None
-    """That the device spent meanwhile."""
+    """Energy that the device used during the calls."""
     flags: Names = ()
     """Reasons to doubt the samples."""
 
 
 @frozen
 class Harness:
-    """How the calls were made, as it was found in the process that made them."""
+    """Conditions in the measuring process."""
 
     timer_ns: NonNegativeInt
-    """What the loop reads for a call that does nothing."""
+    """Duration that the loop measures for an empty call."""
     affinity: tuple[NonNegativeInt, ...]
-    """Logical CPUs the process may use."""
+    """Logical CPUs that the process may use."""
     allocator: str
-    """Who hands out memory."""
+    """Memory allocator."""
     denormals: Literal["kept", "flushed"]
-    """Whether the CPU computes with numbers below 1e-38 (slow on many), or takes them for zero."""
+    """Whether the CPU computes with numbers below 1e-38 (slow on many CPUs) or treats them as zero."""
 
 
 @frozen
 class Measurement:
-    """What a measuring child brings home."""
+    """Results of one measuring process."""
 
     timing: Timing
     summary: Summary
     first_call_ns: NonNegativeInt
-    """The call before the warm-up: lazy initialisation shows here."""
+    """Duration of the call before the warm-up, which includes lazy initialisation."""
     answers: tuple[np.ndarray, ...]
     """Outputs of the first call, as float32 on the host."""
     arithmetic: Arithmetic
     noise: Noise
     attempts: PositiveInt
-    """How often it was timed: again where the first was noisy."""
+    """Times that it was timed: more than once if noisy."""
     harness: Harness
     load_s: NonNegativeFloat
     peak_host_bytes: NonNegativeInt
     picture: Path | None = None
-    """What it drew, for people to look at."""
+    """File of the image that the model made."""

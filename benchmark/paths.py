@@ -1,4 +1,4 @@
-"""Every name of a file or folder under the output folder; nobody else joins such strings."""
+"""Names of all files and folders that this program writes; no other module joins such paths."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class CampaignPaths:
         return self.folder / "progress.json"
 
     def log(self, run_id: str) -> Path:
-        """Everything the children of one run printed."""
+        """Output of the child processes of one run."""
         return self.folder / "logs" / f"{run_id}.log"
 
     def picture(self, run_id: str) -> Path:
-        """What a model drew in its run."""
+        """Image that a model made in its run."""
         return self.folder / "pictures" / f"{run_id}.png"
 
 
@@ -59,7 +59,7 @@ class StorePaths:
         return self.side / "compact.lock"
 
     def nightly(self, campaign: str) -> Path:
-        """What a check of that night found."""
+        """Findings of a nightly check of that campaign."""
         return self.side / "nightly" / f"{campaign}.json"
 
     def run(self, run_id: str) -> Path:
@@ -82,7 +82,7 @@ class CachePaths:
         return self.root / key
 
     def manifest(self, entry: Path) -> Path:
-        """What an entry is, is made of, and must look like."""
+        """Description of an entry: its content key, files and checksums."""
         return entry / "manifest.json"
 
     @property

@@ -1,4 +1,4 @@
-"""The nouns that pass between stages: frozen, typed at construction, units in their names."""
+"""The records that pass between stages: frozen, typed at construction, with units in their names."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _STRICT = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 Names = Annotated[tuple[str, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
 Unit = Literal["items", "images", "tokens"]
 FastMath = Literal["none", "matmult", "all"]
-"""How much arithmetic may leave fp32: nothing, matrix products, everything the compiler likes."""
+"""What may be computed below fp32: nothing, matrix products, or whatever the compiler chooses."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(Field,))
 def frozen(cls: type[T]) -> type[T]:
-    """House dataclass: immutable, keyword-only, typed at construction, no unknown fields."""
-    if sys.version_info < (3, 10):  # noqa: UP036 - a worker's, without kw_only: defaults come last
+    """Dataclass of this program: immutable, keyword-only, checked at construction, no unknown fields."""
+    if sys.version_info < (3, 10):  # noqa: UP036 - a worker of Python 3.9 has no kw_only: defaults come last
         names = cls.__annotations__
         cls.__annotations__ = {name: names[name] for name in sorted(names, key=cls.__dict__.__contains__)}
     return dataclass(frozen=True, kw_only=True, config=_STRICT)(cls)  # type: ignore[return-value]
@@ -37,31 +37,31 @@ def frozen(cls: type[T]) -> type[T]:
 
 @frozen
 class Model:
-    """A model as its YAML states it: enough to build it without a download."""
+    """A model as its YAML describes it: enough to build it without a download."""
 
     name: str
-    """The name it is chosen by: the stem of its YAML."""
+    """The stem of its YAML, as in `model=bert`."""
     architecture: Mapping[str, Any]
     """`model_type` and the fields of its transformers configuration that differ from the defaults."""
     parameters: Mapping[str, PositiveInt]
-    """By task the parameters of the published model with that head: these are the tasks it has, and building
-    fails if the architecture has others."""
+    """Task to number of parameters of the published model with that head. The model has these tasks;
+    building fails if the architecture has another number."""
     max_sequence_length: PositiveInt | None = None
-    """Tokens it takes at most, special tokens included; null where nothing limits them."""
+    """Most tokens, special ones included; null where nothing limits them."""
     image_size: PositiveInt | None = None
-    """Pixels along an edge that it is usually given; null where the architecture states the only size."""
+    """Usual pixels along an edge; null where the architecture states the only size."""
     hub_id: str | None = None
-    """Where `weights=pretrained` comes from; without it only random or local weights are possible."""
+    """Hugging Face id of `weights=pretrained`; without it only random or local weights are possible."""
     revision: str | None = None
-    """Commit of the hub repository; null takes the branch `main`, and the row then says `main`."""
+    """Commit of the hub repository; null is the branch `main`."""
 
 
 @frozen
 class Shape:
-    """How large a call is; an axis that the task does not have is null."""
+    """Size of one call; an axis that the task does not have is null."""
 
     batch_size: PositiveInt
-    """Items, whatever an item is: a sentence, a picture, a generation."""
+    """Items: sentences, images or generations."""
     sequence_length: PositiveInt | None = None
     """Tokens of one item."""
     input_length: PositiveInt | None = None
@@ -75,72 +75,72 @@ class Shape:
 
     @property
     def axes(self) -> dict[str, int]:
-        """The axes it has, batch aside."""
+        """Its axes without the batch."""
         return {name: value for name, value in asdict(self).items() if value and name != "batch_size"}
 
     @property
     def label(self) -> str:
-        """In a few characters, for people."""
+        """A few characters for tables and logs, such as `b1 s128`."""
         return axes.label({name: value for name in axes.SIZES if (value := getattr(self, name))})
 
 
 @frozen
 class Sampling:
-    """How long to look: until both minima and the precision are reached, or one maximum."""
+    """Stopping rule of a measurement: both minima and the precision are reached, or one maximum is."""
 
     warmup_calls: NonNegativeInt
     """Calls before the first sample."""
     warmup_s: NonNegativeFloat
-    """Seconds of warm-up at least."""
+    """Least seconds of warm-up."""
     min_calls: PositiveInt
-    """Samples at least."""
+    """Least number of samples."""
     max_calls: PositiveInt
-    """Samples at most."""
+    """Most samples."""
     min_s: NonNegativeFloat
-    """Seconds of sampling at least."""
+    """Least seconds of sampling."""
     max_s: PositiveFloat
-    """Seconds of sampling at most."""
+    """Most seconds of sampling."""
     order: Literal["grid", "random"] = "grid"
-    """In which order cells are timed: as the grid has them, or shuffled, so that a drift of the host
-    meets no axis in particular."""
+    """Order in which cells are timed: that of the grid, or shuffled, so that a drift of the host doesn't
+    look like the effect of an axis."""
     order_seed: NonNegativeInt = 0
-    """Of the shuffling; rows keep it in `config`."""
+    """Seed of the shuffling; rows keep it in `config`."""
     precision: PositiveFloat | None = None
     """Half width of the 95 % interval, as a share of the percentile, at which sampling ends; null: no end."""
     precision_percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
-    """Of which percentile."""
+    """The percentile that `precision` is about."""
     repeats: PositiveInt = 1
-    """Fresh processes for each cell, a row each; no cell is timed twice before all have been timed once."""
+    """Fresh processes for each cell, a row each; all cells are timed once before any is timed again."""
     least_on_cpu: Annotated[float, Field(ge=0, le=1)] = 0.97
-    """A run is noisy whose threads had less than this share of the CPU time they wanted."""
+    """A run is noisy if its threads got less than this share of the CPU time they needed."""
     noise_retries: NonNegativeInt = 2
-    """How often a noisy run is timed again, in the same process; the quietest counts."""
+    """Most times that a noisy run is timed again in its process; the quietest attempt counts."""
     inputs: Literal["fixed", "varied"] = "fixed"
-    """The same values in every call, or shuffled ones (seeded) before every block of calls."""
+    """fixed: every call has the same values; varied: they are shuffled (seeded) before each block."""
 
 
 @frozen
 class DeviceFacts:
-    """What identifies the device a cell asks for, as found on this host."""
+    """Identity of the device that a cell runs on, as found on this host."""
 
     device_name: str
     cores: PositiveInt
     """Cores of the device that the run uses."""
     instance_type: str | None = None
-    """Cloud instance type from the firmware's DMI tables, or as configured; null where neither says."""
+    """Cloud instance type: as configured, or from the firmware's DMI tables; null if neither has it."""
     driver_version: str | None = None
     threads: PositiveInt | None = None
     """Intra-op threads a host library may use."""
     isa: str = ""
     """Instruction sets that change generated code; part of the cache key."""
     target: str | None = None
-    """What to generate code for, as the device's compiler names it: then it compiles on hosts without the
-    device too. Null where it needs the device, or the host is it."""
+    """Target of code generation, as the device's compiler names it, for compilers that work without the
+    device. Null where the compiler needs the device, or the host is the device."""
 
 
 @frozen
 class ChildLimits:
-    """What a child process may use, and where its output goes."""
+    """Limits of a child process, and the file for its output."""
 
     log: Path
     timeout_s: PositiveFloat
@@ -152,24 +152,24 @@ class ChildLimits:
 
 @frozen
 class Workload:
-    """A model ready to be compiled: how to get the module, and what to feed it. Not compiled yet."""
+    """A model with its inputs, ready to be compiled."""
 
     name: str = "model"
-    """Which part of a model it is."""
+    """Name of the part, in a model of several."""
     load_module: Callable[[], Any]
-    """Called in a child: the module in eval mode, positional tensors in, a tensor or a tuple out. Of a model
-    in parts: a `torch_parts.CompositeModel`, which knows how to call them."""
+    """Called in a child: the module in eval mode, positional tensors in, a tensor or a tuple out. A model in
+    parts is a `models.composite.CompositeModel`, which calls them."""
     parts: tuple[Workload, ...] = ()
-    """Networks that are compiled apart and called in turn; empty for a model that is one network."""
+    """Networks that are compiled separately; empty for a model that is one network."""
     calls: PositiveInt = 1
-    """How often one call of the model calls this part."""
+    """Calls of this part in one call of the model."""
     input_names: Names
     """Names of the positional inputs, in order."""
     input_shapes: Mapping[str, tuple[int, ...]]
     input_dtypes: Mapping[str, str]
     reference: Path | None
-    """Folder with `inputs.safetensors` and the fp32 answers to them in `outputs.safetensors`; null where
-    nothing is computed (simulated)."""
+    """Folder with `inputs.safetensors` and their fp32 answers in `outputs.safetensors`; null for simulated
+    devices, which compute nothing."""
     weights_digest: str
     parameters: PositiveInt | None
     flops_per_call: NonNegativeInt | None
@@ -182,7 +182,7 @@ class Workload:
     threads: PositiveInt | None
     torch_device: Literal["cpu", "cuda"]
     target: str | None = None
-    """What to generate code for, where that isn't the host it is compiled on; see `DeviceFacts`."""
+    """As in `DeviceFacts`."""
     task: str = ""
     """As Hugging Face names it."""
     weights: Path | None = None
@@ -191,7 +191,7 @@ class Workload:
 
 @frozen
 class CompileReport:
-    """What the compiler told about its work; unknown stays null."""
+    """What the compiler reports about its work; null is unknown."""
 
     flags: Names = ()
     """The effective flags, as given to the compiler."""
@@ -199,33 +199,33 @@ class CompileReport:
     graph_breaks: int | None = None
     ops_on_device_fraction: float | None = None
     unsupported_ops: Names | None = None
-    """Operators that the compiler doesn't know: where it compiled all the same, they are left to the CPU."""
+    """Operators that the compiler doesn't know; if it compiled all the same, they run on the CPU."""
     script_modules: int | None = None
-    """Modules that the compiled program was cut into, those of the device and those between."""
+    """Modules that the compiled program consists of: those of the device and those between them."""
     neff_bytes: int | None = None
-    """Of what is loaded to a Neuron device."""
+    """Bytes that are loaded to a Neuron device."""
 
 
 @frozen
 class Artifact:
-    """A compiled workload. `folder` is null for compilers that leave nothing behind."""
+    """A compiled workload. `folder` is null for compilers that write no files."""
 
     folder: Path | None
     key: str | None
     report: CompileReport
     cache_hit: bool | None
     compile_s: float | None
-    """Seconds the compiler took when the artefact was made, also on a cache hit."""
+    """Seconds of the compilation that made the artefact, on a cache hit too."""
     part_compile_s: Mapping[str, float] = Field(default_factory=dict)
     """The same by part, for a model in parts."""
     compile_workers: int | None = None
-    """Compilations that ran at a time then."""
+    """Compilations that ran at the same time then."""
     artifact_bytes: int | None
 
 
 @frozen
 class Arithmetic:
-    """The arithmetic in effect, whatever was asked for."""
+    """The arithmetic in effect, which may differ from the options."""
 
     model_dtype: str
     matmul_dtype: str
@@ -240,21 +240,21 @@ class Session:
     run: Callable[[], Any]
     arithmetic: Arithmetic
     inputs: tuple[Any, ...] = ()
-    """Arrays or tensors that `run` reads, for who wants to vary them in place."""
+    """Arrays or tensors that `run` reads; they may be changed in place."""
     before_block: Callable[[], None] | None = None
-    """Called before each block of timed calls, untimed."""
+    """Called before each block of timed calls; not timed."""
     call: Callable[..., Sequence[Any]] | None = None
-    """The same network on other inputs of these shapes, positional and of the kind of `inputs`."""
+    """Calls the same network with other inputs: positional, same shapes and types as `inputs`."""
     answers: Callable[[], Sequence[Any]] | None = None
-    """What is to be compared with the reference, where that is not what `run` returns."""
+    """Makes the answers to compare with the reference, where `run` doesn't return them."""
     save_image: Callable[[Path], bool] | None = None
-    """Save what `answers` made for people to look at, where there is such a thing; say whether there is."""
+    """Saves the image that `answers` made; returns False if it made none."""
     token_ns: Callable[[], Sequence[Sequence[int]]] | None = None
-    """For each call since this was last asked, nanoseconds from its start to each of its tokens."""
+    """Nanoseconds from a call's start to each of its tokens, for each call since this was last called."""
     clock: Callable[[], int] = time.perf_counter_ns
-    """Nanoseconds; a simulated device brings its own."""
+    """Nanoseconds; a simulated device has its own clock."""
     device_ns: Callable[[], Sequence[int]] | None = None
-    """What the device itself took for each call since this was last asked, by its own clock."""
+    """Duration of each call since this was last called, by the device's own clock."""
 
 
 @frozen
@@ -265,7 +265,7 @@ class Quality:
     """Least over the items of the batch and the outputs."""
     max_abs_error: float | None = None
     top1_agreement: float | None = None
-    """Share of items whose greatest entry of the first output stands at the same place."""
+    """Share of items whose first output has its maximum at the same index."""
 
 
 @frozen
@@ -276,23 +276,23 @@ class Failure:
     stage: str
     error: str
     error_class: str | None = None
-    """Of what a library raised, as it names it."""
+    """Class of the library's exception behind it."""
     unsupported_ops: Names = ()
     """Operators that the compiler doesn't know."""
 
 
 @frozen
 class Row:
-    """What a run leaves in the store; the columns are spelled in `schema` alone."""
+    """The row of a run; its columns are those of `store.schema`."""
 
     values: Mapping[str, Any]
 
     @property
     def run_id(self) -> str:
-        """Identity of the run: the store keeps one row for each."""
+        """Identity of the run: the store keeps one row for it."""
         return str(self.values["run_id"])
 
     @property
     def status(self) -> str:
-        """What became of the cell."""
+        """`ok`, or the kind of failure."""
         return str(self.values["status"])

@@ -1,4 +1,4 @@
-"""What stops a grid between two cells: the user, or a budget of hours or dollars."""
+"""When a grid stops between two cells: at the user's wish, or when its hours or dollars are used up."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from benchmark.config.experiment import Budget
 from benchmark.errors import ConfigError
 
 Ending = Literal["done", "interrupted", "budget"]
-"""How a grid ended: every cell has its row, or somebody stopped it before."""
+"""How a grid ended: `done` when every run has its row."""
 
 
 class BudgetTracker:
-    """Asked before each cell; counts the time and the money of one command."""
+    """Counts the time and the money of one command."""
 
     def __init__(self, budget: Budget) -> None:
         self.limits = budget
         self.stop_requested = False
-        """The user wants to stop after the current cell."""
+        """Set when the user wants to stop after the current cell."""
         self.usd: float | None = None
-        """Spent so far; null where no price is known."""
+        """Dollars so far; None where no price is known."""
         self._since = time.monotonic()
 
     @property
     def hours(self) -> float:
-        """Since the command began to run cells."""
+        """Hours since the command began to run cells."""
         return (time.monotonic() - self._since) / 3600
 
     def spend(self, seconds: float, run: PlannedRun) -> None:
-        """Count what a cell took, at the price of its machine."""
+        """Count the seconds of a run, at the price of its machine."""
         if (usd_per_hour := hourly(run)) is not None:
             self.usd = (self.usd or 0) + usd_per_hour * seconds / 3600
 
     def stop_reason(self) -> Ending | None:
-        """Why the next cell should not start, or None."""
+        """Why the next cell must not start, or None."""
         if self.stop_requested:
             return "interrupted"
         out_of_time = self.limits.hours is not None and self.hours >= self.limits.hours
@@ -45,7 +45,7 @@ class BudgetTracker:
 
 
 def hourly(run: PlannedRun) -> float | None:
-    """Dollars an hour of the machine that a cell runs on: as configured, else its on-demand price."""
+    """Dollars an hour of the run's machine: as configured, else its on-demand price."""
     if (configured := run.cell.experiment.budget.usd_per_hour) is not None:
         return configured
     instance_type = run.environment.facts.instance_type

@@ -1,4 +1,4 @@
-"""What a grid will need: who finds its artefact in the cache, how long all takes, and what it costs."""
+"""Estimate a grid: which artefacts the cache has, how long it takes, and what it costs."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from benchmark.stages.compile import compile_
 from benchmark.store.history import Medians
 
 Need = Literal["run", "cached", "compile"]
-"""What a cell that will be measured finds: nothing is to be compiled, the artefact is there, or it isn't."""
+"""What a run needs: nothing to compile (run), an artefact that is cached, or one to compile."""
 
 
 class Forecast(NamedTuple):
-    """Seconds and dollars, as far as the store's history tells."""
+    """Seconds and dollars, by the rows of the store."""
 
     needs: dict[str, Need]
     """By run_id, for runs that will be measured."""
     compile_s: float
-    """Wall time, with as many workers as are set."""
+    """Wall time with the configured number of workers."""
     measure_s: float
     usd: float | None
-    """Null where no machine of the grid has a price."""
+    """None where no machine of the grid has a price."""
     unknown: int
-    """Cells about whose time the store tells nothing; they are in no figure."""
+    """Runs without a similar row in the store; the figures don't include them."""
     unpriced: int
-    """Cells whose machine has no price."""
+    """Runs whose machine has no price."""
 
 
 def forecast(plan: Plan, cache: Entries, medians: Medians, workers: int) -> Forecast:
-    """Look ahead: nothing is built, hashed or run."""
+    """Estimate without building, hashing or running anything."""
     needs: dict[str, Need] = {}
     compiled: set[Any] = set()
     compile_s = measure_s = usd = 0.0
@@ -60,14 +60,14 @@ def forecast(plan: Plan, cache: Entries, medians: Medians, workers: int) -> Fore
 
 
 def timing_s(run: PlannedRun, medians: Medians) -> float | None:
-    """Seconds that a cell holds its device, by the median of the same model, hardware and compiler."""
+    """Seconds that a run uses its device: median for the same model, hardware and compiler."""
     if run.cell.experiment.stage == "compile":
         return 0.0
     return _median(run, medians, "measure")
 
 
 def need_of(run: PlannedRun, cache: Entries) -> Need:
-    """Go through the stages that the cache can answer, and see whether they need more."""
+    """Go through build and compile with the cache alone, and see whether they need more."""
     if not run.cell.experiment.compiler.leaves_artifact:
         return "run"
     try:
@@ -84,6 +84,6 @@ def _median(run: PlannedRun, medians: Medians, stage: str) -> float | None:
 
 
 def fates(plan: Plan, needs: Mapping[str, Need]) -> Counter[str]:
-    """How many cells meet which fate; what will be measured is told apart by what it needs."""
-    found = Counter[str](needs.get(run.run_id, run.fate) for run in plan.runs)
-    return found + Counter(excluded=len(plan.excluded))
+    """Number of runs by fate; those to be measured by what they need."""
+    counts = Counter[str](needs.get(run.run_id, run.fate) for run in plan.runs)
+    return counts + Counter(excluded=len(plan.excluded))

@@ -1,4 +1,4 @@
-"""Make the model and its named inputs, once per architecture and once per shape, with the fp32 answers."""
+"""Make the weights (once per architecture), the inputs and their fp32 answers (once per shape)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmark.records import Workload
 
 
 def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> Workload:
-    """Return the cell's workload; weights and reference come from the cache where they have been made before.
+    """Return the cell's workload; weights and reference come from the cache if it has them.
 
     Raises:
         Unavailable: weights that can't be had here.
@@ -37,13 +37,13 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
         _workload(cell, environment, made.of_part(facts["name"]), partial(_part, load, facts["name"]), facts)
         for facts in reference.manifest.facts.get("parts", ())
     )
-    if e.weights == "random":  # of which a part may be left out, such as the encoder of a VAE
+    if e.weights == "random":  # a part may be left out, such as the encoder of a VAE
         whole = replace(whole, parameters=stated_parameters(e))
     return replace(whole, parts=tuple(parts))
 
 
 class _Made(NamedTuple):
-    """What a workload stands on."""
+    """Files of a workload."""
 
     weights: Path
     digest: str
@@ -56,7 +56,7 @@ class _Made(NamedTuple):
 def _workload(
     cell: Cell, environment: Environment, made: _Made, load: Callable[[], Any], facts: Mapping[str, Any]
 ) -> Workload:
-    """A network, or several, as `torch_parts.write_reference` told of it."""
+    """A network, or several, from the facts that `composite.write_reference` returned."""
     return Workload(
         name=facts["name"],
         load_module=load,
@@ -85,7 +85,7 @@ def _part(load: Callable[[], Any], name: str) -> Any:
 
 
 def _imagined(cell: Cell, environment: Environment) -> Workload:
-    """A workload for devices that compute nothing."""
+    """A workload for simulated devices."""
     e = cell.experiment
     return Workload(
         load_module=_nothing,
@@ -142,7 +142,7 @@ def _local_weights(folder: Path) -> tuple[Path, str]:
 def _reference(
     cell: Cell, versions: Mapping[str, str], weights: tuple[Path, str], cache: Entries, call: Call
 ) -> Entry:
-    """Inputs and what the model answers to them in fp32, eager."""
+    """Inputs, and the answers of the eager fp32 model to them."""
     folder, digest = weights
     e = cell.experiment
     made_of = {
@@ -167,7 +167,7 @@ def _make_weights(task: Any, model: Any, weights: str, seed: int, folder: Path) 
 
 
 def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any]:
-    """In the child: one forward pass, in the arithmetic everything else is judged by."""
+    """In the child: one forward pass in fp32."""
     from benchmark.models import composite
 
     e = cell.experiment

@@ -1,4 +1,4 @@
-"""Get the cell's artefact: from the cache, else by the compiler in a child process."""
+"""Get the cell's artefact: from the cache, else from the compiler in a child process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmark.records import Artifact, CompileReport, Workload
 from benchmark.timing.session import part_folder
 
 
-def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cache
+def compile_(  # noqa: PLR0913, PLR0917 - it connects the compiler and the cache
     cell: Cell,
     workload: Workload,
     environment: Environment,
@@ -26,7 +26,7 @@ def compile_(  # noqa: PLR0913, PLR0917 - it introduces the compiler to the cach
     call: Call,
     workers: int = 1,
 ) -> Artifact:
-    """Return the artefact with the seconds its compilation took, whenever that was.
+    """Return the artefact with the seconds of the compilation that made it.
 
     `workers` is how many compile at a time: an artefact that is made now remembers it.
 
@@ -80,7 +80,7 @@ def _inputs(part: Workload) -> dict[str, Any]:
 def _compile(
     label: str, device: Any, compiler: Compiler, workload: Workload, folder: Path
 ) -> Mapping[str, Any]:
-    """In the child: the compiler at work."""
+    """In the child: compile every part."""
     device.configure_process()
     reports: list[CompileReport] = []
     seconds: dict[str, float] = {}
@@ -115,7 +115,7 @@ def _named(part: Workload, text: str) -> str:
 
 
 def _together(reports: Sequence[CompileReport]) -> CompileReport:
-    """What was told of the parts, added up; unknown where one of them is."""
+    """Sum of the parts' reports; null where one of them is."""
     first = reports[0]
     if len(reports) == 1:
         return first
@@ -133,5 +133,5 @@ def _together(reports: Sequence[CompileReport]) -> CompileReport:
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:
-    found = list(counts)
-    return None if None in found else sum(count or 0 for count in found)
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)

@@ -1,4 +1,4 @@
-"""Load the artefact in a fresh child, and time its calls. Whoever calls this holds the host."""
+"""Load the artefact in a fresh child, and time its calls. The caller holds the host lock."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmark.timing.session import load
 def measure(
     cell: Cell, workload: Workload, artifact: Artifact, call: Call, picture: Path | None = None
 ) -> Measurement:
-    """Time the cell; what it draws goes into the file `picture`.
+    """Time the cell; an image that it makes is saved as `picture`.
 
     Raises:
         RunFailure: the model couldn't be loaded or called, or how its process ended.
@@ -38,7 +38,7 @@ class _Attempt(NamedTuple):
 
     @property
     def quiet(self) -> tuple[int, float]:
-        """Greater where less disturbed."""
+        """Sort key: greater is quieter."""
         return -len(self.noise.flags), self.noise.on_cpu or 0.0
 
 
@@ -47,7 +47,7 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
     e = cell.experiment
     loaded = [load(e.hardware, e.compiler, workload, folder) for _ in range(e.scenario.replicas)]
     session = loaded[0][0]
-    with harness.quiet_interpreter():  # simulated devices measure in the parent, which lives on
+    with harness.quiet_interpreter():  # simulated devices measure in the parent process
         called = session.clock()
         outputs = session.run()
         first_call_ns = session.clock() - called
@@ -76,16 +76,16 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
 
 
 def _attempts(cell: Cell, copies: Sequence[Session]) -> list[_Attempt]:
-    """Time it, and again while it is noisy and may be."""
-    e, found = cell.experiment, list[_Attempt]()
-    while not found or (found[-1].noise.flags and len(found) <= e.sampling.noise_retries):
-        if found:
-            harness.start_on(len(found))  # its own threads may have stood in each other's way
+    """Time it once, and again while it is noisy, at most `noise_retries` times."""
+    e, attempts = cell.experiment, list[_Attempt]()
+    while not attempts or (attempts[-1].noise.flags and len(attempts) <= e.sampling.noise_retries):
+        if attempts:
+            harness.start_on(len(attempts))  # perhaps its own threads disturbed each other
         watch = None if e.hardware.simulated else Watch(e.hardware.state())
         timing = e.scenario.measure(copies, e.sampling)
         noise = watch.noise(e.hardware.state(), e.sampling.least_on_cpu) if watch else Noise()
-        found.append(_Attempt(timing, noise))
-    return found
+        attempts.append(_Attempt(timing, noise))
+    return attempts
 
 
 def _several(outputs: Any) -> Iterable[Any]:
@@ -93,7 +93,7 @@ def _several(outputs: Any) -> Iterable[Any]:
 
 
 def _host_array(output: Any) -> np.ndarray:
-    """A copy as float32: some runtimes hand out a buffer that the next call overwrites."""
+    """A copy as float32: the next call of some runtimes overwrites the buffer."""
     if hasattr(output, "detach"):
         output = output.detach().float().cpu().numpy()
     return np.array(output, dtype=np.float32)

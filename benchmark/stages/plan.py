@@ -1,4 +1,4 @@
-"""Decide every cell's fate before anything starts: what can't work, what is done, the order of the rest."""
+"""Decide before anything starts: which cells can't work, which are done, and the order of the others."""
 
 from __future__ import annotations
 
@@ -38,32 +38,34 @@ def plan(
     exhausted: Callable[[frozenset[str]], Sequence[Exhausted]] = lambda _: (),
     excluded: tuple[Excluded, ...] = (),
 ) -> Plan:
-    """Lay out a grid, by what the store knows of it already."""
-    cells: dict[str, _Asked] = {}
-    surroundings = _Surroundings()
+    """Plan a grid, by the rows that the store has."""
+    cells: dict[str, _Candidate] = {}
+    environments = _Environments()
     duplicates = 0
     for experiment in experiments:
         cell = cell_of(experiment)
-        environment, missing = surroundings.of(experiment)
+        environment, missing = environments.of(experiment)
         duplicates += run_id(experiment.campaign, cell, environment) in cells
         for repeat in range(experiment.sampling.repeats):
             identity = run_id(experiment.campaign, cell, environment, repeat)
-            cells.setdefault(identity, _Asked(cell, environment, missing, repeat))
+            cells.setdefault(identity, _Candidate(cell, environment, missing, repeat))
     rows = _rows(cells, statuses, fresh)
-    here = frozenset(asked.environment.environment_id for asked in cells.values())
-    history = () if all(asked.cell.experiment.run == "all" for asked in cells.values()) else exhausted(here)
-    # A limit that is to be run anew in this grid is none yet.
+    here = frozenset(candidate.environment.environment_id for candidate in cells.values())
+    history = (
+        () if all(candidate.cell.experiment.run == "all" for candidate in cells.values()) else exhausted(here)
+    )
+    # A limit whose run is repeated in this grid doesn't count yet.
     known = MemoryLimits(limit for limit in history if limit.run_id not in cells or limit.run_id in rows)
     runs = []
-    for identity, asked in cells.items():
-        fate, reason = _fate(asked, rows.get(identity), known)
-        if asked.repeat and fate not in {"run", "done"}:
-            continue  # what can't be measured is told once
+    for identity, candidate in cells.items():
+        fate, reason = _fate(candidate, rows.get(identity), known)
+        if candidate.repeat and fate not in {"run", "done"}:
+            continue  # what can't be measured leaves one row, not one a repeat
         runs.append(
             PlannedRun(
-                cell=asked.cell,
-                environment=asked.environment,
-                repeat=asked.repeat,
+                cell=candidate.cell,
+                environment=candidate.environment,
+                repeat=candidate.repeat,
                 run_id=identity,
                 fate=fate,
                 reason=reason,
@@ -73,27 +75,29 @@ def plan(
     return Plan(tuple(runs), _ordered(runs), duplicates, excluded)
 
 
-class _Asked(NamedTuple):
-    """One process of a cell, before its fate is known."""
+class _Candidate(NamedTuple):
+    """One run of a cell, before its fate is decided."""
 
     cell: Cell
     environment: Environment
     missing: str | None
-    """What this host lacks to bring it as far as it is wanted."""
+    """What this host lacks for the requested stages."""
     repeat: int
 
 
-def _rows(cells: Mapping[str, _Asked], statuses: Statuses, fresh: Fresh) -> dict[str, tuple[str, str]]:
-    """By run_id the row that is enough, as its run_id and status; runs without one are left out."""
-    campaigns = dict.fromkeys(asked.cell.experiment.campaign for asked in cells.values())
-    found = {campaign: statuses(campaign) for campaign in campaigns}
+def _rows(cells: Mapping[str, _Candidate], statuses: Statuses, fresh: Fresh) -> dict[str, tuple[str, str]]:
+    """For each run that needs no other: run_id and status of its row."""
+    campaigns = dict.fromkeys(candidate.cell.experiment.campaign for candidate in cells.values())
+    versions = {campaign: statuses(campaign) for campaign in campaigns}
     stale = {
-        asked.environment.environment_id for asked in cells.values() if asked.cell.experiment.run == "stale"
+        candidate.environment.environment_id
+        for candidate in cells.values()
+        if candidate.cell.experiment.run == "stale"
     }
     anywhere = fresh(frozenset(stale)) if stale else {}
     rows = {}
     for identity, (cell, environment, _, repeat) in cells.items():
-        policy, status = cell.experiment.run, found[cell.experiment.campaign].get(identity)
+        policy, status = cell.experiment.run, versions[cell.experiment.campaign].get(identity)
         if status is not None and _enough(policy, status):
             rows[identity] = (identity, status)
         elif policy == "stale" and (
@@ -107,20 +111,20 @@ def _enough(policy: str, status: str) -> bool:
     return {"failed": status == "ok", "all": False}.get(policy, status != "interrupted")
 
 
-def _fate(asked: _Asked, row: tuple[str, str] | None, known: MemoryLimits) -> tuple[Fate, str]:
+def _fate(candidate: _Candidate, row: tuple[str, str] | None, known: MemoryLimits) -> tuple[Fate, str]:
     if row:
         return "done", f"has a row: {row[1]}"
-    if refusal := refuse(asked.cell):
+    if refusal := refuse(candidate.cell):
         return "incompatible", refusal
-    if asked.missing:
-        return "unavailable", asked.missing
-    if limit := known.dominate(asked.cell, asked.environment):
+    if candidate.missing:
+        return "unavailable", candidate.missing
+    if limit := known.dominate(candidate.cell, candidate.environment):
         return "dominated", limit
     return "run", ""
 
 
 def _ordered(runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
-    """What can't be measured first, for it takes no time; then rounds of cells, by their artefacts."""
+    """Refused runs first, because they take no time; then rounds of all cells, grouped by artefact."""
     refused = [run for run in runs if run.fate not in {"run", "done"}]
     to_run = [run for run in runs if run.fate == "run"]
     if to_run and (sampling := to_run[0].cell.experiment.sampling).order == "random":
@@ -134,7 +138,7 @@ def _ordered(runs: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
 
 
 def refuse(cell: Cell) -> str | None:
-    """Say why a cell can never work, on any host, or None."""
+    """Why a cell can never work, on any host; None if it can."""
     return next(_refusals(cell), None)
 
 
@@ -162,14 +166,14 @@ def _refusals(cell: Cell) -> Iterator[str]:
         yield f"weights=pretrained: conf/model/{e.model.name}.yaml names no hub_id; use random or a folder"
 
 
-class _Surroundings:
-    """Versions and devices of a grid, asked for once for cells that share them."""
+class _Environments:
+    """Versions and devices, looked up once for all cells that share them."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, ...], tuple[tuple[Any, ...], tuple[Environment, str | None]]] = {}
 
     def of(self, experiment: Experiment) -> tuple[Environment, str | None]:
-        """The environment as far as it can be told, and what this host lacks."""
+        """The environment, as far as it is known, and what this host lacks."""
         plugins = (experiment.hardware, experiment.compiler, experiment.task)
         key = (*map(id, plugins), experiment.stage == "compile")
         if key not in self._known:
@@ -181,15 +185,15 @@ class _Surroundings:
         hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
         absent = None if experiment.needs_no_device else hardware.missing()
         wants = [absent] if absent else []
-        found: dict[str, str] = {}
+        versions: dict[str, str] = {}
         try:
             python = compiler.python
             if python is not None:
-                found["python"] = libraries.fit(python)
-            found.update(compiler.versions())
-            if not hardware.simulated:  # there the model is never built
+                versions["python"] = libraries.fit(python)
+            versions.update(compiler.versions())
+            if not hardware.simulated:  # a simulated device never builds the model
                 install = "pip install -e ." if python is None else f"pip install {' '.join(task.libraries)}"
-                found.update(libraries.versions(*task.libraries, install=install, python=python))
+                versions.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))
-        return environment_of(hardware.facts(), found, machine.speed_settings()), "; ".join(wants) or None
+        return environment_of(hardware.facts(), versions, machine.speed_settings()), "; ".join(wants) or None

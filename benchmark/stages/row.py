@@ -168,11 +168,11 @@ def _latency(measured: Measurement) -> dict[str, Any]:
 
 
 def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
-    """Units over the time in which the samples were taken; its bounds are those of the mean latency."""
+    """Units per second of the timed calls; the bounds follow from those of the mean latency."""
     timing, (mean, lo, hi) = measured.timing, measured.summary.mean
     shape, unit = cell.shape, cell.experiment.task.unit
     made = shape.batch_size * (shape.output_length or 0)
-    # As the Neuron SDK's tables count: tokens that were read and tokens that were made.
+    # As in the Neuron SDK's tables: input tokens and output tokens.
     units = made + shape.batch_size * (shape.input_length or 0) if unit == "tokens" else shape.batch_size
     if not timing.wall_s:
         return {"throughput_per_s": None, "throughput_unit": unit}
@@ -188,7 +188,7 @@ def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
 
 
 def _tokens(timing: Timing) -> dict[str, Any]:
-    """When the tokens of a generation came; nothing for what makes none."""
+    """Times to the tokens of a generation; empty for other tasks."""
     if not timing.token_nanoseconds:
         return {}
     ms = np.asarray(timing.token_nanoseconds) / 1e6
@@ -250,7 +250,7 @@ def _roofline(attempt: Attempt, trusted: Measurement | None) -> dict[str, Any]:
         return {}
     counted = {"flops_per_call": workload.flops_per_call, "weight_bytes": workload.weight_bytes}
     scenario = attempt.planned.cell.experiment.scenario
-    alone = scenario.replicas * scenario.workers == 1  # else a call's latency has others' calls in it
+    alone = scenario.replicas * scenario.workers == 1  # else a latency includes the calls of other callers
     if trusted is None or peak is None or not alone or not (p50 := trusted.summary.p50[0]):
         return counted
     dtype = trusted.arithmetic.matmul_dtype

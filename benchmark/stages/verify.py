@@ -1,4 +1,4 @@
-"""Compare what the compiled model answered with what the fp32 reference answers to the same inputs."""
+"""Compare the answers of the compiled model with those of the fp32 reference to the same inputs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def compare(workload: Workload, measured: Measurement) -> Quality:
     with np.errstate(invalid="ignore"):
         errors = [np.max(np.abs(answer - reference)) for answer, reference in pairs]
     return Quality(
-        # numpy's min and max, for Python's would pass over a NaN that isn't the first.
+        # numpy's min and max: Python's ignore a NaN that isn't the first.
         cosine=float(np.min([cosine(answer, reference) for answer, reference in pairs])),
         max_abs_error=float(np.max(errors)),
         top1_agreement=float(np.mean(first.argmax(-1) == reference.argmax(-1))),
@@ -54,7 +54,7 @@ def judge(cell: Cell, quality: Quality) -> None:
 
 
 def cosine(answer: np.ndarray, reference: np.ndarray) -> float:
-    """Least cosine over the items of the batch (first axis), in float64; NaN if either holds one."""
+    """Least cosine over the items of the batch (first axis), in float64; NaN if either has one."""
     a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (answer, reference))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
