@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from benchmark.records import frozen
@@ -13,10 +14,18 @@ class CampaignPaths:
 
     folder: Path
 
+    def progress(self, hostname: str, pid: int) -> Path:
+        """State of the grid that one command runs, for `status` in a second terminal."""
+        return self.folder / f"progress-{hostname}-{pid}.json"
+
     @property
-    def progress(self) -> Path:
-        """What the grid is at, for a second terminal."""
-        return self.folder / "progress.json"
+    def all_progress(self) -> tuple[Path, ...]:
+        """States of all commands of the campaign; the file that changed last is at the end."""
+        files = {}
+        for file in self.folder.glob("progress-*.json"):
+            with suppress(OSError):  # its command has just removed it
+                files[file] = file.stat().st_mtime_ns
+        return tuple(sorted(files, key=files.__getitem__))
 
     def log(self, run_id: str) -> Path:
         """Output of the child processes of one run."""

@@ -10,26 +10,26 @@ from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
-from rich.live import Live as Display
+from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
 from benchmark.formatting import significant
-from benchmark.pipeline.progress import Live
+from benchmark.pipeline.progress import GridProgress
 from benchmark.records import Row, Shape
 
 
-class Progress:
-    """Watches a grid for a person. It draws when something happens: a timer would disturb what is timed."""
+class ProgressDisplay:
+    """Shows the state of a grid. It draws when the state changes: a timer would disturb what is timed."""
 
-    def __init__(self, console: Console, live: Live) -> None:
-        self._console, self._live = console, live
+    def __init__(self, console: Console, state: GridProgress) -> None:
+        self._console, self._state = console, state
         self._reasons: set[str] = set()
         self._since = time.perf_counter()
         self._announce()
-        self._display = Display(console=console, auto_refresh=False, transient=True)
+        self._display = Live(console=console, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -43,27 +43,27 @@ class Progress:
 
     @contextmanager
     def working(self, where: str, label: str, stage: str) -> Iterator[None]:
-        """Show the stage of a cell while it lasts."""
-        with self._live.working(where, label, stage):
+        """Show a cell in a stage while the block runs."""
+        with self._state.working(where, label, stage):
             self._draw()
             yield
 
     def finished(self, row: Row) -> None:
-        """One line for the cell; a failure says why."""
-        self._live.finished(row)
+        """Print one line for the cell, with the reason of a failure."""
+        self._state.finished(row)
         took, self._since = time.perf_counter() - self._since, time.perf_counter()
-        total = len(self._live.plan.queue)
-        head = f"[{self._live.finished_cells}/{total}] {label(row)}: {row.status}"
+        total = len(self._state.plan.queue)
+        head = f"[{self._state.finished_cells}/{total}] {label(row)}: {row.status}"
         failed = row.status not in {"ok", "incompatible"}
         self._say(head + self._tail(row, took), style="red" if failed else None)
         self._draw()
 
     def skipped(self, run_id: str, label: str) -> None:
-        """One line for a cell that needn't be measured any more."""
-        self._live.skipped(run_id)
+        """Print one line for a cell that another command has finished."""
+        self._state.skipped(run_id)
         self._since = time.perf_counter()
-        total = len(self._live.plan.queue)
-        self._say(f"[{self._live.finished_cells}/{total}] {label}: done by another command", style=None)
+        total = len(self._state.plan.queue)
+        self._say(f"[{self._state.finished_cells}/{total}] {label}: done by another command", style=None)
         self._draw()
 
     def _say(self, text: str, style: str | None) -> None:
@@ -75,29 +75,29 @@ class Progress:
 
     def _draw(self) -> None:
         if self._display.is_started:
-            self._display.update(self._picture(), refresh=True)
+            self._display.update(self._drawing(), refresh=True)
 
-    def _picture(self) -> Group:
-        live, total = self._live, len(self._live.plan.queue)
+    def _drawing(self) -> Group:
+        state, total = self._state, len(self._state.plan.queue)
         bar = Table.grid(padding=(0, 1))
         bar.add_row(
-            ProgressBar(total=max(1, total), completed=live.finished_cells, width=24), Text(self._sums())
+            ProgressBar(total=max(1, total), completed=state.finished_cells, width=24), Text(self._sums())
         )
         lines = [
             Text(f"{where}  {at.label}: {at.stage}", style="dim", no_wrap=True, overflow="ellipsis")
-            for where, at in sorted(live.busy.items())
+            for where, at in sorted(state.busy.items())
         ]
         return Group(*lines, bar)
 
     def _sums(self) -> str:
-        live, total = self._live, len(self._live.plan.queue)
-        told = [f"{live.finished_cells}/{total}"]
-        if (eta := live.eta_s) is not None:
+        state, total = self._state, len(self._state.plan.queue)
+        told = [f"{state.finished_cells}/{total}"]
+        if (eta := state.eta_s) is not None:
             told.append(f"{duration(eta)} left")
-        if live.budget.usd is not None:
-            limit = f" of ${live.budget.limits.usd:.2f}" if live.budget.limits.usd else ""
-            told.append(f"${live.budget.usd:.2f}{limit}")
-        told.append(" ".join(f"{status} {count}" for status, count in live.statuses.most_common()))
+        if state.budget.usd is not None:
+            limit = f" of ${state.budget.limits.usd:.2f}" if state.budget.limits.usd else ""
+            told.append(f"${state.budget.usd:.2f}{limit}")
+        told.append(" ".join(f"{status} {count}" for status, count in state.statuses.most_common()))
         return " · ".join(part for part in told if part)
 
     def _tail(self, row: Row, took: float) -> str:
@@ -111,14 +111,14 @@ class Progress:
         return f" p50 {p50} ms ({took:.1f} s{made})"
 
     def _announce(self) -> None:
-        plan, live = self._live.plan, self._live
+        plan, state = self._state.plan, self._state
         done = len(plan.runs) - len(plan.queue)
         notes = [f"{len(plan.runs)} cell{'s' if len(plan.runs) != 1 else ''}"]
         notes += [f"{done} done before"] if done else []
         notes += [f"{plan.duplicates} equal to another and left out"] if plan.duplicates else []
         notes += [f"{len(plan.excluded)} excluded"] if plan.excluded else []
-        if plan.queue and live.eta_s:
-            notes.append(f"about {duration(live.eta_s)} by the medians of the store")
+        if plan.queue and state.eta_s:
+            notes.append(f"about {duration(state.eta_s)} by the medians of the store")
         self._say(", ".join(notes), style=None)
 
 

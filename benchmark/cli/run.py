@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Plan, PlannedRun, cell_of
-from benchmark.cli.progress import Progress
+from benchmark.cli.progress import ProgressDisplay
 from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
@@ -25,7 +25,7 @@ from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
 from benchmark.pipeline.estimate import timing_s
-from benchmark.pipeline.progress import Live
+from benchmark.pipeline.progress import GridProgress
 from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.report.display.table import NEEDED, print_failures, print_rows
@@ -64,21 +64,21 @@ def run_grid(
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
         interpreters.start()
     budget = BudgetTracker(first.budget)
-    live = Live(
-        planned, _guesses(planned, store), budget, CampaignPaths(folder=Path(first.output_folder)).progress
+    state = GridProgress(
+        planned, _estimates(planned, store), budget, CampaignPaths(folder=Path(first.output_folder))
     )
     console = Console()
     ending: Ending = "interrupted"
     with _stoppable(budget, console) as unstoppable:
         try:
-            with Progress(console, live) as progress:
+            with ProgressDisplay(console, state) as progress:
                 running = Pipeline(Services(store, cache, interpreters, progress, budget))
                 ending = running.run(planned, workers_of(first.launcher))
         except KeyboardInterrupt:
             pass
         finally:
             unstoppable()
-            live.write(ending)
+            state.finish(ending)
             if store.is_local:
                 store.compact()
     return _show(planned, store, console, ending)
@@ -126,7 +126,7 @@ def workers_of(launcher: LauncherOptions) -> int:
     return launcher.compile_workers or max(1, min(machine.usable_cores(), fits))
 
 
-def _guesses(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], float | None]:
+def _estimates(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], float | None]:
     """How long each cell will hold its device, by the store's history."""
     to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
     if not to_run:

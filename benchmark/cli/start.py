@@ -24,8 +24,9 @@ def start(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = ()
 
 
 def _is_finished(e: Experiment) -> bool:
-    """Whether this campaign has left nothing to run when it ran here last: then probably nothing will."""
-    with suppress(OSError, ValueError, KeyError):
-        state = json.loads(CampaignPaths(folder=Path(e.output_folder)).progress.read_bytes())
+    """Whether the last command of this campaign left nothing to run: then this one has no work either."""
+    with suppress(OSError, ValueError, KeyError, IndexError):
+        newest = CampaignPaths(folder=Path(e.output_folder)).all_progress[-1]
+        state = json.loads(newest.read_bytes())
         return state["state"] == "done" and state["remaining"] == 0 and e.run in {"missing", "stale"}
     return False

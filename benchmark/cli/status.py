@@ -1,19 +1,19 @@
-"""`status`: what a grid is at, asked from a second terminal."""
+"""`status`: the state of a running grid, for a second terminal."""
 
 from __future__ import annotations
 
 import json
-import socket
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Annotated, Any
 
-import psutil
 import typer
 
 from benchmark.cli.progress import duration
 from benchmark.errors import ConfigError
 from benchmark.paths import CampaignPaths
+from benchmark.pipeline.progress import read_state
 
 _OUTPUTS = Path("outputs")
 
@@ -23,45 +23,46 @@ def status(
         str, typer.Argument(help="Its name; the one that changed last if none is given.")
     ] = "",
     outputs: Annotated[Path, typer.Option(help="Folder of the campaigns' folders.")] = _OUTPUTS,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the state as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each command.")] = False,
 ) -> None:
-    """Say what a grid is at: cells, busy devices, time left, money, last failures."""
-    state = _read(_file(campaign, outputs))
-    if as_json:
-        typer.echo(json.dumps(state, indent=1))
-        return
-    for line in _lines(state):
-        typer.echo(line)
+    """Show the running commands of a campaign, and the one that finished last.
+
+    Of each: cells, busy devices, time left, money, last failures.
+    """
+    states = []
+    for file in _files(campaign, outputs):
+        with suppress(FileNotFoundError):  # a newer command has just removed it
+            states.append(read_state(file))
+    running = [state for state in states if state["state"] == "running"]
+    finished = [state for state in states if state["state"] != "running"]
+    for number, state in enumerate([*finished[-1:], *running]):
+        if as_json:
+            typer.echo(json.dumps(state))
+        else:
+            typer.echo("\n" * bool(number) + "\n".join(_lines(state)))
 
 
-def _file(campaign: str, outputs: Path) -> Path:
+def _files(campaign: str, outputs: Path) -> tuple[Path, ...]:
+    """States of the commands of a campaign, the one that changed last at the end."""
     if campaign:
-        file = CampaignPaths(folder=outputs / campaign).progress
-        if not file.is_file():
-            raise ConfigError(f"no grid has written {file}: give the name of a campaign, or --outputs FOLDER")
-        return file
-    files = [CampaignPaths(folder=folder).progress for folder in outputs.glob("*") if folder.is_dir()]
-    files = sorted((file for file in files if file.is_file()), key=lambda file: file.stat().st_mtime)
-    if not files:
+        if files := CampaignPaths(folder=outputs / campaign).all_progress:
+            return files
+        folder = outputs / campaign
+        raise ConfigError(
+            f"no grid has written its state to {folder}: give the name of a campaign, or --outputs FOLDER"
+        )
+    campaigns = [CampaignPaths(folder=folder).all_progress for folder in outputs.glob("*") if folder.is_dir()]
+    if not any(campaigns):
         raise ConfigError(f"no grid has run below {outputs}: run one, or give --outputs FOLDER")
-    return files[-1]
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """The state as written; a process that is gone without a word has stopped."""
-    state: dict[str, Any] = json.loads(file.read_bytes())
-    here = state["hostname"] == socket.gethostname()
-    if state["state"] == "running" and here and not psutil.pid_exists(state["pid"]):
-        state["state"] = "stopped"
-    return state
+    return max(filter(None, campaigns), key=lambda files: files[-1].stat().st_mtime)
 
 
 def _lines(state: dict[str, Any]) -> list[str]:
-    told = ", ".join(f"{status} {count}" for status, count in state["statuses"].items())
+    statuses = ", ".join(f"{status} {count}" for status, count in state["statuses"].items())
     counts = f"{state['finished']} of {state['finished'] + state['remaining']} cells"
     before = f", {state['done_before']} done before" if state["done_before"] else ""
     lines = [f"{state['campaign']}: {state['state']} on {state['hostname']}, pid {state['pid']}"]
-    lines.append(f"{counts}{f' ({told})' if told else ''}{before}")
+    lines.append(f"{counts}{f' ({statuses})' if statuses else ''}{before}")
     lines += [
         f"  {at['where']}: {at['cell']}: {at['stage']} for {duration(_since(at['since']))}"
         for at in state["busy"]

@@ -1,7 +1,7 @@
-"""The state of a grid while it runs: for the screen, and as a file for a second terminal.
+"""State of a grid while it runs: for the screen, and as a file for `status` in a second terminal.
 
-Nothing here ticks: the state is looked at when a cell enters a stage or leaves its row, and in between,
-while a child measures, this process sleeps.
+There is no timer: the state changes when a cell enters a stage or gets its row. In between, while a child
+measures, this process sleeps.
 """
 
 from __future__ import annotations
@@ -19,52 +19,61 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmark.cell import Plan, PlannedRun
+from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending
 from benchmark.records import Row
 
 _FILE_EVERY_S = 0.5
+_STALE_S = 7 * 24 * 3600
+"""Age at which the state of a command on another host counts as that of a stopped one."""
 _LAST_FAILURES = 20
 
 
 @dataclass
 class Busy:
-    """What a device or a compile worker is at."""
+    """A cell that a device or a compile worker works on."""
 
     label: str
     stage: str
     since: float
 
 
-class Live:
-    """Counts what happens to a grid, and guesses how long the rest takes."""
+class GridProgress:
+    """Counts the finished cells of a grid, and estimates how long the rest takes."""
 
     def __init__(
-        self, plan: Plan, seconds: Callable[[PlannedRun], float | None], budget: BudgetTracker, file: Path
+        self,
+        plan: Plan,
+        seconds: Callable[[PlannedRun], float | None],
+        budget: BudgetTracker,
+        paths: CampaignPaths,
     ) -> None:
-        self.plan, self.budget = plan, budget
+        self.plan, self.budget, self.paths = plan, budget, paths
         self.statuses: Counter[str] = Counter()
         self.busy: dict[str, Busy] = {}
         self.failures: list[str] = []
         self.elsewhere = 0
-        """Cells that other commands did meanwhile."""
-        self._file = file
+        """Cells that other commands finished meanwhile."""
+        self._file = paths.progress(socket.gethostname(), os.getpid())
         self._lock = threading.RLock()
-        self._guessed = {run.run_id: seconds(run) if run.fate == "run" else 0.0 for run in plan.queue}
-        self._unknown = sum(guess is None for guess in self._guessed.values())
-        self._known_s = sum(guess for guess in self._guessed.values() if guess is not None)
+        self._estimates = {run.run_id: seconds(run) if run.fate == "run" else 0.0 for run in plan.queue}
+        self._unknown = sum(estimate is None for estimate in self._estimates.values())
+        self._known_s = sum(estimate for estimate in self._estimates.values() if estimate is not None)
         self._taken_s, self._timed = 0.0, 0
         self._last = self._started = time.time()
         self._written = 0.0
 
     @property
     def finished_cells(self) -> int:
-        """Cells that have their row since this command began."""
+        """Cells that got their row since this command started."""
         return self.statuses.total() + self.elsewhere
 
     @property
     def eta_s(self) -> float | None:
-        """Seconds the rest will take, by medians of the store, else by the mean of this command's cells."""
+        """Seconds that the rest takes, by medians of the store, else by the mean of this command's cells."""
         if not self._unknown:
             return self._known_s
         if not self._timed:
@@ -73,7 +82,7 @@ class Live:
 
     @contextmanager
     def working(self, where: str, label: str, stage: str) -> Iterator[None]:
-        """A cell is in a stage while the block lasts."""
+        """Show a cell in a stage while the block runs."""
         with self._lock:
             self.busy[where] = Busy(label, stage, time.time())
             self.changed()
@@ -84,11 +93,11 @@ class Live:
                 self.busy.pop(where, None)
 
     def finished(self, row: Row) -> None:
-        """Count a cell that has left its row."""
+        """Count a cell that has its row."""
         with self._lock:
             now = time.time()
             self.statuses[row.status] += 1
-            self._no_longer_ahead(row.run_id)
+            self._drop_estimate(row.run_id)
             if row.values.get("samples"):
                 self._taken_s += now - self._last
                 self._timed += 1
@@ -100,20 +109,20 @@ class Live:
             self.changed()
 
     def skipped(self, run_id: str) -> None:
-        """Count a cell that another command has done."""
+        """Count a cell that another command has finished."""
         with self._lock:
             self.elsewhere += 1
-            self._no_longer_ahead(run_id)
+            self._drop_estimate(run_id)
             self._last = time.time()
             self.changed()
 
-    def _no_longer_ahead(self, run_id: str) -> None:
-        guess = self._guessed.pop(run_id, 0.0)
-        self._unknown -= guess is None
-        self._known_s = max(0.0, self._known_s - (guess or 0.0))
+    def _drop_estimate(self, run_id: str) -> None:
+        estimate = self._estimates.pop(run_id, 0.0)
+        self._unknown -= estimate is None
+        self._known_s = max(0.0, self._known_s - (estimate or 0.0))
 
     def changed(self) -> None:
-        """Write the file if it hasn't been written for a while; a drawing of the state redraws here."""
+        """Write the file, twice a second at most."""
         if time.monotonic() - self._written >= _FILE_EVERY_S:
             self.write("running")
 
@@ -122,12 +131,21 @@ class Live:
         self._written = time.monotonic()
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._file.with_suffix(".tmp")
+            fresh = self._file.with_suffix(".tmp")  # of this process alone, as the file
             fresh.write_text(json.dumps(self.document(state), indent=1) + "\n", encoding="utf-8")
             fresh.replace(self._file)
 
+    def finish(self, ending: Ending) -> None:
+        """Write the last state, and remove older files of commands that have ended."""
+        self.write(ending)
+        files = self.paths.all_progress
+        for file in files[: files.index(self._file)] if self._file in files else ():
+            with suppress(OSError, ValueError):
+                if read_state(file)["state"] != "running":
+                    file.unlink()
+
     def document(self, state: str) -> dict[str, Any]:
-        """The state as `progress.json` has it; times are seconds or ISO 8601."""
+        """The state as the file has it; times are seconds or ISO 8601."""
         first = self.plan.runs[0].cell.experiment
         with self._lock:
             return {
@@ -158,6 +176,22 @@ class Live:
                 "last_failures": list(self.failures),
                 "store": first.store_root,
             }
+
+
+def read_state(file: Path) -> dict[str, Any]:
+    """The state that a command wrote; one that ended without writing so is `stopped`.
+
+    Raises:
+        OSError, ValueError: the file is gone, or isn't one of these.
+    """
+    state: dict[str, Any] = json.loads(file.read_bytes())
+    if state["state"] == "running":
+        if state["hostname"] == socket.gethostname():
+            is_alive = psutil.pid_exists(state["pid"])
+        else:
+            is_alive = time.time() - file.stat().st_mtime < _STALE_S
+        state["state"] = "running" if is_alive else "stopped"
+    return state
 
 
 def _iso(moment: float) -> str:

@@ -278,7 +278,8 @@ def test_a_table_that_is_too_long_is_told_where_to_be_found(simulated, run):
 
 def test_progress_is_left_for_a_second_terminal(simulated, run):
     run(simulated("batch=1"), simulated("batch=2"))
-    state = json.loads((Path(simulated().output_folder) / "progress.json").read_text())
+    (file,) = Path(simulated().output_folder).glob("progress-*.json")
+    state = json.loads(file.read_text())
     assert (state["state"], state["finished"], state["remaining"]) == ("done", 2, 0)
     assert state["statuses"] == {"ok": 2}
 

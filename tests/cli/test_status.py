@@ -1,4 +1,4 @@
-"""The state of a grid, as its file and as `status` tells it to a second terminal."""
+"""The state of a grid: its file, and what `status` shows of it in a second terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
+from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker
-from benchmark.pipeline.progress import Live
+from benchmark.pipeline.progress import GridProgress
 from benchmark.records import Row
 from benchmark.stages.plan import plan
 
@@ -28,11 +29,10 @@ def live(simulated, tmp_path):
     cells = [simulated(f"batch={n}", "campaign=night") for n in (1, 2, 4)]
     first, *_ = plan(cells, lambda _: {}).runs
     laid = plan(cells, lambda _: {first.run_id: "ok"})
+    budget = BudgetTracker(cells[0].budget)
 
     def made(seconds=lambda _: 10.0):
-        return Live(
-            laid, seconds, BudgetTracker(cells[0].budget), tmp_path / "outputs" / "night" / "progress.json"
-        )
+        return GridProgress(laid, seconds, budget, CampaignPaths(folder=tmp_path / "outputs" / "night"))
 
     return made
 
@@ -47,6 +47,17 @@ def asked(tmp_path, monkeypatch):
         return ran.output
 
     return answered
+
+
+def command(state, pid, ending="running"):
+    """Write the state as the command of that process does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.getpid", lambda: pid)
+        again = GridProgress(state.plan, lambda _: 1.0, state.budget, state.paths)
+        if ending == "running":
+            again.write("running")
+        else:
+            again.finish(ending)
 
 
 def test_the_rest_takes_as_long_as_the_store_tells(live):
@@ -70,11 +81,17 @@ def test_the_file_tells_what_is_going_on(live, tmp_path):
     state = live()
     with state.working("cpu", "bert b2", "measure"):
         state.write("running")
-        told = json.loads((tmp_path / "outputs" / "night" / "progress.json").read_text())
-    assert (told["campaign"], told["state"], told["pid"]) == ("night", "running", os.getpid())
-    assert (told["cells"], told["done_before"], told["finished"], told["remaining"]) == (3, 1, 0, 2)
-    assert [(at["where"], at["cell"], at["stage"]) for at in told["busy"]] == [("cpu", "bert b2", "measure")]
-    assert (told["order"], told["order_seed"], told["eta_s"]) == ("grid", 0, 20)
+        (file,) = (tmp_path / "outputs" / "night").iterdir()  # no temporary file is left
+        held = json.loads(file.read_text())
+    assert (held["campaign"], held["state"], held["pid"]) == ("night", "running", os.getpid())
+    assert (held["cells"], held["done_before"], held["finished"], held["remaining"]) == (
+        3,
+        1,
+        0,
+        2,
+    )
+    assert [(at["where"], at["cell"], at["stage"]) for at in held["busy"]] == [("cpu", "bert b2", "measure")]
+    assert (held["order"], held["order_seed"], held["eta_s"]) == ("grid", 0, 20)
 
 
 def test_a_disk_that_is_full_does_not_end_a_grid(live, tmp_path):
@@ -97,14 +114,34 @@ def test_status_tells_the_campaign_that_changed_last(live, asked):
 
 
 def test_a_process_that_is_gone_has_stopped(live, asked, tmp_path):
-    live().write("running")
-    file = tmp_path / "outputs" / "night" / "progress.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "pid": 2**22 + 1}))
+    command(live(), 2**22 + 1)
     assert asked("night").startswith("night: stopped on ")
 
 
+def test_two_commands_of_a_campaign_are_both_shown(live, asked):
+    state, parent = live(), os.getppid()
+    command(state, os.getpid())
+    command(state, parent)
+    command(state, 2**22 + 1, "done")
+    ended, *running = asked("night").split("\n\n")
+    assert ended.startswith("night: done on ")
+    assert ended.partition("\n")[0].endswith(f", pid {2**22 + 1}")
+    assert [part.partition("\n")[0].rpartition(" ")[2] for part in running] == [str(os.getpid()), str(parent)]
+    assert [json.loads(line)["state"] for line in asked("--json").splitlines()] == ["done", *["running"] * 2]
+
+
+def test_a_command_that_finishes_removes_the_files_of_those_that_ended_before(live, tmp_path):
+    state, dead = live(), 2**22 + 1
+    command(state, os.getpid())
+    command(state, dead)  # without a word
+    for pid in range(dead + 1, dead + 4):
+        command(state, pid, "done")
+    pids = {int(file.stem.rpartition("-")[2]) for file in (tmp_path / "outputs" / "night").iterdir()}
+    assert pids == {os.getpid(), dead + 3}
+
+
 @pytest.mark.parametrize(
-    ("arguments", "told"), [([], "no grid has run below outputs"), (["x"], "no grid has written")]
+    ("arguments", "told"), [([], "no grid has run below outputs"), (["x"], "no grid has held")]
 )
 def test_status_without_a_grid_says_so(asked, arguments, told):
     from benchmark.errors import ConfigError
