@@ -1,4 +1,4 @@
-"""What README tells a reader to type works: every `python -m benchmark` line of its bash blocks."""
+"""What README and the guides show to type works: every `python -m benchmark` line of their bash blocks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from benchmark.__main__ import main
 from benchmark.cli.verbs import VERBS
 from benchmark.config.sweep import grid
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+GUIDES = [ROOT / folder / "README.md" for folder in (".", "conf", "outputs", "compile_cache")]
+"""README, and those guides whose commands work on any host."""
 PROGRAM = ["python", "-m", "benchmark"]
 TWINS = re.compile(r"\b(bert|roberta|distilbert|albert|vit|beit)\b")
 LOOKS = {*VERBS, "--help", "--version"}
@@ -26,7 +28,7 @@ FOUND = {"lint": 2, "compare": 3, "best": 2}
 
 def commands():
     """Arguments of every command, in order; `\\` goes on in the next line, `#` begins a remark."""
-    text = README.read_text(encoding="utf-8") if README.exists() else ""
+    text = "".join(guide.read_text(encoding="utf-8") for guide in GUIDES)
     blocks = re.findall(r"^```bash\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
@@ -98,7 +100,9 @@ def looked(arguments, monkeypatch, folder):
 @pytest.mark.real
 def test_the_model_of_the_recipe_works_from_its_one_yaml(command, tmp_path):
     (text,) = re.findall(
-        r"^```yaml\n# conf/model/(\w+)\.yaml\n(.*?)^```", README.read_text(), re.DOTALL | re.MULTILINE
+        r"^```yaml\n# conf/model/(\w+)\.yaml\n(.*?)^```",
+        (ROOT / "conf" / "README.md").read_text(),
+        re.DOTALL | re.MULTILINE,
     )
     name, yaml = text
     folder = tmp_path / "mine" / "model"
