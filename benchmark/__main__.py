@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -11,13 +12,18 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from benchmark.cli.error_messages import explained
-from benchmark.cli.verbs import VERBS, run_verb
 from benchmark.config.folder import CONF
+
+VERBS = frozenset(
+    "plan compile largest results matrix report best status explain lint replay compare "  # noqa: SIM905 - a list
+    "nightly doctor cache store".split()
+)
+"""By name only: deciding which parser gets the command must not cost the import of `cli.app`."""
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def measure(cfg: DictConfig) -> int:
-    """Run one cell; a grid comes here only under a stock launcher, cell by cell."""
+    """Run one cell. The cells of a grid come here only under a stock launcher, one by one."""
     from benchmark.cli.start import start
     from benchmark.config import experiment
     from benchmark.config.sweep import refuse_unread_algebra
@@ -26,23 +32,39 @@ def measure(cfg: DictConfig) -> int:
     if composed.mode != RunMode.RUN:
         refuse_unread_algebra(cfg, composed.sweeper._target_)
         return start([experiment.load(cfg, composed.overrides.task)])
-    with explained():  # here already: Hydra writes a line of its own about every error that reaches it
+    with explained():  # inside Hydra, which prints a line of its own about every error that reaches it
         refuse_unread_algebra(cfg, None)
         raise SystemExit(start([experiment.load(cfg, composed.overrides.task)]))
 
 
+def run_verb() -> NoReturn:
+    """Parse and run the verb of the command line; a mistake in its options is exit code 1."""
+    import typer
+
+    from benchmark.cli.app import app
+
+    # click's UsageError, which newer typer ships under a name of its own
+    usage_error: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
+    try:
+        code = app(prog_name="python -m benchmark", standalone_mode=False)
+    except usage_error as error:
+        print(f"error: {error} (see python -m benchmark {sys.argv[1]} --help)", file=sys.stderr)  # noqa: T201
+        raise SystemExit(1) from error
+    except typer.Abort:
+        raise SystemExit(130) from None
+    raise SystemExit(code or 0)
+
+
 def main() -> None:
-    """Dispatch, and turn the user's mistakes into one line and exit code 1."""
+    """Run the command; a mistake of the user becomes one line and exit code 1."""
     with explained():
         if len(sys.argv) > 1 and sys.argv[1] in VERBS:
             run_verb()
-        # Hydra prints its own account of an exception unless this is set; ours is shorter and names the key.
+        # Without this variable Hydra prints its own, longer account of an exception, which lacks the key.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         flags = [word for word in sys.argv[1:] if word in {"-m", "--multirun"}]
-        sys.argv[1:] = [
-            *flags,
-            *(word for word in sys.argv[1:] if word not in flags),
-        ]  # Hydra wants them first
+        rest = [word for word in sys.argv[1:] if word not in flags]
+        sys.argv[1:] = [*flags, *rest]  # Hydra wants its flags first
         measure()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -103,3 +104,13 @@ class CachePaths:
     def damaged(self) -> Path:
         """Entries set aside because their files do not match their manifest."""
         return self.root / ".damaged"
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file so that it appears whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import uuid
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -17,6 +16,7 @@ from pydantic import TypeAdapter
 
 from benchmark import axes
 from benchmark.errors import ConfigError
+from benchmark.paths import write_whole
 from benchmark.report.sanitize import one_line
 from benchmark.stats.regression_detector import Finding
 from benchmark.stats.regression_evidence import NIGHTS, levels, middle
@@ -150,12 +150,5 @@ def keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> Non
         return
     file = store.paths.nightly(campaign)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}")
-    try:
-        # Not by pydantic, which would write the infinite bounds of a single round as null.
-        temporary.write_text(
-            json.dumps([asdict(finding) for finding in findings], indent=1), encoding="utf-8"
-        )
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Not by pydantic, which would write the infinite bounds of a single round as null.
+    write_whole(file, json.dumps([asdict(finding) for finding in findings], indent=1).encode())

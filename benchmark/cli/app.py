@@ -1,10 +1,10 @@
-"""The verbs, registered by name; `__main__` sends here what `verbs` lists."""
+"""The parser of the verbs. `__main__` sends it the commands whose first word is in its VERBS."""
 
 from __future__ import annotations
 
 import typer
 
-from benchmark.cli import cache, job_summary, store
+from benchmark.cli import cache, md_option, store
 from benchmark.cli.best import best
 from benchmark.cli.compare import compare
 from benchmark.cli.compile import compile_
@@ -21,7 +21,7 @@ from benchmark.cli.results import results
 from benchmark.cli.status import status
 
 app = typer.Typer(
-    help="Verbs beside a run. A run itself takes Hydra overrides: python -m benchmark --help",
+    help="Verbs. A run has no verb and takes Hydra overrides: python -m benchmark --help",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,7 +37,7 @@ app.command()(status)
 app.command()(explain)
 app.command()(lint)
 app.command()(replay)
-app.command(cls=job_summary.WithFile)(compare)
+app.command(cls=md_option.WithFile)(compare)
 app.command()(doctor)
 app.add_typer(cache.app, name="cache")
 app.add_typer(nightly.app, name="nightly")

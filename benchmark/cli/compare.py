@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from benchmark.analysis.comparison import NEEDED, compare_rows
-from benchmark.cli import compare_output, job_summary
+from benchmark.cli import compare_output, md_option
 from benchmark.errors import ConfigError
 from benchmark.stats.ratio_test import ratio_test, turns_ratio
 from benchmark.store import query, selection
@@ -50,7 +50,7 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
     seed: Annotated[int, typer.Option(help="Of which side starts.")] = 0,
     simulated: Annotated[bool, typer.Option("--simulated", help=selection.JUDGE_SIMULATED)] = False,
-    md: Annotated[str, typer.Option(metavar="[FILE]", help=job_summary.MD, show_default=False)] = "",
+    md: Annotated[str, typer.Option(metavar="[FILE]", help=md_option.MD, show_default=False)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
     """Say whether the candidate is slower than the baseline, by how much, and how sure that is.
@@ -59,8 +59,8 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     Rows measured apart give a verdict only against five earlier times of the same cell, and it stays a
     suspicion: --run confirms it. Exit code 3: a confirmed regression.
     """
-    job_summary.refuse(md, as_json=as_json)
-    console = Console(stderr=as_json or md == job_summary.STDOUT)
+    md_option.refuse(md, as_json=as_json)
+    console = Console(stderr=as_json or md == md_option.STDOUT)
     output = compare_output.Output(console, md, as_json)
     if run:
         if percentile != 50:  # noqa: PLR2004 - the median

@@ -12,8 +12,9 @@ from rich.console import Console
 
 from benchmark import axes
 from benchmark.analysis.comparison import Compared
-from benchmark.cli import job_summary
+from benchmark.cli import md_option
 from benchmark.formatting import finite
+from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table
@@ -44,8 +45,8 @@ class Output(NamedTuple):
 
     def finish(self, summary: Summary, marks: Sequence[tuple[str, str]]) -> None:
         """Write the summary, and mark confirmed regressions."""
-        job_summary.put(summary, self.md)
-        job_summary.annotate(marks, aside=self.as_json or self.md == job_summary.STDOUT)
+        md_option.put(summary, self.md)
+        md_option.annotate(marks, aside=self.as_json or self.md == md_option.STDOUT)
 
 
 class Stored(NamedTuple):

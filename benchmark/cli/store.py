@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,6 +16,7 @@ from pydantic import ValidationError
 from benchmark.cli.results import as_csv_text, as_json_text
 from benchmark.config.folder import file_of, load_object, options
 from benchmark.errors import ConfigError
+from benchmark.paths import write_whole
 from benchmark.published.documents import Document, Importer, Reading, read, rows
 from benchmark.store import query
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
@@ -104,9 +104,7 @@ def export(
     found = ResultsStore(store).table(None, asked)
     data = _written(found, target.suffix)
     try:
-        beside = target.with_name(f".{target.name}.{os.getpid()}")
-        beside.write_bytes(data)
-        beside.replace(target)  # there whole, or not at all
+        write_whole(target, data)
     except OSError as error:
         raise ConfigError(f"can't write {file}: {error.strerror}: choose another place") from error
     print(f"wrote {len(found)} rows to {file}")

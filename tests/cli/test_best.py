@@ -185,7 +185,7 @@ def test_names_from_outside_are_harmless(typed):
     ("words", "told"),
     [
         (["--fastest", "--cheapest"], "--fastest and --cheapest exclude each other"),
-        (["--json", "--md"], "--json and --md exclude each other"),
+        (["--json", "--md"], "--json and --md can't both print"),
         (["--p95-ms", "0"], "--p95-ms 0: should be above 0"),
         (["--utilisation", "1.5"], "--utilisation 1.5: should be from 0 to 1"),
         (["--accuracy-floor", "80"], "--accuracy-floor 80: should be from 0 to 1"),

@@ -9,7 +9,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.cli.compare import compare
-from benchmark.cli.job_summary import WithFile
+from benchmark.cli.md_option import WithFile
 from benchmark.errors import ConfigError
 from benchmark.records import Row
 from benchmark.store.results import ResultsStore

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
+from benchmark.__main__ import run_verb
 from benchmark.cell import cell_of
 from benchmark.cli import replay as verb
-from benchmark.cli.verbs import run_verb
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.records import Row

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmark.__main__ import main
-from benchmark.cli.verbs import VERBS
+from benchmark.__main__ import VERBS, main
 from benchmark.config.sweep import grid
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from benchmark.analysis.nights import Night, can_judge, failed, keep, kept, nights_of
-from benchmark.cli import job_summary
+from benchmark.cli import md_option
 from benchmark.cli.compare import REGRESSION
 from benchmark.cli.nightly import output, recipe
 from benchmark.cli.nightly.charts import draw, draw_all, suspects
@@ -27,7 +27,7 @@ _ROWS = "Rows to look at, as `results` takes."
 _STORE = "Folder or URL that holds the rows."
 
 
-@app.command(cls=job_summary.WithFile)
+@app.command(cls=md_option.WithFile)
 def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[list[str] | None, typer.Argument(help=_ROWS)] = None,
     store: Annotated[str, typer.Option(help=_STORE)] = DEFAULT_ROOT,
@@ -39,7 +39,7 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
     calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
     simulated: Annotated[bool, typer.Option("--simulated", help=JUDGE_SIMULATED)] = False,
-    md: Annotated[str, typer.Option(metavar="[FILE]", help=job_summary.MD, show_default=False)] = "",
+    md: Annotated[str, typer.Option(metavar="[FILE]", help=md_option.MD, show_default=False)] = "",
     plot: Annotated[str, typer.Option(metavar="FOLDER", help="Draw the nights of the suspects there.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
@@ -48,8 +48,8 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     A campaign is a night, in the order of their starts. Suspects, by the thirty nights before, are run anew:
     fresh processes of the accepted and of the new build, in turns. Exit code 3: a slow-down is confirmed.
     """
-    job_summary.refuse(md, as_json=as_json)
-    aside = as_json or md == job_summary.STDOUT
+    md_option.refuse(md, as_json=as_json)
+    aside = as_json or md == md_option.STDOUT
     console = Console(stderr=aside)
     rows, text = ResultsStore(store), " ".join(condition or ())
     nights = nights_of(rows, text, night, simulated=simulated)
@@ -70,8 +70,8 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
         sides=reruns.sides,
     )
     output.show(checked, console, as_json=as_json)
-    job_summary.put(output.summary(checked, plot), md)
-    job_summary.annotate(output.marks(checked), aside=aside)
+    md_option.put(output.summary(checked, plot), md)
+    md_option.annotate(output.marks(checked), aside=aside)
     if plot and detector.findings:
         try:
             draw(Path(plot), nights, rows, suspects(detector.findings))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.analysis.nights import Night, kept, label, standing, stem
+from benchmark.paths import write_whole
 from benchmark.report.display import job_summary
 from benchmark.report.display.timeline import MOST_PANELS, Change, Panel, multiples, timeline
 from benchmark.report.document import Chart
@@ -72,7 +73,8 @@ def _written(folder: Path, night: Night, charts: Sequence[Chart]) -> list[Path]:
     for chart in charts:
         for ending, data in ((".png", images.png(chart)), (".svg", images.svg(chart))):
             files.append(folder / f"{chart.name}{ending}")
-            files[-1].write_bytes(data)
+            write_whole(files[-1], data)
     files.append(folder / PAGE)
-    files[-1].write_text(job_summary.gallery(f"Nights up to {night.campaign}", charts), encoding="utf-8")
+    page = job_summary.gallery(f"Nights up to {night.campaign}", charts)
+    write_whole(files[-1], page.encode())
     return files

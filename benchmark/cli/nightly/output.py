@@ -12,8 +12,8 @@ import pandas as pd
 from rich.console import Console
 
 from benchmark.analysis.nights import Night, label, standing
-from benchmark.cli import job_summary
 from benchmark.formatting import finite
+from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table

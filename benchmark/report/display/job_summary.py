@@ -5,17 +5,21 @@ Every text is taken as untrusted: names of models and errors may hold Markdown, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
 
 from benchmark.records import Names, frozen
-from benchmark.report.document import Chart, Span, Table
+from benchmark.report.document import Chart, Field, Head, Span, Table
 from benchmark.report.sanitize import inert, one_line
 
 MOST_CHARACTERS: Final = 65_536
 """Of a comment on GitHub, which its API refuses beyond; a step's summary may have 1 MiB (docs.github.com,
 "Workflow commands for GitHub Actions", 2026-11)."""
 _MOST_IN_A_FIELD, _MOST_IN_A_SENTENCE = 300, 2_000
+_HARDWARE: Final = ("device_name", "instance_type", "hostname")
+_MOST_MACHINES: Final = 3
 _FOR_THE_REST: Final = 200
 """Characters kept free for the line that says what was left out, and for closing tags."""
 
@@ -117,3 +121,56 @@ def _table(table: Table, room: int, *, fold: bool) -> str:
 
 def _line(fields: Sequence[str]) -> str:
     return f"| {' | '.join(fields)} |"
+
+
+def table(
+    name: str,
+    caption: str,
+    heads: Mapping[str, bool],
+    lines: Sequence[Sequence[str]],
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """Table of texts; `heads` says for each column whether it holds figures."""
+    return Table(
+        name=name,
+        caption=caption,
+        heads=tuple(Head(text=text, figures=figures) for text, figures in heads.items()),
+        lines=tuple(tuple(Field(text=text) for text in line) for line in lines),
+        notes=notes,
+    )
+
+
+def between(values: pd.Series[Any]) -> str:
+    """Range of values: one number, or `LEAST to MOST`."""
+    least, most = values.min(), values.max()
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def hardware(rows: pd.DataFrame) -> str:
+    """Sentence that names the machines on which rows were measured."""
+    places = rows[[*_HARDWARE]].drop_duplicates().itertuples(index=False)
+    machines = [" ".join(str(part) for part in place if not pd.isna(part)) or "unknown" for place in places]
+    more = f" and {len(machines) - _MOST_MACHINES} more" if len(machines) > _MOST_MACHINES else ""
+    return f"Hardware: {', '.join(machines[:_MOST_MACHINES])}{more}."
+
+
+def build(rows: pd.DataFrame) -> dict[str, str]:
+    """Commit of the program and versions of the libraries of rows; several values are joined by ` / `."""
+    values: dict[str, dict[str, None]] = {}
+    for commit, versions in rows[["git_commit", "framework_versions"]].itertuples(index=False):
+        named = {"commit": None if pd.isna(commit) else commit[:12], **(versions or {})}
+        for library, version in named.items():
+            values.setdefault(library, {})[version or "?"] = None
+    return {library: " / ".join(versions) for library, versions in values.items()}
+
+
+def builds(before: Mapping[str, str], after: Mapping[str, str], names: tuple[str, str]) -> list[str]:
+    """Describe two builds: the commit, and the versions that differ."""
+    differing = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    listed = ["commit", *(name for name in differing if name != "commit")]
+    lines = []
+    for name, facts in zip(names, (before, after), strict=True):
+        versions = ", ".join(f"{one} {facts.get(one, '?')}" for one in listed)
+        lines.append(f"{name}: {versions}.")
+    same = [] if differing else ["Both have the same commit and versions."]
+    return [one_line(line) for line in (*lines, *same)]

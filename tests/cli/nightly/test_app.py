@@ -192,5 +192,5 @@ def test_simulated_rows_are_judged_only_where_asked_for_or_alone(nights):
 
 
 def test_two_forms_do_not_share_the_standard_output(checked):
-    with pytest.raises(ConfigError, match="--json and --md exclude each other"):
+    with pytest.raises(ConfigError, match="--json and --md can't both print"):
         checked("--json", "--md", "-")
