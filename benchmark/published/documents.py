@@ -137,7 +137,7 @@ def read(document: Document) -> Reading:
                 repeated += 1
             else:
                 place = f"{before.as_printed[FILE]} line {before.as_printed[LINE]}"
-                reason = f"its figures differ from those of {place}, which has the same cell"
+                reason = f"differs from {place}, which has the same cell"
                 rejected.append(Rejected(file=file.name, line=one.line, reason=reason))
     figures = tuple(kept.values())
     return Reading(lines=lines, figures=figures, rejected=tuple(rejected), repeated=repeated)

@@ -196,7 +196,7 @@ def test_the_same_cell_with_other_figures_is_rejected(tmp_path):
     document = documents.Document(name="n", document="d", date="2024-01-01", files=files, importer=Twice())
     reading = documents.read(document)
     assert [one.line for one in reading.figures] == [2]
-    assert reading.rejected[0].reason.startswith("its figures differ from those of a.csv line 2, which")
+    assert reading.rejected[0].reason == "differs from a.csv line 2, which has the same cell"
 
 
 def test_a_document_without_its_file_or_with_a_date_that_is_none_is_refused():
