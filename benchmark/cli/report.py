@@ -113,7 +113,7 @@ def made(asked: Asked, store: ResultsStore, command: str, *, simulated: bool) ->
         conditions=query.expression(asked.conditions),
     )
     found = cells(store, report, choice, asked.basis)
-    if found.ask("select count(*) as n from cells")["n"].item() == 0:
+    if found.frame("select count(*) as n from cells")["n"].item() == 0:
         raise ConfigError(_nothing(report, store, found.hidden))
     if "published" not in report.sources or not report.document:
         return document(report, found, Making(command=command))

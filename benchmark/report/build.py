@@ -1,4 +1,4 @@
-"""A report's document, assembled from its YAML and the store's rows."""
+"""Assemble a report's document from its YAML and the stored rows."""
 
 from __future__ import annotations
 
@@ -23,24 +23,28 @@ ROWS: Final = (
     *("sequence_length", "image_size", "status", "latency_p50_ms", "latency_p95_ms", "throughput_per_s"),
     *("throughput_unit", "usd_per_1m", "accuracy", "cosine", "compile_s", "error", "document", "run_id"),
 )
-"""Columns of the filterable table where the report names none."""
+"""Columns of the filterable table, unless the report names others."""
 _MOST_COMMANDS, _MOST_RUNS = 8, 4
 
 
 @frozen
 class Making:
-    """How a document came to be."""
+    """How a document is made."""
 
     command: str
-    """That makes it again."""
+    """Command that makes the document again."""
     differences: tuple[Difference, ...] = ()
-    """What a published page got wrong."""
+    """Errors of the published page."""
     agreement: Agreement | None = None
     """Its printed figures against those of the rows."""
 
 
 def document(report: Report, cells: Relation, making: Making) -> Document:
-    """Ask everything that the report asks."""
+    """Run the report's queries and assemble their results.
+
+    Raises:
+        ConfigError: a query is no SQL, or a text names an unknown value.
+    """
     sections = [section for spec in report.sections for section in _sections(cells, spec)]
     if making.agreement is not None:
         sections.append(_differences(making.differences, making.agreement))
@@ -49,7 +53,7 @@ def document(report: Report, cells: Relation, making: Making) -> Document:
         title=report.title,
         made_at=datetime.now(timezone.utc),
         intro=report.intro,
-        findings=(*_said(cells, report.findings), *_outcome(cells)),
+        findings=(*_sentences(cells, report.findings), *_counts(cells)),
         coverage=_coverage(cells),
         sections=tuple(_unique(sections)),
         failures=_failures(cells),
@@ -81,27 +85,27 @@ def _sections(cells: Relation, spec: SectionSpec) -> Iterator[Section]:
 
 
 def _section(cells: Relation, spec: SectionSpec, where: str, values: Mapping[str, Any]) -> Iterator[Section]:
-    """Nothing of a section whose tables, charts and sentences all find nothing."""
+    """A section; none if its tables, charts and sentences are all without rows."""
     tables = tuple(made for one in spec.tables if (made := table(cells, one, where, values)))
     pictures = tuple(made for one in spec.charts for made in charts(cells, one, where, values))
-    said = _said(cells, spec.say)
-    if tables or pictures or said or not (spec.tables or spec.charts or spec.say):
+    sentences = _sentences(cells, spec.say)
+    if tables or pictures or sentences or not (spec.tables or spec.charts or spec.say):
         text = tuple(filled(paragraph, values) for paragraph in spec.text)
         yield Section(
             title=spans(spec.title, values),
             level=spec.level,
-            sentences=(*text, *said),
+            sentences=(*text, *sentences),
             tables=tables,
             charts=pictures,
         )
 
 
-def _said(cells: Relation, specs: tuple[SentenceSpec, ...]) -> Names:
+def _sentences(cells: Relation, specs: tuple[SentenceSpec, ...]) -> Names:
     return tuple(filled(spec.say, values) for spec in specs for values in cells.records(spec.query))
 
 
 def _unique(sections: list[Section]) -> Iterator[Section]:
-    """Files are named after tables and charts: a second of a name gets a number."""
+    """Number tables and charts of the same name, since their files are named after them."""
     seen: dict[str, int] = {}
 
     def renamed(one: Any) -> Any:
@@ -119,13 +123,13 @@ def _literal(value: Any) -> str:
     return str(value) if isinstance(value, (bool, int, float)) else "'" + str(value).replace("'", "''") + "'"
 
 
-def _outcome(cells: Relation) -> Names:
-    """How many cells have figures, and what became of the others."""
+def _counts(cells: Relation) -> Names:
+    """Cells with figures, and the others by status."""
     query = "select status, count(*) as n from cells group by status order by n desc, status"
     counts = {row["status"]: row["n"] for row in cells.records(query)}
-    total, right = sum(counts.values()), counts.pop("ok", 0)
+    total, fine = sum(counts.values()), counts.pop("ok", 0)
     rest = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return (f"{right} of {total} cells have figures{f'; the others: {rest}' if rest else ''}.",)
+    return (f"{fine} of {total} cells have figures{f'; the others: {rest}' if rest else ''}.",)
 
 
 def _coverage(cells: Relation) -> Table:
@@ -139,7 +143,7 @@ def _coverage(cells: Relation) -> Table:
         [row["origin"], row["hardware"], row["compiler"], row["models"], row["n"], row["fine"]]
         for row in found
     ]
-    return _plain("coverage", "Cells by where their figures are from", heads, lines, figures={3, 4, 5})
+    return _plain("coverage", "Cells by origin, hardware and compiler", heads, lines, figures={3, 4, 5})
 
 
 def _failures(cells: Relation) -> Table:
@@ -152,11 +156,15 @@ def _failures(cells: Relation) -> Table:
     lines = []
     for row in found:
         runs = [str(run)[:8] for run in row["runs"]]
-        more = f" … {len(runs)} in all" if len(runs) > _MOST_RUNS else ""
+        more = f" … {len(runs)} in total" if len(runs) > _MOST_RUNS else ""
         where = f"{row['status']} at {row['stage']}" if row["stage"] else row["status"]
         lines.append([where, row["reason"], row["models"], row["n"], " ".join(runs[:_MOST_RUNS]) + more])
     return _plain(
-        "failures", "Cells without figures", ("what", "why", "models", "cells", "runs"), lines, figures={3}
+        "failures",
+        "Cells without figures",
+        ("status", "reason", "models", "cells", "runs"),
+        lines,
+        figures={3},
     )
 
 
@@ -181,7 +189,7 @@ def _provenance(cells: Relation) -> Table:
         for row in found
     ]
     heads = ("origin", "machine or document", "versions", "program", "cells", "when")
-    made = _plain("provenance", "Where the figures are from", heads, lines, figures={4})
+    made = _plain("provenance", "Source of the figures", heads, lines, figures={4})
     return replace(made, notes=cells.priced.lines)
 
 
@@ -191,23 +199,23 @@ def _days(first: pd.Timestamp, last: pd.Timestamp) -> str:
 
 
 def _commands(cells: Relation, making: Making, report: Report) -> Iterator[str]:
-    if report.document and "published" in cells.ask("select distinct origin from cells")["origin"].tolist():
+    if report.document and "published" in cells.frame("select distinct origin from cells")["origin"].tolist():
         yield f"python -m benchmark store import {report.document}"
-    found = cells.ask(
+    found = cells.frame(
         "select command, count(*) as n from cells where command is not null and origin <> 'published' "
         "group by command order by n desc, command"
     )
     yield from itertools.islice(found["command"].tolist(), _MOST_COMMANDS)
     if len(found) > _MOST_COMMANDS:
-        yield f"# and {len(found) - _MOST_COMMANDS} more commands: the rows have them"
+        yield f"# and {len(found) - _MOST_COMMANDS} more commands: see column command of the rows"
     yield making.command
 
 
 def _rows(cells: Relation, report: Report) -> pd.DataFrame:
     names = report.rows or ROWS
-    known = {*cells.ask("select * from cells limit 0").columns}
+    known = {*cells.frame("select * from cells limit 0").columns}
     shown = ", ".join(f'"{name}"' for name in dict.fromkeys(("origin", *names)) if name in known)
-    found = cells.ask(f"select {shown} from cells order by started_at desc limit {report.most_rows}")
+    found = cells.frame(f"select {shown} from cells order by started_at desc limit {report.most_rows}")
     return found.dropna(axis="columns", how="all")
 
 
@@ -222,18 +230,17 @@ def _warnings(cells: Relation) -> Iterator[str]:
         yield f"{count} {origin} rows are left out ({advice[origin]} shows them)"
     (noisy,) = cells.records("select count(*) as n from cells where len(noise_flags) > 0 and status = 'ok'")
     if noisy["n"]:
-        yield f"{noisy['n']} cells were disturbed while they were measured: see noise_flags of their rows"
+        yield f"{noisy['n']} cells were measured on a noisy host: see column noise_flags of their rows"
 
 
 def _differences(found: tuple[Difference, ...], agreement: Agreement) -> Section:
     equal, unequal = agreement.equal, len(agreement.unequal)
-    said = f"Of {equal + unequal} printed figures {equal} are the rows' own at the printed digits"
+    counts = f"{equal} of {equal + unequal} printed figures equal those of the rows at the printed digits"
     lines = [[one.kind, one.sentence] for one in found]
-    heads = ("rule", "what it found")
-    made = _plain("differences", "Where the published page differs from its own figures", heads, lines)
+    made = _plain("differences", "Errors of the published page", ("error", "where"), lines)
     return Section(
-        title=spans("Differences from the published page", {}),
-        sentences=(f"{said}{f', {unequal} are not' if unequal else ''}.",),
+        title=spans("Differences in the published page", {}),
+        sentences=(f"{counts}{f', {unequal} differ' if unequal else ''}.",),
         tables=(made,) if found else (),
     )
 

@@ -1,15 +1,15 @@
-"""Charts from what a report's YAML says of them: Vega-Lite fragments become complete specifications.
+"""Charts of a report: complete the Vega-Lite fragments of its YAML.
 
 A fragment is Vega-Lite (mark, encoding, layer, facet, transform, ...) without data and theme. Its fields are
-columns of the rows. What `drawn` adds, and an author may override:
+columns of the rows. `completed` adds these defaults, which a fragment may override:
 
-* `type` of a field: quantitative, temporal or nominal, as the values are;
-* where points have a nominal `color`, the same field as `shape`: colour is never alone;
-* the field `origin` as `strokeDash`, `shape`, `fillOpacity` or `color` looks the same everywhere: measured is
-  solid and filled, published dashed and hollow, simulated dotted and hollow. Marks that are hollow by
-  `fillOpacity` keep an outline of their colour;
-* tooltips of the encoded fields, fonts, light grid, palette (Okabe and Ito, "Color Universal Design", 2008;
-  without its yellow, too pale on white, and its black, invisible on dark pages).
+* `type` of a field: quantitative, temporal or nominal, by its values;
+* `shape` for points with a nominal `color`, by the same field: colour is never the only difference;
+* one look for the field `origin` as `strokeDash`, `shape`, `fillOpacity` or `color`: measured is solid and
+  filled, published dashed and hollow, simulated dotted and hollow. Marks that are hollow by `fillOpacity`
+  keep an outline of their colour;
+* tooltips of the encoded fields, fonts, a light grid, and the palette of Okabe and Ito ("Color Universal
+  Design", 2008) without its yellow, too pale on white, and its black, invisible on dark pages.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Any
 
 from benchmark.report.document import Chart
 from benchmark.report.sanitize import one_line
-from benchmark.report.vega_lite import SECOND, View, channels, check, speaks_of, views
+from benchmark.report.vega_lite import SECOND, View, channels, check, mentions, views
 
 MOST_POINTS = 5000
-"""Points in a chart: beyond, a page grows heavy and marks cover each other."""
+"""Points in a chart at most: with more, a page gets large and marks cover each other."""
 INK, FAINT, RULE = "#1f2328", "#59636e", "#dfe3e8"
-"""Text, lesser text and lines; the HTML page turns just these around on dark screens."""
+"""Text, secondary text and lines; the HTML page inverts only these on dark screens."""
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f")
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _ORIGINS = ("measured", "published", "simulated")
@@ -41,15 +41,15 @@ _BY_ORIGIN: Mapping[str, tuple[Any, ...]] = {
     "fillOpacity": (0.9, 0.08, 0.08),
     "color": (PALETTE[0], PALETTE[1], PALETTE[3]),
 }
-"""How each channel tells origins apart, in the order of `_ORIGINS`."""
+"""Values of each channel, in the order of `_ORIGINS`."""
 _OUTLINES = ([1, 0], [1, 0], [2, 1.5])
-"""The same for the outlines of points, which are too small for dashes."""
+"""Dashes of points' outlines, which are too short for those above."""
 _HOLLOW = {
     "stroke": {"value": INK},
     "fill": {"value": "transparent"},
     "opacity": {"value": 1},
 }
-"""Symbols in a legend of origins: Vega has none of `fillOpacity`, that of `strokeDash` says it in words."""
+"""Symbols in a legend of origins: Vega has no legend of `fillOpacity`, so that of `strokeDash` has words."""
 _HOW = "datum.label + (datum.label == 'measured' ? ', filled' : ', hollow')"
 _THEME: Mapping[str, Any] = {
     "background": "#ffffff",
@@ -103,29 +103,29 @@ _DISCRETE = {"nominal", "ordinal"}
 _Rows = list[dict[str, Any]]
 
 
-def drawn(
+def completed(
     name: str, title: str, alt: str, vega: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
 ) -> Chart:
-    """Make a fragment and its rows a chart that any output can draw.
+    """Complete a fragment with its rows, so that every output format can draw it.
 
-    Rows that no logarithmic scale can show are left out, and `alt` says how many. Of more than 5000 rows
-    every nth of each series is kept, or the newest where x is time; the subtitle says so.
+    Rows that a logarithmic scale can't show are left out, and `alt` has their number. Of more than 5000 rows
+    every nth of each series stays, or the newest where x is time; the subtitle has their number.
 
     Raises:
-        ConfigError: it is no Vega-Lite, or names a field that no row has; says chart and key.
+        ConfigError: the fragment is no Vega-Lite, or names a field that no row has.
         LibraryMissing: altair is not installed.
     """
     spec: dict[str, Any] = {key: copy.deepcopy(value) for key, value in vega.items() if key != "$schema"}
     columns = {key for row in rows for key in row}
     check(spec, name, columns)
-    used = [column for column in sorted(columns) if column == "origin" or speaks_of(spec, column)]
+    used = [column for column in sorted(columns) if column == "origin" or mentions(spec, column)]
     values = [{key: _plain(row.get(key)) for key in used} for row in rows]
     _complete(spec, values)
     kept = _loggable(spec, values)
     thinned, subtitle = _thinned(spec, kept)
     if left_out := len(values) - len(kept):
         what = "1 row is" if left_out == 1 else f"{left_out} rows are"
-        alt = f"{alt} {what} left out: a logarithmic axis shows nothing that is missing or not above zero."
+        alt = f"{alt} {what} left out: a logarithmic axis shows positive values only."
     heading = {"text": one_line(title), **({"subtitle": subtitle} if subtitle else {})}
     theme = _merged(_THEME, spec.pop("config", {}))
     whole = {"title": heading, "description": one_line(alt), "config": theme, **spec}
@@ -138,10 +138,10 @@ def drawn(
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: null for what is missing or endless, six digits, texts on one line."""
+    """A value for JSON: None if missing or infinite, six digits, texts on one line."""
     value = value.item() if hasattr(value, "item") else value
-    if isinstance(value, date):  # also pandas' NaT, which has no date to tell
-        return None if value != value else value.isoformat()  # noqa: PLR0124 - what is not itself is missing
+    if isinstance(value, date):  # also pandas' NaT
+        return None if value != value else value.isoformat()  # noqa: PLR0124 - NaT isn't equal to itself
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if value is None or isinstance(value, bool | int):
@@ -151,7 +151,7 @@ def _plain(value: Any) -> Any:
 
 
 def _complete(spec: dict[str, Any], values: _Rows) -> None:
-    """Fill in types, the second channel beside colour, and what origin looks like."""
+    """Fill in types, a second channel beside colour, and the look of origins."""
     for channel in channels(spec):
         field = channel.definition.get("field")
         if isinstance(field, str) and channel.name not in SECOND and "type" not in channel.definition:
@@ -159,7 +159,7 @@ def _complete(spec: dict[str, Any], values: _Rows) -> None:
     for view in views(spec):
         _second_channel(view)
     for channel in channels(spec):
-        _tell_origin(channel.name, channel.definition, {row.get("origin") for row in values})
+        _show_origin(channel.name, channel.definition, {row.get("origin") for row in values})
         _order(channel.name, channel.definition, values)
         _tighten(channel.name, channel.definition)
     for view in views(spec):
@@ -191,20 +191,20 @@ def _second_channel(view: View) -> None:
         view.node.setdefault("encoding", {})["shape"] = kept
 
 
-def _tell_origin(channel: str, definition: dict[str, Any], present: set[Any]) -> None:
+def _show_origin(channel: str, definition: dict[str, Any], present: set[Any]) -> None:
     if channel not in _BY_ORIGIN or definition.get("field") != "origin" or "scale" in definition:
         return
     domain = [origin for origin in _ORIGINS if origin in present]
     looks = dict(zip(_ORIGINS, _BY_ORIGIN[channel], strict=True))
     definition["scale"] = {"type": "ordinal", "domain": domain, "range": [looks[one] for one in domain]}
     if channel == "fillOpacity":
-        definition["type"] = "ordinal"  # Vega-Lite warns of nominal ones
+        definition["type"] = "ordinal"  # Vega-Lite warns about nominal ones
     if domain == ["measured"]:
         definition.setdefault("legend", None)
 
 
 def _order(channel: str, definition: dict[str, Any], values: _Rows) -> None:
-    """State the categories: only channels that state the same ones share a legend."""
+    """State the categories: only channels with the same stated categories share a legend."""
     field, sort = str(definition.get("field")), definition.get("sort", "ascending")
     scale = definition.get("scale", {})
     known = dict.fromkeys(row[field] for row in values if row.get(field) is not None) if values else {}
@@ -218,7 +218,7 @@ def _order(channel: str, definition: dict[str, Any], values: _Rows) -> None:
 
 
 def _tighten(channel: str, definition: dict[str, Any]) -> None:
-    """Logarithmic axes end a little beyond the data, not at the next power of ten."""
+    """End logarithmic axes shortly after the data, not at the next power of ten."""
     scale = definition.get("scale")
     if channel in {"x", "y"} and isinstance(scale, dict) and scale.get("type") == "log":
         definition["scale"] = scale if "domain" in scale else {"nice": False, "padding": 12, **scale}
@@ -229,12 +229,12 @@ def _keep_outline(view: View) -> None:
     color = view.encoding.get("color")
     if hollow and color and "stroke" not in view.encoding:
         own = view.node.setdefault("encoding", {})
-        own["color"] = None  # not even that of a layer around it
+        own["color"] = None  # overrides that of a layer around it
         own["fill"], own["stroke"] = copy.deepcopy(color), copy.deepcopy(color)
 
 
 def _explain_origins(spec: dict[str, Any]) -> None:
-    """Let the legend of `strokeDash` show what it means, and what `fillOpacity` means."""
+    """Let the legend of `strokeDash` explain both `strokeDash` and `fillOpacity`."""
     mine = [view for view in views(spec) if view.encoding.get("fillOpacity", {}).get("field") == "origin"]
     dashes = [view for view in views(spec) if view.encoding.get("strokeDash", {}).get("field") == "origin"]
     for view in [] if dashes else mine:
@@ -258,7 +258,7 @@ def _explain_origins(spec: dict[str, Any]) -> None:
 
 
 def _loggable(spec: dict[str, Any], values: _Rows) -> _Rows:
-    """The rows that at least one view can show; what a logarithmic scale can't show of them becomes null."""
+    """Rows that at least one view can show; values that a logarithmic scale can't show become None."""
     wanted = [_log_fields(view.encoding, values) for view in views(spec)]
     fields = {field for one in wanted for field in one}
     cleared = [
@@ -287,7 +287,7 @@ def _positive(value: Any) -> bool:
 
 
 def _thinned(spec: dict[str, Any], values: _Rows) -> tuple[_Rows, str]:
-    """At most 5000 rows, and what to say of it."""
+    """At most 5000 rows, and the subtitle about them."""
     if len(values) <= MOST_POINTS:
         return values, ""
     found = [

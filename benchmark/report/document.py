@@ -1,12 +1,13 @@
-"""What a report consists of before anybody writes it out: sections of sentences, tables and charts.
+"""A report before it has a format: sections of sentences, tables and charts.
 
-Renderers (`reports/`) take a Document and know no rows; `assembly` makes it from rows and knows no format.
-Every text may come from outside (model names, errors of compilers): each renderer escapes it for its format.
+`build` makes a Document from rows and knows no format; the renderers (`render/`) write it and know no rows.
+Every text may come from outside (model names, errors of compilers), so each renderer escapes it for its
+format.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +24,9 @@ class Span:
 
     text: str
     code: bool = False
-    """Set as code: a name."""
+    """Whether it is set as code, such as a name."""
     link: str = ""
-    """Address, for outputs that may have external ones; the HTML file may not and shows the text alone."""
+    """External address. The HTML file has none and shows the text alone."""
 
 
 @frozen
@@ -34,9 +35,9 @@ class Head:
 
     text: str
     figures: bool = False
-    """Set to the right."""
+    """Whether the column has figures, which are aligned right."""
     origin: Origin | None = None
-    """Where all figures of the column are of one origin."""
+    """Origin of all figures of the column, if they have the same."""
 
 
 @frozen
@@ -44,22 +45,22 @@ class Field:
     """One field of a table."""
 
     text: str
-    """As it is shown: rounded, with its unit where the column's head has none."""
+    """Text to show: rounded, with its unit where the column's head has none."""
     value: float | None = None
-    """The figure behind the text, unrounded: to sort by, and for CSV."""
+    """The unrounded figure, for sorting and CSV."""
     origin: Origin | None = None
-    """Null for labels and words."""
+    """None of labels and words."""
     word: bool = False
-    """A status instead of a figure, such as compile_error or N/A."""
+    """Whether it is a status instead of a figure, such as compile_error or N/A."""
     best: bool = False
-    """The best of its group."""
+    """Whether it is the best of its group."""
     run_ids: Names = ()
-    """The rows it was made of."""
+    """Rows behind it."""
 
 
 @frozen
 class Table:
-    """Lines under heads."""
+    """Lines of fields, with heads."""
 
     name: str
     """Stem of its files, unique in the document."""
@@ -68,25 +69,25 @@ class Table:
     lines: tuple[tuple[Field, ...], ...]
     """Each as long as `heads`."""
     notes: Names = ()
-    """Below it: price basis, which percentile, what marks mean."""
+    """Notes below it, such as the price basis."""
 
 
 @frozen
 class Chart:
-    """A picture that any output can draw."""
+    """A picture that every format can draw."""
 
     name: str
     """Stem of its files, unique in the document."""
     title: str
     alt: str
-    """What it shows, for readers who can't see it: made of the same fields as name and title."""
+    """Alternative text: what the chart shows, for readers who can't see it."""
     spec: Mapping[str, Any]
-    """Vega-Lite, complete with its data and theme."""
+    """Vega-Lite with its data and theme."""
 
 
 @frozen
 class Section:
-    """A heading with what stands under it."""
+    """A heading with its content."""
 
     title: tuple[Span, ...]
     level: int = 2
@@ -99,50 +100,55 @@ class Section:
 
 @frozen
 class Document:
-    """A whole report, in the order in which it is read."""
+    """A whole report, in reading order."""
 
     name: str
     title: str
     made_at: datetime
     intro: Names
-    """Paragraphs: what it shows, and what it is based on."""
+    """Paragraphs: what the report shows, and its basis."""
     findings: Names
     """Sentences, the most important first."""
     coverage: Table
-    """What was asked, by what became of it."""
+    """Number of cells by origin, hardware and compiler."""
     sections: tuple[Section, ...]
     failures: Table
-    """Each reason once, with its number and the runs."""
+    """Each reason once, with the number of cells and their runs."""
     provenance: Table
-    """Machines, versions, commits, documents and prices that stand behind the figures."""
+    """Machines, versions, commits, documents and prices behind the figures."""
     reproduce: Names
-    """Commands."""
+    """Commands that make the rows and the report again."""
     rows: pd.DataFrame
-    """Every row behind it, for the filterable table of the HTML file and for CSV: columns under their own
-    names, figures as numbers, everything else as text; `origin` is one of them."""
+    """All rows, for the filterable table of the HTML file and for CSV: `origin` and columns of the store,
+    figures as numbers, everything else as text."""
     front_matter: Mapping[str, str] = Default(default_factory=dict)
-    """What a site generator wants at the top of a Markdown page."""
+    """Front matter of the Markdown page, for site generators."""
     warnings: Names = ()
-    """What a reader must know: instances without a price, rows left out."""
+    """Limits that a reader must know, such as instances without a price."""
 
 
 MEANINGS: Mapping[Origin, str] = {
     "measured": "by this program",
     "published": "by others, not measured here",
-    "simulated": "made up to try the program: no hardware was measured",
+    "simulated": "computed to try the program: no hardware was measured",
 }
-"""In the order in which they are told."""
+"""In the order of legends."""
 
 
 def of_table(table: Table) -> tuple[Origin, ...]:
-    """Origins that occur in a table, in a fixed order."""
+    """Origins in a table, in a fixed order."""
     found = {field.origin for line in table.lines for field in line} | {head.origin for head in table.heads}
     return tuple(origin for origin in MEANINGS if origin in found)
 
 
 def of_document(document: Document) -> tuple[Origin, ...]:
-    """Origins that occur in any table of its sections, in a fixed order."""
+    """Origins in the tables of its sections, in a fixed order."""
     found = {
         origin for section in document.sections for table in section.tables for origin in of_table(table)
     }
     return tuple(origin for origin in MEANINGS if origin in found)
+
+
+def must_mark(origins: Sequence[Origin]) -> bool:
+    """Whether figures must show their origin: there are several origins, or simulated figures."""
+    return len(origins) > 1 or "simulated" in origins

@@ -1,4 +1,4 @@
-"""All files of a report in one folder: a page for each reader, its tables as CSV, its charts as pictures."""
+"""Write a report's files into one folder: a page per format, its tables as CSV, its charts as pictures."""
 
 from __future__ import annotations
 
@@ -6,33 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-import pandas as pd
-
 from benchmark.errors import ConfigError
 from benchmark.report.document import Document
 from benchmark.report.render import csv, html, images, latex, markdown
-from benchmark.report.sanitize import clean
 
 FORMATS: Final = ("md", "html", "csv", "tex", "png", "svg")
 _DRAWN: Final = {"png": images.png, "svg": images.svg}
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""What a spreadsheet takes for the start of a formula."""
 
 
 def formats(only: str) -> list[str]:
-    """The formats that were asked for; all where none is named.
+    """The formats of a comma-separated list; all where it is empty.
 
     Raises:
-        ConfigError: one is unknown.
+        ConfigError: a format is unknown.
     """
     chosen = [one.strip() for one in only.split(",")] if only else list(FORMATS)
     if unknown := [one for one in chosen if one not in FORMATS]:
-        raise ConfigError(f"--only {unknown[0]}: choose of {', '.join(FORMATS)}")
+        raise ConfigError(f"--only {unknown[0]}: use one of {', '.join(FORMATS)}")
     return chosen
 
 
 def write(made: Document, out: Path, chosen: Sequence[str]) -> None:
-    """Write the formats, and say what was written."""
+    """Write the formats, and print the names of the main files."""
     written = 0
     for name, data in _files(made, chosen):
         path = out / name
@@ -41,11 +36,11 @@ def write(made: Document, out: Path, chosen: Sequence[str]) -> None:
         written += 1
         if path.parent == out:
             print(f"{path} ({len(data) / 1e6:.2f} MB)")
-    print(f"{written} files at {out}")
+    print(f"{written} files in {out}")
 
 
 def _files(made: Document, chosen: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Names and contents, pictures first: pages show them."""
+    """Names and contents; pictures come first, since pages show them."""
     charts = [chart for section in made.sections for chart in section.charts]
     for form in [one for one in _DRAWN if one in chosen]:
         for chart in charts:
@@ -53,7 +48,7 @@ def _files(made: Document, chosen: Sequence[str]) -> Iterator[tuple[str, bytes]]
     if "csv" in chosen:
         for table in (one for section in made.sections for one in section.tables):
             yield f"tables/{table.name}.csv", csv.csv(table).encode()
-        yield "rows.csv", _rows(made.rows).encode()
+        yield "rows.csv", csv.rows(made.rows).encode()
 
     def shown(*forms: str) -> Mapping[str, str]:
         best = [form for form in forms if form in chosen][:1]
@@ -65,15 +60,3 @@ def _files(made: Document, chosen: Sequence[str]) -> Iterator[tuple[str, bytes]]
         yield f"{made.name}.tex", latex.page(made, shown("png")).encode()
     if "html" in chosen:
         yield f"{made.name}.html", html.page(made).encode()
-
-
-def _rows(rows: pd.DataFrame) -> str:
-    """Every row behind the report, without terminal codes; what a spreadsheet would compute stays a text."""
-    texts = [name for name in rows if not pd.api.types.is_numeric_dtype(rows[name])]
-    safe = {str(name): rows[name].astype("string").map(_safe, na_action="ignore") for name in texts}
-    return rows.assign(**safe).to_csv(index=False)
-
-
-def _safe(text: str) -> str:
-    cleaned = clean(text)
-    return f"'{cleaned}" if cleaned.startswith(_FORMULA) else cleaned

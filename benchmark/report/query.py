@@ -1,7 +1,7 @@
-"""The relation that reports ask: the newest row of each cell, priced, in a DuckDB of its own.
+"""The relation that reports query: the newest row of each cell, priced, in a DuckDB of its own.
 
-Measured, published and simulated rows are told apart by `origin` and never chosen between: a cell that was
-measured and published has a row of each. Processes of one cell are one row (`combined`).
+`origin` separates measured, published and simulated rows: a cell that is measured and published has a row of
+each. Processes of one cell are one row (`combined`).
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ ALWAYS: Final = (
     *("compiler", "framework_versions", "driver_version", "git_commit", "command", "throughput_per_s"),
     *("throughput_unit", "noise_flags", "steady", "latency_p50_ms", "latency_p95_ms"),
 )
-"""Columns that every report looks at, whatever its YAML names."""
+"""Columns that every report needs, whatever its YAML names."""
 _UNDECIDED: Final = "('interrupted', 'unavailable', 'dominated')"
-"""Statuses that an older row which was tried to the end goes before."""
+"""Statuses after which a cell isn't decided: an older row with another status wins."""
 _PRICES: Final = ("usd_per_hour", "usd_per_1m", "price_kind", "price_region", "price_published")
 _PRICED: Final = pa.schema(
     [("run_id", pa.string())]
@@ -46,37 +46,41 @@ _PRICED: Final = pa.schema(
 
 @frozen
 class Choice:
-    """Which rows a report is about."""
+    """Which rows a report shows."""
 
     origins: Names
     """measured, published, simulated."""
     conditions: pc.Expression | None
-    """What the command line asked besides."""
+    """Further conditions of the command line."""
 
 
 @frozen
 class Relation:
-    """The relation `cells` and what is known of how it was made."""
+    """The relation `cells`, its prices, and the rows that it leaves out."""
 
     connection: Any
     priced: Priced
     hidden: Mapping[str, int]
-    """Rows left out for their origin, by it."""
+    """Number of rows left out, by origin."""
 
-    def ask(self, query: str) -> pd.DataFrame:
-        """What the query finds; a mistake in its SQL is a ConfigError that shows it."""
-        return to_frame(_asked(self.connection, query).to_arrow_table())
+    def frame(self, query: str) -> pd.DataFrame:
+        """Result of a query.
+
+        Raises:
+            ConfigError: the query is no SQL, or names an unknown column.
+        """
+        return to_frame(_execute(self.connection, query).to_arrow_table())
 
     def records(self, query: str) -> list[dict[str, Any]]:
-        """`ask`, row by row; a missing value is None."""
-        return records(self.ask(query))
+        """Result of a query, row by row; a missing value is None."""
+        return records(self.frame(query))
 
 
 def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis) -> Relation:
-    """Read the store and make the relation, the report's columns and views with it.
+    """Read the store and make `cells`, with the report's columns and views.
 
     Raises:
-        ConfigError: an expression is no SQL, or names a column that there isn't.
+        ConfigError: an expression is no SQL, or names an unknown column.
         StoreError: the store can't be read.
     """
     text = TypeAdapter(Report).dump_json(report).decode()
@@ -88,7 +92,7 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
     about = f"({report.where}) and ({page})"
     found = records(
         to_frame(
-            _asked(
+            _execute(
                 connection,
                 f"select origin, count(*) as n from stored where {about} group by origin order by origin",
                 "where",
@@ -99,28 +103,28 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
     _combine(connection)
     cost = _price(connection, basis)
     for name, expression in report.columns.items():
-        made = f'create or replace temp table cells as select *, ({expression}) as "{name}" from cells'
-        _asked(connection, made, where=f"columns.{name}")
+        statement = f'create or replace temp table cells as select *, ({expression}) as "{name}" from cells'
+        _execute(connection, statement, key=f"columns.{name}")
     for name, query in report.views.items():
-        _asked(connection, f'create temp table "{name}" as {query}', where=f"views.{name}")
+        _execute(connection, f'create temp table "{name}" as {query}', key=f"views.{name}")
     hidden = {one["origin"]: one["n"] for one in found if one["origin"] not in chosen.origins}
     return Relation(connection=connection, priced=cost, hidden=hidden)
 
 
 def _price(connection: duckdb.DuckDBPyConnection, basis: PriceBasis) -> Priced:
     """Add the price's columns to the cells."""
-    asked = "select run_id, throughput_per_s, throughput_unit, instance_type, hardware, hostname from cells"
-    cost = priced(to_frame(_asked(connection, asked).to_arrow_table()), basis)
+    query = "select run_id, throughput_per_s, throughput_unit, instance_type, hardware, hostname from cells"
+    cost = priced(to_frame(_execute(connection, query).to_arrow_table()), basis)
     kept = cost.frame[["run_id", *_PRICES]]
     connection.register("prices", pa.Table.from_pandas(kept, schema=_PRICED, preserve_index=False))
-    _asked(connection, "create or replace temp table cells as from cells left join prices using (run_id)")
+    _execute(connection, "create or replace temp table cells as from cells left join prices using (run_id)")
     return cost
 
 
 def _newest(connection: duckdb.DuckDBPyConnection, where: str) -> None:
-    """All processes of the newest campaign of each cell and machine; a document is a machine of its own."""
+    """All processes of the newest campaign of each cell and machine; a document counts as a machine."""
     key = "cell_id, hostname, instance_type, origin, document"
-    _asked(
+    _execute(
         connection,
         f"""create temp table cells as
         select * from stored where ({where})
@@ -128,16 +132,16 @@ def _newest(connection: duckdb.DuckDBPyConnection, where: str) -> None:
             partition by {key} order by status in {_UNDECIDED}, started_at desc)
         and row_number() over (
             partition by {key}, campaign, repeat order by status in {_UNDECIDED}, started_at desc) = 1""",
-        where="where",
+        key="where",
     )
 
 
 def _combine(connection: duckdb.DuckDBPyConnection) -> None:
-    """Sum up the processes of a cell into its first row."""
+    """Replace the processes of a cell by one row."""
     keys = ", ".join(KEYS)
     names = [name for name in COMBINED if name in connection.table("cells").columns]
     several = to_frame(
-        _asked(
+        _execute(
             connection,
             f"""select run_id, {keys}, repeat, status, {", ".join(names)} from cells
             qualify count(*) over (partition by {keys}) > 1 and repeat is not null order by repeat""",
@@ -165,11 +169,11 @@ def _connected() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(config={"enable_external_access": False})
 
 
-def _asked(connection: duckdb.DuckDBPyConnection, query: str, where: str = "query") -> Any:
+def _execute(connection: duckdb.DuckDBPyConnection, query: str, key: str = "query") -> Any:
     import duckdb
 
     try:
         return connection.sql(query)
     except duckdb.Error as error:
-        told = " ".join(str(error).split())
-        raise ConfigError(f"{where}: {told}: in {' '.join(query.split())}") from error
+        message = " ".join(str(error).split())
+        raise ConfigError(f"{key}: {message}: in {' '.join(query.split())}") from error

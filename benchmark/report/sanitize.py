@@ -1,7 +1,7 @@
-"""Texts from outside made harmless for a page: no terminal codes, no control characters, no markup.
+"""Make texts from outside harmless: no terminal codes, no control characters, no markup.
 
-GitHub looks for mentions, issue numbers and addresses after it has undone escapes, so those are parted by an
-invisible character (U+200B) instead of a backslash.
+GitHub looks for mentions, issue numbers and addresses after it undoes escapes, so an invisible character
+(U+200B) splits those instead of a backslash.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ _ESCAPES = re.compile(
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"  # window titles, links
     r"|\x1b[ -/]*[0-~]?"
 )
-"""Escape sequences as ECMA-48 (5th edition, 1991) forms them, in their 7-bit and 8-bit spelling."""
+"""Escape sequences of ECMA-48 (5th edition, 1991), in their 7-bit and 8-bit spelling."""
 _LINE_ENDS = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-"""Control characters, and those that turn the direction of text or hide in it."""
+"""Control characters, and invisible ones such as those that change the direction of text."""
 _HALVES = re.compile("[\ud800-\udfff]")
-"""Halves of surrogate pairs: no encoding takes them."""
+"""Halves of surrogate pairs, which no encoding accepts."""
 
 _PARTED = "&#8203;"
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 _MEANT = re.compile(r"[\\`*\[\]|~]|(?<!\w)_|_(?!\w)|\$(?!\d)")
-"""Characters that Markdown or GitHub's mathematics would take for markup."""
+"""Characters that are markup in Markdown or in GitHub's mathematics."""
 _LINKED = re.compile(
     r"(?<=@)(?=\w)|(?<=#)(?=\w)|(?<=[a-z]:)(?=//)|(?<=www)(?=\.)|(?<=mailto)(?=:)|(?<=xmpp)(?=:)",
     re.IGNORECASE,
@@ -32,20 +32,20 @@ _LINKED = re.compile(
 
 
 def clean(text: str) -> str:
-    """Return a text without escape sequences and control characters; newlines stay, tabs become blanks."""
-    if text.isprintable():  # nearly always, and fast; it knows no halves of pairs and no marks of direction
+    """A text without escape sequences and control characters; newlines stay, tabs become blanks."""
+    if text.isprintable():  # nearly always, and fast
         return text
     lines = _LINE_ENDS.sub("\n", _ESCAPES.sub("", text))
     return _HALVES.sub("\ufffd", _CONTROLS.sub("", lines.replace("\t", " ")))
 
 
 def one_line(text: str) -> str:
-    """Return the same without newlines and double blanks: for headings, fields of tables and labels."""
+    """The same on one line, without double blanks: for headings, fields of tables and labels."""
     return " ".join(clean(text).split())
 
 
 def inert(text: str) -> str:
-    """Return a text on one line that Markdown shows as it is, wherever it stands within a line."""
+    """A text on one line that Markdown shows literally, anywhere within a line."""
     parted = _LINKED.sub("\u200b", one_line(text))
     escaped = _MEANT.sub(lambda found: f"\\{found[0]}", parted)
     for character, entity in _ENTITIES.items():

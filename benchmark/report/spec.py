@@ -1,8 +1,8 @@
-"""A report as its YAML writes it: queries, columns, pivots, sentences and charts, typed but not yet asked.
+"""A report as its YAML defines it: typed queries, columns, pivots, sentences and charts.
 
 Every expression is DuckDB's SQL over one relation, `cells`: the newest row of each cell with all columns of
-the store (schema.md), the price's columns (`usd_per_1m` …), `origin`, and the report's own `columns`. Texts
-may hold {name} or {name:.2f} for a value of the row that they are written for.
+the store (store/schema.md), the price's columns (`usd_per_1m` …), `origin`, and the report's own `columns`.
+Texts may hold {name} or {name:.2f} for a value of their row.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class ColumnSpec:
     value: str
     """SQL expression."""
     format: str = "{}"
-    """How a figure is written: `{:.2f}`, `{:.1f}ms`; `{:$,.3f}` dollars, `{:.3r}` significant digits."""
+    """Format of a figure: `{:.2f}`, `{:.1f}ms`; `{:$,.3f}` is dollars, `{:.3r}` significant digits."""
     figure: bool = True
-    """False for names and words, which stand to the left and never become a status."""
+    """False for names and words: they are aligned left and never show a status."""
     best: Literal["", "least", "greatest"] = ""
-    """Which figure of its group is marked."""
+    """Which figure of a group is marked as the best."""
 
 
 @frozen
@@ -37,9 +37,9 @@ class PivotSpec:
     """A table whose columns are values of an expression."""
 
     across: str
-    """SQL: the heads of the columns."""
+    """SQL: heads of the columns."""
     order: str = ""
-    """SQL: the columns are sorted by the least value of it, else by `across`."""
+    """SQL: sorts the columns, by its least value; empty: they are sorted by `across`."""
     field: ColumnSpec
 
 
@@ -48,25 +48,25 @@ class TableSpec:
     """One table: a listing of rows, or a pivot."""
 
     name: str
-    """Stem of its files; texts of the section's row may stand in it."""
+    """Stem of its files; may hold values of the section's row."""
     caption: str = ""
     relation: str = "cells"
     """`cells` or one of the report's views."""
     where: str = "true"
     choose: str = ""
-    """SQL condition with window functions (QUALIFY): which of the rows stand in the table, such as the one
-    with the best throughput of each model."""
+    """SQL condition with window functions (QUALIFY) that selects rows, such as the one with the best
+    throughput of each model."""
     columns: Mapping[str, ColumnSpec]
-    """Head to column; of a pivot those that begin each line."""
+    """Column by its head; in a pivot the first columns of each line."""
     pivot: PivotSpec | None = None
     order: str = ""
-    """SQL: ORDER BY of the lines. Sorted by values, never by what is shown."""
+    """SQL: ORDER BY of the lines, by unrounded values."""
     group: str = ""
-    """SQL: lines among which the best is marked; empty: all of them."""
+    """SQL: lines with the same value are a group, and its best figure is marked; empty: one group."""
     limit: PositiveInt | None = None
     notes: Names = ()
     cost: bool = False
-    """The price basis stands below it."""
+    """Whether the price basis is a note below it."""
 
 
 @frozen
@@ -77,20 +77,20 @@ class ChartSpec:
     title: str
     alt: str
     each: Names = ()
-    """SQL expressions: a chart for each combination of their values; the texts may name them."""
+    """SQL expressions: one chart for each combination of their values, which the texts may hold."""
     where: str = "true"
     select: Expressions
     """The chart's fields."""
     summed: bool = False
-    """Fields with aggregates such as count(*): one line for all rows that are alike in the other fields."""
+    """Whether fields have aggregates such as count(*): a point for all rows with equal other fields."""
     order: str = ""
     vega: Mapping[str, Any]
-    """Vega-Lite less data, title and theme."""
+    """Vega-Lite without data, title and theme."""
 
 
 @frozen
 class SentenceSpec:
-    """A sentence for every row of a query; none where the query finds nothing."""
+    """A sentence for each row of a query."""
 
     query: str
     """SQL over `cells`."""
@@ -99,15 +99,15 @@ class SentenceSpec:
 
 @frozen
 class SectionSpec:
-    """A heading and what stands under it, or one for each value of some expressions."""
+    """A heading with its content, or one for each combination of values of some columns."""
 
     title: str
-    """`code` and [text](address) are understood."""
+    """May hold `code` and [text](address)."""
     level: Annotated[int, Field(ge=2, le=3)] = 2
     each: Names = ()
-    """Columns: a section for each combination of their values."""
+    """Columns: one section for each combination of their values."""
     order: str = ""
-    """SQL with aggregates: order of the sections."""
+    """SQL with aggregates: sorts the sections."""
     where: str = "true"
     text: Names = ()
     say: tuple[SentenceSpec, ...] = ()
@@ -123,21 +123,21 @@ class Report:
     title: str
     intro: Names = ()
     document: str = ""
-    """Stem in conf/published of the page that it regenerates: its figures, and their differences."""
+    """Stem in conf/published of the page that it makes anew, with the page's figures and errors."""
     sources: Annotated[tuple[Literal["measured", "published"], ...], Field(min_length=1, strict=False)] = (
         "measured",
     )
-    """Whose figures are shown where the command line doesn't say: they mix only where both are named."""
+    """Origins of the rows that are shown, unless the command line names others."""
     where: str = "true"
-    """SQL over the store's columns: which rows it is about."""
+    """SQL over the store's columns: which rows it shows."""
     columns: Expressions = Field(default_factory=dict)
     """Further columns of `cells`, in order: each may use those before it."""
     views: Expressions = Field(default_factory=dict)
-    """Queries over `cells` that sentences ask by name, in order: each may use those before it."""
+    """Named queries over `cells` for sentences and tables, in order: each may use those before it."""
     findings: tuple[SentenceSpec, ...] = ()
     sections: tuple[SectionSpec, ...]
     rows: Names = ()
-    """Columns of the filterable table; those without any value are left out."""
+    """Columns of the filterable table; columns without values are left out."""
     most_rows: NonNegativeInt = 200_000
-    """The filterable table has the newest so many."""
+    """Rows of the filterable table at most: the newest."""
     front_matter: Mapping[str, str] = Field(default_factory=dict)

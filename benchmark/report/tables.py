@@ -1,4 +1,4 @@
-"""Tables and charts of a report, made of what its queries find."""
+"""Tables and charts of a report, made of the results of its queries."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from benchmark.report.charts import drawn
+from benchmark.report.charts import completed
 from benchmark.report.document import Chart, Field, Head, Table
 from benchmark.report.query import Relation
 from benchmark.report.spec import ChartSpec, ColumnSpec, PivotSpec, TableSpec
@@ -16,18 +16,18 @@ from benchmark.report.text import NONE, figure, filled, stem
 from benchmark.store.results import records
 
 WORDS: Final = {"incompatible": "N/A"}
-"""Statuses that published tables spell otherwise."""
+"""Spelling of statuses in published tables."""
 _OWN: Final = ("run_id", "origin", "status")
-_SEVERAL: Final = "fields with several rows show the newest: conditions such as compiler=openvino choose"
+_SEVERAL: Final = "Fields with several rows show the newest; conditions such as compiler=openvino select one"
 
 
 def table(cells: Relation, spec: TableSpec, where: str, values: Mapping[str, Any]) -> Table | None:
-    """The table of the rows that `where` leaves; None where there are none.
+    """A table of the rows that meet `where`; None without rows.
 
-    `values` are those that its texts may name. A row that is not ok shows its status where a figure would be.
+    `values` fill its texts. A row that isn't ok shows its status instead of a figure.
     """
     shown = dict(spec.columns) if spec.pivot is None else {**spec.columns, "field": spec.pivot.field}
-    found = cells.ask(_query(spec, shown, where))
+    found = cells.frame(_query(spec, shown, where))
     if found.empty:
         return None
     notes = [filled(note, values) for note in spec.notes]
@@ -40,18 +40,18 @@ def table(cells: Relation, spec: TableSpec, where: str, values: Mapping[str, Any
     if spec.cost:
         notes += cells.priced.lines
     if any(field.text == NONE for line in lines for field in line):
-        notes.append(f"{NONE}: no such row, or no such figure in it")
+        notes.append(f"{NONE}: no row, or no figure in it")
     name, caption = stem(filled(spec.name, values)), filled(spec.caption, values)
     return Table(name=name, caption=caption, heads=tuple(heads), lines=tuple(lines), notes=tuple(notes))
 
 
 def charts(cells: Relation, spec: ChartSpec, where: str, values: Mapping[str, Any]) -> Iterator[Chart]:
-    """A chart for each combination of the values of `each`; none of no rows."""
+    """A chart for each combination of the values of `each`; none without rows."""
     selected = {**{f"each_{at}": each for at, each in enumerate(spec.each)}, **spec.select}
     columns = ", ".join(f'({value}) as "{name}"' for name, value in {"origin": "origin", **selected}.items())
     summed = "group by all" if spec.summed else ""
     order = f"order by {spec.order}" if spec.order else ""
-    found = cells.ask(f"select {columns} from cells where ({where}) and ({spec.where}) {summed} {order}")
+    found = cells.frame(f"select {columns} from cells where ({where}) and ({spec.where}) {summed} {order}")
     if found.empty:
         return
     keys = [f"each_{at}" for at in range(len(spec.each))]
@@ -59,7 +59,7 @@ def charts(cells: Relation, spec: ChartSpec, where: str, values: Mapping[str, An
         kept = records(rows.drop(columns=keys))
         named = {**values, **kept[0], **dict(zip(spec.each, key, strict=True))}
         name, title, alt = (filled(text, named) for text in (spec.name, spec.title, spec.alt))
-        yield drawn(stem(name), title, alt, spec.vega, kept)
+        yield completed(stem(name), title, alt, spec.vega, kept)
 
 
 def _query(spec: TableSpec, shown: Mapping[str, ColumnSpec], where: str) -> str:
@@ -91,7 +91,7 @@ def _listing(found: pd.DataFrame, spec: TableSpec) -> tuple[list[Head], list[tup
 
 
 def _best(found: pd.DataFrame, name: str, column: ColumnSpec) -> set[str]:
-    """Runs whose figure is the best of their group; nothing where a group has one figure only."""
+    """Runs with the best figure of their group, where the group has several."""
     if not column.best:
         return set()
     figures = found.assign(figure=found[name].astype(float))[lambda rows: rows["figure"].notna()]

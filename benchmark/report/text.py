@@ -1,7 +1,7 @@
-"""Texts of a report's YAML: values put into sentences, names and headings.
+"""Texts of a report's YAML: fill values into sentences, names and headings.
 
-Only {name} and {name:.2f} are understood, never an attribute of a value, and values are put in after the
-text's own markup was read: a model's name can't become a link. {usd:$.3f} writes dollars, since `${` means
+A text may hold {name} and {name:.2f}, but no attribute of a value. Values are filled in after the text's own
+markup is read, so a model's name can't become a link. {usd:$.3f} writes dollars, since `${` means
 something else in YAML here; {p95:.3r} writes three significant digits and no exponent.
 """
 
@@ -21,7 +21,7 @@ from benchmark.report.document import Span
 _MARKUP = re.compile(r"`(?P<code>[^`]+)`|\[(?P<text>[^\]]+)\]\((?P<link>[^)]+)\)")
 _READABLE = re.compile(r"\.(\d)r")
 NONE = "-"
-"""Written where there is no value."""
+"""Text of a missing value."""
 
 
 class _Values(Formatter):
@@ -29,7 +29,7 @@ class _Values(Formatter):
         if args and field_name == "0":
             return args[0], field_name
         if field_name not in kwargs:
-            raise ConfigError(f"{{{field_name}}}: no such value: {', '.join(kwargs)}")
+            raise ConfigError(f"{{{field_name}}}: no such value: use one of {', '.join(kwargs)}")
         return kwargs[field_name], field_name
 
     def format_field(self, value: Any, format_spec: str) -> Any:
@@ -48,15 +48,15 @@ _VALUES = _Values()
 
 
 def filled(text: str, values: Mapping[str, Any]) -> str:
-    """The text with values in it; a missing value is a dash.
+    """The text with its values; a missing value is a dash.
 
     Raises:
-        ConfigError: it names a value that there isn't, or formats one in a way that doesn't fit.
+        ConfigError: the text names an unknown value, or a format that doesn't fit the value.
     """
     try:
         return _VALUES.vformat(text, (), values)
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"{text!r} can't be written: {error}") from error
+        raise ConfigError(f"text {text!r}: {error}") from error
 
 
 def figure(value: float, form: str) -> str:
@@ -68,7 +68,7 @@ def figure(value: float, form: str) -> str:
 
 
 def spans(text: str, values: Mapping[str, Any]) -> tuple[Span, ...]:
-    """A heading, its pieces without the spaces between them: `code` and [text](address) are understood."""
+    """The pieces of a heading, which may hold `code` and [text](address)."""
     found, position = [], 0
     for match in _MARKUP.finditer(text):
         found.append(Span(text=text[position : match.start()]))
@@ -86,5 +86,5 @@ def spans(text: str, values: Mapping[str, Any]) -> tuple[Span, ...]:
 
 
 def stem(text: str) -> str:
-    """A file's stem: whatever a name is made of, letters, digits, dots and dashes are left."""
+    """A name as a file's stem: only letters, digits, dots, underscores and dashes stay."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:120] or "unnamed"

@@ -1,4 +1,4 @@
-"""Reading Vega-Lite as an author writes it: is it any, which views has it, which fields do they name."""
+"""Reading Vega-Lite fragments: check them, and list their views and the fields that these name."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from typing import Any, NamedTuple
 from benchmark.errors import ConfigError, LibraryMissing
 
 SECOND = {"x2", "y2", "xError", "xError2", "yError", "yError2", "theta2", "radius2"}
-"""Channels that take type and scale from another."""
-_NOT_AN_AUTHORS = {
+"""Channels with the type and scale of another one."""
+_REFUSED = {
     "data": "rows come from the report's query",
     "datasets": "rows come from the report's query",
-    "url": "a report has no addresses",
-    "href": "a report has no addresses",
-    "usermeta": "how a chart is embedded is not its business",
+    "url": "a report loads nothing",
+    "href": "a report loads nothing",
+    "usermeta": "the page decides how a chart is embedded",
 }
 _NAME_FIELDS_THEMSELVES = ("fold", "pivot", "density", "quantile", "loess", "regression", "flatten", "lookup")
-"""Transforms whose new fields need not be named by `as`."""
+"""Transforms that name new fields without `as`."""
 
 
 class View(NamedTuple):
-    """What has a mark."""
+    """A view with a mark."""
 
     node: dict[str, Any]
     encoding: dict[str, Any]
-    """In effect there: its own over those of the layers around it."""
+    """Its own encoding over those of the layers around it."""
 
 
 class Channel(NamedTuple):
-    """What names a field."""
+    """A channel of an encoding, or a facet: it may name a field."""
 
     place: str
     name: str
@@ -38,14 +38,14 @@ class Channel(NamedTuple):
 
 
 def check(spec: Mapping[str, Any], name: str, columns: set[str]) -> None:
-    """Refuse what is no Vega-Lite, brings data or addresses of its own, or names a field that no row has.
+    """Refuse a fragment that is no Vega-Lite, has data or addresses, or names a field that no row has.
 
     Raises:
-        ConfigError: names the chart and the key.
+        ConfigError: with chart and key.
         LibraryMissing: altair is not installed.
     """
     _refuse_foreign(spec, name)
-    _hold_against_schema(spec, name)
+    _check_schema(spec, name)
     made = {one for value in _values_of(spec, "as") for one in ([value] if isinstance(value, str) else value)}
     steps = [step for steps in _values_of(spec, "transform") for step in steps]
     if not columns or any(key in step for step in steps for key in _NAME_FIELDS_THEMSELVES):
@@ -54,7 +54,9 @@ def check(spec: Mapping[str, Any], name: str, columns: set[str]) -> None:
         field = channel.definition.get("field")
         if isinstance(field, str) and field not in columns | made:
             known = ", ".join(sorted(columns | made))
-            raise ConfigError(f"chart {name}: {channel.place}.field: no row has {field!r}: one of {known}")
+            raise ConfigError(
+                f"chart {name}: {channel.place}.field: no row has {field!r}: use one of {known}"
+            )
 
 
 def views(node: dict[str, Any], above: Mapping[str, Any] | None = None) -> Iterator[View]:
@@ -67,7 +69,7 @@ def views(node: dict[str, Any], above: Mapping[str, Any] | None = None) -> Itera
 
 
 def channels(node: Mapping[str, Any], place: str = "") -> Iterator[Channel]:
-    """Every channel of every encoding, lists of them one by one, and what facets are made by."""
+    """Every channel of every encoding, lists one by one, and the fields of facets."""
     for name, definition in node.get("encoding", {}).items():
         for one in definition if isinstance(definition, list) else [definition]:
             yield Channel(f"{place}encoding.{name}", name, one)
@@ -78,14 +80,14 @@ def channels(node: Mapping[str, Any], place: str = "") -> Iterator[Channel]:
         yield from channels(child, f"{place}{key}.")
 
 
-def speaks_of(node: Any, column: str) -> bool:
-    """Whether any text of it is the column's name, or an expression that reads it."""
+def mentions(node: Any, column: str) -> bool:
+    """Whether any text is the column's name, or an expression that reads the column."""
     if isinstance(node, str):
         named = re.escape(column)
         return node == column or bool(re.search(rf"datum(\.{named}\b|\[['\"]{named}['\"]\])", node))
     if isinstance(node, Mapping):
-        return any(speaks_of(value, column) for value in node.values())
-    return isinstance(node, list | tuple) and any(speaks_of(value, column) for value in node)
+        return any(mentions(value, column) for value in node.values())
+    return isinstance(node, list | tuple) and any(mentions(value, column) for value in node)
 
 
 def _children(node: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -99,16 +101,16 @@ def _children(node: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 def _refuse_foreign(node: Any, name: str, path: str = "") -> None:
     if isinstance(node, Mapping):
         for key, value in node.items():
-            if why := _NOT_AN_AUTHORS.get(key):
-                raise ConfigError(f"chart {name}: {path}{key} is not an author's to set: {why}")
+            if why := _REFUSED.get(key):
+                raise ConfigError(f"chart {name}: remove {path}{key}: {why}")
             _refuse_foreign(value, name, f"{path}{key}.")
     elif isinstance(node, list | tuple):
         for place, value in enumerate(node):
             _refuse_foreign(value, name, f"{path}{place}.")
 
 
-def _hold_against_schema(spec: Mapping[str, Any], name: str) -> None:
-    """As its own kind of view, for then errors name the key."""
+def _check_schema(spec: Mapping[str, Any], name: str) -> None:
+    """Check against the schema of its own kind of view, whose errors name the key."""
     try:
         import altair as alt
         from altair.utils import schemapi
@@ -127,31 +129,31 @@ def _hold_against_schema(spec: Mapping[str, Any], name: str) -> None:
     }
     kind = next((kinds[key] for key in kinds if key in spec), None)
     if kind is None:
-        raise ConfigError(f"chart {name}: give it a mark, or a layer, facet or concat of views that have one")
+        raise ConfigError(f"chart {name}: add a mark, or a layer, facet or concat of views with marks")
     invalid: Any = vars(schemapi)["jsonschema"].ValidationError
     try:
         kind.validate({"data": {"name": "rows"}, **spec})
     except invalid as error:
         path = ".".join(map(str, error.absolute_path))
-        raise ConfigError(f"chart {name}: {path or 'at the top'}: {_said(error)}") from error
+        raise ConfigError(f"chart {name}: {path or 'at the top'}: {_message(error)}") from error
 
 
-def _said(error: Any) -> str:
-    """What is wrong, in a line; of a wrong mark the schema tells only what it would have liked last."""
+def _message(error: Any) -> str:
+    """The error in a line; of a wrong mark the schema's own message is only about its last alternative."""
     path = list(error.absolute_path)
     if "mark" not in path:
         return str(error.message)
     mark = error.instance if path[-1] in {"mark", "type"} else None
     if mark in _MARKS:
-        return f"a mark {mark!r} has no such property, or none with such a value"
-    return f"no mark is called {mark!r}: one of {', '.join(_MARKS)}" if mark else str(error.message)
+        return f"mark {mark!r} has no such property, or not with this value"
+    return f"unknown mark {mark!r}: use one of {', '.join(_MARKS)}" if mark else str(error.message)
 
 
 _MARKS = (
     *("arc", "area", "bar", "boxplot", "circle", "errorband", "errorbar", "geoshape", "line", "point"),
     *("rect", "rule", "square", "text", "tick", "trail"),
 )
-"""Of Vega-Lite 5 and 6; images come from addresses."""
+"""Marks of Vega-Lite 5 and 6; `image` is missing, since it loads from addresses."""
 
 
 def _values_of(node: Any, key: str) -> Iterator[Any]:

@@ -47,7 +47,7 @@ def test_a_pivot_has_a_line_for_each_value_and_a_column_for_each_machine(tmp_pat
         {"Length": "512", "cpu": "40.0ms", "inf2": "-"},
     ]
     assert [field.best for field in table.lines[0]] == [False, False, True]
-    assert any(note.startswith("-: no such row") for note in table.notes)
+    assert any(note.startswith("-: no row") for note in table.notes)
 
 
 def test_a_measured_and_a_published_column_of_one_name_stay_two_and_are_told_apart(tmp_path):
@@ -74,7 +74,7 @@ def test_a_field_of_several_rows_says_so(tmp_path):
     store = store_of(tmp_path, {"sequence_length": 8}, {"sequence_length": 8, "latency_p95_ms": 14.0})
     table = table_of(made(store, page(LENGTHS)))
     assert (table.lines[0][1].text, table.lines[0][1].run_ids) == ("14.0ms", ("run00001", "run00000"))
-    assert any(note.startswith("fields with several rows") for note in table.notes)
+    assert any(note.startswith("Fields with several rows") for note in table.notes)
 
 
 def test_costs_are_sorted_as_numbers_and_their_basis_stands_below(tmp_path):

@@ -10,7 +10,7 @@ PUBLISHED = {"source": "published", "document": "a page", "campaign": "published
 
 
 def runs(found):
-    return sorted(found.ask("select run_id from cells")["run_id"])
+    return sorted(found.frame("select run_id from cells")["run_id"])
 
 
 def test_the_newest_row_of_a_cell_counts_and_one_that_was_tried_to_the_end_goes_before(tmp_path):
@@ -26,7 +26,7 @@ def test_measured_published_and_simulated_rows_mix_only_where_that_is_asked(tmp_
     assert alone.hidden == {"published": 1, "simulated": 1}
     assert runs(asked(store, {}, ["published"])) == ["run00001"]
     both = asked(store, {}, ["measured", "published"], simulated=True)
-    assert both.ask("select origin from cells order by run_id")["origin"].tolist() == [
+    assert both.frame("select origin from cells order by run_id")["origin"].tolist() == [
         "measured",
         "published",
         "simulated",
@@ -50,7 +50,7 @@ def test_processes_of_a_cell_are_one_row_with_their_geometric_mean(tmp_path):
 def test_rows_have_their_price_and_one_without_keeps_its_place_with_a_warning(tmp_path):
     store = store_of(tmp_path, {}, {"instance_type": None})
     found = asked(store, {})
-    usd = found.ask("select usd_per_hour, usd_per_1m from cells order by run_id").to_numpy()
+    usd = found.frame("select usd_per_hour, usd_per_1m from cells order by run_id").to_numpy()
     assert usd[0, 1] == pytest.approx(1e6 / 100 * usd[0, 0] / 3600)
     assert str(usd[1, 1]) == "<NA>" or usd[1, 1] != usd[1, 1]
     assert len(found.priced.warnings) == 1
@@ -62,7 +62,7 @@ def test_columns_and_views_stand_on_those_before_them(tmp_path):
         "views": {"big": "from cells where more > 3", "bigger": "from big where more > 5"},
     }
     found = asked(store_of(tmp_path, {}, {"batch_size": 2}, {"batch_size": 4}), report)
-    assert found.ask("select more from bigger")["more"].tolist() == [9]
+    assert found.frame("select more from bigger")["more"].tolist() == [9]
 
 
 def test_conditions_of_the_command_line_narrow_the_rows(tmp_path):

@@ -11,7 +11,7 @@ import pandas as pd
 
 from benchmark.formatting import significant
 from benchmark.records import frozen
-from benchmark.report.charts import FAINT, INK, drawn
+from benchmark.report.charts import FAINT, INK, completed
 from benchmark.report.document import Chart
 from benchmark.report.sanitize import one_line
 from benchmark.stats.regression_evidence import levels, middle
@@ -63,7 +63,7 @@ def timeline(panel: Panel) -> Chart:
     rows = _rows(panel, named)
     title = f"{_name(panel)}: latency by night"
     vega = {"title": _heading(title), "width": 640, "height": 300, **_layers(rows)}
-    return drawn(panel.stem, title, _alt(panel), vega, rows)
+    return completed(panel.stem, title, _alt(panel), vega, rows)
 
 
 def multiples(name: str, panels: Sequence[Panel]) -> Chart:
@@ -80,7 +80,7 @@ def multiples(name: str, panels: Sequence[Panel]) -> Chart:
         "resolve": {"scale": {"y": "independent"}},
     }
     alt = f"{len(panels)} series, each as a chart. {' '.join(map(_alt, panels))}"
-    return drawn(name, title, alt, vega, rows)
+    return completed(name, title, alt, vega, rows)
 
 
 def builds(rows: pd.DataFrame) -> pd.Series[str]:

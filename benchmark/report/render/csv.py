@@ -1,4 +1,4 @@
-"""Tables as CSV: the figures unrounded, and texts that no spreadsheet takes for formulas."""
+"""Tables and rows as CSV: figures unrounded, and texts that no spreadsheet takes for formulas."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import csv as library
 import io
 import re
 
+import pandas as pd
+
 from benchmark.report.document import Field, Table, of_table
 from benchmark.report.sanitize import clean, one_line
 
 _FORMULA = re.compile(r"\s*[=+\-@]|[\t\r]")
-"""What spreadsheets start a formula with (OWASP, "CSV Injection", 2024)."""
+"""Start of a formula in spreadsheets (OWASP, "CSV Injection", 2024)."""
 
 
 def csv(table: Table) -> str:
-    """Write a table as CSV with a head; where origins are mixed a last column names those of the line."""
+    """A table as CSV with a head; where origins are mixed, the last column has those of the line."""
     mixed = len(of_table(table)) > 1
     target = io.StringIO()
     writer = library.writer(target, lineterminator="\n")
@@ -26,6 +28,16 @@ def csv(table: Table) -> str:
     return target.getvalue()
 
 
+def rows(frame: pd.DataFrame) -> str:
+    """Every row behind the report, without terminal codes."""
+    texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    safe = {
+        str(name): frame[name].astype("string").map(lambda text: _harmless(clean(text)), na_action="ignore")
+        for name in texts
+    }
+    return frame.assign(**safe).to_csv(index=False)
+
+
 def _cell(field: Field) -> str:
     if field.value is None:
         return _harmless(clean(field.text))
@@ -34,7 +46,7 @@ def _cell(field: Field) -> str:
 
 
 def _origin(line: tuple[Field, ...]) -> str:
-    """One word, or one for each field that has an origin, in their order."""
+    """The origin of the line, or those of its fields in their order."""
     found = [field.origin for field in line if field.origin]
     return found[0] if len({*found}) == 1 else " ".join(found)
 

@@ -1,8 +1,8 @@
-"""A report as one HTML file that needs nothing else: no network, no server, no second file.
+"""A report as one HTML file that needs no network, no server and no second file.
 
-The policy in its head allows one style and two scripts, ours and Vega, by their hashes and nothing else. Vega
-and the rows are compressed, the browser unpacks them. Texts from outside go through Jinja's escaping, or into
-data blocks that the script only ever shows as text.
+The policy in its head allows one style and two scripts, ours and Vega, by their hashes. Vega and the rows are
+compressed; the browser unpacks them. Texts from outside are escaped by Jinja, or stand in data blocks that
+the script shows as text only.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from benchmark.report.document import MEANINGS, Chart, Document, Section, of_tab
 from benchmark.report.sanitize import clean, one_line
 
 _DIGITS, _FEWER_DIGITS = 5, 4
-"""Of figures in the table of all rows: each costs a tenth of a megabyte in a hundred thousand rows."""
+"""Digits of figures in the table of all rows: each costs 0.1 MB for 100,000 rows."""
 _MANY_ROWS = 20_000
-"""From here on fewer digits are kept."""
+"""From this number of rows on figures have fewer digits."""
 _FEW_VALUES = 256
-"""A column of figures with at most so many different ones is stored as codes, and can be filtered by."""
+"""A column with at most so many different figures is stored as codes, and is a filter."""
 _MOST_SHOWN = 80
-"""Points of a chart up to which they stand below it as a table too."""
+"""A chart with at most so many points has them below it as a table too."""
 _MISSING, _MINUS = 9999, 5000
-"""In place of a power of ten: no figure; taken from it: a figure below zero."""
+"""Stands for a missing figure instead of its power of ten; is subtracted from the power of a negative one."""
 _LETTERS = string.ascii_letters
-"""Of kinds of figures; the page's script has the same."""
+"""One for each power of ten; page.js has the same."""
 _HARMLESS = str.maketrans("<>&`", "/.,:")
 _INSTALL = "pip install -c constraints.txt -e '.[report]'"
 
@@ -77,10 +77,10 @@ def page(document: Document) -> str:
 
 
 def packed(rows: pd.DataFrame) -> str:
-    """Rows by columns, words as codes, as gzipped JSON in letters: what the page's script unpacks."""
+    """Rows as gzipped JSON in letters, for page.js: by column, words as codes."""
     columns = [_column(str(name), rows[name], _digits(rows)) for name in rows.columns]
-    told = json.dumps({"count": len(rows), "columns": columns}, ensure_ascii=False, separators=(",", ":"))
-    return _gzipped(told)
+    text = json.dumps({"count": len(rows), "columns": columns}, ensure_ascii=False, separators=(",", ":"))
+    return _gzipped(text)
 
 
 def _digits(rows: pd.DataFrame) -> int:
@@ -88,7 +88,7 @@ def _digits(rows: pd.DataFrame) -> int:
 
 
 def _gzipped(text: str) -> str:
-    """As base 85, a sixteenth shorter than base 64, but without characters that mean something in HTML."""
+    """Compressed, as base 85 without characters of HTML markup; a sixteenth shorter than base 64."""
     letters = base64.b85encode(gzip.compress(text.encode(), compresslevel=7, mtime=0)).decode()
     return letters.translate(_HARMLESS)
 
@@ -98,22 +98,21 @@ def _column(name: str, column: pd.Series[Any], digits: int) -> dict[str, Any]:
     figures = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     values = _rounded(column, digits) if figures else _texts(column)
     codes, words = pd.factorize(values)
-    told = {"name": one_line(name), "figures": bool(figures)}
+    head = {"name": one_line(name), "figures": bool(figures)}
     if figures and len(words) > _FEW_VALUES:
         if split := _split(values, digits):
-            return {**told, **split}
-        return {**told, "values": [None if value != value else value for value in _plain(values)]}  # noqa: PLR0124
+            return {**head, **split}
+        return {**head, "values": [None if value != value else value for value in _plain(values)]}  # noqa: PLR0124
     kept = _plain(words) if figures else [clean(word) for word in words.tolist()]
-    if len(words) == len(column):  # all different: codes would say nothing
-        return {**told, "values": kept}
-    return {**told, "words": kept, "codes": codes.tolist()}
+    if len(words) == len(column):  # all different: codes save nothing
+        return {**head, "values": kept}
+    return {**head, "words": kept, "codes": codes.tolist()}
 
 
 def _split(values: Any, digits: int) -> dict[str, Any] | None:
-    """Figures as digits without point or comma, and apart from them sign and power of ten as letters.
+    """Figures as digits, and separately sign and power of ten as letters: a fifth shorter than JSON.
 
-    Compressed that is a fifth shorter than as JSON. None where it would change a figure: whole numbers of
-    more digits, and powers too many or too far out.
+    None where that changes a figure: whole numbers of more digits, and too many or too extreme powers.
     """
     there = np.isfinite(values) & (values != 0)
     known = values[there]
@@ -134,7 +133,7 @@ def _split(values: Any, digits: int) -> dict[str, Any] | None:
 
 
 def _rounded(column: pd.Series[Any], digits: int) -> np.ndarray[Any, Any]:
-    """To so many significant digits; what is missing or endless is NaN."""
+    """Figures with so many significant digits; NaN where they are missing or infinite."""
     values = column.to_numpy(dtype=float, na_value=np.nan)
     values = np.where(np.isfinite(values), values, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -148,19 +147,19 @@ def _rounded(column: pd.Series[Any], digits: int) -> np.ndarray[Any, Any]:
 
 
 def _plain(values: Any) -> list[float | int]:
-    """Numbers as JSON has them shortest: 8 instead of 8.0."""
+    """Numbers in the shortest form for JSON: 8 instead of 8.0."""
     return [int(one) if one.is_integer() else one for one in values.tolist()]
 
 
 def _texts(column: pd.Series[Any]) -> pd.Series[Any]:
     if pd.api.types.is_datetime64_any_dtype(column):
         column = column.dt.strftime("%Y-%m-%d %H:%M:%S")
-    told: pd.Series[Any] = column.astype(object).where(column.isna(), column.astype(str))
-    return told
+    texts: pd.Series[Any] = column.astype(object).where(column.isna(), column.astype(str))
+    return texts
 
 
 def _numbered(sections: Sequence[Section]) -> list[Mapping[str, Any]]:
-    """Sections with addresses within the page; the first is of level 2, for no heading may be left out."""
+    """Sections with addresses within the page; the first has level 2, since no level may be skipped."""
     found: list[Mapping[str, Any]] = []
     for number, section in enumerate(sections, 1):
         words = " ".join(one_line(span.text) for span in section.title)
@@ -172,7 +171,7 @@ def _numbered(sections: Sequence[Section]) -> list[Mapping[str, Any]]:
 
 
 def _policy(css: str, *scripts: str) -> str:
-    """What a browser may do with the page: run these scripts, apply this style, and load nothing."""
+    """Content security policy: run these scripts, apply this style, load nothing."""
 
     def known(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
@@ -185,13 +184,13 @@ def _policy(css: str, *scripts: str) -> str:
 
 @lru_cache(maxsize=1)
 def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script that leaves a single name behind."""
+    """Vega, Vega-Lite and Vega-Embed as one script with a single global name."""
     try:
         import vl_convert
     except ImportError as error:
         raise LibraryMissing(f"HTML needs vl-convert-python, which is not installed: {_INSTALL}") from error
     bundle = str(vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;"))
-    return f"(()=>{{{bundle}}})();".replace("\r\n", "\n")  # minified names would collide with the page's
+    return f"(()=>{{{bundle}}})();".replace("\r\n", "\n")  # else minified names collide with the page's
 
 
 def _part(name: str) -> str:
@@ -199,11 +198,11 @@ def _part(name: str) -> str:
 
 
 def _data_block(content: Any) -> str:
-    """JSON that ends no element, opens no comment, and is no script's line end."""
-    told = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    """JSON for a data block: it ends no element and opens no comment."""
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for one in "<>&\u2028\u2029":
-        told = told.replace(one, f"\\u{ord(one):04x}")
-    return told
+        text = text.replace(one, f"\\u{ord(one):04x}")
+    return text
 
 
 def _subtitle(chart: Chart) -> str:
@@ -212,6 +211,6 @@ def _subtitle(chart: Chart) -> str:
 
 
 def _behind(chart: Chart) -> Sequence[Mapping[str, Any]]:
-    """The points of a small chart, for readers who can't see it."""
+    """Points of a small chart, for readers who can't see it."""
     rows: Sequence[Mapping[str, Any]] = chart.spec.get("datasets", {}).get("rows", ())
     return rows if len(rows) <= _MOST_SHOWN else ()

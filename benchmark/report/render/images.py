@@ -1,4 +1,4 @@
-"""Charts as files: PNG and SVG, drawn by vl-convert without a browser."""
+"""Charts as PNG and SVG, drawn by vl-convert without a browser."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.report.document import Chart
 
 _SCALE = 2
-"""Pixels of a PNG by pixel of the chart: sharp on dense screens and in print."""
+"""Pixels of a PNG per pixel of the chart: sharp on dense screens and in print."""
 _SIGNATURE_BYTES = 8
 
 
 def png(chart: Chart) -> bytes:
-    """Draw it as PNG, two pixels for one.
+    """Draw a chart as PNG, at double resolution.
 
     Raises:
-        ConfigError: it can't be drawn, or nothing would be seen.
+        ConfigError: Vega can't draw it, or the picture is blank.
         LibraryMissing: vl-convert-python is not installed.
     """
     picture = bytes(_drawn(chart, "vegalite_to_png", scale=_SCALE))
     if _blank(picture):
-        raise ConfigError(f"chart {chart.name}: it is drawn, but blank: does its query give rows?")
+        raise ConfigError(f"chart {chart.name}: the picture is blank: does its query give rows?")
     return picture
 
 
 def svg(chart: Chart) -> bytes:
-    """Draw it as SVG that screen readers read: role, label, title and description are the chart's.
+    """Draw a chart as SVG for screen readers too: with role, label, title and description.
 
     Raises:
-        ConfigError: it can't be drawn.
+        ConfigError: Vega can't draw it.
         LibraryMissing: vl-convert-python is not installed.
     """
     picture = str(_drawn(chart, "vegalite_to_svg"))
@@ -57,7 +57,7 @@ def _drawn(chart: Chart, function: str, **options: Any) -> Any:
 
 
 def _blank(picture: bytes) -> bool:
-    """Whether all lines of a PNG are alike; the first differs in how it is filtered."""
+    """Whether all lines of a PNG are equal; the first is skipped, since its filter differs."""
     width = int.from_bytes(picture[16:20], "big")
     at, packed = _SIGNATURE_BYTES, b""
     while at < len(picture):

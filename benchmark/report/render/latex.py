@@ -1,16 +1,26 @@
-"""A report as a LaTeX article that pdfLaTeX, XeLaTeX and LuaLaTeX compile: tables of booktabs, pictures."""
+"""A report as a LaTeX article for pdfLaTeX, XeLaTeX and LuaLaTeX, with booktabs tables and pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from benchmark.report.document import MEANINGS, Document, Field, Section, Span, Table, of_document, of_table
+from benchmark.report.document import (
+    MEANINGS,
+    Document,
+    Field,
+    Section,
+    Span,
+    Table,
+    must_mark,
+    of_document,
+    of_table,
+)
 from benchmark.report.sanitize import clean, one_line
 
 _LONG = 30
-"""Lines of a table beyond which it may break across pages."""
+"""A table with more lines may break across pages."""
 _WORDY = 28
-"""Characters of a text beyond which its column breaks lines."""
+"""A column with longer texts, in characters, breaks lines."""
 _SPECIAL = {
     "\\": r"\textbackslash{}",
     "^": r"\textasciicircum{}",
@@ -27,7 +37,7 @@ _SPECIAL = {
     "]": "{]}",
     "*": "{*}",
 }
-"""Brackets and stars in braces, or they would be arguments of a line's end; hyphens, or they would join."""
+"""Brackets and stars stand in braces, else they are arguments of a line's end; hyphens, else they join."""
 _NAMED = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
@@ -59,7 +69,7 @@ _NAMED = {
     "€": r"\texteuro{}",
 }
 _LAST_KNOWN = 0x17F
-"""Latin letters, which the standard fonts have; of others the code is written."""
+"""Last letter that the standard fonts have (Latin); of later ones the code is written."""
 _HEAD = r"""\documentclass[a4paper]{article}
 \usepackage[margin=2.2cm]{geometry}
 \usepackage{iftex}
@@ -79,7 +89,7 @@ def _body(document: Document, pictures: Mapping[str, str]) -> Iterator[str]:
     yield "\\begin{document}\n\\maketitle"
     yield from map(_paragraph, document.intro)
     origins = of_document(document)
-    marked = len(origins) > 1 or "simulated" in origins
+    marked = must_mark(origins)
     if marked:
         looks = {
             "measured": "Upright: measured",
@@ -126,7 +136,7 @@ def _listed(title: str, sentences: Sequence[str]) -> Iterator[str]:
 
 
 def _table(table: Table, *, marked: bool) -> Iterator[str]:
-    """A float where it fits a page, else a table that breaks."""
+    """A table that fits a page, or one that breaks across pages."""
     marked = marked and bool(of_table(table))
     columns = "".join(_columns(table))
     heads = " & ".join(rf"\textbf{{{_words(head.text)}}}" for head in table.heads) + r" \\"
@@ -179,7 +189,7 @@ def _end(text: str) -> str:
 
 
 def _words(text: str) -> str:
-    """A text on one line in which no character commands anything."""
+    """A text on one line, with every special character escaped."""
     return "".join(_SPECIAL.get(one) or _NAMED.get(one) or _known(one) for one in one_line(text))
 
 
@@ -188,5 +198,5 @@ def _known(character: str) -> str:
 
 
 def _path(path: str) -> str:
-    """Names of pictures are ours; braces or per cent signs would end the argument all the same."""
+    """A path without characters that end the argument."""
     return "".join(one for one in clean(path) if one not in "{}%#\\")

@@ -1,4 +1,4 @@
-"""A report as GitHub Markdown: aligned tables, pictures beside it, and texts from outside that stay texts."""
+"""A report as GitHub Markdown: aligned tables, linked pictures, and texts that are never markup."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmark.report.document import (
     Section,
     Span,
     Table,
+    must_mark,
     of_document,
     of_table,
 )
@@ -26,7 +27,7 @@ _PLAIN_SCALAR = re.compile(r"[A-Za-z][\w ./-]*")
 
 
 def page(document: Document, pictures: Mapping[str, str] | None = None) -> str:
-    """Write a report as Markdown; `pictures` are addresses relative to it, by name of chart."""
+    """Write a report as Markdown; `pictures` are relative addresses by name of chart."""
     blocks = [
         _front_matter(document.front_matter),
         f"# {inert(document.title)}",
@@ -37,7 +38,7 @@ def page(document: Document, pictures: Mapping[str, str] | None = None) -> str:
         *_tabled("Coverage", document.coverage),
     ]
     for section in document.sections:
-        blocks += _section(section, pictures or {}, marked=_marks(document))
+        blocks += _section(section, pictures or {}, marked=must_mark(of_document(document)))
     blocks += [*_tabled("Failures", document.failures), *_tabled("Provenance", document.provenance)]
     if document.reproduce:
         blocks += ["## How to reproduce", _code("\n".join(document.reproduce))]
@@ -45,8 +46,8 @@ def page(document: Document, pictures: Mapping[str, str] | None = None) -> str:
 
 
 def table(it: Table, *, marked: bool | None = None) -> str:
-    """Write one table with its columns aligned; `marked`: whether figures show their origin."""
-    marked = len(of_table(it)) > 1 or "simulated" in of_table(it) if marked is None else marked
+    """Write one table with aligned columns; `marked`: whether figures show their origin."""
+    marked = must_mark(of_table(it)) if marked is None else marked
     heads = [inert(head.text) for head in it.heads]
     lines = [[_field(field, marked=marked) for field in line] for line in it.lines]
     widths = [max(3, *map(len, column)) for column in zip_longest(heads, *lines, fillvalue="")]
@@ -98,21 +99,15 @@ def _listed(title: str, sentences: Sequence[str]) -> list[str]:
     return [f"## {title}", "\n".join(f"- {_paragraph(one)}" for one in sentences)] if sentences else []
 
 
-def _marks(document: Document) -> bool:
-    origins = of_document(document)
-    return len(origins) > 1 or "simulated" in origins
-
-
 def _legend(document: Document) -> str:
-    if not _marks(document):
+    if not must_mark(origins := of_document(document)):
         return ""
     looks = {
         "measured": "Plain: measured",
         "published": "*Italic*: published",
         "simulated": "Marked (simulated):",
     }
-    told = [f"{looks[origin]} {MEANINGS[origin]}" for origin in of_document(document)]
-    return f"{'. '.join(told)}."
+    return f"{'. '.join(f'{looks[origin]} {MEANINGS[origin]}' for origin in origins)}."
 
 
 def _span(span: Span) -> str:
@@ -136,7 +131,7 @@ def _code(text: str) -> str:
 
 
 def _paragraph(text: str) -> str:
-    """The same where it begins a line."""
+    """A text on a line of its own, where more characters are markup."""
     words = inert(text)
     return _OPENS_BLOCK.sub(lambda f: f"\\{f[0]}" if not f[0].isdigit() else f"{f[0]}\\", words)
 

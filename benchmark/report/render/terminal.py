@@ -1,4 +1,4 @@
-"""A report in the terminal: findings first, then tables and failures; texts are never taken for markup."""
+"""A report in the terminal: findings first, then tables and failures; texts are never markup."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from benchmark.report.document import MEANINGS, Document, Field, Table, of_document, of_table
+from benchmark.report.document import MEANINGS, Document, Field, Table, must_mark, of_document, of_table
 from benchmark.report.sanitize import clean, one_line
 from benchmark.store.selection import Origin
 
 _STYLES: dict[Origin, str] = {"measured": "", "published": "italic cyan", "simulated": "bold yellow"}
 _MARKS: dict[Origin, str] = {"measured": "", "published": "°", "simulated": " SIM"}
-"""Beside the figure, for terminals and files without colours."""
+"""Marks beside a figure, for terminals and files without colours."""
 
 
 def page(document: Document, console: Console) -> None:
-    """Print a report in the width of the console; without a terminal it has no lines and no colours."""
+    """Print a report in the width of the console; without a terminal, no lines and no colours."""
     console.print(Text(one_line(document.title), style="bold"))
     for paragraph in document.intro:
         console.print(Text(clean(paragraph)))
     _listed("Findings", document.findings, console)
     _listed("Warnings", document.warnings, console)
     origins = of_document(document)
-    marked = len(origins) > 1 or "simulated" in origins
+    marked = must_mark(origins)
     for section in document.sections:
         _heading(" ".join(one_line(span.text) for span in section.title), console)
         for sentence in section.sentences:
@@ -36,8 +36,8 @@ def page(document: Document, console: Console) -> None:
         for chart in section.charts:
             console.print(Text(f"Chart: {chart.title}", style="dim"))
     if marked:
-        told = [f"{_MARKS[origin].strip()} {origin} {MEANINGS[origin]}".strip() for origin in origins]
-        console.print(Text("; ".join(told), style="dim"))
+        legend = [f"{_MARKS[origin].strip()} {origin} {MEANINGS[origin]}".strip() for origin in origins]
+        console.print(Text("; ".join(legend), style="dim"))
     for title, table in (("Coverage", document.coverage), ("Failures", document.failures)):
         if table.lines:
             _heading(title, console)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from benchmark.report.charts import drawn
+from benchmark.report.charts import completed
 from benchmark.report.document import Document, Field, Head, Section, Span, Table
 
 SCRIPT = "<script>alert(1)</script>"
@@ -96,7 +96,7 @@ def cost_table():
 
 
 def chart(name, title, alt, rows):
-    return drawn(name, title, alt, VEGA[name], rows)
+    return completed(name, title, alt, VEGA[name], rows)
 
 
 @cache

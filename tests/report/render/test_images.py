@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmark.errors import ConfigError
-from benchmark.report.charts import drawn
+from benchmark.report.charts import completed
 from benchmark.report.document import Chart
 from benchmark.report.render.images import png, svg
 from tests.report.render import sample
@@ -36,7 +36,7 @@ def test_a_hostile_name_is_text_in_an_svg():
         "mark": "point",
         "encoding": {"x": {"field": "x"}, "y": {"field": "y"}, "color": {"field": "model"}},
     }
-    picture = svg(drawn("hostile", sample.SCRIPT, f'"{sample.SCRIPT}"', vega, rows))
+    picture = svg(completed("hostile", sample.SCRIPT, f'"{sample.SCRIPT}"', vega, rows))
     assert sample.SCRIPT in drawn_texts(picture)
     assert b"<script" not in picture
 
@@ -50,11 +50,11 @@ def test_a_png_has_two_pixels_for_one():
 
 def test_a_blank_picture_is_refused():
     nothing = {"mark": "point", "data": {"values": []}, "config": {"view": {"stroke": None}}}
-    with pytest.raises(ConfigError, match="chart empty: it is drawn, but blank"):
+    with pytest.raises(ConfigError, match="chart empty: the picture is blank"):
         png(Chart(name="empty", title="t", alt="a", spec=nothing))
 
 
 def test_an_expression_that_vega_refuses_names_the_chart():
     vega = {"mark": "point", "transform": [{"filter": "datum.x >"}], "encoding": {"x": {"field": "x"}}}
     with pytest.raises(ConfigError, match="chart odd: Vega can't draw it"):
-        png(drawn("odd", "t", "a", vega, [{"x": 1}]))
+        png(completed("odd", "t", "a", vega, [{"x": 1}]))

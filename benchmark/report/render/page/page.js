@@ -1,5 +1,5 @@
 "use strict";
-// What the page does beyond being read: charts are drawn to its width, and all rows can be searched and sorted.
+// Draw charts to the width of the page, and let the reader search, filter and sort all rows.
 (() => {
   const byId = (id) => document.getElementById(id);
 
@@ -10,7 +10,7 @@
     return element;
   };
 
-  // Text that was stored gzipped, as base 85: five letters for four bytes.
+  // Unpack a text that is stored gzipped, as base 85: five letters for four bytes.
   const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%,()*+-;/=.?@^_:{|}~";
   const unpacked = async (id) => {
     const letters = byId(id).textContent;
@@ -58,7 +58,7 @@
         if (!parts.column && !parts.facet) fit.width = Math.max(140, Math.min(width, 820) - (narrow ? 170 : 320));
       } else {
         fit.width = Math.min(width, 820);
-        // A number of pixels: a height in steps can't be fitted into a width.
+        // A number of pixels: a height in steps can't be fitted to a width.
         const y = parts.y ?? fit.layer?.[0].encoding?.y;
         const distinct = (field) => (field ? new Set(spec.datasets.rows.map((row) => row[field])).size : 1);
         const discrete = y?.field && (fit.height?.step || (fit.height === undefined && ["nominal", "ordinal"].includes(y.type)));
@@ -81,7 +81,7 @@
     try {
       holder.view = (await vegaEmbed(holder, fitted(specs[holder.dataset.chart], width), options)).view;
     } catch (error) {
-      holder.textContent = `This chart could not be drawn: ${error.message}`;
+      holder.textContent = `This chart can't be drawn: ${error.message}`;
     }
   };
 
@@ -98,7 +98,7 @@
     constructor({ name, figures, words, codes, values, ...split }) {
       Object.assign(this, { name, figures, words, codes, values: split.digits === undefined ? values : Column.joined(split) });
     }
-    // Figures of so many digits each, and a letter for the power of ten: 9999 is none, 5000 less is below zero.
+    // Figures of so many digits each, and a letter for the power of ten: 9999 is a missing figure, 5000 less a negative one.
     static joined({ digits, width, kinds, marks }) {
       const letters = new Map([..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"].map((letter, place) => [letter, marks[place]]));
       return Array.from(kinds, (letter, row) => {
@@ -112,7 +112,7 @@
       if (this.values) return this.values[row];
       return this.codes[row] < 0 ? null : this.words[this.codes[row]];
     }
-    // For each row whether the word occurs in it.
+    // For each row: whether the word occurs in it.
     holds(word) {
       if (this.words) {
         const hits = this.words.map((one) => String(one).toLowerCase().includes(word));
@@ -120,7 +120,7 @@
       }
       return (row) => this.values[row] !== null && String(this.values[row]).toLowerCase().includes(word);
     }
-    // For each row a number to sort by; what is missing comes last.
+    // For each row: a number to sort by; missing values come last.
     ranks() {
       if (this.values && this.figures) return this.values;
       const words = this.words ?? this.values;
@@ -254,14 +254,14 @@
     try {
       new Rows(JSON.parse(await unpacked("data-rows"))).start();
     } catch (error) {
-      byId("count").textContent = `This browser cannot unpack the rows (${error.message}); the CSV beside this page has them.`;
+      byId("count").textContent = `This browser can't unpack the rows (${error.message}); rows.csv beside this page has them.`;
     }
     document.body.dataset.rows = "yes";
   };
 
   const startCharts = async () => {
     try {
-      document.head.append(made("script", await unpacked("data-vega")));  // the policy knows its hash
+      document.head.append(made("script", await unpacked("data-vega")));  // the policy has its hash
       await drawAll();
       addEventListener("resize", () => {
         clearTimeout(pause);
@@ -269,7 +269,7 @@
       });
     } catch (error) {
       document.querySelectorAll(".chart").forEach((holder) => {
-        holder.textContent = `This browser cannot draw charts (${error.message}); their data stands below.`;
+        holder.textContent = `This browser can't draw charts (${error.message}); their data is below.`;
       });
     }
   };
