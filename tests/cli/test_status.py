@@ -141,7 +141,7 @@ def test_a_command_that_finishes_removes_the_files_of_those_that_ended_before(li
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [([], "no grid has run below outputs"), (["x"], "no grid has held")]
+    ("arguments", "told"), [([], "no grid has run below outputs"), (["x"], "no grid has written")]
 )
 def test_status_without_a_grid_says_so(asked, arguments, told):
     from benchmark.errors import ConfigError
