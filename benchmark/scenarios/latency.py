@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from benchmark.measurement import Timing
 from benchmark.records import Sampling, Session, frozen
-from benchmark.timing.loop import measure_calls
+from benchmark.timing.harness import measure_calls
 from benchmark.timing.sampler import Sampler
 
 _BLOCK_NS = 100_000_000

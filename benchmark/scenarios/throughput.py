@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 
 from benchmark.measurement import Timing
 from benchmark.records import Sampling, Session, frozen
-from benchmark.timing.loop import measure_calls
+from benchmark.timing.harness import measure_calls
 from benchmark.timing.sampler import Sampler
 
 _BLOCK_NS = 500_000_000

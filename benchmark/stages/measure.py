@@ -57,7 +57,7 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         answers = tuple(_host_array(output) for output in _several(outputs))
         copies = [copy for copy, _ in loaded]
         if e.sampling.inputs == "varied":
-            copies = [replace(copy, before_block=harness.varying(copy, e.seed)) for copy in copies]
+            copies = [replace(copy, before_block=harness.shuffler(copy, e.seed)) for copy in copies]
         attempts = _attempts(cell, copies)
     best = max(attempts, key=lambda attempt: attempt.quiet)
     return Measurement(
@@ -68,7 +68,7 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         arithmetic=session.arithmetic,
         noise=best.noise,
         attempts=len(attempts),
-        harness=harness.described(),
+        harness=harness.describe(),
         load_s=sum(load_s for _, load_s in loaded),
         peak_host_bytes=_peak_host_bytes(),
         picture=picture if drawn else None,

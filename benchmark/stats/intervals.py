@@ -1,7 +1,8 @@
-"""Percentiles with intervals that hold on real latency series, or that refuse; and when to stop sampling.
+"""Percentiles with 95 % intervals for dependent latencies, and the stopping rule of a sampling.
 
-Samples of one process are alike, so order statistics are taken on the effective sample size; and one process
-says nothing of the next, so several are summed up by a t interval on their quantiles.
+Samples of one process are correlated, so its order statistics use the effective sample size. One process
+doesn't predict the next, so several are combined by a t interval on their quantiles. An interval that isn't
+reliable is refused.
 """
 
 from __future__ import annotations
@@ -18,39 +19,39 @@ from benchmark.stats.autocorrelation import effective_sample_size
 _MISS: Final = 0.025
 """Of a two-sided 95 % interval, on each side."""
 _BODY: Final = (0.25, 0.5, 0.75, 0.9)
-"""Quantiles whose autocorrelation counts besides that of the one that is asked for."""
+"""Quantiles whose autocorrelation counts besides that of the requested one."""
 _LEAST_ESS: Final = 50
-"""Effective samples below which the effective sample size itself is a guess."""
+"""Effective samples below which the effective sample size itself is uncertain."""
 _FLOOR_ESS: Final = 30
-"""The same for the least of several quantiles', which is low by chance."""
+"""The same for the smallest of several quantiles' sizes, which is low by chance."""
 _ENOUGH_ESS: Final = 100
-"""Effective samples below which no dependent series is stopped for being narrow."""
+"""Effective samples below which the sampling of a dependent series goes on, however narrow its interval."""
 _TAIL_SHARE: Final = 0.6
-"""Of the samples that a bound in the tail needs, how many must be independent in that tail."""
+"""Share of the samples needed for a bound in the tail that must be independent in that tail."""
 _EXCEEDING: Final = 20
-"""Samples beyond a quantile, without which its own autocorrelation can't be told."""
+"""Samples beyond a quantile below which its own autocorrelation can't be estimated."""
 _LEAST_BEYOND: Final = 2.5
-"""Independent samples beyond a process's quantile, without which it lies too low."""
+"""Independent samples beyond a process's quantile below which the quantile is biased low."""
 _ALMOST_INDEPENDENT: Final = 0.7
-_ONE_LOOK: Final = 1000
-"""Independent samples of which one look is enough: fewer may have seen one state of several."""
+_ONE_CHECK: Final = 1000
+"""Independent samples for which one check is enough: fewer may all come from one state of several."""
 _MARGIN: Final = 0.9
-"""Of the width asked for: the first look that is narrow enough is narrower than it should be, by chance."""
+"""Share of the requested width: the first interval that is narrow enough is too narrow by chance."""
 GROWTH: Final = 1.5
-"""From one look at the samples to the next, so that all looks cost three times the last."""
-_FIRST_LOOK: Final = 200
+"""From one check of the samples to the next, so that all checks cost three times the last."""
+_FIRST_CHECK: Final = 200
 
 
 class Interval(NamedTuple):
-    """A quantile and its 95 % interval, in the unit of the samples; NaN where it is refused."""
+    """A quantile and its 95 % interval, in the unit of the samples; NaN if it is refused."""
 
     point: float
     lo: float
     hi: float
 
 
-def needed(q: float) -> int:
-    """Independent samples that make one beyond the quantile certain: p90 needs 36, p95 72, p99 368."""
+def samples_needed(q: float) -> int:
+    """Smallest sample for which a 95 % bound of quantile q exists: p90 needs 36, p95 72, p99 368."""
     return math.ceil(math.log(_MISS) / math.log(max(q, 1 - q)))
 
 
@@ -63,7 +64,7 @@ def estimate(samples: Sequence[float] | np.ndarray, q: float) -> tuple[float, fl
     """Quantile and 95 % interval from one process: samples in time order, 1-D, in any unit.
 
     The interval is of binomial order statistics on the effective sample size (the least of those of q and of
-    the quartiles and p90). It is NaN below 50 effective samples, or fewer than `needed` in the tail.
+    the quartiles and p90). It is NaN below 50 effective samples, or fewer than `samples_needed` in the tail.
     """
     return intervals(samples, (q,))[0]
 
@@ -71,12 +72,12 @@ def estimate(samples: Sequence[float] | np.ndarray, q: float) -> tuple[float, fl
 def estimate_groups(groups: Sequence[Sequence[float] | np.ndarray], q: float) -> tuple[float, float, float]:
     """Quantile and 95 % interval over processes: samples of each, 1-D, in any unit.
 
-    The geometric mean of the processes' quantiles, and a t interval on their logarithms: what differs between
-    processes is many times what differs within one. The interval is NaN with fewer than two processes, fewer
-    than `needed` samples in one, or too few independent ones in the tail, where quantiles are biased.
+    The geometric mean of the processes' quantiles, and a t interval on their logarithms: processes differ
+    many times more than samples of one process do. The interval is NaN with fewer than two processes, with
+    fewer than `samples_needed` in one, or too few independent ones in the tail, where quantiles are biased.
     """
     found = of_processes([quantile(group, q) for group in groups])
-    return found if groups and _telling(groups, q) else Interval(found.point, math.nan, math.nan)
+    return found if groups and _has_enough_beyond(groups, q) else Interval(found.point, math.nan, math.nan)
 
 
 def of_processes(points: Sequence[float]) -> Interval:
@@ -96,9 +97,9 @@ def of_processes(points: Sequence[float]) -> Interval:
     return Interval(middle, middle * math.exp(-half), middle * math.exp(half))
 
 
-def _telling(groups: Sequence[Sequence[float] | np.ndarray], q: float) -> bool:
-    """Whether the processes' quantiles are those of their distributions, but for noise."""
-    if min(map(len, groups)) < needed(q):
+def _has_enough_beyond(groups: Sequence[Sequence[float] | np.ndarray], q: float) -> bool:
+    """Whether each process has enough samples beyond the quantile for an unbiased estimate."""
+    if min(map(len, groups)) < samples_needed(q):
         return False
     beyond = [_tail_ess(np.asarray(group, float), q) * min(q, 1 - q) for group in groups]
     return bool(np.median(beyond) >= _LEAST_BEYOND)
@@ -114,7 +115,7 @@ def _ess(values: np.ndarray) -> float:
 
 
 def _tail(q: float, n: int) -> float:
-    """The quantile nearest to q beyond which enough of n samples lie to tell their autocorrelation."""
+    """The quantile nearest to q beyond which enough of n samples lie to estimate their autocorrelation."""
     least = min(0.5, _EXCEEDING / n)
     return min(max(q, least), 1 - least)
 
@@ -141,48 +142,46 @@ def mean_interval(samples: Sequence[float] | np.ndarray) -> Interval:
 
 
 def summary(milliseconds: np.ndarray) -> Summary:
-    """What a row tells of its samples: percentiles need as many as `needed` says, else they are null."""
+    """Percentiles, mean and effective samples of a row; a percentile is null below `samples_needed`."""
     qs = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
     found = _intervals(milliseconds, tuple(qs.values()))
-    told = {
-        name: _told(interval) if q == 0.5 or len(milliseconds) >= needed(q) else (None, None, None)  # noqa: PLR2004
+    percentiles = {
+        name: _bounds(interval) if q == 0.5 or len(milliseconds) >= samples_needed(q) else (None, None, None)  # noqa: PLR2004
         for (name, q), (interval, _) in zip(qs.items(), found, strict=True)
     }
-    return Summary(mean=_told(mean_interval(milliseconds)), effective_samples=found[0][1] or None, **told)
+    return Summary(
+        mean=_bounds(mean_interval(milliseconds)), effective_samples=found[0][1] or None, **percentiles
+    )
 
 
-def _told(interval: Interval) -> Bounds:
+def _bounds(interval: Interval) -> Bounds:
     point, lo, hi = (None if math.isnan(value) else value for value in interval)
     return point, lo, hi
 
 
-class Stopping:
-    """Looks at a growing series until the interval of its quantile is narrow: ±rel of the point."""
+class StoppingRule:
+    """When a growing series has enough samples: the interval of its quantile is ±rel of the point."""
 
     def __init__(self, q: float, rel: float) -> None:
         self._q, self._rel = q, rel
         self._agreeing = 0
         self.interval = Interval(math.nan, math.nan, math.nan)
-        """What the last look found."""
+        """That of the last check."""
 
-    def look(self, samples: Sequence[float] | np.ndarray) -> bool:
-        """Whether these samples are enough, at two looks in a row unless they are many and independent.
-
-        Raises:
-            ValueError: never for fewer than 50 samples; the interval is then refused and they aren't enough.
-        """
+    def is_met(self, samples: Sequence[float] | np.ndarray) -> bool:
+        """Whether these samples are enough: in two checks in a row, unless they are many and independent."""
         values = np.asarray(samples, float)
         ((self.interval, ess),) = _intervals(values, (self._q,))
         point, lo, hi = self.interval
-        narrow = (hi - lo) / 2 <= _MARGIN * self._rel * abs(point)  # not where it is refused: NaN
+        narrow = (hi - lo) / 2 <= _MARGIN * self._rel * abs(point)  # false if refused: NaN
         self._agreeing = self._agreeing + 1 if narrow else 0
         independent = ess >= _ALMOST_INDEPENDENT * len(values)
-        told = independent or ess >= _ENOUGH_ESS
-        return told and self._agreeing > (0 if independent and len(values) >= _ONE_LOOK else 1)
+        reliable = independent or ess >= _ENOUGH_ESS
+        return reliable and self._agreeing > (0 if independent and len(values) >= _ONE_CHECK else 1)
 
 
-def looks(first: int, last: int) -> Iterator[int]:
-    """Numbers of samples at which to look."""
+def check_sizes(first: int, last: int) -> Iterator[int]:
+    """Numbers of samples at which to check the stopping rule."""
     n = min(first, last)
     while True:
         yield n
@@ -196,13 +195,13 @@ def run_until(
 ) -> tuple[float, float, float, int, bool]:
     """Draw latencies until the quantile's 95 % interval is ±rel of it: (point, lo, hi, n, reached).
 
-    `draw(k)` gives the next k, in any unit; not reached after `max_n`, or when it gives fewer than asked for.
+    `draw(k)` gives the next k, in any unit; not reached after `max_n`, or when it gives fewer than requested.
     """
-    stopping, samples = Stopping(q, rel), np.empty(0)
-    for n in looks(max(_FIRST_LOOK, needed(q)), max_n):
+    stopping, samples = StoppingRule(q, rel), np.empty(0)
+    for n in check_sizes(max(_FIRST_CHECK, samples_needed(q)), max_n):
         drawn = np.asarray(draw(n - len(samples)), float)
         samples = np.concatenate([samples, drawn])
-        if stopping.look(samples):
+        if stopping.is_met(samples):
             return (*stopping.interval, len(samples), True)
         if len(samples) < n:
             break
@@ -210,12 +209,12 @@ def run_until(
 
 
 def _intervals(values: np.ndarray, qs: Sequence[float]) -> list[tuple[Interval, float]]:
-    """Each quantile's interval, with the effective sample size that it stands on."""
+    """Each quantile's interval, with the effective sample size behind it."""
     n = len(values)
     if n < _LEAST_ESS:
         return [(Interval(quantile(values, q), math.nan, math.nan), 0.0) for q in qs]
     if values.min() == values.max():
-        return [(_constant(float(values[0]), n >= needed(q)), float(n)) for q in qs]
+        return [(_constant(float(values[0]), n >= samples_needed(q)), float(n)) for q in qs]
     tails = {q: _tail(q, n) for q in qs}
     cuts = sorted({*_BODY, *qs, *tails.values()})
     below = values <= np.quantile(values, cuts, method="median_unbiased")[:, None]
@@ -227,8 +226,8 @@ def _intervals(values: np.ndarray, qs: Sequence[float]) -> list[tuple[Interval, 
         refused = (
             usual < _LEAST_ESS
             or least < _FLOOR_ESS
-            or n < needed(q)
-            or ess[tails[q]] < _TAIL_SHARE * needed(q)
+            or n < samples_needed(q)
+            or ess[tails[q]] < _TAIL_SHARE * samples_needed(q)
         )
         lo, hi = (math.nan, math.nan) if refused else _order_statistics(in_order, q, least)
         found.append((Interval(quantile(values, q), lo, hi), float(least)))
@@ -240,7 +239,7 @@ def _constant(value: float, enough: bool) -> Interval:
 
 
 def _order_statistics(in_order: np.ndarray, q: float, ess: float) -> tuple[float, float]:
-    """Samples between which the quantile lies in 95 % of cases, had only `ess` of them been drawn."""
+    """Samples that bound the quantile with 95 % confidence, as if only `ess` of them had been drawn."""
     from scipy.special import bdtrik
 
     m, n = int(ess), len(in_order)

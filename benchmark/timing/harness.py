@@ -1,4 +1,4 @@
-"""The process that measures: what is fixed in it before the first call, and what the row tells of it."""
+"""The process that measures: its timing loop, its settings before the first call, and its description."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import platform
 import re
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from benchmark.measurement import Harness
 from benchmark.records import Session
-from benchmark.timing.loop import measure_calls
 
 _CALIBRATION_CALLS: Final = 2001
 _ALLOCATORS: Final = ("jemalloc", "tcmalloc", "mimalloc", "tbbmalloc", "snmalloc", "hoard")
@@ -25,10 +25,10 @@ _DENORMAL: Final = 1e-40
 
 @contextmanager
 def quiet_interpreter() -> Iterator[None]:
-    """No collection amid the samples, which would be timed as latency.
+    """Stop the garbage collector, whose runs would be timed as latency.
 
-    What stands already is frozen uncollected: a collection before the first call costs 0.3 s a cell, for a
-    forked child copies every page it looks at, and garbage that nobody looks at costs nothing.
+    Existing objects are frozen without a collection before: in a forked child it copies every page that it
+    visits, which costs 0.3 s a cell, and garbage that is never visited costs nothing.
     """
     gc.freeze()
     gc.disable()
@@ -40,10 +40,10 @@ def quiet_interpreter() -> Iterator[None]:
 
 
 def start_on(turn: int) -> None:
-    """Move this thread to the CPU of this turn, one after the other; the kernel may move it on at once.
+    """Move this thread to the CPU of this turn; turns go round all CPUs. The kernel may move it on at once.
 
-    Left to the kernel, the threads of a young process may share one CPU for as long as it lives while another
-    idles: half the speed. And two processes on different CPUs of a virtual machine differed by 3 to 12 %,
+    Without this, the threads of a new process may share one CPU for its whole life while another idles: half
+    the speed. And two processes on different CPUs of a virtual machine differed by 3 to 12 %,
     on the same by less than 1 % (2 cores, 2026-11).
     """
     if hasattr(os, "sched_setaffinity"):
@@ -52,8 +52,20 @@ def start_on(turn: int) -> None:
         os.sched_setaffinity(0, allowed)
 
 
-def described() -> Harness:
-    """How calls are made in this process."""
+def measure_calls(
+    fn: Callable[[], Any], n: int, clock: Callable[[], int] = time.perf_counter_ns
+) -> list[int]:
+    """Latencies of `n` calls in nanoseconds, in order. The list is allocated before the first call."""
+    latencies = [0] * n
+    for index in range(n):
+        start = clock()
+        fn()
+        latencies[index] = clock() - start
+    return latencies
+
+
+def describe() -> Harness:
+    """Timer cost, CPUs, allocator and denormals of this process, for the row."""
     return Harness(
         timer_ns=round(statistics.median(measure_calls(_nothing, _CALIBRATION_CALLS))),
         affinity=tuple(sorted(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else (),
@@ -62,11 +74,11 @@ def described() -> Harness:
     )
 
 
-def varying(session: Session, seed: int) -> Callable[[], None]:
-    """What shuffles the values of the session's inputs in place: shapes, types and the set of values stay."""
+def shuffler(session: Session, seed: int) -> Callable[[], None]:
+    """A function that shuffles the values of the session's inputs in place; shapes and types stay."""
     rng = np.random.default_rng(seed)
 
-    def vary() -> None:
+    def shuffle() -> None:
         for values in session.inputs:
             if isinstance(values, np.ndarray):
                 values[...] = rng.permuted(values.ravel()).reshape(values.shape)
@@ -77,15 +89,15 @@ def varying(session: Session, seed: int) -> Callable[[], None]:
                 shuffled = rng.permuted(held.numpy().ravel()).reshape(tuple(values.shape))
                 values.copy_(values.new_tensor(shuffled))
 
-    return vary
+    return shuffle
 
 
 def _nothing() -> None:
-    """The call whose latency is the clock's own."""
+    """An empty call: its latency is that of the clock."""
 
 
 def _allocator() -> str:
-    """The library that hands out memory, by what is mapped into this process."""
+    """The library that allocates memory, by the files mapped into this process."""
     maps = Path("/proc/self/maps")
     mapped = maps.read_text(encoding="utf-8", errors="replace") if maps.is_file() else ""
     if found := re.search(rf"\S*lib({'|'.join(_ALLOCATORS)})\S*", mapped):
@@ -95,5 +107,5 @@ def _allocator() -> str:
 
 
 def _flushes_denormals() -> bool:
-    """Whether this thread's arithmetic takes numbers below 1e-38 for zero, as some libraries set it."""
+    """Whether this thread computes with numbers below 1e-38 as zero, which some libraries switch on."""
     return not (np.full(1, _DENORMAL, np.float32) * np.float32(1)).any()

@@ -24,7 +24,7 @@ from benchmark.errors import Crashed
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Sampling, Session, Workload, frozen
 from benchmark.timing import harness
-from benchmark.timing.loop import measure_calls
+from benchmark.timing.harness import measure_calls
 from benchmark.timing.session import load
 
 T = TypeVar("T")
@@ -179,7 +179,7 @@ def take_turns(cell: Cell, workload: Workload, folder: Path | None, conductor: C
     with harness.quiet_interpreter():  # simulated devices measure in the side's own process, which lives on
         (first_call_ns,) = measure_calls(session.run, 1, session.clock)
         if e.sampling.inputs == "varied":
-            session = replace(session, before_block=harness.varying(session, e.seed))
+            session = replace(session, before_block=harness.shuffler(session, e.seed))
         call_ns = _warm_up(session, e.sampling)
         _calm_down()
         conductor.send(Warmed(load_s=load_s, first_call_ns=first_call_ns, call_ns=call_ns))

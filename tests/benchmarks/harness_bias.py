@@ -17,7 +17,8 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmark.stats.intervals import summary
-from benchmark.timing.loop import measure_calls, steady_start
+from benchmark.stats.steady_state import steady_start
+from benchmark.timing.harness import measure_calls
 
 CALLS = {"50 us": (50e-6, 400), "1 ms": (1e-3, 40), "20 ms": (20e-3, 5)}
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize, signal, stats
 
-from benchmark.stats.intervals import estimate_groups, intervals, needed, run_until
+from benchmark.stats.intervals import estimate_groups, intervals, run_until, samples_needed
 from benchmark.stats.ratio_test import compare
 
 QS = (0.5, 0.9, 0.95, 0.99)
@@ -101,7 +101,7 @@ def one_process(rng, times):
         for n in (100, 200, 400, 1000, 4000):
             if n / kind.memory < ADEQUATE:
                 continue
-            qs = [q for q in QS if n >= needed(q)]
+            qs = [q for q in QS if n >= samples_needed(q)]
             found = np.array([intervals(kind.draw(rng, n), qs) for _ in range(times)])
             for place, q in enumerate(qs):
                 lo, hi = found[:, place, 1], found[:, place, 2]

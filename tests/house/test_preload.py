@@ -72,9 +72,7 @@ def test_the_lists_are_found():
     } <= set(MODULES)
 
 
-@pytest.mark.parametrize(
-    "module", ["benchmark.torch_models", "benchmark.models.network", "torch._dynamos"]
-)
+@pytest.mark.parametrize("module", ["benchmark.torch_models", "benchmark.models.network", "torch._dynamos"])
 def test_a_wrong_name_is_noticed(module):
     (found,) = listed(f"class Task:\n    preload: ClassVar[tuple[str, ...]] = ({module!r},)")
     assert found == module

@@ -9,16 +9,16 @@ import pytest
 from scipy import stats
 
 from benchmark.stats.intervals import (
-    Stopping,
+    StoppingRule,
+    check_sizes,
     estimate,
     estimate_groups,
     intervals,
-    looks,
     mean_interval,
-    needed,
     of_processes,
     quantile,
     run_until,
+    samples_needed,
     summary,
 )
 
@@ -32,7 +32,7 @@ def refused(interval):
 
 @pytest.mark.parametrize(("q", "least"), [(0.5, 6), (0.9, 36), (0.95, 72), (0.99, 368), (0.1, 36)])
 def test_a_bound_needs_as_many_samples_as_make_one_beyond_it_certain(q, least):
-    assert needed(q) == least
+    assert samples_needed(q) == least
     assert max(q, 1 - q) ** least <= 0.025 < max(q, 1 - q) ** (least - 1)
 
 
@@ -160,10 +160,10 @@ def test_sampling_ends_with_its_source():
 
 def test_a_series_with_a_memory_has_to_be_narrow_twice():
     switching = np.tile(np.repeat([1.0, 1.01], 5), 200)  # fast and slow for five calls each
-    stopping = Stopping(0.5, 0.1)
-    assert [stopping.look(switching), stopping.look(switching)] == [False, True]
+    stopping = StoppingRule(0.5, 0.1)
+    assert [stopping.is_met(switching), stopping.is_met(switching)] == [False, True]
 
 
 def test_looks_are_half_as_many_calls_again():
-    assert list(looks(100, 400)) == [100, 150, 225, 338, 400]
-    assert list(looks(100, 50)) == [50]
+    assert list(check_sizes(100, 400)) == [100, 150, 225, 338, 400]
+    assert list(check_sizes(100, 50)) == [50]

@@ -25,11 +25,11 @@ def test_nothing_is_collected_or_looked_at_meanwhile():
 
 
 def test_a_harness_tells_its_clock_its_cpus_and_who_hands_out_memory():
-    told = harness.described()
-    assert 0 < told.timer_ns < 100_000
-    assert set(told.affinity) == os.sched_getaffinity(0)
-    assert told.denormals == "kept"
-    assert told.allocator.startswith(("glibc", "musl")) or told.allocator in harness._ALLOCATORS
+    description = harness.describe()
+    assert 0 < description.timer_ns < 100_000
+    assert set(description.affinity) == os.sched_getaffinity(0)
+    assert description.denormals == "kept"
+    assert description.allocator.startswith(("glibc", "musl")) or description.allocator in harness._ALLOCATORS
 
 
 def test_an_allocator_that_was_preloaded_is_named(monkeypatch):
@@ -43,10 +43,10 @@ def test_an_allocator_that_was_preloaded_is_named(monkeypatch):
 def test_inputs_are_shuffled_in_place_and_by_their_seed():
     def shuffled(seed):
         ids, pixels = np.arange(12).reshape(3, 4), np.linspace(0, 1, 6, dtype=np.float32)
-        vary = harness.varying(Session(run=int, arithmetic=FP32, inputs=(ids, pixels)), seed)
-        vary()
+        shuffle = harness.shuffler(Session(run=int, arithmetic=FP32, inputs=(ids, pixels)), seed)
+        shuffle()
         first = ids.copy()
-        vary()
+        shuffle()
         return first, ids, pixels
 
     first, second, pixels = shuffled(1)

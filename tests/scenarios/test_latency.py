@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.records import Arithmetic, Sampling, Session
 from benchmark.scenarios.latency import Latency
-from benchmark.timing.loop import measure_calls
+from benchmark.timing.harness import measure_calls
 
 MS = 1_000_000
 UNLIMITED = Sampling(warmup_calls=0, warmup_s=0, min_calls=1, max_calls=10**9, min_s=0, max_s=1e9)
