@@ -19,8 +19,7 @@ from benchmark.config.grid import Excluded
 from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
 from benchmark.identity import hashed, options_of, weights_digest
 from benchmark.paths import CampaignPaths
-from benchmark.records import DeviceFacts, Shape, frozen
-from benchmark.store.history import Exhausted
+from benchmark.records import DeviceFacts, Exhausted, Shape, frozen
 
 Fate = Literal["run", "done", "incompatible", "unavailable", "dominated"]
 

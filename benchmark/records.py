@@ -269,6 +269,19 @@ class Quality:
 
 
 @frozen
+class Exhausted:
+    """A cell that ran out of memory; so will larger ones of its family that have no more of it."""
+
+    family_id: str
+    environment_id: str
+    batch_size: PositiveInt
+    sequence_length: PositiveInt | None
+    memory_gib: PositiveFloat | None
+    """The limit it ran under; null if only the kernel set one."""
+    run_id: str
+
+
+@frozen
 class Failure:
     """Why a cell has no measurement."""
 

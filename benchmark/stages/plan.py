@@ -22,7 +22,7 @@ from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine
-from benchmark.store.history import Exhausted
+from benchmark.records import Exhausted
 
 Statuses = Callable[[str], Mapping[str, str]]
 """Campaign to run_id → status of the rows it has."""

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import PositiveFloat, PositiveInt
 
-from benchmark.records import frozen
+from benchmark.records import Exhausted, frozen
 from benchmark.store.results import ResultsStore
 from benchmark.store.selection import OWN
 
@@ -26,19 +25,6 @@ _UNDECIDED = ("interrupted", "unavailable", "dominated")
 _OUT_OF_MEMORY = ("oom_host", "oom_device")
 _ENOUGH_ROWS = 20_000
 """Rows that medians are taken of, the newest: more would change them little and cost seconds."""
-
-
-@frozen
-class Exhausted:
-    """A cell that ran out of memory; larger ones of its family will, with no more of it."""
-
-    family_id: str
-    environment_id: str
-    batch_size: PositiveInt
-    sequence_length: PositiveInt | None
-    memory_gib: PositiveFloat | None
-    """The limit it ran under; null where the kernel was the only one."""
-    run_id: str
 
 
 @frozen

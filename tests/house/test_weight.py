@@ -38,3 +38,19 @@ def loaded():
 @pytest.mark.parametrize("module", [*PLUGINS, *WAY_TO_A_PLAN])
 def test_a_module_loads_no_heavy_library(loaded, module):
     assert loaded[module] == []
+
+
+CHILD = [
+    *(f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure", "peak")),
+    *("benchmark.scenarios.latency", "benchmark.timing.interleaved", "benchmark.execution.worker"),
+]
+STORE = ("pandas", "pyarrow", "benchmark.stats.regression_detector")
+"""What rows are stored and judged with: seconds of imports, and absent from other interpreters."""
+
+
+def test_a_child_loads_nothing_that_rows_are_stored_with():
+    code = f"import sys, {', '.join(CHILD)}; print([name for name in {STORE} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "[]\n"

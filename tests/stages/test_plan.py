@@ -12,8 +12,8 @@ from benchmark.cell import cell_of
 from benchmark.config.grid import Excluded
 from benchmark.devices import neuron
 from benchmark.host import machine
+from benchmark.records import Exhausted
 from benchmark.stages.plan import plan, refuse
-from benchmark.store.history import Exhausted
 
 EVERYTHING = {
     "torch-neuronx": "2.9",

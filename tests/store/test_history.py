@@ -6,9 +6,9 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from benchmark.errors import StoreError
-from benchmark.records import Row
+from benchmark.records import Exhausted, Row
 from benchmark.store import history
-from benchmark.store.history import Exhausted, Medians
+from benchmark.store.history import Medians
 from benchmark.store.results import ResultsStore
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
