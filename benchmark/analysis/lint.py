@@ -1,31 +1,40 @@
 """Results that can't be right: rules over stored rows, each a small pure function of a frame of them.
 
-Mistakes that were really published suggested the rules, and honest rows come first: a rule speaks only
-where no honest measurement could look like that, or else it gives a note.
+Mistakes that were really published suggested the rules. Honest rows come first: where an honest measurement
+could look the same, a rule gives a note instead. Rules that look at one row at a time stand here; those that
+compare rows are in `lint_pairs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from benchmark.analysis import lint_pairs, lint_rows
+from benchmark.analysis import lint_pairs
+from benchmark.analysis.lint_pairs import LATENCIES, Found, flagged, label, run_ids, simulated, unsteady
+from benchmark.cloud import prices
 from benchmark.records import Names, frozen
 from benchmark.store.schema import SCHEMA
 
 _UNREAD = {"latency_ns", "config", "command", "error", "log_path", "stage_seconds", "overrides"}
 COLUMNS: Final = tuple(name for name in SCHEMA.names if name not in _UNREAD)
-"""What is to be read for the rules; samples besides, of `lint_pairs.lookalikes` only."""
+"""Columns that rules read. Samples are read for the rows of `lint_pairs.lookalikes` only."""
 
 _FIELDS = [SCHEMA.field(name) for name in (*COLUMNS, "latency_ns")]
 _NUMBERS = [field.name for field in _FIELDS if field.type in {pa.int64(), pa.float64()}]
 _TEXTS = [field.name for field in _FIELDS if field.type == pa.string()]
 _LISTS = [field.name for field in _FIELDS if pa.types.is_list(field.type)]
 _REST = [field.name for field in _FIELDS if field.name not in {*_NUMBERS, *_TEXTS, *_LISTS}]
+
+
+Check = Callable[[pd.DataFrame], Iterator[Found]]
+Mask = Callable[[pd.DataFrame], "pd.Series[bool]"]
 
 
 @frozen
@@ -45,9 +54,9 @@ class Rule:
 
     name: str
     meaning: str
-    check: Callable[[pd.DataFrame], Iterator[lint_rows.Told]]
+    check: Check
     note: bool = False
-    """An honest row can be like that: worth knowing before it is published, but nothing is wrong."""
+    """An honest row can look like that: worth knowing before publication, but no mistake."""
 
 
 def findings(rows: pd.DataFrame) -> list[Finding]:
@@ -63,86 +72,6 @@ def findings(rows: pd.DataFrame) -> list[Finding]:
     ]
 
 
-RULES: Final = (
-    Rule(
-        name="identical series",
-        meaning="two runs that differ have the very same figures",
-        check=lint_pairs.identical_series,
-    ),
-    Rule(
-        name="latency falls",
-        meaning="a greater batch or length of the same cell is clearly faster",
-        check=lint_pairs.latency_falls,
-    ),
-    Rule(
-        name="above Little's law",
-        meaning="more throughput than replicas x workers callers can ask for at that latency",
-        check=lint_rows.more_than_its_callers_ask,
-    ),
-    Rule(
-        name="few samples",
-        meaning="a percentile that its samples can't support: p90 needs 36, p95 72, p99 368",
-        check=lint_rows.percentiles_of_few_samples,
-    ),
-    Rule(
-        name="out of order",
-        meaning="percentiles that don't rise, or a figure outside its own interval",
-        check=lint_rows.figures_out_of_order,
-    ),
-    Rule(
-        name="impossible figure",
-        meaning="not above zero, not finite, or out of range",
-        check=lint_rows.impossible_figures,
-    ),
-    Rule(name="no result", meaning="an ok row without any figure", check=lint_rows.no_result),
-    Rule(
-        name="simulated passed off",
-        meaning="made by the simulated device, but not marked",
-        check=lint_rows.simulated_passed_off,
-    ),
-    Rule(
-        name="unknown instance",
-        meaning="an instance type without a price",
-        check=lint_rows.unknown_instance_type,
-    ),
-    Rule(
-        name="busier than its cores",
-        meaning="more CPU time than the cores can give",
-        check=lint_rows.busier_than_its_cores,
-    ),
-    Rule(
-        name="mixed units",
-        meaning="one model's throughput counted in several units",
-        check=lint_pairs.mixed_units,
-    ),
-    Rule(name="noisy", meaning="an ok row whose samples are unsteady or disturbed", check=lint_rows.noisy),
-    Rule(
-        name="first call too fast",
-        meaning="the first call took less than half of any later one",
-        check=lint_rows.first_call_too_fast,
-        note=True,
-    ),
-    Rule(
-        name="no difference",
-        meaning="accuracies on the same data that don't differ measurably",
-        check=lint_pairs.accuracy_within_noise,
-        note=True,
-    ),
-    Rule(
-        name="flag without effect",
-        meaning="fast_math computed the very numbers that none did",
-        check=lint_pairs.flag_without_effect,
-        note=True,
-    ),
-    Rule(
-        name="mixed environments",
-        meaning="a campaign has the same cell from several environments",
-        check=lint_pairs.mixed_environments,
-        note=True,
-    ),
-)
-
-
 def typed(rows: pd.DataFrame) -> pd.DataFrame:
     """The frame as rules take it: every column there, numbers float64, texts and lists empty where null."""
     frame = rows.reindex(columns=[*_NUMBERS, *_TEXTS, *_LISTS, *_REST]).reset_index(drop=True)
@@ -155,3 +84,263 @@ def typed(rows: pd.DataFrame) -> pd.DataFrame:
         frame[_REST].astype(object),
     )
     return pd.concat(kinds, axis=1)
+
+
+_BOUNDED = tuple(name for name in SCHEMA.names if f"{name}_lo" in SCHEMA.names)
+_CHAINS: tuple[Sequence[str], ...] = (
+    LATENCIES,
+    ("latency_min_ms", "latency_mean_ms", "latency_max_ms"),
+    *((f"{name}_lo", name, f"{name}_hi") for name in _BOUNDED),
+)
+"""Columns that never fall from left to right."""
+_RESULTS = (
+    *(*LATENCIES, "latency_mean_ms", "throughput_per_s", "qps_under_slo", "accuracy"),
+    *("output_tokens_per_s", "token_latency_p50_ms", "first_token_p50_ms", "speedup_lo", "speedup_hi"),
+)
+
+_SAMPLES: Final = {"p90": 36, "p95": 72, "p99": 368}
+"""Least n with q ** n <= 0.025: with fewer samples no 95 % interval of that percentile has an upper end."""
+
+_FINITE, _ABOVE_0, _SLACK = sys.float_info.max, sys.float_info.min, 1e-6
+_RANGES: Final = {
+    **dict.fromkeys((*LATENCIES, "latency_mean_ms", "first_call_ms"), (_ABOVE_0, _FINITE)),
+    "latency_std_ms": (0.0, _FINITE),
+    "throughput_per_s": (_ABOVE_0, _FINITE),
+    "cosine": (-1 - _SLACK, 1 + _SLACK),
+    **dict.fromkeys(("top1_agreement", "accuracy", "ops_on_device_fraction"), (0.0, 1 + _SLACK)),
+    "roofline_fraction": (0.0, 1.05),
+    "cpu_percent": (0.0, 102.0),
+}
+"""Least and greatest value that a figure can have; what a device can do at best is known to some percent."""
+
+_CLOSED_LOOP = ("", "latency", "throughput")
+"""Scenarios whose callers wait for an answer before the next call; in others calls queue."""
+_CALLED = ("items", "images", "inferences", "sequences")
+"""Units of which a call has `batch_size`."""
+_HYPER_THREADS = 2.1
+"""A core has two at most; the rest allows for inexact clocks."""
+
+
+def _together(mask: Mask, reason: str) -> Check:
+    """Make a rule that reports all rows of a mask in one finding."""
+
+    def check(rows: pd.DataFrame) -> Iterator[Found]:
+        if len(found := rows[mask(rows)]):
+            yield run_ids(found), reason
+
+    return check
+
+
+def _singly(mask: Mask, reason: str) -> Check:
+    """Make a rule that reports each row of a mask; the reason names columns as {column:format}."""
+
+    def check(rows: pd.DataFrame) -> Iterator[Found]:
+        for _, row in rows[mask(rows)].iterrows():
+            yield [row["run_id"]], f"{label(row)}: {reason.format_map(row)}"
+
+    return check
+
+
+def percentiles_of_few_samples(rows: pd.DataFrame) -> Iterator[Found]:
+    """Percentiles without an upper bound; rows whose number of samples is unknown are left out."""
+    for percentile, needed in _SAMPLES.items():
+        short = rows[rows[f"latency_{percentile}_ms"].notna() & (rows["samples"] < needed)]
+        if len(short):
+            counts = dict.fromkeys(
+                f"{count:.0f}" for count in (short["samples"].min(), short["samples"].max())
+            )
+            reason = (
+                f"{percentile} of {' to '.join(counts)} samples: below {needed} samples its 95 % interval has "
+                f"no upper bound, so set sampling.min_calls={needed}, or don't publish it"
+            )
+            yield run_ids(short), reason
+
+
+def figures_out_of_order(rows: pd.DataFrame) -> Iterator[Found]:
+    """Percentiles rise, the mean lies between least and greatest, and every figure within its interval."""
+    for chain in _CHAINS:
+        values = rows[list(chain)].to_numpy()
+        before = np.fmax.accumulate(values, axis=1)[:, :-1]
+        for at, column in np.argwhere(values[:, 1:] < before):
+            less, more = values[at, column + 1], before[at, column]
+            if more - less > _half_step(less) + _half_step(more):
+                row = rows.iloc[at]
+                reason = (
+                    f"{label(row)}: {chain[column + 1]} is {less:.6g}, but a figure that can't be greater is "
+                    f"{more:.6g}: one stands in the wrong column or was typed wrongly, so correct it"
+                )
+                yield [row["run_id"]], reason
+
+
+def impossible_figures(rows: pd.DataFrame) -> Iterator[Found]:
+    """Latencies and throughputs above 0 and finite; shares and similarities within their range."""
+    for name, (least, most) in _RANGES.items():
+        for at in np.flatnonzero(rows[name].notna() & ~rows[name].between(least, most)):
+            row = rows.iloc[at]
+            reason = (
+                f"{label(row)}: {name} is {row[name]:.6g}, which is impossible: find out what wrote it, "
+                "then run the cell again"
+            )
+            yield [row["run_id"]], reason
+
+
+def more_than_its_callers_request(rows: pd.DataFrame) -> Iterator[Found]:
+    """Little's law: calls in flight = rate x latency, and there are only replicas x workers callers.
+
+    Exact for the mean. A median may lie above it where latencies have two modes, so it gets more room.
+    """
+    latency = rows["latency_mean_ms"].fillna(rows["latency_p50_ms"])
+    room = np.where(rows["latency_mean_ms"].notna(), 1.02, 1.1)
+    flying = rows["throughput_per_s"] / rows["batch_size"] * latency / 1000
+    callers = rows["replicas"] * rows["workers"]
+    fit = rows["scenario"].isin(_CLOSED_LOOP) & rows["throughput_unit"].isin(_CALLED)
+    for at in np.flatnonzero(fit & (flying > callers * room)):
+        row = rows.iloc[at]
+        reason = (
+            f"{label(row)}: {row['throughput_per_s']:.6g} {row['throughput_unit']}/s at {latency[at]:.4g} ms "
+            f"and batch {row['batch_size']:g} need {flying[at]:.3g} calls at a time, but replicas x workers "
+            f"is {callers[at]:g}: correct the wrong one of the four"
+        )
+        yield [row["run_id"]], reason
+
+
+def unknown_instance_type(rows: pd.DataFrame) -> Iterator[Found]:
+    """Instance types that the price book lacks: their rows get no cost."""
+    named = rows[(rows["instance_type"] != "") & ~simulated(rows)]
+    for name, found in named.groupby("instance_type"):
+        if prices.price(str(name)) is None:
+            reason = (
+                f"the price book has no on-demand price of {name}, so its rows have no cost: correct the "
+                "name if there is no such type, or add its price to benchmark/cloud/prices.csv"
+            )
+            yield run_ids(found), reason
+
+
+def noisy(rows: pd.DataFrame) -> Iterator[Found]:
+    """Rows whose samples drift; then those that something disturbed, with the most frequent flags."""
+    yield from _unsteady(rows)
+    found = rows[(rows["status"] == "ok") & flagged(rows)]
+    if len(found):
+        often = found["noise_flags"].explode().value_counts().index[:3]
+        reason = (
+            f"something disturbed the samples ({'; '.join(map(str, often))}): run again on a quieter host "
+            "(`doctor --quiet` says how)"
+        )
+        yield run_ids(found), reason
+
+
+_unsteady = _together(
+    lambda rows: (rows["status"] == "ok") & unsteady(rows),
+    "the samples have a trend or a step, so their median depends on when they were taken: run again with "
+    "more warm-up (sampling.warmup_s=), or on a quieter host (`doctor --quiet`)",
+)
+no_result = _together(
+    lambda rows: (rows["status"] == "ok") & rows[list(_RESULTS)].isna().all(axis=1),
+    "status is ok, but there is neither latency nor throughput nor accuracy: run the cell again, or correct "
+    "the status",
+)
+simulated_passed_off = _together(
+    lambda rows: ((rows["hardware"] == "simulated") | (rows["compiler"] == "simulated")) & ~simulated(rows),
+    "hardware or compiler is `simulated`, but simulated=true is missing, so reports take it for a "
+    "measurement: remove it",
+)
+busier_than_its_cores = _singly(  # `cores` counts those of the host only where the device is the CPU
+    lambda rows: (
+        (rows["device_name"] == rows["cpu_model"])
+        & (rows["device_name"] != "")
+        & (rows["cpu_share"] > _HYPER_THREADS * rows["cores"])
+    ),
+    "{cpu_share:.3g} CPU seconds in a second (cpu_share) on {cores:g} cores: a clock is wrong or the cores "
+    "were counted wrongly, so look at hardware.affinity and run again",
+)
+first_call_too_fast = _singly(
+    lambda rows: rows["first_call_ms"] < rows["latency_min_ms"] / 2,
+    "the first call took {first_call_ms:.3g} ms, no later one less than {latency_min_ms:.3g} ms: the first "
+    "was not awaited, or something slowed all the others, so look at the host and run the cell again",
+)
+
+
+def _half_step(figure: float) -> float:
+    """By how much a figure may be off for having been rounded: half a unit of its last digit."""
+    exponent = Decimal(repr(float(figure))).as_tuple().exponent
+    return 0.5 * 10.0**exponent if isinstance(exponent, int) else 0.0
+
+
+RULES: Final = (
+    Rule(
+        name="identical series",
+        meaning="two different runs have exactly the same figures",
+        check=lint_pairs.identical_series,
+    ),
+    Rule(
+        name="latency falls",
+        meaning="a greater batch or length of the same cell is clearly faster",
+        check=lint_pairs.latency_falls,
+    ),
+    Rule(
+        name="above Little's law",
+        meaning="more throughput than replicas x workers callers can request at that latency",
+        check=more_than_its_callers_request,
+    ),
+    Rule(
+        name="few samples",
+        meaning="too few samples for a percentile: p90 needs 36, p95 72, p99 368",
+        check=percentiles_of_few_samples,
+    ),
+    Rule(
+        name="out of order",
+        meaning="percentiles that don't rise, or a figure outside its own interval",
+        check=figures_out_of_order,
+    ),
+    Rule(
+        name="impossible figure",
+        meaning="not above zero, not finite, or out of range",
+        check=impossible_figures,
+    ),
+    Rule(name="no result", meaning="an ok row without any figure", check=no_result),
+    Rule(
+        name="simulated passed off",
+        meaning="made by the simulated device or compiler, but not marked",
+        check=simulated_passed_off,
+    ),
+    Rule(
+        name="unknown instance",
+        meaning="an instance type without a price",
+        check=unknown_instance_type,
+    ),
+    Rule(
+        name="busier than its cores",
+        meaning="more CPU time than the cores can provide",
+        check=busier_than_its_cores,
+    ),
+    Rule(
+        name="mixed units",
+        meaning="one model's throughput counted in several units",
+        check=lint_pairs.mixed_units,
+    ),
+    Rule(name="noisy", meaning="an ok row with unsteady samples, or measured on a noisy host", check=noisy),
+    Rule(
+        name="first call too fast",
+        meaning="the first call took less than half of any later one",
+        check=first_call_too_fast,
+        note=True,
+    ),
+    Rule(
+        name="no difference",
+        meaning="accuracies on the same data that don't differ measurably",
+        check=lint_pairs.accuracy_within_noise,
+        note=True,
+    ),
+    Rule(
+        name="flag without effect",
+        meaning="fast_math computed exactly the numbers of fast_math=none",
+        check=lint_pairs.flag_without_effect,
+        note=True,
+    ),
+    Rule(
+        name="mixed environments",
+        meaning="a campaign has the same cell from several environments",
+        check=lint_pairs.mixed_environments,
+        note=True,
+    ),
+)

@@ -1,19 +1,25 @@
-"""Rules of `lint` that compare rows: copies, latencies that fall while work grows, differences that are none.
+"""Rules of `lint` that compare rows: copies, latencies that fall, differences that mean nothing.
 
-They take the same frame as `lint_rows`.
+They take the frame of `lint.typed`: every column there, numbers as float64, texts and lists empty where null.
+Each yields the run_ids and the reason of what it finds. How rules name and select rows stands here, too.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from benchmark import axes
-from benchmark.analysis.lint_rows import LATENCIES, Told, digits, flagged, label, run_ids, simulated, unsteady
 
+Found = tuple[list[str], str]
+"""The run_ids of a finding, and its reason."""
+
+LATENCIES: Final = tuple(f"latency_{name}_ms" for name in ("min", "p50", "p90", "p95", "p99", "max"))
 _FIGURES = [*LATENCIES, "latency_mean_ms"]
 _STEPS = [*axes.GROWING]
 _ARITHMETIC = ["model_dtype", "matmul_dtype", "other_dtype", "autocast"]
@@ -36,41 +42,41 @@ _ENVIRONMENT = [
 
 _FEWEST_SAMPLES = 5
 _PROOF = 8
-"""Digits beyond the second of each figure: what is alike agrees in two, each further one by chance."""
+"""Digits beyond the second of each figure: similar figures agree in two, each further one is chance."""
 _LONG = 9
-"""Significant digits of a throughput that no second measurement meets."""
+"""Significant digits of a throughput that no second measurement repeats."""
 _IN_A_ROW = 3
 _FALL = 0.1
-"""Processes of one cell differ by some percent, which no interval from within one of them knows of."""
+"""Processes of one cell differ by some percent, which no interval of a single process includes."""
 _Z = 1.96
 
 
 def lookalikes(rows: pd.DataFrame) -> list[str]:
-    """Runs that share all latency figures with another; a law gives simulated ones the same by right."""
+    """Runs that share all latency figures with another. Simulated ones may: a formula makes theirs."""
     real = rows[~simulated(rows) & rows[_FIGURES].notna().any(axis=1)]
     return run_ids(real[real.duplicated(_FIGURES, keep=False)])
 
 
-def identical_series(rows: pd.DataFrame) -> Iterator[Told]:
-    """The same samples; else figures with so many digits, or so many in a row, that chance is out."""
+def identical_series(rows: pd.DataFrame) -> Iterator[Found]:
+    """The same samples; else figures with so many digits, or so many in a row, that it can't be chance."""
     real = rows[~simulated(rows) & (rows["status"] == "ok")]
     # A document may print one measurement in several of its tables.
     cell = ["document_commit", *axes.COLUMNS, *_FIGURES, "throughput_per_s"]
     real = real[(real["source"] == "") | ~real.duplicated(cell)]
     copied: set[str] = set()
-    for told in _copies(real):
-        copied.update(told[0])
-        yield told
+    for finding in _copies(real):
+        copied.update(finding[0])
+        yield finding
     rest = real[~real["run_id"].isin(copied)]
     yield from _copied_throughput(rest)
     known = rest[rest[_FIGURES].notna().any(axis=1)]
-    if known.duplicated([*_STEPS, *_FIGURES]).any():  # to look along each axis takes far longer
+    if known.duplicated([*_STEPS, *_FIGURES]).any():  # a look along each axis takes far longer
         for axis, own in _TWINS.items():
             yield from _same_in_a_row(known, axis, own)
 
 
-def latency_falls(rows: pd.DataFrame) -> Iterator[Told]:
-    """Between neighbours along batch or length, beyond intervals, repeats and what processes differ by."""
+def latency_falls(rows: pd.DataFrame) -> Iterator[Found]:
+    """Neighbours along batch or length, apart by more than intervals, repeats and processes differ."""
     quiet = rows[(rows["status"] == "ok") & ~unsteady(rows) & ~flagged(rows)]
     for step, word in (("batch_size", "batch"), ("sequence_length", "length")):
         rest = quiet[quiet[step].notna()]
@@ -81,7 +87,7 @@ def latency_falls(rows: pd.DataFrame) -> Iterator[Told]:
             rest = rest[rest[column].isna()]
 
 
-def accuracy_within_noise(rows: pd.DataFrame) -> Iterator[Told]:
+def accuracy_within_noise(rows: pd.DataFrame) -> Iterator[Found]:
     """Two-proportion z test along one axis at a time: a model's variants, or models under one treatment.
 
     The answers are taken as independent, for rows don't keep which items were right.
@@ -94,7 +100,7 @@ def accuracy_within_noise(rows: pd.DataFrame) -> Iterator[Told]:
                 yield from _no_ranking(group)
 
 
-def flag_without_effect(rows: pd.DataFrame) -> Iterator[Told]:
+def flag_without_effect(rows: pd.DataFrame) -> Iterator[Found]:
     """The same effective types, and the same error against the reference to the last digit."""
     real = rows[(rows["status"] == "ok") & ~simulated(rows) & rows["max_abs_error"].notna()]
     where = ["campaign", "environment_id", *_axes("fast_math"), *_STEPS]
@@ -105,15 +111,15 @@ def flag_without_effect(rows: pd.DataFrame) -> Iterator[Told]:
     for _, group in pairs.groupby(["model", "hardware", "compiler", "fast_math"]):
         first = group.iloc[0]
         reason = (
-            f"{label(first)} computed the very numbers of fast_math=none in {_cells(len(group))} (matrix "
-            f"products in {first['matmul_dtype']}): whatever their latencies differ by is noise, so report "
+            f"{label(first)} computed exactly the numbers of fast_math=none in {_cells(len(group))} (matrix "
+            f"products in {first['matmul_dtype']}): any difference of their latencies is noise, so report "
             "one of them"
         )
         yield [*dict.fromkeys([*run_ids(group), *group["run_id_plain"]])], reason
 
 
-def mixed_units(rows: pd.DataFrame) -> Iterator[Told]:
-    """Per model and scenario."""
+def mixed_units(rows: pd.DataFrame) -> Iterator[Found]:
+    """Units of the throughputs of one model in one scenario."""
     counted = rows[rows["throughput_per_s"].notna() & (rows["throughput_unit"] != "")]
     for (model, scenario), group in counted.groupby(["model", "scenario"]):
         units = sorted(group["throughput_unit"].unique())
@@ -126,8 +132,8 @@ def mixed_units(rows: pd.DataFrame) -> Iterator[Told]:
             yield run_ids(group), reason
 
 
-def mixed_environments(rows: pd.DataFrame) -> Iterator[Told]:
-    """Hardware identity, versions and settings; each run of a campaign that was taken up later may differ."""
+def mixed_environments(rows: pd.DataFrame) -> Iterator[Found]:
+    """Environments of one cell in one campaign: they may differ where it was resumed later."""
     ok = rows[(rows["status"] == "ok") & (rows["cell_id"] != "")]
     several = ok.groupby(["campaign", "cell_id"])["environment_id"].transform("nunique") > 1
     texts = ok[several][_ENVIRONMENT].map(str)
@@ -141,8 +147,39 @@ def mixed_environments(rows: pd.DataFrame) -> Iterator[Told]:
         yield run_ids(group), reason
 
 
-def _copies(rows: pd.DataFrame) -> Iterator[Told]:
-    """Runs with the same samples, or figures too long to meet by chance; a pair's cells are told together."""
+def label(row: pd.Series) -> str:
+    """A row in a few words."""
+    fast = f"fast_math={row['fast_math']}" if row["fast_math"] not in {"", "none"} else ""
+    return " ".join(word for word in (row["model"], row["hardware"], row["compiler"], fast) if word)
+
+
+def run_ids(rows: pd.DataFrame) -> list[str]:
+    """Identities of the rows, in their order."""
+    return [str(run_id) for run_id in rows["run_id"]]
+
+
+def simulated(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows were not measured."""
+    return rows["simulated"].isin([True])
+
+
+def unsteady(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows have samples with a trend or a step, as far as they say so."""
+    return rows["steady"].isin([False])
+
+
+def flagged(rows: pd.DataFrame) -> pd.Series[bool]:
+    """Which rows have reasons to doubt their samples."""
+    return rows["noise_flags"].map(len) > 0
+
+
+def digits(figure: float) -> int:
+    """Significant digits of a figure as it is written."""
+    return len(Decimal(repr(float(figure))).normalize().as_tuple().digits)
+
+
+def _copies(rows: pd.DataFrame) -> Iterator[Found]:
+    """Runs with the same samples, or figures too long to be equal by chance; one finding for all cells."""
     groups: dict[tuple[str, ...], list[pd.DataFrame]] = {}
     for _, group in rows[rows["run_id"].isin(lookalikes(rows))].groupby(_FIGURES, dropna=False, sort=False):
         for proven in _proven(group):
@@ -151,16 +188,16 @@ def _copies(rows: pd.DataFrame) -> Iterator[Told]:
     for names, cells in groups.items():
         figures = [name for name in _FIGURES if pd.notna(cells[0][name].iloc[0])][:3]
         shown = ", ".join(f"{_short(name)} {cells[0][name].iloc[0]:.9g} ms" for name in figures)
-        who = " and ".join(names) if len(names) > 1 else f"{len(cells[0])} runs of {names[0]}"
+        subject = " and ".join(names) if len(names) > 1 else f"{len(cells[0])} runs of {names[0]}"
         reason = (
-            f"{who} agree to the last digit in {_cells(len(cells))} ({shown}), as no two measurements do: "
-            "one was copied, so run both again and remove these"
+            f"{subject} agree to the last digit in {_cells(len(cells))} ({shown}), as no two measurements "
+            "do: one was copied, so run both again and remove these"
         )
         yield [run_id for cell in cells for run_id in run_ids(cell)], reason
 
 
 def _proven(group: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    """What of a group with equal figures can't be chance."""
+    """The rows of a group with equal figures that can't be equal by chance."""
     if group["latency_ns"].map(len).all():
         series = group["latency_ns"].map(lambda samples: np.asarray(samples, np.int64).tobytes())
         for _, same in group.groupby(series):
@@ -171,8 +208,8 @@ def _proven(group: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield group
 
 
-def _copied_throughput(rows: pd.DataFrame) -> Iterator[Told]:
-    """A throughput of many digits that belongs to several latencies."""
+def _copied_throughput(rows: pd.DataFrame) -> Iterator[Found]:
+    """Throughputs of many digits that stand beside several latencies."""
     for _, group in rows[rows.duplicated("throughput_per_s", keep=False)].groupby("throughput_per_s"):
         rate = group["throughput_per_s"].iloc[0]
         latency = group["latency_p50_ms"].fillna(group["latency_mean_ms"])
@@ -186,8 +223,8 @@ def _copied_throughput(rows: pd.DataFrame) -> Iterator[Told]:
             yield run_ids(group), reason
 
 
-def _same_in_a_row(rows: pd.DataFrame, axis: str, own: Sequence[str]) -> Iterator[Told]:
-    """Two series that agree in some neighbouring cells, in every figure they have."""
+def _same_in_a_row(rows: pd.DataFrame, axis: str, own: Sequence[str]) -> Iterator[Found]:
+    """Pairs of series that agree in some neighbouring cells, in every figure they have."""
     place = rows.groupby(["campaign", "source", *_axes(*own)], dropna=False, sort=False).ngroup()
     cells = rows.assign(place=place)
     met = ["place", *_STEPS, *_FIGURES]
@@ -198,15 +235,17 @@ def _same_in_a_row(rows: pd.DataFrame, axis: str, own: Sequence[str]) -> Iterato
     for at, one, other in sorted(pairs):
         here = cells[cells["place"] == at].drop_duplicates([axis, *_STEPS], keep="last")
         both = here[here[axis] == one].merge(here[here[axis] == other], on=_STEPS, suffixes=("", "_other"))
-        told = _longest_run(both.sort_values(_STEPS, ignore_index=True))
-        if told is not None:
-            shown = [next(figure for figure in row if pd.notna(figure)) for row in told[_FIGURES].to_numpy()]
+        agreeing = _longest_run(both.sort_values(_STEPS, ignore_index=True))
+        if agreeing is not None:
+            shown = [
+                next(figure for figure in row if pd.notna(figure)) for row in agreeing[_FIGURES].to_numpy()
+            ]
             reason = (
-                f"{label(told.iloc[0])} and {axis} {other} have the same latency in {len(told)} cells in a "
-                f"row of {len(both)} ({', '.join(f'{figure:g}' for figure in shown)} ms): copied, or rounded "
-                "so far that nobody can tell them apart: measure again, or import more digits"
+                f"{label(agreeing.iloc[0])} and {axis} {other} have the same latency in {len(agreeing)} "
+                f"cells in a row of {len(both)} ({', '.join(f'{figure:g}' for figure in shown)} ms): copied, or rounded "
+                "to too few digits: measure again, or import more digits"
             )
-            yield [*run_ids(told), *told["run_id_other"]], reason
+            yield [*run_ids(agreeing), *agreeing["run_id_other"]], reason
 
 
 def _longest_run(both: pd.DataFrame) -> pd.DataFrame | None:
@@ -220,7 +259,7 @@ def _longest_run(both: pd.DataFrame) -> pd.DataFrame | None:
     return longest if len(longest) >= _IN_A_ROW and len(telling) >= _IN_A_ROW else None
 
 
-def _falls(rows: pd.DataFrame, column: str, step: str, word: str) -> Iterator[Told]:
+def _falls(rows: pd.DataFrame, column: str, step: str, word: str) -> Iterator[Found]:
     """Repeats of a cell count as its spread: its slowest against its neighbour's fastest."""
     (other,) = set(_STEPS) - {step}
     context = ["campaign", "source", "environment_id", "family_id", *_axes(), *_ARITHMETIC, other]
@@ -247,7 +286,7 @@ def _falls(rows: pd.DataFrame, column: str, step: str, word: str) -> Iterator[To
         yield [*run_ids(ids[0]), *run_ids(ids[1])], reason
 
 
-def _no_ranking(group: pd.DataFrame) -> Iterator[Told]:
+def _no_ranking(group: pd.DataFrame) -> Iterator[Found]:
     accuracy, items = group["accuracy"].to_numpy(), group["accuracy_n"].to_numpy()
     for start, end in _indistinct(accuracy, items):
         worst, best = group.iloc[start], group.iloc[end]
@@ -263,13 +302,13 @@ def _no_ranking(group: pd.DataFrame) -> Iterator[Told]:
 
 
 def _indistinct(accuracy: np.ndarray, items: np.ndarray) -> Iterator[tuple[int, int]]:
-    """First and last index of the longest stretches whose ends do not differ measurably; accuracies rise."""
+    """First and last index of the longest stretches whose ends don't differ measurably; accuracies rise."""
     end = 0
     for start in range(len(accuracy)):
-        told, end = end, max(start, end)
+        last, end = end, max(start, end)
         while end + 1 < len(accuracy) and _z(accuracy, items, start, end + 1) < _Z:
             end += 1
-        if end > told and accuracy[end] > accuracy[start]:
+        if end > last and accuracy[end] > accuracy[start]:
             yield start, end
 
 

@@ -1,4 +1,4 @@
-"""`lint`: look through stored rows for results that can't be right."""
+"""`lint`: find stored results that can't be right."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from benchmark.analysis.lint_pairs import lookalikes
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
-_CONDITION = "Which rows to look at, as for `results`, such as 'model=vit campaign=nightly'."
+_CONDITION = "Rows to check, as for `results`, such as 'model=vit campaign=nightly'."
 _FOUND = 2
-"""Exit code where something can't be right."""
+"""Exit code where there are findings."""
 _FINDINGS, _IDS = 10, 6
-"""So many findings of a rule are shown, and so many runs of a finding."""
+"""Findings shown of a rule, and runs shown of a finding."""
 _SHORTEST = 8
 _MEANING = {rule.name: f"note: {rule.meaning}" if rule.note else rule.meaning for rule in RULES}
 
@@ -33,11 +33,13 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object: rows, findings.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
     published: Annotated[bool, typer.Option("--published", help=selection.PUBLISHED)] = False,
-    rules: Annotated[bool, typer.Option("--rules", help="Only list the rules and what they mean.")] = False,
+    rules: Annotated[
+        bool, typer.Option("--rules", help="List the rules and what they mean, and stop.")
+    ] = False,
 ) -> None:
-    """Look for results that can't be right: copied, contradictory, or measured too little or in disquiet.
+    """Find results that can't be right: copied, contradictory, too few samples, or measured on a noisy host.
 
-    Exit code 0 where nothing is found, 2 with findings; notes, of what honest rows can be like, don't count.
+    Exit code 0: no findings. Exit code 2: findings. Notes don't count: an honest row can look like that.
     """
     if rules:
         _print_rules(as_json=as_json)
@@ -60,34 +62,34 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
 
 
 def _with_samples(rows: pd.DataFrame, store: ResultsStore) -> pd.DataFrame:
-    """Samples are by far the widest column: only rows that look alike need them."""
+    """Add the samples, by far the widest column, to the rows that need them: those that look alike."""
     samples = to_frame(store.of_runs(lookalikes(rows), ["run_id", "latency_ns"]))
     return rows.merge(samples, on="run_id", how="left")
 
 
 def _lines(found: Sequence[Finding], rows: int, shortened: Callable[[str], str], width: int) -> Iterator[str]:
     for rule, group in groupby(found, key=lambda one: one.rule):
-        ours = list(group)
+        of_rule = list(group)
         yield from textwrap.wrap(f"{rule} - {_MEANING[rule]}", width)
-        for one in ours[:_FINDINGS]:
+        for one in of_rule[:_FINDINGS]:
             ids = [shortened(run_id) for run_id in one.rows[:_IDS]]
             ids += [f"… {len(one.rows)} in all"] * (len(one.rows) > _IDS)
             yield from textwrap.wrap(one.reason, width, initial_indent="  ", subsequent_indent="  ")
             yield from textwrap.wrap(" ".join(ids), width, initial_indent="    ", subsequent_indent="    ")
-        if len(ours) > _FINDINGS:
-            yield f"  … {len(ours)} in all, --json has them"
+        if len(of_rule) > _FINDINGS:
+            yield f"  … {len(of_rule)} in all, --json has them"
         yield ""
     if not rows:
         yield "no rows: fewer conditions, or another --store, may find some"
         return
     notes = sum(map(_is_note, found))
-    told = f", {notes} note{'s' * (notes > 1)}" if notes else ""
+    noted = f", {notes} note{'s' * (notes > 1)}" if notes else ""
     wrong = len(found) - notes
-    yield f"{wrong or 'no'} finding{'s' * (wrong != 1)}{told} in {rows} row{'s' * (rows != 1)}"
+    yield f"{wrong or 'no'} finding{'s' * (wrong != 1)}{noted} in {rows} row{'s' * (rows != 1)}"
 
 
 def _shortened(store: ResultsStore) -> Callable[[str], str]:
-    """How runs are shown: by so many characters as tell each from all others, as `explain` asks for."""
+    """Shorten a run_id to as few characters as identify each run of the store; `explain` takes them."""
     known = set(store.table(["run_id"])["run_id"].to_pylist())
     longest = max(map(len, known), default=0)
     lengths = range(_SHORTEST, max(longest, _SHORTEST) + 1)

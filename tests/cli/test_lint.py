@@ -57,7 +57,7 @@ def test_findings_are_told_by_rule_in_80_columns_with_exit_code_2(typed):
     outcome = typed("campaign=c")
     assert outcome.exit_code == 2
     assert outcome.stdout.splitlines() == [
-        "identical series - two runs that differ have the very same figures",
+        "identical series - two different runs have exactly the same figures",
         "  bert cpu eager and roberta cpu eager agree to the last digit in 1 cell (p50",
         "  10.000002 ms), as no two measurements do: one was copied, so run both again",
         "  and remove these",
@@ -119,5 +119,5 @@ def test_rules_are_listed_with_what_they_mean(typed):
         rule.name for rule in RULES
     ]
     lines = typed("--rules").stdout.splitlines()
-    assert lines[0] == "identical series       two runs that differ have the very same figures"
+    assert lines[0] == "identical series       two different runs have exactly the same figures"
     assert max(map(len, lines)) <= 80
