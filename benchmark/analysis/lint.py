@@ -150,8 +150,8 @@ def percentiles_of_few_samples(rows: pd.DataFrame) -> Iterator[Found]:
                 f"{count:.0f}" for count in (short["samples"].min(), short["samples"].max())
             )
             reason = (
-                f"{percentile} of {' to '.join(counts)} samples: below {needed} samples its 95 % interval has "
-                f"no upper bound, so set sampling.min_calls={needed}, or don't publish it"
+                f"{percentile} of {' to '.join(counts)} samples: below {needed} samples its 95 % interval "
+                f"has no upper bound, so set sampling.min_calls={needed}, or don't publish it"
             )
             yield run_ids(short), reason
 

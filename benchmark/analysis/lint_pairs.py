@@ -242,8 +242,8 @@ def _same_in_a_row(rows: pd.DataFrame, axis: str, own: Sequence[str]) -> Iterato
             ]
             reason = (
                 f"{label(agreeing.iloc[0])} and {axis} {other} have the same latency in {len(agreeing)} "
-                f"cells in a row of {len(both)} ({', '.join(f'{figure:g}' for figure in shown)} ms): copied, or rounded "
-                "to too few digits: measure again, or import more digits"
+                f"cells in a row of {len(both)} ({', '.join(f'{one:g}' for one in shown)} ms): copied, or "
+                "rounded to too few digits: measure again, or import more digits"
             )
             yield [*run_ids(agreeing), *agreeing["run_id_other"]], reason
 

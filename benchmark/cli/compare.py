@@ -1,4 +1,4 @@
-"""`compare`: is the candidate slower than the baseline? By stored rows, or by a measurement in turns."""
+"""`compare`: whether a candidate is slower than a baseline, by stored rows or by a measurement in turns."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from benchmark.timing import duel
 REGRESSION: Final = 3
 _PERCENTILES: Final = (50, 90, 95, 99)
 
-_SIDE = "A campaign, the start of a run id, or conditions; with --run overrides in quotes, for one cell."
-_RUN = "Measure both sides now, in turns, alone on this host."
-_PYTHON = "Interpreter that plays side {}, with its own libraries and version of this program."
+_SIDE = "Campaign, first characters of a run_id, or conditions; with --run: overrides of one cell, in quotes."
+_RUN = "Measure both sides now, in turns, with exclusive use of this host."
+_PYTHON = "Interpreter of side {}, with its own libraries and its own version of this program."
 
 
 def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     baseline: Annotated[str, typer.Argument(help=_SIDE)],
-    candidate: Annotated[str, typer.Argument(help="Likewise.")],
+    candidate: Annotated[str, typer.Argument(help="The other side, likewise.")],
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
     cache: Annotated[str, typer.Option(help="Folder of the compile cache, for --run.")] = "",
     percentile: Annotated[int, typer.Option(help="Of the latencies: 50, 90, 95 or 99.")] = 50,
-    threshold: Annotated[float, typer.Option(min=0, help="Relative difference that matters.")] = 0.02,
+    threshold: Annotated[float, typer.Option(min=0, help="Smallest relevant difference, relative.")] = 0.02,
     run: Annotated[bool, typer.Option("--run", help=_RUN)] = False,
     python_a: Annotated[
         str, typer.Option(help=_PYTHON.format("A"), show_default="this one")
@@ -46,18 +46,18 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
         str, typer.Option(help=_PYTHON.format("B"), show_default="this one")
     ] = sys.executable,
     pairs: Annotated[int, typer.Option(min=2, help="Fresh processes of each side, for --run.")] = 8,
-    turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
-    calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
-    seed: Annotated[int, typer.Option(help="Of which side starts.")] = 0,
+    turns: Annotated[int, typer.Option(min=1, help="Blocks of calls in each process.")] = 20,
+    calls: Annotated[int, typer.Option(min=1, help="Most calls of a block, which ends after 0.25 s.")] = 40,
+    seed: Annotated[int, typer.Option(help="Seed of the order: which side starts.")] = 0,
     simulated: Annotated[bool, typer.Option("--simulated", help=selection.JUDGE_SIMULATED)] = False,
     md: Annotated[str, typer.Option(metavar="[FILE]", help=md_option.MD, show_default=False)] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Say whether the candidate is slower than the baseline, by how much, and how sure that is.
+    """Show whether the candidate is slower than the baseline, by how much, with an interval.
 
     Stored rows of one campaign with several processes a cell (sampling.repeats) are compared round by round.
-    Rows measured apart give a verdict only against five earlier times of the same cell, and it stays a
-    suspicion: --run confirms it. Exit code 3: a confirmed regression.
+    Rows measured apart get a verdict only if the cell was measured at five times before, and that verdict is
+    a suspicion: --run confirms it. Exit code 3: a confirmed regression.
     """
     md_option.refuse(md, as_json=as_json)
     console = Console(stderr=as_json or md == md_option.STDOUT)
@@ -65,7 +65,7 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     if run:
         if percentile != 50:  # noqa: PLR2004 - the median
             raise ConfigError(
-                "--run compares medians: a block of 40 calls tells no tail; leave out --percentile"
+                "--run compares medians, since a block of 40 calls has no tail: leave out --percentile"
             )
         places = [f"cache.root={cache}"] * bool(cache)
         specs = [
@@ -87,26 +87,25 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
 def _sides(
     store: ResultsStore, typed: tuple[str, str], figure: str, *, simulated: bool
 ) -> tuple[tuple[pd.DataFrame, pd.DataFrame], pd.DataFrame]:
-    """Rows of both sides by what the user typed, and those that tell how much times differ.
+    """Rows of both sides as requested, and all rows, which show how much times differ.
 
     Raises:
         ConfigError: a side has no rows, or only one of them was measured.
     """
-    asked = [query.parse(text) if _is_conditions(text) else () for text in typed]
-    named = [one.column for side in asked for one in side]
+    conditions = [query.parse(text) if _is_conditions(text) else () for text in typed]
+    named = [one.column for side in conditions for one in side]
     columns = list(dict.fromkeys((*NEEDED, figure, *selection.COLUMNS, *named)))
     usable = (pc.field("status") == "ok") & pc.field(figure).is_valid()
     rows = store.table(columns, usable)
     chosen = [
         selection.judged(_side(rows, text, side, figure), side, simulated=simulated)
-        for text, side in zip(typed, asked, strict=True)
+        for text, side in zip(typed, conditions, strict=True)
     ]
     for text, side in zip(typed, chosen, strict=True):
         if not len(side):
-            kinds = "simulated" if simulated else "measured by oneself"
+            kinds = "simulated" if simulated else "measured"
             raise ConfigError(
-                f"{text}: none of its rows is {kinds}: published ones are compared where a condition "
-                "names their source"
+                f"{text}: none of its rows is {kinds}: add source=published to compare published ones"
             )
     pretended = ["simulated" in selection.origins(side).to_pylist() for side in chosen]
     if len({*pretended}) > 1:
@@ -115,11 +114,11 @@ def _sides(
             "they can't be compared"
         )
     history = selection.judged(rows, (), simulated=pretended[0])
-    return (_told(store, chosen[0]), _told(store, chosen[1])), to_frame(history)
+    return (_with_facts(store, chosen[0]), _with_facts(store, chosen[1])), to_frame(history)
 
 
-def _told(store: ResultsStore, side: pa.Table) -> pd.DataFrame:
-    """The same rows with what a summary tells of them, read for them alone."""
+def _with_facts(store: ResultsStore, side: pa.Table) -> pd.DataFrame:
+    """Add the columns of a summary, which are read for these rows only."""
     facts = to_frame(store.of_runs(side["run_id"].to_pylist(), ["run_id", *compare_output.NEEDED]))
     rows = to_frame(side)
     return rows.drop(columns=facts.columns.intersection(rows.columns).drop("run_id")).merge(
@@ -131,17 +130,17 @@ def _is_conditions(text: str) -> bool:
     return any(sign in text for sign in "=<>~")
 
 
-def _side(rows: pa.Table, text: str, asked: Sequence[query.Condition], figure: str) -> pa.Table:
-    """Of rows that are ok those of a campaign, of a run, or that meet conditions."""
-    if asked:
-        found = rows.filter(query.expression(asked))
+def _side(rows: pa.Table, text: str, conditions: Sequence[query.Condition], figure: str) -> pa.Table:
+    """Rows of a campaign, of a run, or that meet conditions."""
+    if conditions:
+        found = rows.filter(query.expression(conditions))
     elif pc.any(of_campaign := pc.equal(rows["campaign"], text)).as_py():
         found = rows.filter(of_campaign)
     else:
         found = rows.filter(pc.starts_with(rows["run_id"], pattern=text))
     if not len(found):
         raise ConfigError(
-            f"{text}: no rows that are ok and have a {figure}: neither campaign, run nor conditions"
+            f"{text}: no row with status ok and a {figure}: give a campaign, a run_id, or other conditions"
         )
     return found
 
@@ -152,7 +151,7 @@ def _measured(
     threshold: float,
     output: compare_output.Output,
 ) -> int:
-    """Let both sides take turns; tell each pair, then the verdict."""
+    """Measure both sides in turns; show each pair, then the verdict."""
     pairs, turns, calls, seed = numbers
     folder = Path(f"outputs/compare-{datetime.now(timezone.utc):%Y-%m-%d_%H-%M-%S}")
     ratios: list[float] = []
@@ -161,12 +160,12 @@ def _measured(
         specs[0], specs[1], folder=folder, pairs=pairs, turns=turns, calls=calls, seed=seed
     ) as match:
         for name, side, spec in zip("AB", (match.a, match.b), specs, strict=True):
-            asked = " ".join(spec.overrides) or "all defaults"
-            output.tell(f"{name}: {side.label} ({asked})")
+            overrides = " ".join(spec.overrides) or "all defaults"
+            output.line(f"{name}: {side.label} ({overrides})")
         for pair in match.pairs:
             ratios.append(turns_ratio(pair.a.blocks, pair.b.blocks))
             seconds += pair.seconds
-            output.tell(f"pair {pair.number + 1} of {pairs}: B / A {ratios[-1]:.4f} ({pair.seconds:.1f} s)")
+            output.line(f"pair {pair.number + 1} of {pairs}: B / A {ratios[-1]:.4f} ({pair.seconds:.1f} s)")
     found = ratio_test(ratios, threshold)
     compare_output.show_duel(
         compare_output.Taken(found, ratios, seconds, (match.a, match.b), threshold), output

@@ -1,4 +1,4 @@
-"""What a comparison tells: on the terminal, as JSON, as Markdown and as marks in a job."""
+"""Output of a comparison: on the terminal, as JSON, as Markdown and as annotations of a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from benchmark import axes
 from benchmark.analysis.comparison import Compared
 from benchmark.cli import md_option
-from benchmark.formatting import finite
+from benchmark.formatting import finite, significant
 from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
@@ -24,27 +24,27 @@ from benchmark.store import selection
 from benchmark.timing.interleaved import Side
 
 NEEDED: Final = ("device_name", "instance_type", "hostname", "samples", "git_commit", "framework_versions")
-"""Columns that a summary looks at, beside those of the comparison."""
+"""Columns that a summary reads, beside those of the comparison."""
 _APART: Final = (
-    "apart: the sides ran in no common rounds, so a verdict is a suspicion at best: compare --run, "
-    "or both sides in one campaign with sampling.repeats=8"
+    "apart: the sides ran in no common rounds, so a verdict is only a suspicion. To confirm it, use compare "
+    "--run, or measure both sides in one campaign with sampling.repeats=8"
 )
 
 
 class Output(NamedTuple):
-    """Where it is told."""
+    """Output targets: console, Markdown, JSON."""
 
     console: Console
     md: str
     """File of the summary, or `-`; empty for none."""
     as_json: bool
 
-    def tell(self, text: str, *, style: str | None = None) -> None:
+    def line(self, text: str, *, style: str | None = None) -> None:
         """Print a line as it is."""
         self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
     def finish(self, summary: Summary, marks: Sequence[tuple[str, str]]) -> None:
-        """Write the summary, and mark confirmed regressions."""
+        """Write the summary, and annotate the job with confirmed regressions."""
         md_option.put(summary, self.md)
         md_option.annotate(marks, aside=self.as_json or self.md == md_option.STDOUT)
 
@@ -61,7 +61,7 @@ class Stored(NamedTuple):
 
     @property
     def simulated(self) -> bool:
-        """Whether nothing was measured."""
+        """Whether any row is simulated."""
         return any(map(selection.any_simulated, self.sides))
 
     def shown(self, *always: str) -> list[str]:
@@ -90,7 +90,7 @@ class Taken(NamedTuple):
 
 
 def show_stored(stored: Stored, output: Output) -> None:
-    """Tell each cell."""
+    """Show each cell."""
     if output.as_json:
         print(json.dumps([_record(one) for one in stored.found]))
     else:
@@ -103,20 +103,24 @@ def show_stored(stored: Stored, output: Output) -> None:
 
 
 def show_duel(taken: Taken, output: Output) -> None:
-    """Tell the verdict on two sides that took turns."""
+    """Show the verdict on two sides that took turns."""
     found, (a, b) = taken.found, taken.sides
     simulated = a.simulated or b.simulated
     if output.as_json:
-        told = {"ratios": taken.ratios, "seconds": taken.seconds, "a": a.label, "b": b.label}
-        print(json.dumps({**finite(found._asdict()), **told, "simulated": simulated}))
+        about = {"ratios": taken.ratios, "seconds": taken.seconds, "a": a.label, "b": b.label}
+        print(json.dumps({**finite(found._asdict()), **about, "simulated": simulated}))
     else:
-        output.tell(f"{found.verdict}: {_effect(found)}, {taken.seconds:.0f} s")
+        output.line(f"{found.verdict}: {_effect(found)}, {taken.seconds:.0f} s")
     label = a.label if a.label == b.label else f"{a.label} / {b.label}"
-    verdict = (*_pretence(simulated=simulated), Span(text=f"{found.verdict}: "), Span(text=label, code=True))
+    verdict = (
+        *_simulated_prefix(simulated=simulated),
+        Span(text=f"{found.verdict}: "),
+        Span(text=label, code=True),
+    )
     builds = [{"commit": (side.git_commit or "?")[:12], **side.versions} for side in taken.sides]
     summary = Summary(
         title="Comparison in turns",
-        verdict=(*verdict, Span(text=f" {_effect(found)}.")),
+        verdict=(*verdict, Span(text=f": {_effect(found)}.")),
         folded=(
             job_summary.table(
                 "pairs",
@@ -126,7 +130,7 @@ def show_duel(taken: Taken, output: Output) -> None:
             ),
         ),
         footer=(
-            f"p50 of a call; medians of turns; 99 % interval of the ratio; {taken.threshold:.1%} matter.",
+            f"p50 of a call; medians of turns; 99 % interval of the change; threshold {taken.threshold:.1%}.",
             f"A: {a.label}. B: {b.label}.",
             *job_summary.builds(builds[0], builds[1], ("A", "B")),
         ),
@@ -152,17 +156,17 @@ def _of_stored(stored: Stored, slower: Sequence[Compared]) -> Summary:
 
 def _verdict(stored: Stored, slower: Sequence[Compared], moved: Sequence[Compared]) -> Iterator[Span]:
     cells = len(stored.found)
-    yield from _pretence(simulated=stored.simulated)
+    yield from _simulated_prefix(simulated=stored.simulated)
     suspected = [one for one in moved if one.ratio_test.verdict == "regression" and not one.confirmed]
     faster = sum(one.ratio_test.verdict == "improvement" for one in moved)
     if slower:
         yield Span(text=f"{len(slower)} of {cells} cells {'is' if len(slower) == 1 else 'are'} slower: ")
         yield Span(text=stored.label(slower[0]), code=True)
-        yield Span(text=f" {_effect(slower[0].ratio_test)}, confirmed in common rounds.")
+        yield Span(text=f": {_effect(slower[0].ratio_test)}, confirmed in common rounds.")
     elif suspected:
-        yield Span(text=f"{len(suspected)} of {cells} cells may be slower, none of it is confirmed: ")
+        yield Span(text=f"{len(suspected)} of {cells} cells may be slower, but none is confirmed: ")
         yield Span(text=stored.label(suspected[0]), code=True)
-        yield Span(text=f" {_effect(suspected[0].ratio_test)}, measured apart.")
+        yield Span(text=f": {_effect(suspected[0].ratio_test)}, measured apart.")
     elif faster:
         yield Span(
             text=f"Nothing is slower; {faster} of {cells} cells {'is' if faster == 1 else 'are'} faster."
@@ -173,12 +177,12 @@ def _verdict(stored: Stored, slower: Sequence[Compared], moved: Sequence[Compare
         yield Span(text=f"{cells - same} inconclusive.")
 
 
-def _pretence(*, simulated: bool) -> tuple[Span, ...]:
+def _simulated_prefix(*, simulated: bool) -> tuple[Span, ...]:
     return (Span(text="Simulated: "),) if simulated else ()
 
 
 def _by_size(found: Sequence[Compared]) -> list[Compared]:
-    """The biggest change first, a confirmed one before one measured apart."""
+    """Confirmed changes first, each group by size."""
     return sorted(found, key=lambda one: (not one.confirmed, -abs(math.log(one.ratio_test.ratio))))
 
 
@@ -187,15 +191,15 @@ def _table(name: str, caption: str, found: Sequence[Compared], stored: Stored) -
         "cell": False,
         f"A p{stored.percentile} ms": True,
         f"B p{stored.percentile} ms": True,
-        "B / A": True,
+        "B is": False,
     }
     lines = [
         [
             stored.label(one),
             f"{one.base:.4g}",
             f"{one.candidate:.4g}",
-            f"{one.ratio_test.ratio - 1:+.1%}",
-            _bounds(one.ratio_test),
+            _change(one.ratio_test),
+            _interval(one.ratio_test),
             str(one.ratio_test.rounds),
             _judged(one),
         ]
@@ -213,7 +217,7 @@ def _footer(stored: Stored) -> Iterator[str]:
     n = f", {job_summary.between(calls)} calls each" if len(calls) else ""
     yield (
         f"p{stored.percentile} of a call, geometric means over processes: {counts} a cell{n}; 99 % interval "
-        f"of the ratio; {stored.threshold:.1%} matter. A: {stored.names[0]}. B: {stored.names[1]}."
+        f"of the change; threshold {stored.threshold:.1%}. A: {stored.names[0]}. B: {stored.names[1]}."
     )
     yield job_summary.hardware(both)
     a, b = (job_summary.build(side) for side in stored.sides)
@@ -227,8 +231,8 @@ def _print_cells(stored: Stored, output: Output) -> None:
             **{axes.BY_COLUMN[name].header: one.cell.get(name) for name in shown},
             "A ms": one.base,
             "B ms": one.candidate,
-            "B / A": f"{one.ratio_test.ratio - 1:+.1%}",
-            "99 % interval": _bounds(one.ratio_test),
+            "B is": _change(one.ratio_test),
+            "99 % interval": _interval(one.ratio_test),
             "verdict": _judged(one),
         }
         for one in found
@@ -243,11 +247,32 @@ def _judged(one: Compared) -> str:
 
 
 def _effect(found: RatioTest) -> str:
-    return f"B / A {found.ratio - 1:+.2%} ({_bounds(found)} at 99 %), {found.rounds} rounds"
+    """Such as `B is 30 times faster (99 %: 5.4-170), 8 rounds`."""
+    bounds = "no interval" if math.isnan(found.lo) else f"99 %: {_interval(found)}"
+    return f"B is {_change(found)} ({bounds}), {found.rounds} rounds"
 
 
-def _bounds(found: RatioTest) -> str:
-    return "?" if math.isnan(found.lo) else f"{found.lo - 1:+.1%} … {found.hi - 1:+.1%}"
+def _change(found: RatioTest) -> str:
+    """Such as `5.0 % slower` or `30 times faster`."""
+    (size, _, _), unit = _sizes(found)
+    return f"{size} {unit} {'slower' if found.ratio >= 1 else 'faster'}"
+
+
+def _interval(found: RatioTest) -> str:
+    """Bounds of the change; they are negative where B may also have changed the other way."""
+    (_, low, high), unit = _sizes(found)
+    if math.isnan(found.lo):
+        return "?"
+    return f"{low}-{high}" if unit == "times" else f"{low} to {high} %"
+
+
+def _sizes(found: RatioTest) -> tuple[list[str], str]:
+    """The change of B with its bounds, and their unit: percent of A's time or, from 2 on, factors."""
+    slower = found.ratio >= 1
+    ratios = (found.ratio, found.lo, found.hi) if slower else (found.ratio, found.hi, found.lo)
+    if max(found.ratio, 1 / found.ratio) >= 2:  # noqa: PLR2004 - where percents become hard to read
+        return [significant(ratio if slower else 1 / ratio, 2) for ratio in ratios], "times"
+    return [f"{100 * (ratio - 1 if slower else 1 - ratio):.1f}" for ratio in ratios], "%"
 
 
 def _record(one: Compared) -> dict[str, Any]:

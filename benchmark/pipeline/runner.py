@@ -21,7 +21,7 @@ from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
 from benchmark.stages.row import Attempt, row
 from benchmark.stages.verify import compare, judge
-from benchmark.store.rows_since import RowsSince
+from benchmark.store.history import RowsSince
 from benchmark.timing.roofline import Peak
 
 

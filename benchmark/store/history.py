@@ -1,6 +1,7 @@
-"""What the stored rows already tell about a grid that is to run.
+"""What a grid reads from stored rows: finished cells, cells that ran out of memory, durations of stages.
 
-What was measured, what won't fit into memory, how long it will take: nothing, where there is no store yet.
+A store that doesn't exist yet gives empty answers. `RowsSince` finds rows that other commands add meanwhile,
+so that two commands can share the cells of one campaign.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ import json
 import statistics
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ from benchmark.store.selection import OWN
 _STAGES = ("build", "compile", "measure", "verify")
 _UNDECIDED = ("interrupted", "unavailable", "dominated")
 """Statuses of cells that were not tried to the end."""
+_ROW_COLUMNS = ("run_id", "status", "finished_at")
 _OUT_OF_MEMORY = ("oom_host", "oom_device")
 _ENOUGH_ROWS = 20_000
 """Rows that medians are taken of, the newest: more would change them little and cost seconds."""
@@ -161,3 +165,37 @@ def _is_any(column: pa.ChunkedArray, values: Collection[str]) -> pa.ChunkedArray
 def _texts(column: pa.ChunkedArray) -> list[Any]:
     texts: list[Any] = column.to_numpy().tolist()
     return texts
+
+
+class RowsSince:
+    """Rows that other processes added since creation. Remote stores are not checked: a cell may run twice."""
+
+    def __init__(self, store: ResultsStore) -> None:
+        self._store = store
+        self._since = datetime.now(timezone.utc)
+        self._parts: frozenset[Path] = self._parts_now()
+        self._merged: set[str] = set()
+
+    def has(self, run_id: str, campaign: str) -> bool:
+        """Whether a run has a row since then, other than an `interrupted` one."""
+        if not self._store.is_local:
+            return False
+        if self._store.paths.run(run_id).exists() and self._runs_since([run_id], campaign):
+            return True
+        if (parts := self._parts_now()) != self._parts:  # another process merged files
+            self._parts, self._merged = parts, self._runs_since(None, campaign)
+        return run_id in self._merged
+
+    def _runs_since(self, run_ids: list[str] | None, campaign: str) -> set[str]:
+        if run_ids is None:
+            rows = self._store.table(_ROW_COLUMNS, among=pc.field("campaign") == campaign)
+        else:
+            rows = self._store.of_runs(run_ids, _ROW_COLUMNS, campaign)
+        return {
+            row["run_id"]
+            for row in rows.to_pylist()
+            if row["finished_at"] >= self._since and row["status"] != "interrupted"
+        }
+
+    def _parts_now(self) -> frozenset[Path]:
+        return frozenset(self._store.paths.root.glob("part-*.parquet"))

@@ -1,4 +1,4 @@
-"""The row as one arrow schema: every column's name, type, unit and meaning stand here and nowhere else.
+"""The row as one arrow schema: name, type, unit and meaning of each column, and the page `schema.md` of them.
 
 Promises to readers: a column keeps its name and type for ever; a new column is nullable, and rows
 written before it read as null. Each addition raises `SCHEMA_VERSION`.
@@ -6,11 +6,12 @@ written before it read as null. Each addition raises `SCHEMA_VERSION`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import pyarrow as pa
 
+from benchmark.errors import Status
 from benchmark.records import frozen
 
 SCHEMA_VERSION: Final = 6
@@ -47,9 +48,38 @@ _BOUNDED = ("mean", "p50", "p90", "p95", "p99")
 """Latency statistics that come with a confidence interval."""
 
 _AS_PRINTED = (
-    "the imported line, every column under its own header with its own text; besides, under `printed` and "
-    "the name of a column of this schema what was printed of it, under `raw` what the document's files say"
+    "texts of the imported line, by column header; `printed` and a column of this schema: the text that the "
+    "document prints for it; `raw` and a column: the text in the document's files"
 )
+
+STATUSES: Mapping[Status, str] = {
+    "ok": "measured, and the outputs agree with the reference",
+    "compile_error": "the compiler failed",
+    "unsupported_op": "the compiler does not know an operator of the model",
+    "fallback": "ran, but not on the requested device",
+    "oom_host": "the host's memory or the process's limit was too small",
+    "oom_device": "the device's memory was too small",
+    "timeout": "a process exceeded its time limit and was stopped",
+    "crashed": "a process raised an exception, aborted or was killed",
+    "accuracy_fail": "the outputs differ too much from the fp32 reference",
+    "incompatible": "this combination can't work anywhere",
+    "unavailable": "this host lacks the device, the library, the weights or the data",
+    "dominated": "skipped: a smaller batch or length of the same cell ran out of memory",
+    "interrupted": "stopped by a signal or the user",
+}
+
+
+NOISE_FLAGS: Mapping[str, str] = {
+    "contended": "threads waited for a core: less than `sampling.least_on_cpu` of the requested CPU time",
+    "preempted": "more than 100 involuntary context switches a second",
+    "stolen": "other virtual machines took more than 1 % of the host's CPU time",
+    "busy_host": "other processes used more than a quarter of a core",
+    "quota": "the CPU quota of the control group was exhausted",
+    "throttled": "heat or power reduced the device's clock",
+    "slowed": "the device's clock fell by more than 5 %",
+    "shared_device": "other processes used the device",
+    "device_errors": "the driver reported device errors, see `device_errors`",
+}
 
 REQUIRED: Final = (
     "schema_version",
@@ -114,33 +144,33 @@ COLUMNS: Final[tuple[Column, ...]] = (
             _TEXT,
             "",
             (
-                "hash of the cell's configuration less batch and length: "
-                "what fits in memory is judged along them"
+                "hash of the cell's configuration without batch and length: "
+                "the prediction of what fits in memory compares its cells"
             ),
         ),
         ("repeat", _INT, "", "number of the repetition, from 0"),
-        ("started_at", _TIME, "", "when the run's turn came; what it needs was prepared before"),
-        ("finished_at", _TIME, "", "when the run ended; the newest row of a run counts"),
-        ("status", _TEXT, "", "what became of the cell, see above"),
+        ("started_at", _TIME, "", "start of the run; its preparation may have started before"),
+        ("finished_at", _TIME, "", "end of the run; of several rows of a run the newest counts"),
+        ("status", _TEXT, "", "outcome of the run, see above"),
         ("stage", _TEXT, "", "stage that failed; null when ok"),
         ("error", _TEXT, "", "first lines of the reason; null when ok"),
-        ("error_class", _TEXT, "", "class of what was raised, as its library names it"),
-        ("picture_path", _TEXT, "", "file with the first picture that the model drew"),
-        ("log_path", _TEXT, "", "file with everything the run printed"),
+        ("error_class", _TEXT, "", "class of the exception, as its library names it"),
+        ("picture_path", _TEXT, "", "file with the first image that the model generated"),
+        ("log_path", _TEXT, "", "file with the output of the run"),
         (
             "simulated",
             _BOOL,
             "",
-            "nothing was measured: a simulated device, or a library that stands in for a real one",
+            "not measured: a simulated device, or a stand-in for a real library",
         ),
-        ("source", _TEXT, "", "`published` for a row from a document; null for a measurement of one's own"),
+        ("source", _TEXT, "", "`published` for a row of a document; null for a row of this program"),
     ),
     *_section(
         "published",
-        ("document", _TEXT, "", "what the row was imported from, as people cite it"),
-        ("document_commit", _TEXT, "", "commit of the document that was read"),
-        ("document_date", _TEXT, "", "day of that version, as YYYY-MM-DD"),
-        ("document_licence", _TEXT, "", "licence of the document, or why there is none"),
+        ("document", _TEXT, "", "document that the row was imported from, as people cite it"),
+        ("document_commit", _TEXT, "", "commit of the document"),
+        ("document_date", _TEXT, "", "date of that commit, as YYYY-MM-DD"),
+        ("document_licence", _TEXT, "", "licence of the document, or the reason why there is none"),
         ("as_printed", _TEXT_MAP, "", _AS_PRINTED),
     ),
     *_section(
@@ -157,63 +187,83 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("hardware", _TEXT, "", "name of the hardware's configuration"),
         ("instance_type", _TEXT, "", "cloud instance type"),
         ("compiler", _TEXT, "", "name of the compiler"),
-        ("fast_math", _TEXT, "", "how much may leave fp32: `none`, `matmult` or `all`"),
-        ("batch_size", _INT, "items", "items in one call"),
-        ("sequence_length", _INT, "tokens", "tokens in one item; null for models without"),
+        ("fast_math", _TEXT, "", "operations that may leave fp32: `none`, `matmult` or `all`"),
+        ("batch_size", _INT, "items", "items in one call: texts, images or generations"),
+        ("sequence_length", _INT, "tokens", "tokens in one item; null for models without tokens"),
         ("image_size", _INT, "pixels", "height and width of one image"),
-        ("input_length", _INT, "tokens", "tokens given to a generation"),
-        ("output_length", _INT, "tokens", "tokens made by a generation"),
+        ("input_length", _INT, "tokens", "prompt tokens of a generation"),
+        ("output_length", _INT, "tokens", "generated tokens of a generation"),
         ("steps", _INT, "", "denoising steps of a diffusion"),
-        ("input_source", _TEXT, "", "`random` values, or `real` text and pictures"),
+        ("input_source", _TEXT, "", "`random` values, or `real` texts and images"),
         ("padding_share", _REAL, "0…1", "share of the tokens that are padding; null without tokens"),
-        ("scenario", _TEXT, "", "how the model was called"),
-        ("replicas", _INT, "", "copies of the model that were loaded"),
-        ("workers", _INT, "", "callers at a time"),
-        ("threads", _INT, "", "threads within one operator"),
-        ("pipeline_cores", _INT, "", "device cores that one model is cut over"),
-        ("tensor_parallel", _INT, "", "devices that one tensor is cut over"),
-        ("data_parallel", _INT, "", "devices that one batch is cut over"),
+        ("scenario", _TEXT, "", "how the model was called, such as `latency` or `throughput`"),
+        ("replicas", _INT, "", "loaded copies of the model"),
+        ("workers", _INT, "", "threads that call each copy"),
+        ("threads", _INT, "", "threads that compute one operator"),
+        ("pipeline_cores", _INT, "", "device cores that share one model, a part of the layers each"),
+        ("tensor_parallel", _INT, "", "devices that share one tensor"),
+        ("data_parallel", _INT, "", "devices that share one batch"),
     ),
     *_section(
         "arithmetic",
         ("model_dtype", _TEXT, "", "type of the weights"),
-        ("matmul_dtype", _TEXT, "", "effective type of matrix products, whatever was asked for"),
+        (
+            "matmul_dtype",
+            _TEXT,
+            "",
+            "effective type of matrix products, which may differ from the requested one",
+        ),
         ("other_dtype", _TEXT, "", "effective type of everything else"),
-        ("autocast", _TEXT, "", "who casts, and to what; `none` where nobody does"),
+        ("autocast", _TEXT, "", "library that casts types, and the target type; `none` without casts"),
     ),
     *_section(
         "compile",
         ("cache_hit", _BOOL, "", "the artefact came from the cache"),
-        ("compile_s", _REAL, "s", "time the compiler took when the artefact was made, also on a cache hit"),
+        (
+            "compile_s",
+            _REAL,
+            "s",
+            "compile time of the artefact; on a cache hit that of the original compilation",
+        ),
         (
             "compile_workers",
             _INT,
             "",
-            "compilations that ran at a time when the artefact was made: they slow each other down",
+            "compilations that ran at the same time: they slow each other down",
         ),
-        ("part_compile_s", _REAL_MAP, "s", "`compile_s` by network, for a model of several"),
+        ("part_compile_s", _REAL_MAP, "s", "`compile_s` by part, for a model in parts"),
         ("artifact_bytes", _INT, "bytes", "size of the artefact"),
         ("load_s", _REAL, "s", "time to load the artefact for timing"),
-        ("subgraphs", _INT, "", "pieces that the compiler cut the model into"),
-        ("graph_breaks", _INT, "", "places where the compiler gave back to Python"),
+        ("subgraphs", _INT, "", "compiled subgraphs of the model"),
+        ("graph_breaks", _INT, "", "places where execution returns to Python"),
         ("ops_on_device_fraction", _REAL, "0…1", "share of the operators that the device runs"),
         ("unsupported_ops", _TEXTS, "", "operators that the compiler does not know"),
         ("compiler_flags", _TEXTS, "", "flags in effect, as given to the compiler"),
-        ("script_modules", _INT, "", "modules that the compiled program was cut into, on the device or not"),
-        ("neff_bytes", _INT, "bytes", "of the artefact what is loaded to a Neuron device"),
+        ("script_modules", _INT, "", "modules of the compiled program, on the device or on the CPU"),
+        ("neff_bytes", _INT, "bytes", "part of the artefact that is loaded to a Neuron device"),
     ),
     *_section(
         "latency",
         ("samples", _INT, "calls", "timed calls"),
         *_latencies(),
-        ("latency_ns", _INTS, "ns", "every sample, in order, without warm-up"),
-        ("first_call_ms", _REAL, "ms", "the very first call after loading"),
+        ("latency_ns", _INTS, "ns", "every sample in order; warm-up calls are excluded"),
+        ("first_call_ms", _REAL, "ms", "first call after loading"),
         ("warmup_calls", _INT, "calls", "calls before the first sample"),
-        ("steady", _BOOL, "", "the samples show neither trend nor step"),
-        ("noise_flags", _TEXTS, "", "reasons to doubt the samples, see above"),
-        ("effective_samples", _REAL, "calls", "independent samples that would tell as much of the median"),
-        ("stop_reason", _TEXT, "", "what ended the sampling: `enough`, `precision`, `max_calls`, `max_s`"),
-        ("attempts", _INT, "", "how often the calls were timed: again while noisy, the quietest counts"),
+        ("steady", _BOOL, "", "whether the samples have neither trend nor step"),
+        ("noise_flags", _TEXTS, "", "disturbances during the measurement, see above"),
+        (
+            "effective_samples",
+            _REAL,
+            "calls",
+            "independent samples that would give the median the same precision",
+        ),
+        (
+            "stop_reason",
+            _TEXT,
+            "",
+            "stopping rule that ended the sampling: `enough`, `precision`, `max_calls` or `max_s`",
+        ),
+        ("attempts", _INT, "", "measurements made: a noisy one is repeated, and the quietest counts"),
         ("device_time_p50_ms", _REAL, "ms", "median time of one call by the device's own clock"),
         ("first_token_p50_ms", _REAL, "ms", "median time from the start of a generation to its first token"),
         ("first_token_p95_ms", _REAL, "ms", "95th percentile of it"),
@@ -223,72 +273,82 @@ COLUMNS: Final[tuple[Column, ...]] = (
     ),
     *_section(
         "harness",
-        ("timer_ns", _INT, "ns", "what the timing loop reads for a call that does nothing; not subtracted"),
+        ("timer_ns", _INT, "ns", "time that the timing loop measures for an empty call; not subtracted"),
         ("inputs", _TEXT, "", "`fixed`: the same values in every call; `varied`: shuffled before each block"),
-        ("affinity", _INTS, "", "logical CPUs that the process might use"),
-        ("allocator", _TEXT, "", "library that hands out memory"),
+        ("affinity", _INTS, "", "logical CPUs that the process could use"),
+        ("allocator", _TEXT, "", "memory allocator"),
         ("denormals", _TEXT, "", "numbers below 1e-38: `kept`, or `flushed` to zero"),
     ),
     *_section(
         "noise",
-        ("on_cpu", _REAL, "0…1", "share of the CPU time that the process's threads wanted and had"),
-        ("involuntary_switches_per_s", _REAL, "1/s", "how often a thread had to leave its core"),
+        ("on_cpu", _REAL, "0…1", "share of the requested CPU time that the process's threads got"),
+        ("involuntary_switches_per_s", _REAL, "1/s", "involuntary context switches of the process's threads"),
         ("steal", _REAL, "0…1", "share of the host's CPU time that other virtual machines took"),
         ("others_cores", _REAL, "cores", "cores in use by other processes"),
-        ("load_average", _REAL, "", "tasks that ran or wanted to, in the minute before"),
+        ("load_average", _REAL, "", "runnable tasks, average over the minute before"),
         ("governor", _TEXT, "", "frequency governor of the CPUs"),
-        ("boost", _BOOL, "", "clocks might rise above their nominal rate"),
-        ("clock_mhz", _REAL, "MHz", "clock of the device as the calls ended"),
-        ("temperature_c", _REAL, "°C", "temperature of the device as the calls ended"),
-        ("throttle_reasons", _TEXTS, "", "what kept the device's clock down, by its driver's names"),
+        ("boost", _BOOL, "", "whether clocks could rise above their nominal rate"),
+        ("clock_mhz", _REAL, "MHz", "clock of the device at the end of the calls"),
+        ("temperature_c", _REAL, "°C", "temperature of the device at the end of the calls"),
+        ("throttle_reasons", _TEXTS, "", "reasons for a reduced device clock, as the driver names them"),
         ("device_processes", _INT, "", "other processes on the device"),
-        ("device_errors", _TEXTS, "", "what went wrong on the device meanwhile, by its driver's names"),
+        ("device_errors", _TEXTS, "", "device errors during the calls, as the driver names them"),
     ),
     *_section(
         "throughput",
-        ("throughput_per_s", _REAL, "`throughput_unit`/s", "units finished in a second"),
+        ("throughput_per_s", _REAL, "`throughput_unit`/s", "units completed in a second"),
         *_bounds("throughput_per_s", "`throughput_unit`/s"),
-        ("throughput_peak_per_s", _REAL, "`throughput_unit`/s", "units finished in the best second"),
-        ("throughput_unit", _TEXT, "", "what is counted: items, images, or tokens given and made together"),
-        ("output_tokens_per_s", _REAL, "tokens/s", "tokens made in a second"),
+        ("throughput_peak_per_s", _REAL, "`throughput_unit`/s", "units completed in the best second"),
+        (
+            "throughput_unit",
+            _TEXT,
+            "",
+            "unit that is counted: items, images, or tokens (prompt and generated ones together)",
+        ),
+        ("output_tokens_per_s", _REAL, "tokens/s", "tokens generated in a second"),
         ("qps_under_slo", _REAL, "calls/s", "highest rate of calls that keeps `slo_ms`"),
         ("slo_ms", _REAL, "ms", "latency objective of the server scenario"),
-        ("speedup_lo", _REAL, "", "how many times as fast as `speedup_against` at least"),
-        ("speedup_hi", _REAL, "", "how many times as fast at most"),
-        ("speedup_of", _TEXT, "", "`throughput`: without the time to compile; `end_to_end`: with it"),
-        ("speedup_against", _TEXT, "", "the baseline, by the document's name for it"),
+        ("speedup_lo", _REAL, "", "speedup over `speedup_against`: lower bound"),
+        ("speedup_hi", _REAL, "", "speedup over `speedup_against`: upper bound"),
+        ("speedup_of", _TEXT, "", "`throughput`: without the compile time; `end_to_end`: with it"),
+        ("speedup_against", _TEXT, "", "baseline of the speedup, as the document names it"),
     ),
     *_section(
         "quality",
         ("cosine", _REAL, "-1…1", "similarity to the fp32 reference: least over items and outputs"),
         ("max_abs_error", _REAL, "", "greatest difference from the fp32 reference"),
-        ("top1_agreement", _REAL, "0…1", "share of items with the same greatest entry as the reference"),
+        ("top1_agreement", _REAL, "0…1", "share of items whose greatest output is that of the reference"),
         ("accuracy", _REAL, "0…1", "share of right answers on `dataset`"),
         ("accuracy_lo", _REAL, "0…1", "lower bound of the confidence interval of `accuracy`"),
         ("accuracy_hi", _REAL, "0…1", "upper bound of the confidence interval of `accuracy`"),
-        ("accuracy_n", _INT, "items", "items of `dataset` that were answered"),
+        ("accuracy_n", _INT, "items", "items of `dataset` that `accuracy` is based on"),
         ("accuracy_s", _REAL, "s", "time to answer them"),
         ("dataset", _TEXT, "", "name of the labelled data"),
     ),
     *_section(
         "resources",
-        ("peak_host_bytes", _INT, "bytes", "most host memory of the measuring child"),
-        ("peak_device_bytes", _INT, "bytes", "most device memory"),
-        ("device_utilisation", _REAL, "0…1", "share of the time in which the device's cores computed"),
+        ("peak_host_bytes", _INT, "bytes", "peak host memory of the measuring process"),
+        ("peak_device_bytes", _INT, "bytes", "peak device memory"),
+        ("device_utilisation", _REAL, "0…1", "share of the time in which the device was busy"),
         ("energy_j_per_inference", _REAL, "J", "energy of one call, divided by its batch"),
         ("flops_per_call", _REAL, "FLOP", "floating-point operations of one call"),
         ("weight_bytes", _INT, "bytes", "fp32 parameters that one call reads"),
-        ("peak_flops_per_s", _REAL, "FLOP/s", "matrix products in `matmul_dtype` at best, measured here"),
-        ("roofline_fraction", _REAL, "0…1", "least time that arithmetic and memory allow / median latency"),
+        ("peak_flops_per_s", _REAL, "FLOP/s", "measured peak rate of matrix products in `matmul_dtype`"),
+        (
+            "roofline_fraction",
+            _REAL,
+            "0…1",
+            "least time by peak arithmetic and memory bandwidth, divided by the median latency",
+        ),
         ("cpu_percent", _REAL, "%", "CPU use of the whole host while timing; 100 is every core"),
-        ("cpu_share", _REAL, "cores", "CPU seconds of the measuring child in a second of timing"),
+        ("cpu_share", _REAL, "cores", "CPU seconds of the measuring process in a second of timing"),
         (
             "stage_seconds",
             _REAL_MAP,
             "s",
             (
-                "wall time by stage: `measure.*` are parts of `measure`, `wait` is for the host, "
-                "build and compile may have been before `started_at`"
+                "wall time by stage; `measure.*` are parts of `measure`, `wait` is waiting for the host; "
+                "build and compile may lie before `started_at`"
             ),
         ),
     ),
@@ -299,14 +359,19 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("command", _TEXT, "", "command line"),
         ("hostname", _TEXT, "", "name of the host"),
         ("cpu_model", _TEXT, "", "name of the CPU"),
-        ("cores", _INT, "", "cores of the device that the run could use"),
+        ("cores", _INT, "", "device cores that the run could use"),
         ("memory_gib", _REAL, "GiB", "memory of the host"),
         ("device_name", _TEXT, "", "name of the device"),
         ("driver_version", _TEXT, "", "version of the device's driver"),
-        ("framework_versions", _TEXT_MAP, "", "version of each library that takes part"),
-        ("environment_variables", _TEXT_MAP, "", "those that can change speed, such as OMP_WAIT_POLICY"),
+        ("framework_versions", _TEXT_MAP, "", "version of each library that the run uses"),
+        (
+            "environment_variables",
+            _TEXT_MAP,
+            "",
+            "environment variables that can change speed, such as OMP_WAIT_POLICY",
+        ),
         ("os", _TEXT, "", "operating system and its version"),
-        ("overrides", _TEXTS, "", "overrides on the command line and of the sweep"),
+        ("overrides", _TEXTS, "", "overrides of the command line and of the sweep"),
         ("config", _TEXT, "", "resolved configuration, as JSON"),
     ),
 )
@@ -315,3 +380,29 @@ COLUMNS: Final[tuple[Column, ...]] = (
 SCHEMA: Final = pa.schema(
     [column.field for column in COLUMNS], metadata={"schema_version": str(SCHEMA_VERSION)}
 )
+
+
+def markdown() -> str:
+    """Text of `schema.md`: every status and flag, then every column, by section."""
+    required = ", ".join(f"`{name}`" for name in REQUIRED)
+    lines = [
+        "<!-- Generated: make schema -->",
+        "# The row",
+        "",
+        f"Version {SCHEMA_VERSION}. A column keeps its name and type for ever; a new column is",
+        f"nullable, and rows written before it read as null. Never null: {required}.",
+        "",
+        "| `status` | meaning |",
+        "| --- | --- |",
+        *(f"| `{status}` | {meaning} |" for status, meaning in STATUSES.items()),
+    ]
+    lines += ["", "| entry of `noise_flags` | meaning |", "| --- | --- |"]
+    lines += [f"| `{flag}` | {meaning} |" for flag, meaning in NOISE_FLAGS.items()]
+    for section in dict.fromkeys(column.section for column in COLUMNS):
+        lines += ["", f"## {section}", "", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
+        lines += [
+            f"| `{column.name}` | `{TYPE_WORDS[column.type]}` | {column.unit} | {column.meaning} |"
+            for column in COLUMNS
+            if column.section == section
+        ]
+    return "\n".join(lines) + "\n"

@@ -46,6 +46,11 @@ def root(
         for compiler, slower in (("eager", 1.0), ("openvino", 1.1))
         for repeat in range(4)
     ]
+    rows += [
+        {**row, "model": "vit", "campaign": "leap", "latency_p50_ms": row["latency_p50_ms"] / factor}
+        | {"run_id": f"vit{row['run_id']}", "cell_id": f"vit{row['cell_id']}"}
+        for row, factor in zip(rows, (1, 1, 1, 1, 29, 30, 31, 34), strict=True)
+    ]
     rows.append({**rows[0], "run_id": "later0", "campaign": "later"})
     rows.append({**rows[0], "run_id": "page", "campaign": "page", "source": "a page", "latency_p50_ms": 1.0})
     rows.append({**rows[0], "run_id": "imagined", "campaign": "imagined", "simulated": True})
@@ -69,7 +74,7 @@ def test_a_regression_in_common_rounds_is_exit_code_3(typed):
     code, told = typed("compiler=eager campaign=rounds", "compiler=openvino")
     assert code == 3
     assert "regression" in told
-    assert "+10.0%" in told
+    assert "10.0 % slower" in told
     assert "apart" not in told
 
 
@@ -106,9 +111,11 @@ def test_a_summary_says_the_verdict_first_and_what_was_measured_how(typed, tmp_p
     assert "regression" in told
     lines = file.read_text().splitlines()
     assert lines[:2] == ["before", "### compiler=openvino against compiler=eager campaign=rounds"]
-    assert lines[3].startswith("**1 of 1 cells is slower: <code>bert cpu none b1</code> B / A +10.00% (")
+    assert lines[3].startswith(
+        "**1 of 1 cells is slower: <code>bert cpu none b1</code>: B is 10.0 % slower (99 %: "
+    )
     assert lines[7].startswith(
-        "| bert cpu none b1 | 11.45 | 12.59 | +10.0% | +10.0% … +10.0% | 4 | regression |"
+        "| bert cpu none b1 | 11.45 | 12.59 | 10.0 % slower | 10.0 to 10.0 % | 4 | regression |"
     )
     assert "p50 of a call, geometric means over processes: 4 and 4 a cell" in lines[-2]
     assert "Both have the same commit and versions" in lines[-2]
@@ -123,7 +130,7 @@ def test_a_confirmed_regression_is_marked_in_a_job(typed, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     _, told = typed("compiler=eager campaign=rounds", "compiler=openvino")
     mark = (
-        "::error title=bert cpu none b1 is slower::B / A +10.00%25 (+10.0%25 … +10.0%25 at 99 %25), 4 rounds"
+        "::error title=bert cpu none b1 is slower::B is 10.0 %25 slower (99 %25: 10.0 to 10.0 %25), 4 rounds"
     )
     assert mark in told.splitlines()
     assert "::error" not in typed("compiler=openvino", "compiler=eager campaign=rounds")[1]
@@ -135,7 +142,7 @@ def test_a_summary_whose_file_cannot_be_written_is_a_mistake(typed, tmp_path):
 
 
 def test_published_rows_are_compared_where_a_condition_names_their_source(typed):
-    with pytest.raises(ConfigError, match="page: none of its rows is measured by oneself: published ones"):
+    with pytest.raises(ConfigError, match="page: none of its rows is measured: add source=published"):
         typed("later", "page")
     _, told = typed("run_id=eager0", "source~page", "--json")
     assert json.loads(told)[0]["candidate_ms"] == 1.0
@@ -153,10 +160,10 @@ def test_simulated_rows_are_never_mixed_with_measured_ones(typed):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("nothing", "rounds"), "nothing: no rows that are ok"),
+        (("nothing", "rounds"), "nothing: no row with status ok"),
         (("rounds", "rounds"), "on both sides"),
         (("rounds", "later", "--percentile", "80"), "--percentile 80: rows have 50, 90, 95, 99"),
-        (("rounds", "later", "--percentile", "95"), "no rows that are ok and have a latency_p95_ms"),
+        (("rounds", "later", "--percentile", "95"), "no row with status ok and a latency_p95_ms"),
         (("model=bert", "model=vit", "--run", "--percentile", "95"), "--run compares medians"),
     ],
 )
@@ -177,3 +184,12 @@ def test_sides_take_turns_now(command):
     assert told["ratios"] == pytest.approx([1.7 / 1.5] * 2)
     assert told["simulated"]
     assert "pair 2 of 2" in ran.stderr
+
+
+def test_a_large_change_is_a_factor_with_its_interval(typed):
+    _, told = typed("model=vit compiler=eager", "model=vit compiler=openvino", "--md", "-")
+    (line,) = [line for line in told.splitlines() if line.startswith("| vit")]
+    size, interval = [part.strip() for part in line.split("|")][4:6]
+    low, high = map(float, interval.split("-"))
+    assert size == "28 times faster"
+    assert low < 28 < high

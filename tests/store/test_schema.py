@@ -6,14 +6,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmark.errors import Status
-from benchmark.store import schema, schema_docs
+from benchmark.store import schema
 
 BOUNDED = ("mean", "p50", "p90", "p95", "p99")
 PAGE = Path(schema.__file__).with_name("schema.md")
 
 
 def test_schema_md_is_up_to_date():
-    assert PAGE.read_text() == schema_docs.markdown(), "its first line says how to write it anew"
+    assert PAGE.read_text() == schema.markdown(), "its first line says how to write it anew"
 
 
 def test_each_column_is_spelled_once():
@@ -44,7 +44,7 @@ def test_figures_name_their_unit():
 
 
 def test_every_status_has_a_meaning():
-    assert set(schema_docs.STATUSES) == set(typing.get_args(Status))
+    assert set(schema.STATUSES) == set(typing.get_args(Status))
 
 
 def test_latency_has_statistics_bounds_and_samples():
