@@ -1,1 +1,1 @@
-"""Compiled artefacts, weights and references by content key."""
+"""Compile cache: artefacts, weights, references and machine peaks by content key."""

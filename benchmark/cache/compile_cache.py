@@ -1,8 +1,8 @@
-"""Compiled artefacts, weights and reference answers by content key: built once, never seen half-written.
+"""Cache of compiled artefacts, weights, references and machine peaks by content key.
 
-Layout: `<root>/<key>/` holds an entry's files and its manifest; builds happen in `<root>/.tmp` and arrive by
-rename; entries that don't match their manifest are moved to `<root>/.damaged`. Nothing is unpickled here:
-only torch does so, with Inductor's artefact, which is its own cache.
+An entry is built once and appears whole. `<root>/<key>/` holds its files and its manifest. Builds happen in
+`<root>/.tmp` and arrive by rename. Entries that don't match their manifest are moved to `<root>/.damaged`.
+Nothing is unpickled here. Only torch unpickles, and only Inductor's artefact, which is torch's own cache.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from benchmark.cache.manifest import (
     KEY,
-    WORTH_WAITING_S,
+    SYNC_AFTER_S,
     Kind,
     Manifest,
     Stamps,
@@ -43,23 +43,23 @@ log = logging.getLogger(__name__)
 
 @frozen
 class Entry:
-    """A finished entry, ready to be loaded from its folder."""
+    """A finished entry, ready to load."""
 
     folder: Path
     manifest: Manifest
     hit: bool
-    """False where this call built it."""
+    """Whether it was in the cache; false if this call built it."""
     used_at: float
     """Last use, in seconds since the epoch."""
 
     @property
     def bytes(self) -> int:
-        """Size of all files but the manifest."""
+        """Size of all files except the manifest."""
         return sum(file.bytes for file in self.manifest.files.values())
 
 
 class Entries(Protocol):
-    """Where stages get what they need."""
+    """Where stages get their entries: the cache, or a read-only lookup in it."""
 
     def get_or_build(
         self, kind: Kind, made_of: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]
@@ -70,7 +70,7 @@ class Entries(Protocol):
 class CompileCache:
     """Entries by content key in one folder, which processes and hosts may share.
 
-    What it keeps in memory are the stamps of entries whose hashes it has checked itself.
+    In memory it keeps only the stamps of the entries whose hashes it has checked.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -79,12 +79,12 @@ class CompileCache:
         self.root = Path(root).expanduser().absolute()
         self._paths = CachePaths(root=self.root)
         self._trusted: dict[str, Stamps] = {}
-        # Locks live on the local disk: on network file systems they are slow at best.
+        # Locks live on the local disk, because network file systems lock slowly or not at all.
         here = content_key({"root": self.root.resolve()})
         self._locks = Path(tempfile.gettempdir()) / f"benchmark-locks-{os.getuid()}" / here
 
     def prepare(self) -> None:
-        """Make the folders and clear away what dead builders left.
+        """Create the folders, and delete the work folders of dead builders.
 
         Raises:
             CacheError: the folder can't be written.
@@ -93,31 +93,31 @@ class CompileCache:
             for folder in (self._paths.temporary, self._paths.damaged):
                 folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self._paths.temporary):
-                pass  # mode bits prove nothing: the mount and its user mapping have a say too
+                pass  # mode bits don't show whether the mount allows writing
         self._sweep()
 
     def find(self, key: str) -> Entry | None:
-        """Return the entry if it is there and sound; a damaged one is set aside with a warning.
+        """Return the entry if it exists and is intact. A damaged one is moved aside with a warning.
 
-        Sizes are checked always, hashes on the first use of an entry and whenever a file has changed since.
+        Sizes are checked always; hashes on the first use, and again when a file has changed.
 
         Raises:
-            CacheError: `key` can't be a key.
+            CacheError: `key` is not a valid key.
         """
         folder = self._folder(key)
         with suppress(CacheError):
-            return self._sound(folder)
-        with self._alone(key, wait=False) as alone:
-            # Whoever holds the key is mending it right now: for us it is not there.
-            return self._sound_or_set_aside(folder) if alone else None
+            return self._intact(folder)
+        with self._locked(key, wait=False) as locked:
+            # Another process holds the key and is rebuilding the entry, so it counts as missing.
+            return self._intact_or_moved_aside(folder) if locked else None
 
     def get_or_build(
         self, kind: Kind, made_of: Mapping[str, Any], build: Callable[[Path], Mapping[str, Any]]
     ) -> Entry:
-        """Return the entry made of these parts; if there is none, `build` writes it into the folder it gets.
+        """Return the entry made of these parts. If there is none, `build` writes its files into a folder.
 
-        One process per host builds a key while the others wait. What `build` returns are the manifest's
-        facts; what it raises passes through, and nothing stays behind.
+        One process per host builds a key while the others wait. `build` returns the facts of the manifest.
+        Its exceptions pass through, and its folder is deleted.
 
         Raises:
             CacheError: the cache can't be written, or the build left a link or a special file.
@@ -125,8 +125,8 @@ class CompileCache:
         key = entry_key(kind, made_of)
         if found := self.find(key):
             return found
-        with self._alone(key, wait=True):
-            if found := self._sound_or_set_aside(self._folder(key)):
+        with self._locked(key, wait=True):
+            if found := self._intact_or_moved_aside(self._folder(key)):
                 return found
             building = self._paths.temporary / work_name()
             try:
@@ -142,7 +142,7 @@ class CompileCache:
                 delete(building)
 
     def entries(self) -> list[Entry]:
-        """List what is there, by key, without checking any file; unreadable entries are left out."""
+        """List the entries by key without checking files. Unreadable entries are left out."""
         listed = []
         for folder in self._folders():
             used_at = self._used_at(folder)
@@ -153,7 +153,7 @@ class CompileCache:
         return listed
 
     def verify(self) -> list[tuple[str, str]]:
-        """Hash every file; return key and problem of the damaged entries, which stay where they are."""
+        """Hash every file; return key and problem of each damaged entry. Damaged entries stay in place."""
         return [(folder.name, damage) for folder in self._folders() if (damage := self._damage(folder))]
 
     def gc(
@@ -166,8 +166,8 @@ class CompileCache:
     ) -> list[Entry]:
         """Remove the least recently used entries until the rest fits the limit, and return them.
 
-        Those in `keep` and those used within `min_age_s` seconds stay. What was set aside as damaged and
-        what dead builders left goes in any case. A dry run removes nothing.
+        Entries in `keep` and entries used within `min_age_s` seconds stay. Damaged entries that were moved
+        aside, and work folders of dead builders, are always deleted. A dry run removes nothing.
 
         Raises:
             CacheError: the cache can't be written.
@@ -178,7 +178,7 @@ class CompileCache:
         for entry in entries:
             if excess <= 0:
                 break
-            # Asked anew, because deleting takes its time and somebody may have used the entry meanwhile.
+            # Read again: deleting takes time, and another process may have used the entry meanwhile.
             used_at = self._used_at(entry.folder)
             if entry.manifest.key in keep or used_at is None or time.time() - used_at < min_age_s:
                 continue
@@ -193,10 +193,10 @@ class CompileCache:
         return removed
 
     def remove(self, key: str) -> None:
-        """Remove an entry at one stroke; one that is not there is no error.
+        """Remove an entry atomically. A missing entry is no error.
 
         Raises:
-            CacheError: `key` can't be a key, or the cache can't be written.
+            CacheError: `key` is not a valid key, or the cache can't be written.
         """
         folder = self._folder(key)
         doomed = self._paths.temporary / work_name()
@@ -207,7 +207,7 @@ class CompileCache:
 
     def _folder(self, key: str) -> Path:
         if not KEY.fullmatch(key):
-            raise CacheError(f"{key!r} is no cache key: 32 hex digits, as `benchmark cache ls` lists them")
+            raise CacheError(f"{key!r} is no cache key: keys are 32 hex digits, see `cache ls --json`")
         return self._paths.entry(key)
 
     def _folders(self) -> list[Path]:
@@ -221,7 +221,7 @@ class CompileCache:
                 delete(leftover)
 
     def _used_at(self, folder: Path) -> float | None:
-        """Last use in seconds since the epoch, None where the entry has gone or never was one."""
+        """Last use in seconds since the epoch; None if there is no such entry."""
         try:
             return self._paths.manifest(folder).stat().st_mtime
         except OSError:
@@ -239,11 +239,11 @@ class CompileCache:
             stamp(folder, manifest)
             check_hashes(folder, manifest)
         except CacheError as damage:
-            return str(damage) if folder.is_dir() else None  # else removed while we looked
+            return str(damage) if folder.is_dir() else None  # else removed meanwhile
         return None
 
-    def _sound(self, folder: Path) -> Entry | None:
-        """Check an entry and note its use; damage is raised as CacheError."""
+    def _intact(self, folder: Path) -> Entry | None:
+        """Check an entry and record its use; raise CacheError if it is damaged."""
         if not folder.is_dir():
             return None
         manifest = self._manifest(folder)
@@ -251,17 +251,17 @@ class CompileCache:
         if self._trusted.get(folder.name) != found:
             check_hashes(folder, manifest)
             self._trusted[folder.name] = found
-        with suppress(OSError):  # in a read-only cache the entry merely looks older than it is
+        with suppress(OSError):  # in a read-only cache the entry only looks older than it is
             os.utime(self._paths.manifest(folder))
         return Entry(folder=folder, manifest=manifest, hit=True, used_at=time.time())
 
-    def _sound_or_set_aside(self, folder: Path) -> Entry | None:
-        """Look again, now that nobody else on this host touches the key."""
+    def _intact_or_moved_aside(self, folder: Path) -> Entry | None:
+        """Check again while this process holds the key; move a damaged entry aside."""
         try:
-            return self._sound(folder)
+            return self._intact(folder)
         except CacheError as damage:
             aside = self._paths.damaged / f"{folder.name}-{uuid.uuid4().hex[:8]}"
-            with suppress(OSError):  # removed by somebody meanwhile, or not ours to move
+            with suppress(OSError):  # already removed, or owned by another user
                 self._paths.damaged.mkdir(exist_ok=True)
                 folder.rename(aside)
                 log.warning("damaged cache entry %s moved to %s: %s", folder.name, aside, damage)
@@ -275,10 +275,10 @@ class CompileCache:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            if winner := self._sound_or_set_aside(folder):  # of another host, which our lock can't hold back
+            if winner := self._intact_or_moved_aside(folder):  # of another host, which our lock doesn't stop
                 return winner
             building.rename(folder)
-        if manifest.made_s >= WORTH_WAITING_S:
+        if manifest.made_s >= SYNC_AFTER_S:
             fsync(self.root)
         return Entry(folder=folder, manifest=manifest, hit=False, used_at=time.time())
 
@@ -288,13 +288,13 @@ class CompileCache:
             yield
         except OSError as error:
             raise CacheError(
-                f"compile cache {self.root} cannot be written ({error}): free space there, mend its "
+                f"compile cache {self.root} cannot be written ({error}): free space there, change its "
                 "permissions, or choose another folder with cache.root="
             ) from error
 
     @contextmanager
-    def _alone(self, key: str, *, wait: bool) -> Iterator[bool]:
-        """Hold a key against all others on this host; yields False where it is held and we don't wait."""
+    def _locked(self, key: str, *, wait: bool) -> Iterator[bool]:
+        """Lock a key on this host. Yields False if another process holds it and `wait` is false."""
         folder = self._locks
         lock = FileLock(folder / f"{key}.lock")
         try:
@@ -307,7 +307,7 @@ class CompileCache:
                 lock.acquire()
         except OSError as error:
             raise CacheError(
-                f"no locks in {folder} ({error}): set TMPDIR to a local folder of yours"
+                f"cannot lock in {folder} ({error}): set TMPDIR to a local folder that you can write"
             ) from error
         try:
             yield lock.is_locked

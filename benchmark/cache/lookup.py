@@ -1,4 +1,4 @@
-"""Looking ahead: what the compile cache holds, without hashing, building or writing anything."""
+"""Read-only lookup in the compile cache: no hashing, no building, no writing."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ T = TypeVar("T")
 
 
 class NotCached(RunFailure):
-    """Something that somebody who only looks doesn't find."""
+    """Entry missing in a read-only lookup."""
 
 
 class ReadOnlyCache:
-    """The cache for those who only want to know what is there: it finds entries by their manifests."""
+    """Finds entries by their manifests, for commands that only plan."""
 
     def __init__(self, root: str | Path) -> None:
         self._paths = CachePaths(root=Path(root).expanduser().absolute())
         self._found: dict[str, Entry] = {}
-        found = os.scandir(self._paths.root) if self._paths.root.is_dir() else ()
-        self._names = {entry.name for entry in found}
+        folders = os.scandir(self._paths.root) if self._paths.root.is_dir() else ()
+        self._names = {folder.name for folder in folders}
 
     def get_or_build(
         self,
@@ -37,7 +37,7 @@ class ReadOnlyCache:
         """Return the entry if its manifest is there.
 
         Raises:
-            NotCached: it isn't.
+            NotCached: it is not there.
         """
         key = entry_key(kind, made_of)
         if key not in self._names:

@@ -1,4 +1,4 @@
-"""What names and describes an entry of the compile cache: content key, manifest, checksums."""
+"""Identity and description of a cache entry: content key, manifest, checksums."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from benchmark.records import frozen
 
 Kind = Literal["weights", "reference", "artifact", "peak"]
 Stamps = dict[str, tuple[int, int]]
-"""File name to (bytes, modification time in nanoseconds): unless they change, a file is hashed only once."""
+"""File name to (bytes, modification time in ns). A file whose stamp is unchanged isn't hashed again."""
 
 KEY = re.compile(r"[0-9a-f]{32}")
 BLOCK_BYTES = 4 << 20
-WORTH_WAITING_S = 1.0
-"""A build that took so long is brought to disk before it counts as made."""
+SYNC_AFTER_S = 1.0
+"""A build that took at least this long is synced to disk before its entry appears."""
 
 
 def content_key(parts: Mapping[str, Any]) -> str:
-    """Name a content by what decides it: 32 hex digits of SHA-256 over canonical JSON.
+    """Key of a content, from the parts that determine it: 32 hex digits of SHA-256 over canonical JSON.
 
     Raises:
-        TypeError: a part that has no one spelling in JSON.
-        ValueError: a float that is not a number or infinite.
+        TypeError: a part has no unique spelling in JSON.
+        ValueError: a float is not finite.
     """
     text = json.dumps(_plain(parts, "parts"), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def entry_key(kind: Kind, made_of: Mapping[str, Any]) -> str:
-    """Key under which `CompileCache.get_or_build` keeps such an entry; for looking ahead without building."""
+    """Key of an entry that `CompileCache.get_or_build` would make; used to look it up without building it."""
     return content_key({"kind": kind, "made_of": made_of})
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Reduce to JSON's own types; a path becomes its string, a tuple a list."""
+    """Convert to JSON's types: a path becomes its string, a tuple a list."""
     if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{where} is {value}: only finite numbers can be part of a cache entry")
+        raise ValueError(f"{where} is {value}: a cache entry can only be made of finite numbers")
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Path):
@@ -64,7 +64,7 @@ def _plain(value: Any, where: str) -> Any:
 
 @frozen
 class FileFacts:
-    """What a file of an entry must look like."""
+    """Expected size and hash of a file of an entry."""
 
     bytes: NonNegativeInt
     sha256: str
@@ -72,29 +72,29 @@ class FileFacts:
 
 @frozen
 class Manifest:
-    """What an entry is and what it was made of; lies in its folder as JSON."""
+    """What an entry is and what it was made of: a JSON file in its folder."""
 
     kind: Kind
     key: str
     made_of: Mapping[str, Any]
-    """What the key was computed from."""
+    """Parts from which the key was computed."""
     files: Mapping[str, FileFacts]
     """By name relative to the entry's folder, with `/` on every system."""
     made_s: NonNegativeFloat
     """Seconds the build took."""
     facts: Mapping[str, Any]
-    """Whatever the builder wants to be remembered; `label` is shown to people."""
+    """Facts that the builder returned; `cache ls` shows `label`."""
     created_at: str
     """ISO 8601, UTC."""
     hostname: str
 
     def to_json(self) -> str:
-        """Spell the manifest as it lies on disk."""
+        """Manifest as it is written to disk."""
         return _MANIFEST.dump_json(self, indent=1).decode() + "\n"
 
     @staticmethod
     def read(path: Path) -> Manifest:
-        """Read a manifest back.
+        """Read a manifest.
 
         Raises:
             CacheError: it is missing or not a manifest.
@@ -110,14 +110,14 @@ class Manifest:
 _MANIFEST = TypeAdapter(Manifest)
 
 
-def seal(  # noqa: PLR0913, PLR0917 - whatever a manifest tells
+def seal(  # noqa: PLR0913, PLR0917 - the fields of a manifest
     building: Path, kind: Kind, key: str, made_of: Mapping[str, Any], made_s: float, facts: Mapping[str, Any]
 ) -> Manifest:
-    """Write the manifest of a finished build, and bring to disk what took long to make.
+    """Write the manifest of a finished build. A build that took long is synced to disk.
 
-    The rest the system writes when it likes: should power fail before, sizes and hashes show what is lost.
+    Short builds are not synced: after a power failure sizes and hashes reveal what is lost.
     """
-    durable = made_s >= WORTH_WAITING_S
+    sync = made_s >= SYNC_AFTER_S
     files = {}
     target = CachePaths(root=building.parent).manifest(building)
     for path in sorted(building.rglob("*")):
@@ -128,7 +128,7 @@ def seal(  # noqa: PLR0913, PLR0917 - whatever a manifest tells
             )
         if path.is_file():
             files[name] = FileFacts(bytes=path.stat().st_size, sha256=sha256(path))
-        if durable:
+        if sync:
             fsync(path)
     manifest = Manifest(
         kind=kind,
@@ -141,14 +141,14 @@ def seal(  # noqa: PLR0913, PLR0917 - whatever a manifest tells
         hostname=socket.gethostname(),
     )
     target.write_text(manifest.to_json(), encoding="utf-8")
-    if durable:
+    if sync:
         fsync(target)
         fsync(building)
     return manifest
 
 
 def stamp(folder: Path, manifest: Manifest) -> Stamps:
-    """Stamp every file; one that is missing or has another size is raised as CacheError."""
+    """Stamps of all files; raise CacheError if a file is missing or has another size."""
     stamps = {}
     for name, file in manifest.files.items():
         try:
@@ -162,7 +162,7 @@ def stamp(folder: Path, manifest: Manifest) -> Stamps:
 
 
 def check_hashes(folder: Path, manifest: Manifest) -> None:
-    """Read every file; one whose content has changed is raised as CacheError."""
+    """Hash every file; raise CacheError if a content has changed."""
     for name, file in manifest.files.items():
         try:
             digest = sha256(folder / name)
@@ -173,7 +173,7 @@ def check_hashes(folder: Path, manifest: Manifest) -> None:
 
 
 def sha256(path: Path) -> str:
-    """Digest of a file's content, in hex."""
+    """SHA-256 of a file, in hex."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK_BYTES):
@@ -182,7 +182,7 @@ def sha256(path: Path) -> str:
 
 
 def fsync(path: Path) -> None:
-    """Bring a file or folder to disk."""
+    """Sync a file or folder to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Work folders of the compile cache: named so that a killed builder's can be told from a living one's."""
+"""Work folders of the compile cache. Their names show whether the builder still lives."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 
 FOREIGN_BUILD_S = 24 * 3600.0
-"""Age at which another host's unfinished build is given up."""
+"""Age at which an unfinished build of another host counts as abandoned."""
 CLOCK_SLACK_S = 60.0
-"""Start times of processes and times of files may disagree this much."""
+"""Tolerance between start times of processes and times of files."""
 
 
 def delete(path: Path) -> None:
-    """Delete a file or a whole folder; what can't be deleted stays for the next sweep."""
+    """Delete a file or a whole folder. What can't be deleted stays until the next sweep."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -28,12 +28,12 @@ def delete(path: Path) -> None:
 
 
 def work_name() -> str:
-    """Name for a folder of this process, from which `is_abandoned` reads its owner."""
+    """Name for a work folder of this process. `is_abandoned` reads the owner from it."""
     return f"{_here()}-{os.getpid()}-{uuid.uuid4().hex}"
 
 
 def _here() -> str:
-    """Where a process id means something: containers can share a hostname without sharing processes."""
+    """Host and process namespace: containers can share a hostname without sharing process ids."""
     try:
         processes = Path("/proc/self/ns/pid").stat().st_ino
     except OSError:
@@ -42,11 +42,11 @@ def _here() -> str:
 
 
 def is_abandoned(leftover: Path) -> bool:
-    """Tell whether the process that made this work folder is gone; of other hosts, only age tells."""
+    """Whether the process that made a work folder is gone. For other hosts the age decides."""
     try:
         changed_at = leftover.stat().st_mtime
     except OSError:
-        return False  # its owner has just cleared it away
+        return False  # its owner has just deleted it
     here, _, tail = leftover.name.rpartition("-")[0].rpartition("-")
     if here != _here() or not tail.isdecimal():
         return time.time() - changed_at > FOREIGN_BUILD_S

@@ -1,4 +1,4 @@
-"""`benchmark cache`: look at, check and tidy the compile cache."""
+"""`cache`: list, verify and shrink the compile cache."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from rich.table import Table
 from benchmark.cache.compile_cache import CompileCache, Entry
 
 app = typer.Typer(
-    help="Look at, check and tidy the compile cache.", no_args_is_help=True, add_completion=False
+    help="List, verify and shrink the compile cache.", no_args_is_help=True, add_completion=False
 )
 
 DAMAGED = 2
 """Exit code of `verify` when entries are damaged."""
 
-Folder = Annotated[Path, typer.Option("--cache", metavar="FOLDER", help="The compile cache.")]
+Folder = Annotated[Path, typer.Option("--cache", metavar="FOLDER", help="Folder of the compile cache.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_FOLDER = Path("compile_cache")
 
 
 @app.command()
 def ls(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
-    """List what is cached, latest use first."""
+    """List the entries, last used first."""
     entries = sorted(CompileCache(cache).entries(), key=lambda entry: -entry.used_at)
     total = sum(entry.bytes for entry in entries)
     if as_json:
@@ -43,7 +43,7 @@ def ls(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
 
 @app.command()
 def verify(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
-    """Read every file and compare it with its manifest; exit code 2 if one is damaged."""
+    """Compare every file with its manifest. Exit code 2 if an entry is damaged."""
     opened = CompileCache(cache)
     sound = {entry.manifest.key for entry in opened.entries()}
     damaged = dict(opened.verify())
@@ -56,20 +56,20 @@ def verify(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
             print(f"damaged: {cache / key}: {problem}")
         print(f"{cache}: {_counted(checked)} checked, {len(damaged)} damaged")
         if damaged:
-            print("Delete the folders above, or leave them: a run that needs one sets it aside and builds it")
-            print("again; `benchmark cache gc` then throws away what was set aside.")
+            print("A run that needs a damaged entry moves it aside and builds it again; `cache gc` then")
+            print("deletes what was moved. You can also delete the folders above.")
     if damaged:
         raise typer.Exit(DAMAGED)
 
 
 @app.command()
 def gc(
-    limit_gb: Annotated[float, typer.Option(min=0, help="Size to keep below; 1 GB is 1e9 bytes.")],
+    limit_gb: Annotated[float, typer.Option(min=0, help="Largest size of the rest; 1 GB is 1e9 bytes.")],
     cache: Folder = DEFAULT_FOLDER,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Remove the least recently used entries beyond a limit, and whatever was set aside as damaged.
+    """Remove the least recently used entries beyond a size limit, and damaged ones that runs moved aside.
 
     Entries used within the last minute stay.
     """
@@ -107,7 +107,7 @@ def _record(entry: Entry) -> dict[str, Any]:
 
 
 def _print_entries(entries: Sequence[Entry]) -> None:
-    """A table for people; for pipes, lines whose columns two spaces or more keep apart."""
+    """Print a table on a terminal; into a pipe, lines whose columns are two or more spaces apart."""
     lines = [("kind", "size", "built in", "unused for", "what")]
     for entry in entries:
         built, unused = _duration(entry.manifest.made_s), _duration(_unused_s(entry))

@@ -1,4 +1,4 @@
-"""`doctor`: what this host can run, what is missing, and what keeps it from steady numbers."""
+"""`doctor`: what this host can run, what is missing, and what makes its timings unsteady."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ from benchmark.report.display.table import print_table
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
-    store: Annotated[str, typer.Option(help="Folder or URL of the results.")] = "outputs/results",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    store: Annotated[str, typer.Option(help="Folder or URL of the rows.")] = "outputs/results",
     cache: Annotated[str, typer.Option(help="Folder of the compile cache.")] = "compile_cache",
-    quiet: Annotated[bool, typer.Option("--quiet", help="Say instead how to make it quieter.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say how to make timings steadier.")] = False,
 ) -> None:
-    """Say what this host can run, what is missing, and the command that installs it.
+    """List what this host can run, what is missing, and the command that installs it.
 
-    With --quiet: what to change for steadier numbers, what that buys and costs. Nothing is changed.
+    With --quiet: list what to change for steadier timings, with benefit and cost.
+    Nothing is changed.
     """
     if quiet:
         _print_quiet(tuning.look(), as_json=as_json)
@@ -60,7 +61,8 @@ def doctor(
     console = Console()
     for name, value in findings["host"].items():
         console.print(
-            f"{name:14} {value if value is not None else 'not told by the firmware'}", highlight=False
+            f"{name:14} {value if value is not None else 'unknown to the firmware'}",
+            highlight=False,
         )
     for section in ("hardware", "compiler", "task", "places"):
         console.print()
@@ -76,7 +78,7 @@ def _show(section: str, rows: Any, console: Console) -> None:
 
 
 def _print_quiet(probes: Sequence[tuning.Probe], *, as_json: bool) -> None:
-    """A table of what was found, then each advice: its command in one piece, what it does below."""
+    """Print a table of the probes, then for each advice its command and its effect."""
     if as_json:
         typer.echo(json.dumps({"quiet": [asdict(probe) for probe in probes]}, indent=2))
         return
@@ -113,7 +115,7 @@ def _compiler(name: str, compiler: Compiler) -> dict[str, Any]:
 
 
 def _libraries() -> list[dict[str, Any]]:
-    """Libraries of the tasks, each on its own, so that one that is missing hides no other."""
+    """Libraries of the tasks, each checked on its own, so that a missing one hides no other."""
     targets = [read(file_of("task", name))["_target_"].rpartition(".") for name in options("task")]
     tasks = [getattr(import_module(module), kind) for module, _, kind in targets]
     names = sorted({name for task in tasks for name in task.libraries})
@@ -128,16 +130,16 @@ def _libraries() -> list[dict[str, Any]]:
 
 def _place(name: str, root: str) -> dict[str, Any]:
     if "://" in root:
-        return {"name": name, "ready": True, "detail": f"{root} (not probed)"}
+        return {"name": name, "ready": True, "detail": f"{root} (not checked)"}
     path = Path(root).resolve()
-    standing = next(folder for folder in (path, *path.parents) if folder.exists())
-    writable = standing.is_dir() and os.access(standing, os.W_OK)
-    free = f"{shutil.disk_usage(standing).free / 1e9:.0f} GB free"
-    detail = f"{root}, {free}" if writable else f"{root} can't be written: choose another place"
+    existing = next(folder for folder in (path, *path.parents) if folder.exists())
+    writable = existing.is_dir() and os.access(existing, os.W_OK)
+    free = f"{shutil.disk_usage(existing).free / 1e9:.0f} GB free"
+    detail = f"{root}, {free}" if writable else f"{root} can't be written: choose another folder"
     return {"name": name, "ready": writable, "detail": detail}
 
 
 def _composed(group: str) -> Iterator[tuple[str, Experiment]]:
-    """Every choice of a group with the default cell that has it."""
+    """Each name of a group, with the default cell that uses it."""
     names = options(group)
     yield from zip(names, grid([f"{group}={','.join(names)}"]), strict=True)

@@ -1,4 +1,4 @@
-"""Say what was wrong in one or two lines: the key, the allowed values or the nearest name, what to do."""
+"""Errors in one or two lines: the key, the allowed values or the most similar name, and what to do."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from benchmark.errors import BenchmarkError
 from benchmark.spelling import did_you_mean
 
 TRACEBACKS: Final = os.environ.get("HYDRA_FULL_ERROR") == "1"
-"""The user wants to see where errors come from. Read before `__main__` sets the variable for its own sake."""
+"""Whether the user wants tracebacks. Read before `__main__` sets the same variable for Hydra."""
 
 _MISTAKES = (BenchmarkError, HydraException, OmegaConfBaseException, YAMLError, UnicodeError, OSError)
 _GRAMMAR = "write key=value, key=a,b with -m, and quotes around a value with special characters"
-_PLACES = "choose another place by output_folder=, store.root= or cache.root="
+_PLACES = "choose another folder with output_folder=, store.root= or cache.root="
 _KEYS = "`python -m benchmark --cfg job` shows every key"
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn the user's mistakes and the world's into a message and exit code 1; bugs keep their traceback."""
+    """Turn a mistake of the user or the host into a message and exit code 1; bugs keep their traceback."""
     if TRACEBACKS:
         yield
         return
     try:
         yield
-    except BrokenPipeError:  # the reader, such as `head`, has had enough
+    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except _MISTAKES as error:
@@ -45,7 +45,7 @@ def explained() -> Iterator[None]:
             raise
         raise _stopped(error) from error
     except SystemExit as stop:
-        if _origin(stop) == "argparse" and stop.code:  # its 2 would mean that cells have failed
+        if _origin(stop) == "argparse" and stop.code:  # its 2 would mean: cells failed
             raise SystemExit(1) from None
         raise
     except KeyboardInterrupt:
@@ -54,8 +54,8 @@ def explained() -> Iterator[None]:
 
 
 def sentence(error: BaseException) -> str:
-    """What went wrong, in the user's words: one line, a second one for further mistakes."""
-    first, *more = _told(error).splitlines() or [type(error).__name__]
+    """Describe an error: one line, and a second one for further mistakes."""
+    first, *more = _message(error).splitlines() or [type(error).__name__]
     return "\n".join([first, *(["; ".join(more)] if more else [])])
 
 
@@ -65,28 +65,28 @@ def _stopped(error: BaseException) -> SystemExit:
 
 
 def _origin(error: BaseException) -> str:
-    """The package whose code raised it."""
+    """Package whose code raised the error."""
     *_, (frame, _) = traceback.walk_tb(error.__traceback__)
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def _told(error: BaseException) -> str:
+def _message(error: BaseException) -> str:
     if isinstance(error, MarkedYAMLError):
-        told = _malformed(error)
+        message = _malformed(error)
     elif isinstance(error, OverrideParseException):
-        told = f"{error.override}: can't be read as an override: {_GRAMMAR}"
+        message = f"{error.override}: can't be read as an override: {_GRAMMAR}"
     elif isinstance(error, MissingConfigException) and error.options is not None:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        told = _absent(group, name, error.options)
+        message = _absent(group, name, error.options)
     elif isinstance(error, HydraException):
-        told = _uncomposable(str(error), error.__cause__)
+        message = _uncomposable(str(error), error.__cause__)
     elif isinstance(error, OmegaConfBaseException):
-        told = f"{error.full_key}: {_first_line(error.msg)}"
+        message = f"{error.full_key}: {_first_line(error.msg)}"
     elif isinstance(error, OSError) and error.filename:
-        told = f"{error.filename}: {error.strerror}: {_PLACES}"
+        message = f"{error.filename}: {error.strerror}: {_PLACES}"
     else:
-        told = f"a YAML file is not UTF-8: {error}" if isinstance(error, UnicodeError) else str(error)
-    return told
+        message = f"a YAML file is not UTF-8: {error}" if isinstance(error, UnicodeError) else str(error)
+    return message
 
 
 def _malformed(error: MarkedYAMLError) -> str:
@@ -97,29 +97,29 @@ def _malformed(error: MarkedYAMLError) -> str:
 
 
 def _absent(group: str, name: str, options: Sequence[str]) -> str:
-    """A name that its group doesn't have."""
+    """Message for a name that is not in its config group."""
     known = f"known: {', '.join(options) or 'none'}"
     hints = " ".join(filter(None, (did_you_mean(name, options), known)))
     return f"{group}={name}: there is no such {group}; {hints}"
 
 
 def _uncomposable(text: str, cause: BaseException | None) -> str:
-    """Hydra's account of overrides that don't fit, in one line."""
+    """Hydra's message about overrides that don't fit, in one line."""
     if unknown := re.match(r"Could not override '([^']+)'", text):
         return f"{unknown[1]}: unknown key; {did_you_mean(unknown[1], _known_keys(cause)) or _KEYS}"
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
         return f"{several[1]} names several values: add -m to run the grid of them"
     if twice := re.match(r"Multiple values for (\S+)\.", text):
         return f"{twice[1]}: has a value already: leave out the + before {twice[1]}="
-    told = " ".join(text.partition("\n\n")[0].split())
+    message = " ".join(text.partition("\n\n")[0].split())
     reason = _first_line(cause.msg) if isinstance(cause, OmegaConfBaseException) else ""
-    return ": ".join(part for part in (told.removeprefix("Error merging override "), reason) if part)
+    return ": ".join(part for part in (message.removeprefix("Error merging override "), reason) if part)
 
 
 def _known_keys(cause: BaseException | None) -> list[str]:
-    """Keys and sub-keys of the configuration in which one wasn't found."""
+    """Keys and sub-keys of the configuration that lacks the requested key."""
     node = getattr(cause, "parent_node", None)
-    root = node._get_root() if isinstance(node, DictConfig) else None  # noqa: SLF001 - the only way from a node to its tree
+    root = node._get_root() if isinstance(node, DictConfig) else None  # noqa: SLF001 - the only access from a node to its tree
     tree: Any = OmegaConf.to_container(root) if root is not None else {}
     sections = {key: value for key, value in tree.items() if isinstance(value, dict)}
     inner = [f"{section}.{key}" for section, keys in sections.items() for key in keys]

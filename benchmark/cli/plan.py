@@ -1,4 +1,4 @@
-"""`plan`: what a run would do with every cell, how long it would take, what it would cost. Runs nothing."""
+"""`plan`: what a run would do with each cell, how long it would take, what it would cost. Nothing runs."""
 
 from __future__ import annotations
 
@@ -27,27 +27,28 @@ _MOST_ROWS = 60
 def plan(
     context: typer.Context,
     as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object a cell, and a last one with the sums.")
+        bool, typer.Option("--json", help="Print one JSON object per cell, then one with the sums.")
     ] = False,
-    every: Annotated[bool, typer.Option("--all", help=f"List every cell, also beyond {_MOST_ROWS}.")] = False,
+    every: Annotated[bool, typer.Option("--all", help=f"List every cell, beyond {_MOST_ROWS} too.")] = False,
 ) -> None:
-    """List the cells of a grid and what would become of each. Takes the overrides of a run, -m or not.
+    """List the cells of a grid and what a run would do with each. Takes the overrides of a run.
 
     \b
-    cached        would be measured; its artefact is in the cache
-    compile       would be compiled, then measured
-    run           would be measured; its compiler leaves no artefact
-    done          has its row
-    dominated     a smaller batch or length of it ran out of memory
-    excluded      the experiment leaves it out
-    incompatible  can never work     unavailable  can't work on this host
-    """  # noqa: D301 - \b is click's mark for text to be left as it is
-    laid = compose_grid(context.args)
-    refuse_hopeless(laid.experiments)
-    refuse_different_places(laid.experiments)
-    first = laid.experiments[0]
+    cached        is measured; its artefact is in the cache
+    compile       is compiled, then measured
+    run           is measured; its compiler leaves no artefact
+    done          has its row already
+    dominated     is skipped; a smaller batch or length ran out of memory
+    excluded      is left out by the experiment
+    incompatible  can never work
+    unavailable   can't work on this host
+    """  # noqa: D301 - \b keeps click from wrapping the text
+    grid = compose_grid(context.args)
+    refuse_hopeless(grid.experiments)
+    refuse_different_places(grid.experiments)
+    first = grid.experiments[0]
     store = ResultsStore(first.store_root)
-    planned = laid_out(laid.experiments, laid.excluded, store)
+    planned = laid_out(grid.experiments, grid.excluded, store)
     to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
     medians = history.medians(store, {e.model.name for e in to_run}, {e.hardware.name for e in to_run})
     ahead = forecast(planned, ReadOnlyCache(first.cache_root), medians, workers_of(first.launcher))
@@ -62,7 +63,7 @@ def plan(
     if every or len(planned.runs) <= _MOST_ROWS:
         frame = pd.DataFrame([_cell(run, ahead.needs) for run in planned.runs]).convert_dtypes()
         print_table(frame.drop(columns=["run_id", "reason"]), console=console)
-    _tell(planned, ahead, console)
+    _print_summary(planned, ahead, console)
 
 
 def _cell(run: PlannedRun, needs: dict[str, Need]) -> dict[str, Any]:
@@ -94,12 +95,12 @@ def _sums(planned: Plan, ahead: Forecast) -> dict[str, Any]:
     }
 
 
-def _tell(planned: Plan, ahead: Forecast, console: Console) -> None:
-    """The sums in words, each reason once."""
+def _print_summary(planned: Plan, ahead: Forecast, console: Console) -> None:
+    """Print the sums, and each reason once."""
     counts = fates(planned, ahead.needs)
-    told = ", ".join(f"{count} {fate}" for fate, count in counts.items())
-    lines = [f"{len(planned.runs)} cells: {told}"]
-    lines[0] += f"; {planned.duplicates} equal to another and left out" if planned.duplicates else ""
+    by_fate = ", ".join(f"{count} {fate}" for fate, count in counts.items())
+    duplicates = f"; {planned.duplicates} duplicates left out" if planned.duplicates else ""
+    lines = [f"{len(planned.runs)} cells: {by_fate}{duplicates}"]
     reasons: dict[tuple[str, str], int] = {}
     for run in planned.runs:
         if run.fate not in {"run", "done"}:
@@ -117,52 +118,54 @@ def _tell(planned: Plan, ahead: Forecast, console: Console) -> None:
 def _eta(ahead: Forecast) -> str:
     known = len(ahead.needs) - ahead.unknown
     if not known:
-        return "ETA: the store has no run of these models on this hardware"
-    told = f"ETA {duration(ahead.compile_s + ahead.measure_s)} by the medians of the store"
-    told += f" (compile {duration(ahead.compile_s)}, measure {duration(ahead.measure_s)})"
-    return told + (f", without {ahead.unknown} cells that have no history" if ahead.unknown else "")
+        return "ETA: unknown; the store has no run of these models on this hardware"
+    eta = f"ETA {duration(ahead.compile_s + ahead.measure_s)} from medians of the store"
+    eta += f" (compile {duration(ahead.compile_s)}, measure {duration(ahead.measure_s)})"
+    return eta + (f", without {ahead.unknown} cells that have no history" if ahead.unknown else "")
 
 
 def _dollars(planned: Plan, ahead: Forecast) -> str:
     if ahead.unknown == len(ahead.needs):
-        return "cost: unknown, as the time is"
+        return "cost: unknown, because the ETA is"
     if ahead.usd is None:
-        return "cost: no price is known for this machine: set hardware.instance_type= or budget.usd_per_hour="
+        return "cost: unknown; set hardware.instance_type= or budget.usd_per_hour= to price this machine"
     prices = {hourly(run): run for run in planned.queue if run.fate == "run" and hourly(run) is not None}
     basis = "; ".join(_basis(usd, run) for usd, run in prices.items() if usd is not None)
-    told = f"cost ${ahead.usd:.2f} ({basis})"
-    return told + (f", without {ahead.unpriced} cells that have no price" if ahead.unpriced else "")
+    cost = f"cost ${ahead.usd:.2f} ({basis})"
+    return cost + (f", without {ahead.unpriced} cells that have no price" if ahead.unpriced else "")
 
 
 def _basis(usd_per_hour: float, run: PlannedRun) -> str:
     if run.cell.experiment.budget.usd_per_hour is not None:
-        return f"${usd_per_hour:g}/h by budget.usd_per_hour"
+        return f"${usd_per_hour:g}/h from budget.usd_per_hour"
     known = price(run.environment.facts.instance_type or "")
     assert known is not None  # noqa: S101 - hourly found it
     return f"{known.instance_type} ${usd_per_hour:g}/h {known.kind}, {known.region}, {known.published}"
 
 
 def _warnings(planned: Plan, ahead: Forecast) -> list[str]:
-    """What a person would want to know before the grid starts."""
-    found = []
+    """What the user should know before the grid starts."""
+    warnings = []
     budget = planned.runs[0].cell.experiment.budget
     hours = (ahead.compile_s + ahead.measure_s) / 3600
     if budget.hours is not None and hours > budget.hours:
-        found.append(
+        warnings.append(
             f"budget.hours={budget.hours:g} is less than the ETA: the grid will stop and can be resumed"
         )
     if budget.usd is not None and (ahead.usd or 0) > budget.usd:
-        found.append(
+        warnings.append(
             f"budget.usd={budget.usd:g} is less than the cost: the grid will stop and can be resumed"
         )
     unavailable = sum(run.fate == "unavailable" for run in planned.runs)
     if unavailable:
-        found.append(f"{unavailable} cells would leave `unavailable` rows here, and the exit code would be 2")
+        warnings.append(
+            f"{unavailable} cells can't work on this host: exit code 2, rows with status `unavailable`"
+        )
     failed: dict[str, int] = {}
     for run in planned.runs:
         status = run.reason.removeprefix("has a row: ") if run.fate == "done" else "ok"
         if status not in {"ok", "incompatible"}:
             failed[status] = failed.get(status, 0) + 1
     for status, count in failed.items():
-        found.append(f"{count} done cells are {status}: run=failed tries them again")
-    return found
+        warnings.append(f"{count} done cells are {status}: run=failed runs them again")
+    return warnings

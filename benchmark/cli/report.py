@@ -1,4 +1,4 @@
-"""`report`: a page of stored rows, in the terminal or as files: Markdown, HTML, CSV, LaTeX, PNG and SVG."""
+"""`report`: a page of stored rows, in the terminal or as Markdown, HTML, CSV, LaTeX, PNG and SVG files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from benchmark.store import query
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 from benchmark.store.selection import SIMULATED, wanted_origins
 
-_NAME = "Stem of a YAML in conf/report; without it they are listed."
-_ASKED = "price=reserved, price.as_of=2024-09-16, source=measured,published, or conditions as for `results`."
-_OUT = "Folder for all formats: NAME.md, NAME.html, NAME.tex, tables/*.csv, charts/*.png and *.svg."
+_NAME = "Name of a YAML in conf/report; without it the reports are listed."
+_WORDS = "price=reserved, price.as_of=2024-09-16, source=measured,published, or conditions as for `results`."
+_OUT = "Folder for files of all formats: NAME.md, NAME.html, NAME.tex, tables/*.csv, charts/*.png and *.svg."
 
 
 @frozen
-class Asked:
-    """A report, the prices it counts in, and which rows."""
+class Request:
+    """A report, the prices at which its rows are valued, and conditions on the rows."""
 
     report: Report
     basis: PriceBasis
@@ -45,20 +45,20 @@ class Asked:
 
 def report(  # noqa: PLR0913, PLR0917 - a command line has that many
     name: Annotated[str, typer.Argument(help=_NAME)] = "",
-    asked: Annotated[list[str] | None, typer.Argument(help=_ASKED)] = None,
+    words: Annotated[list[str] | None, typer.Argument(help=_WORDS)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
     out: Annotated[str, typer.Option(metavar="FOLDER", help=_OUT)] = "",
-    only: Annotated[str, typer.Option(metavar="A,B", help=f"Of --out: {','.join(files_of.FORMATS)}.")] = "",
+    only: Annotated[str, typer.Option(metavar="A,B", help=f"Only these: {','.join(files_of.FORMATS)}.")] = "",
     as_md: Annotated[bool, typer.Option("--md", help="Print Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON: findings, tables, failures.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help=SIMULATED)] = False,
 ) -> None:
-    """Make a report of stored rows: the newest row of each cell, priced."""
+    """Make a report of stored rows: the newest row of each cell, with its cost."""
     if not name:
         _list(as_json=as_json)
         return
-    chosen = composed(name, asked or ())
-    command = shlex.join(_again(name, asked or (), store))
+    chosen = composed(name, words or ())
+    command = shlex.join(_command(name, words or (), store))
     page = made(chosen, ResultsStore(store), command, simulated=simulated)
     if out:
         files_of.write(page, Path(out), files_of.formats(only))
@@ -70,11 +70,11 @@ def report(  # noqa: PLR0913, PLR0917 - a command line has that many
         terminal.page(page, console=Console())
 
 
-def composed(name: str, words: Sequence[str]) -> Asked:
-    """What the words of the command line ask of a report.
+def composed(name: str, words: Sequence[str]) -> Request:
+    """Report that the words of a command line request.
 
     Raises:
-        ConfigError: there is no such report, key, price or condition.
+        ConfigError: the report, a key, a price or a condition doesn't exist.
     """
     prices, others = price_options.split(words)
     source = [word.removeprefix("source=") for word in others if word.startswith("source=")]
@@ -82,7 +82,7 @@ def composed(name: str, words: Sequence[str]) -> Asked:
     plain = price_options.composed("report_config", [f"report={name}", *prices])
     if source:
         plain["report"]["sources"] = source[-1].split(",")
-    return Asked(
+    return Request(
         report=_typed(plain["report"], name),
         basis=cost.typed(plain["price"]),
         conditions=query.parse(rest),
@@ -90,7 +90,7 @@ def composed(name: str, words: Sequence[str]) -> Asked:
 
 
 def _typed(plain: Any, name: str) -> Report:
-    """As JSON, in which lists are tuples and mappings records."""
+    """Type a report by way of JSON, so that its lists become tuples and its mappings records."""
     try:
         return TypeAdapter(Report).validate_json(json.dumps(plain))
     except ValidationError as error:
@@ -101,37 +101,41 @@ def _typed(plain: Any, name: str) -> Report:
         ) from error
 
 
-def made(asked: Asked, store: ResultsStore, command: str, *, simulated: bool) -> Document:
-    """The document of what was asked; `command` makes it again.
+def made(request: Request, store: ResultsStore, command: str, *, simulated: bool) -> Document:
+    """Document of a report; `command` is the command line that makes it.
 
     Raises:
-        ConfigError: no row is of this report, or its SQL is wrong.
+        ConfigError: no row belongs to this report, or its SQL is wrong.
     """
-    report = asked.report
+    report = request.report
     choice = Choice(
-        origins=wanted_origins(asked.conditions, simulated=simulated, usual=report.sources),
-        conditions=query.expression(asked.conditions),
+        origins=wanted_origins(request.conditions, simulated=simulated, usual=report.sources),
+        conditions=query.expression(request.conditions),
     )
-    found = cells(store, report, choice, asked.basis)
-    if found.frame("select count(*) as n from cells")["n"].item() == 0:
-        raise ConfigError(_nothing(report, store, found.hidden))
+    relation = cells(store, report, choice, request.basis)
+    if relation.frame("select count(*) as n from cells")["n"].item() == 0:
+        raise ConfigError(_nothing(report, store, relation.hidden))
     if "published" not in report.sources or not report.document:
-        return document(report, found, Making(command=command))
-    asked_rows = query.expression(query.parse(f"campaign=published-{report.document}"))
-    page = to_frame(store.table(None, asked_rows))  # all of it: what is wrong with a page shows in its whole
+        return document(report, relation, Making(command=command))
+    of_page = query.expression(query.parse(f"campaign=published-{report.document}"))
+    page = to_frame(store.table(None, of_page))  # all rows: the checks need the whole page
     differences, agreement = tuple(checks.differences(page)), checks.compared(page)
-    return document(report, found, Making(command=command, differences=differences, agreement=agreement))
+    return document(report, relation, Making(command=command, differences=differences, agreement=agreement))
 
 
 def _nothing(report: Report, store: ResultsStore, hidden: Any) -> str:
-    told = ", ".join(f"{count} {origin}" for origin, count in hidden.items())
-    more = f" ({told} rows are left out: source=measured,published or --simulated shows them)" if told else ""
+    left_out = ", ".join(f"{count} {origin}" for origin, count in hidden.items())
+    more = (
+        f" ({left_out} rows are left out: source=measured,published or --simulated shows them)"
+        if left_out
+        else ""
+    )
     first = f"run experiment={report.name}"
     other = f", or store import {report.document} and source=published" if report.document else ""
-    return f"report {report.name}: no rows at {store.name} are of it{more}: {first}{other}"
+    return f"report {report.name}: no rows at {store.name} belong to it{more}: {first}{other}"
 
 
-def _again(name: str, words: Sequence[str], store: str) -> Iterator[str]:
+def _command(name: str, words: Sequence[str], store: str) -> Iterator[str]:
     yield from ("python", "-m", "benchmark", "report", name, *words)
     if store != DEFAULT_ROOT:
         yield from ("--store", store)

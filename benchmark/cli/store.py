@@ -1,4 +1,4 @@
-"""`store`: look after the folder of rows, bring published figures in and take rows out."""
+"""`store`: maintain the stored rows, import published figures, export rows."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from benchmark.published.documents import Document, Importer, Reading, read, row
 from benchmark.store import query
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
-app = typer.Typer(help="Look after the stored rows.", no_args_is_help=True)
+app = typer.Typer(help="Maintain, import and export stored rows.", no_args_is_help=True)
 
 _REJECTED: Final = 2
-"""Exit code where a line became no row."""
+"""Exit code if a line of a document became no row."""
 _NEEDS_MAPPING: Final = "tidy"
 """The format that can't be detected: the user says which header is which column."""
-_STORE = Annotated[str, typer.Option(help="Folder that holds the rows.")]
-_WHAT = "Shipped documents by name, YAMLs like those in conf/published, or files of figures."
-_FORMAT = "How files are written: a YAML of conf/importer by name, or your own by path; else each is tried."
+_STORE = Annotated[str, typer.Option(help="Folder or URL that holds the rows.")]
+_WHAT = "Names of shipped documents, YAMLs like those in conf/published, or files of figures."
+_FORMAT = "Format of the files: name of a YAML in conf/importer, or path of your own. Default: each is tried."
 
 
 @app.callback()
 def store() -> None:
-    """Look after the stored rows."""
+    """Maintain, import and export stored rows."""
 
 
 @app.command()
@@ -42,7 +42,7 @@ def compact(
     store: _STORE = DEFAULT_ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Merge the files of single runs into one: smaller, and faster to read. Runs and readers may go on."""
+    """Merge the files of single runs into one, which is smaller and faster to read; also during runs."""
     merged = ResultsStore(store).compact()
     if as_json:
         print(json.dumps({"store": store, "merged_files": merged}))
@@ -57,16 +57,17 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
     what: Annotated[list[str] | None, typer.Argument(metavar="NAME|FILE…", help=_WHAT)] = None,
     everything: Annotated[bool, typer.Option("--all", help="Import every shipped document.")] = False,
     format_: Annotated[str, typer.Option("--format", metavar="NAME|YAML", help=_FORMAT)] = "",
-    document: Annotated[str, typer.Option(help="How people cite the files; else their paths.")] = "",
+    document: Annotated[str, typer.Option(help="How to cite the files. Default: their paths.")] = "",
     commit: Annotated[str, typer.Option(help="Commit of the files.")] = "",
-    date: Annotated[str, typer.Option(help="Their date, YYYY-MM-DD; else when each was last changed.")] = "",
+    date: Annotated[str, typer.Option(help="Their date, YYYY-MM-DD. Default: last change.")] = "",
     licence: Annotated[str, typer.Option(help="Their licence.")] = "",
     store: _STORE = DEFAULT_ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Store published figures as rows with source=published; without names, list the shipped documents.
+    """Store published figures as rows with source=published. Without names: list the shipped documents.
 
-    Importing again leaves the same rows. Lines that become no row are printed, and the exit code is then 2.
+    Importing again gives the same rows. Lines that can't become a row are printed,
+    and the exit code is then 2.
     """
     if not what and not everything:
         _list(as_json=as_json)
@@ -75,68 +76,69 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
     given = {name: text for name, text in about.items() if text}
     names = [*(options("published") if everything else ()), *(what or ())]
     documents = [one for name in names for one in _documents(name, format_, given)]
-    shelf, found = ResultsStore(store), []
-    shelf.prepare()
+    target, readings = ResultsStore(store), []
+    target.prepare()
     for one in documents:
         reading = read(one)
         if made := rows(one, reading.figures, datetime.now(timezone.utc)):
-            shelf.append(*made)
-        found.append((one, reading))
-    _tell(found, store, as_json=as_json)
-    if any(reading.rejected for _, reading in found):
+            target.append(*made)
+        readings.append((one, reading))
+    _print_readings(readings, store, as_json=as_json)
+    if any(reading.rejected for _, reading in readings):
         raise typer.Exit(_REJECTED)
 
 
 @app.command()
 def export(
-    file: Annotated[str, typer.Argument(metavar="FILE.(csv|json|parquet)", help="What to write.")],
-    condition: Annotated[list[str] | None, typer.Argument(help="As for `results`: all must hold.")] = None,
+    file: Annotated[str, typer.Argument(metavar="FILE.(csv|json|parquet)", help="File to write.")],
+    condition: Annotated[list[str] | None, typer.Argument(help="Conditions, as for `results`.")] = None,
     store: _STORE = DEFAULT_ROOT,
 ) -> None:
-    """Write rows for other programs, simulated and published ones too, with every column.
+    """Write rows with every column to a file, simulated and published rows too.
 
-    Parquet keeps types; in CSV lists and maps are JSON. Conditions such as source=null choose.
+    Parquet keeps types; CSV holds lists and maps as JSON. Conditions select rows:
+    source=null leaves out published ones.
     """
     target = Path(file)
     if target.suffix not in {".csv", ".json", ".parquet"}:
-        raise ConfigError(f"{file}: end its name in .csv, .json or .parquet")
-    asked = query.expression(query.parse(" ".join(condition or ())))
-    found = ResultsStore(store).table(None, asked)
-    data = _written(found, target.suffix)
+        raise ConfigError(f"{file}: the name must end in .csv, .json or .parquet")
+    selected = query.expression(query.parse(" ".join(condition or ())))
+    table = ResultsStore(store).table(None, selected)
+    data = _serialised(table, target.suffix)
     try:
         write_whole(target, data)
     except OSError as error:
-        raise ConfigError(f"can't write {file}: {error.strerror}: choose another place") from error
-    print(f"wrote {len(found)} rows to {file}")
+        raise ConfigError(f"can't write {file}: {error.strerror}: choose another file") from error
+    print(f"wrote {len(table)} rows to {file}")
 
 
-def _written(found: pa.Table, suffix: str) -> bytes:
+def _serialised(table: pa.Table, suffix: str) -> bytes:
     if suffix == ".parquet":
         sink = pa.BufferOutputStream()
-        pq.write_table(found, sink)
+        pq.write_table(table, sink)
         return bytes(sink.getvalue())
-    frame = to_frame(found)
+    frame = to_frame(table)
     return (as_json_text(frame) if suffix == ".json" else as_csv_text(frame)).encode()
 
 
 def _documents(name: str, format_: str, given: dict[str, Any]) -> Iterator[Document]:
-    """What a name or a file is.
+    """Documents that a name or a file stands for.
 
     Raises:
-        ConfigError: there is neither, or it is of no known format.
+        ConfigError: there is no such document or file, or its format is unknown.
     """
     shipped = file_of("published", name)
     path = Path(name)
     if shipped.is_file() or (path.suffix == ".yaml" and path.is_file()):
         if given or format_:
             raise ConfigError(
-                f"{name} says itself what it is: --format, --document, … are for files of figures"
+                f"{name} describes its files itself: --format, --document, … are only for files of figures"
             )
         yield load_object(shipped if shipped.is_file() else path, Document)
         return
     if not path.is_file():
         names = ", ".join(options("published"))
-        raise ConfigError(f"{name} is neither a file nor a shipped document: those are {names}")
+        raise ConfigError(f"{name} is neither a file nor a shipped document: {names}")
     changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).date().isoformat()
     usual = {"name": path.stem, "document": name, "date": changed, "importer": _importer(path, format_)}
     try:
@@ -146,7 +148,7 @@ def _documents(name: str, format_: str, given: dict[str, Any]) -> Iterator[Docum
 
 
 def _importer(file: Path, format_: str) -> Importer:
-    """The format asked for, or the first that the file is of."""
+    """Importer of the requested format, or the first that can read the file."""
     if format_:
         own = Path(format_)
         chosen = own if own.suffix == ".yaml" and own.is_file() else file_of("importer", format_)
@@ -162,11 +164,11 @@ def _importer(file: Path, format_: str) -> Importer:
             except ConfigError:
                 continue
             return importer
-    raise ConfigError(f"{file} is of no known format: --format tells it, conf/importer/tidy.yaml says how")
+    raise ConfigError(f"{file} has no known format: name it with --format; conf/importer/tidy.yaml shows how")
 
 
 def _list(*, as_json: bool) -> None:
-    """Shipped documents, with how many figures each has."""
+    """Print the shipped documents, and how many rows each gives."""
     made = [load_object(file_of("published", name), Document) for name in options("published")]
     listed = [
         {
@@ -185,12 +187,12 @@ def _list(*, as_json: bool) -> None:
     for one in listed:
         known = ", ".join(str(one[name])[:10] for name in ("date", "commit") if one[name])
         print(f"{one['name']}: {one['rows']} rows, {known}, {one['licence']}\n    {one['document']}")
-    print("import them by name, or all with --all")
+    print("Import them by name, or all with --all.")
 
 
-def _tell(found: Sequence[tuple[Document, Reading]], store: str, *, as_json: bool) -> None:
+def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *, as_json: bool) -> None:
     if as_json:
-        told = [
+        documents = [
             {
                 "name": one.name,
                 "lines": reading.lines,
@@ -198,12 +200,12 @@ def _tell(found: Sequence[tuple[Document, Reading]], store: str, *, as_json: boo
                 "repeated": reading.repeated,
                 "rejected": [[line.file, line.line, line.reason] for line in reading.rejected],
             }
-            for one, reading in found
+            for one, reading in readings
         ]
-        print(json.dumps({"store": store, "documents": told}, indent=1))
+        print(json.dumps({"store": store, "documents": documents}, indent=1))
         return
-    for one, reading in found:
-        again = f", {reading.repeated} of them said again" if reading.repeated else ""
+    for one, reading in readings:
+        again = f", {reading.repeated} of them repeated" if reading.repeated else ""
         rejected = f", {len(reading.rejected)} rejected" if reading.rejected else ""
         made, lines = _counted(len(reading.figures), "row"), _counted(reading.lines, "line")
         print(f"{one.name}: {made} of {lines}{again}{rejected}")

@@ -1,16 +1,16 @@
 #!/bin/sh
-# One night: the grid, its check against the accepted build, a report. Ends with the check's exit code:
-# 3 is a confirmed slow-down. Cells that failed hide nothing: the check names them.
+# One night: run the grid, check it against the accepted build, write a report. The exit code is that of the
+# check: 3 means a confirmed slow-down. Failed cells don't stop the check, which lists them.
 #
-#   nightly.sh [OVERRIDE ...]     such as model=bert; what else differs comes from the environment:
-#   PYTHON            interpreter of the build that is measured        .venv/bin/python
+#   nightly.sh [OVERRIDE ...]     such as model=bert; environment variables set the rest:
+#   PYTHON            Python of the build that is measured             .venv/bin/python
 #   EXPERIMENT        conf/experiment/*.yaml                           nightly
 #   HARDWARE          conf/hardware/*.yaml                             cpu
-#   ACCEPTED_PYTHON   interpreter of the last accepted build; without it suspects are told, none is confirmed
-#   STORE, CACHE      where rows and compiled artefacts are kept       outputs/results, compile_cache
-#   REPORT            folder of this night's summary and charts        outputs/nightly-DATE/report
+#   ACCEPTED_PYTHON   Python of the last accepted build; without it suspicions are listed, none is confirmed
+#   STORE, CACHE      folders of rows and compiled artefacts           outputs/results, compile_cache
+#   REPORT            folder for this night's summary and charts       outputs/nightly-DATE/report
 #   SUMMARY           file that the summary is appended to             summary.md in REPORT
-#   NIGHT             name of the campaign; the same again resumes     nightly-DATE
+#   NIGHT             name of the campaign; the same name resumes it   nightly-DATE
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 python=${PYTHON:-.venv/bin/python}
@@ -32,5 +32,5 @@ esac
 checked=$?
 
 "$python" -m benchmark report overview "campaign=$night" --store "$store" --out "$report" ||
-  echo "nightly: no report of $night, see above; its check stands" >&2
+  echo "nightly: no report of $night, see above; the check is not affected" >&2
 exit "$checked"

@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told,
     (tmp_path / "a file").write_text("in the way")
     message = told(SIMULATED, f"output_folder='{tmp_path}/a file/below'")
     assert message.startswith(
-        f"{tmp_path}/a file/below: Not a directory: choose another place by output_folder="
+        f"{tmp_path}/a file/below: Not a directory: choose another folder with output_folder="
     )
 
 
@@ -227,5 +227,5 @@ def test_a_sentence_has_two_lines_at_most():
     assert sentence(ConfigError("one\ntwo\nthree")) == "one\ntwo; three"
     assert sentence(ConfigError()) == "ConfigError"
     assert sentence(FileNotFoundError(2, "No such file", "x")).startswith(
-        "x: No such file: choose another place"
+        "x: No such file: choose another folder"
     )

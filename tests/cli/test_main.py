@@ -145,7 +145,7 @@ def test_the_same_campaign_again_shows_its_rows_and_runs_nothing(simulated, run)
 
 def test_cells_that_are_equal_are_counted(simulated, run):
     _, printed = run(simulated("model=vit_tiny", "seq_len=8"), simulated("model=vit_tiny", "seq_len=16"))
-    assert "1 equal to another and left out" in printed
+    assert "1 duplicates left out" in printed
 
 
 def test_a_cell_of_one_sample_has_a_median_to_show(simulated, run):

@@ -71,7 +71,7 @@ def test_it_writes_nothing(plan):
 
 def test_without_history_it_says_so(plan):
     told = plan(SIMULATED, "batch=1,2")
-    assert "ETA: the store has no run of these models on this hardware" in told
+    assert "ETA: unknown; the store has no run of these models on this hardware" in told
     assert "cost: unknown" in told
 
 
@@ -104,7 +104,7 @@ def test_cells_that_failed_before_are_a_warning(sums, capsys):
     run("compiler.fault=raise", "campaign=night")
     last, _ = sums(SIMULATED, "compiler.fault=raise", "campaign=night")
     assert last["fates"] == {"done": 1}
-    assert last["warnings"] == ["1 done cells are crashed: run=failed tries them again"]
+    assert last["warnings"] == ["1 done cells are crashed: run=failed runs them again"]
     capsys.readouterr()
 
 

@@ -129,11 +129,11 @@ def test_a_rejected_line_is_printed_and_the_exit_code_is_2_but_the_others_are_st
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["nowhere"], "nowhere is neither a file nor a shipped document: those are bert_scaling"),
-        (["encoder_latency", "--commit", "x"], "encoder_latency says itself what it is"),
+        (["nowhere"], "nowhere is neither a file nor a shipped document: bert_scaling"),
+        (["encoder_latency", "--commit", "x"], "encoder_latency describes its files itself"),
         (["{file}", "--format", "excel"], "--format excel is neither a YAML file nor one of neuron_docs"),
         (["{file}", "--date", "soon"], "--date: "),
-        (["{other}"], "is of no known format: --format tells it"),
+        (["{other}"], "has no known format: name it with --format"),
         (["{yaml}"], "is no document: its _target_ must be one"),
     ],
 )
@@ -165,5 +165,5 @@ def test_rows_are_exported_for_other_programs(typed, tmp_path):
 
 
 def test_an_export_needs_a_name_that_says_its_format(typed, tmp_path):
-    with pytest.raises(ConfigError, match=r"end its name in \.csv, \.json or \.parquet"):
+    with pytest.raises(ConfigError, match=r"the name must end in \.csv, \.json or \.parquet"):
         typed("store", "export", str(tmp_path / "a.xlsx"))

@@ -106,8 +106,8 @@ def test_every_file_is_a_recipe_or_what_they_run():
 @pytest.mark.parametrize(
     ("name", "values", "said"),
     [
-        ("cron", {}, r"there is no recipe cron: crontab, service"),
-        ("crontab", {"folder": "/srv/my bench"}, r"--folder '/srv/my bench': letters, digits"),
+        ("cron", {}, r"there is no recipe cron; did you mean 'crontab'\? known: crontab, service"),
+        ("crontab", {"folder": "/srv/my bench"}, r"--folder '/srv/my bench': use only letters, digits"),
         ("service", {"mail": "a%b"}, r"--mail 'a%b'"),
         ("github", {"hardware": "${{ secrets.X }}"}, r"--hardware"),
         ("kubernetes", {"image": ""}, r"--image ''"),
@@ -291,6 +291,6 @@ def test_what_systemd_starts_runs_a_night(tmp_path):
     assert code == 0, said
     assert "night night-1: 1 series, 0 nights before it, simulated" in said
     assert (
-        "Nothing can be judged yet: 1 night tells too little of what is usual."
+        "Nothing can be judged yet: 1 night is too few to know what is usual."
         in (tmp_path / "report" / "summary.md").read_text()
     )

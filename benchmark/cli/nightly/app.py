@@ -1,4 +1,4 @@
-"""`nightly`: which series the last night made slower, confirmed by fresh runs in turns; charts; recipes."""
+"""`nightly`: find series that became slower in a night, confirm them by interleaved reruns, draw charts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmark.analysis.nights import Night, can_judge, failed, keep, kept, nights_of
+from benchmark.analysis.nights import can_judge, failed, keep, kept, nights_of
 from benchmark.cli import md_option
 from benchmark.cli.compare import REGRESSION
 from benchmark.cli.nightly import output, recipe
@@ -20,10 +20,10 @@ from benchmark.stats.regression_detector import NightlyDetector
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
 from benchmark.store.selection import JUDGE_SIMULATED
 
-app = typer.Typer(help="What the nights of the store tell.", no_args_is_help=True)
+app = typer.Typer(help="Find and confirm slow-downs from night to night.", no_args_is_help=True)
 
-_ACCEPTED = "Interpreter with the last accepted build; without it suspects are told, but none is confirmed."
-_ROWS = "Rows to look at, as `results` takes."
+_ACCEPTED = "Python of the last accepted build. Without it suspicions are listed, but none is confirmed."
+_ROWS = "Conditions on rows, as for `results`."
 _STORE = "Folder or URL that holds the rows."
 
 
@@ -31,22 +31,26 @@ _STORE = "Folder or URL that holds the rows."
 def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[list[str] | None, typer.Argument(help=_ROWS)] = None,
     store: Annotated[str, typer.Option(help=_STORE)] = DEFAULT_ROOT,
-    night: Annotated[str, typer.Option(metavar="CAMPAIGN", help="Judge this one, not the last.")] = "",
+    night: Annotated[
+        str, typer.Option(metavar="CAMPAIGN", help="Judge this campaign instead of the last.")
+    ] = "",
     accepted_python: Annotated[str, typer.Option(metavar="PATH", help=_ACCEPTED)] = "",
     candidate_python: Annotated[
-        str, typer.Option(metavar="PATH", help="Interpreter with the new build.", show_default="this one")
+        str, typer.Option(metavar="PATH", help="Python of the new build.", show_default="this one")
     ] = sys.executable,
-    turns: Annotated[int, typer.Option(min=1, help="Blocks of calls of each process.")] = 20,
-    calls: Annotated[int, typer.Option(min=1, help="Calls of a block at most; slow ones: 0.25 s.")] = 40,
+    turns: Annotated[int, typer.Option(min=1, help="Blocks of calls in each process.")] = 20,
+    calls: Annotated[int, typer.Option(min=1, help="Most calls per block; slow ones: 0.25 s.")] = 40,
     simulated: Annotated[bool, typer.Option("--simulated", help=JUDGE_SIMULATED)] = False,
     md: Annotated[str, typer.Option(metavar="[FILE]", help=md_option.MD, show_default=False)] = "",
-    plot: Annotated[str, typer.Option(metavar="FOLDER", help="Draw the nights of the suspects there.")] = "",
+    plot: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for charts of suspicious series.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> int:
-    """Look for series that the last campaign of the store made slower.
+    """Find series that became slower in the last campaign of the store.
 
-    A campaign is a night, in the order of their starts. Suspects, by the thirty nights before, are run anew:
-    fresh processes of the accepted and of the new build, in turns. Exit code 3: a slow-down is confirmed.
+    A campaign counts as a night; nights are ordered by their start. A series is
+    suspicious if it is slower than in the thirty nights before. It is then rerun:
+    fresh processes of the accepted and of the new build alternate.
+    Exit code 3: a slow-down is confirmed.
     """
     md_option.refuse(md, as_json=as_json)
     aside = as_json or md == md_option.STDOUT
@@ -75,40 +79,37 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     if plot and detector.findings:
         try:
             draw(Path(plot), nights, rows, suspects(detector.findings))
-        except (BenchmarkError, OSError) as error:  # the verdict stands, and its exit code tells it
+        except (BenchmarkError, OSError) as error:  # the verdict and its exit code stay
             console.print(f"no charts: {error}", style="red", markup=False, highlight=False)
     return REGRESSION if alarmed else 0
 
 
 @app.command()
 def timeline(
-    out: Annotated[str, typer.Option(metavar="FOLDER", help="Where the charts go.")],
+    out: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for the charts.")],
     condition: Annotated[list[str] | None, typer.Argument(help=_ROWS)] = None,
     store: Annotated[str, typer.Option(help=_STORE)] = DEFAULT_ROOT,
-    night: Annotated[str, typer.Option(metavar="CAMPAIGN", help="Up to this one, not the last.")] = "",
+    night: Annotated[str, typer.Option(metavar="CAMPAIGN", help="Draw nights up to this one.")] = "",
     simulated: Annotated[bool, typer.Option("--simulated", help=JUDGE_SIMULATED)] = False,
 ) -> None:
-    """Draw the nights of series: every process, what spread is usual, and confirmed slow-downs.
+    """Draw series over the nights: each process, the usual spread, and confirmed slow-downs.
 
-    With conditions all series that they choose, as small multiples; without, what the night's check
-    suspected, or all series where it suspected none.
+    With conditions: all series that they select, as small multiples.
+    Without: the series that the night's check suspected, or all series if none.
     """
     rows, text = ResultsStore(store), " ".join(condition or ())
     nights = nights_of(rows, text, night, simulated=simulated)
-    found = () if text else [one for one in kept(rows, nights[-1].campaign) if _is_there(one.series, nights)]
+    stored = () if text else kept(rows, nights[-1].campaign)
+    findings = [one for one in stored if one.series in {*nights[-1].rows["series"]}]
     left_out = 0
-    if found:
-        files = draw(Path(out), nights, rows, suspects(found))
+    if findings:
+        files = draw(Path(out), nights, rows, suspects(findings))
     else:
         files, left_out = draw_all(Path(out), nights, rows)
     for file in files:
         print(file)
     if left_out:
-        print(f"{left_out} series that changed less are left out: conditions choose among them")
-
-
-def _is_there(series: str, nights: list[Night]) -> bool:
-    return series in {*nights[-1].rows["series"]}
+        print(f"{left_out} series that changed less are left out: select them by conditions")
 
 
 app.command("recipe")(recipe.recipe)

@@ -1,4 +1,4 @@
-"""Pictures of the nights of suspects, or of whatever series are asked for, in a folder with a page."""
+"""Charts of series over the nights, and a Markdown page that shows them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PAGE = "timeline.md"
 
 
 def draw(folder: Path, nights: Sequence[Night], store: ResultsStore, series: Sequence[str]) -> list[Path]:
-    """Write a chart of each series as PNG and SVG, and a Markdown page that shows them all.
+    """Write a chart of each series as PNG and SVG, and a Markdown page with all of them.
 
     Raises:
         LibraryMissing: the libraries that draw are not installed.
@@ -29,9 +29,9 @@ def draw(folder: Path, nights: Sequence[Night], store: ResultsStore, series: Seq
 
 
 def draw_all(folder: Path, nights: Sequence[Night], store: ResultsStore) -> tuple[list[Path], int]:
-    """Write small multiples of all series, those first that changed most; and how many there is no room for.
+    """Write small multiples of all series, largest change first; return files and number of series left out.
 
-    Series with a confirmed slow-down have a chart of their own too.
+    Series with a confirmed slow-down also get a chart of their own.
     """
     table = standing(nights)
     changed = (table["tonight"] / table["usual"] - 1).abs().sort_values(ascending=False, na_position="last")
@@ -43,24 +43,24 @@ def draw_all(folder: Path, nights: Sequence[Night], store: ResultsStore) -> tupl
 
 
 def suspects(findings: Sequence[Finding]) -> list[str]:
-    """Series worth a picture: those confirmed first, then by how much they changed."""
+    """Suspicious series: confirmed ones first, then by their change."""
     ordered = sorted(findings, key=lambda one: (not one.confirmed, -one.night_ratio))
     return [one.series for one in ordered]
 
 
 def _panels(nights: Sequence[Night], store: ResultsStore, series: Sequence[str]) -> list[Panel]:
     rows = pd.concat([night.rows.assign(night=night.start) for night in nights])
-    found = {night.campaign: kept(store, night.campaign) for night in nights}
+    by_campaign = {night.campaign: kept(store, night.campaign) for night in nights}
     by_series = dict(iter(rows[rows["series"].isin(series)].groupby("series")))
     panels = []
     for name in series:
         own = by_series[name]
-        there = {*own["campaign"]}
+        campaigns = {*own["campaign"]}
         changes = tuple(
             Change(campaign=campaign, ratio=one.ratio, low=one.low, high=one.high)
-            for campaign, findings in found.items()
+            for campaign, findings in by_campaign.items()
             for one in findings
-            if one.series == name and one.confirmed and campaign in there
+            if one.series == name and one.confirmed and campaign in campaigns
         )
         last = own.iloc[-1]
         panels.append(Panel(stem=stem(last), label=label(last), rows=own, changes=changes))

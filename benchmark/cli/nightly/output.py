@@ -1,4 +1,4 @@
-"""What a check of a night tells: on the terminal, as JSON, as Markdown and as marks in a job."""
+"""Output of `nightly check`: terminal, JSON, Markdown summary, and annotations of a job on GitHub."""
 
 from __future__ import annotations
 
@@ -24,59 +24,59 @@ _AGAINST_NIGHTS, _AGAINST_ACCEPTED = "against the nights before", "new / accepte
 
 
 class Checked(NamedTuple):
-    """A night as it was judged."""
+    """Results of checking one night."""
 
     nights: Sequence[Night]
     findings: Sequence[Finding]
     failed: pd.DataFrame
     """Cells of the night that failed: status, stage, error and axes."""
     confirming: bool
-    """Whether there was an accepted build to run against."""
+    """Whether there is an accepted build to rerun against."""
     judged: bool
-    """Whether there were nights enough to tell what is usual."""
+    """Whether there are enough nights to know what is usual."""
     sides: tuple[Side, Side] | None
-    """The accepted and the new build, where anything was rerun."""
+    """The accepted and the new build; null if nothing was rerun."""
 
     @property
     def night(self) -> Night:
-        """The night that was judged."""
+        """The night that is judged."""
         return self.nights[-1]
 
     @property
     def confirmed(self) -> list[Finding]:
-        """The slowest first."""
+        """Confirmed findings, slowest first."""
         return sorted((one for one in self.findings if one.confirmed), key=lambda one: -one.ratio)
 
 
 def show(checked: Checked, console: Console, *, as_json: bool) -> None:
-    """Print a table, or JSON."""
+    """Print the findings as a table or as JSON."""
     findings, night = checked.findings, checked.night
-    told = [_told(checked, finding) for finding in findings]
+    lines = [_finding_line(checked, finding) for finding in findings]
     series, before = night.rows["series"].nunique(), len(checked.nights) - 1
     if as_json:
         values = [
             {**line, "label": line["series"], **finite(asdict(one))}
-            for line, one in zip(told, findings, strict=True)
+            for line, one in zip(lines, findings, strict=True)
         ]
-        whole = {"night": night.campaign, "nights": before + 1, "series": series, "findings": values}
-        print(json.dumps({**whole, "failed": len(checked.failed), "simulated": night.simulated}))
+        document = {"night": night.campaign, "nights": before + 1, "series": series, "findings": values}
+        print(json.dumps({**document, "failed": len(checked.failed), "simulated": night.simulated}))
         return
-    pretended = ", simulated" if night.simulated else ""
+    simulated = ", simulated" if night.simulated else ""
     console.print(
-        f"night {night.campaign}: {series} series, {before} nights before it{pretended}",
+        f"night {night.campaign}: {series} series, {before} nights before it{simulated}",
         highlight=False,
         markup=False,
     )
-    if told:
-        print_table(pd.DataFrame(told), console=console)
+    if lines:
+        print_table(pd.DataFrame(lines), console=console)
     console.print(f"{len(checked.confirmed)} confirmed slower of {len(findings)} suspected", highlight=False)
     for hint in _hints(checked):
         console.print(hint, style="dim", highlight=False, markup=False)
 
 
-def summary(checked: Checked, pictures: str) -> Summary:
-    """What a reviewer reads; `pictures` names the folder of the charts, if they were drawn."""
-    notes = [*_hints(checked), *([f"Charts: {pictures}"] if pictures and checked.findings else [])]
+def summary(checked: Checked, charts: str) -> Summary:
+    """Summary for a reviewer. `charts` names the folder of the charts; it is empty if there are none."""
+    notes = [*_hints(checked), *([f"Charts: {charts}"] if charts and checked.findings else [])]
     return Summary(
         title=f"Night {checked.night.campaign}",
         verdict=tuple(_verdict(checked)),
@@ -88,7 +88,7 @@ def summary(checked: Checked, pictures: str) -> Summary:
 
 
 def marks(checked: Checked) -> list[tuple[str, str]]:
-    """Title and message of each confirmed slow-down."""
+    """Title and message of an annotation for each confirmed slow-down."""
     return [
         (
             f"{label(checked.night.row(one.series))} is {one.ratio - 1:.1%} slower",
@@ -99,38 +99,37 @@ def marks(checked: Checked) -> list[tuple[str, str]]:
 
 
 def _verdict(checked: Checked) -> Iterator[Span]:
-    series, found = checked.night.rows["series"].nunique(), checked.confirmed
+    series, slower = checked.night.rows["series"].nunique(), checked.confirmed
     if checked.night.simulated:
         yield Span(text="Simulated: ")
-    if found:
-        yield Span(text=f"{len(found)} of {series} series {'is' if len(found) == 1 else 'are'} slower: ")
-        yield Span(text=label(checked.night.row(found[0].series)), code=True)
-        yield Span(text=f" by {found[0].ratio - 1:.1%} (95 % interval {_bounds(found[0])}), confirmed by ")
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        yield Span(text=f"{found[0].rounds} rounds of both builds in turns{more}")
+    if slower:
+        worst = slower[0]
+        yield Span(text=f"{len(slower)} of {series} series {'is' if len(slower) == 1 else 'are'} slower: ")
+        yield Span(text=label(checked.night.row(worst.series)), code=True)
+        yield Span(text=f" by {worst.ratio - 1:.1%} (95 % interval {_bounds(worst)}), confirmed by ")
+        more = f", and {len(slower) - 1} more" if len(slower) > 1 else ""
+        yield Span(text=f"{worst.rounds} rounds of alternating builds{more}")
     elif not checked.judged:
         count = len(checked.nights)
-        yield Span(
-            text=f"Nothing can be judged yet: {count} {'night tells' if count == 1 else 'nights tell'} "
-        )
-        yield Span(text="too little of what is usual")
+        nights = "1 night is" if count == 1 else f"{count} nights are"
+        yield Span(text=f"Nothing can be judged yet: {nights} too few to know what is usual")
     elif not checked.findings:
         yield Span(text=f"Nothing is slower: {series} series, {len(checked.nights) - 1} nights before")
     elif checked.confirming:
-        yield Span(text=f"Nothing is confirmed slower: of {series} series {len(checked.findings)} were run ")
-        yield Span(text="anew against the accepted build, and held")
+        yield Span(text=f"No slow-down is confirmed: {len(checked.findings)} of {series} series were ")
+        yield Span(text="suspicious and were not slower than the accepted build when rerun")
     else:
-        yield Span(text=f"{len(checked.findings)} of {series} series may be slower, none of it is confirmed")
+        yield Span(text=f"{len(checked.findings)} of {series} series may be slower; none is confirmed")
     lost = len(checked.failed)
     yield Span(text=f"; {lost} {'cell' if lost == 1 else 'cells'} failed." if lost else ".")
 
 
 def _hints(checked: Checked) -> Iterator[str]:
     if checked.findings and not checked.confirming:
-        yield "nothing is confirmed without --accepted-python"
+        yield "no slow-down can be confirmed without --accepted-python"
 
 
-def _told(checked: Checked, finding: Finding) -> dict[str, Any]:
+def _finding_line(checked: Checked, finding: Finding) -> dict[str, Any]:
     verdict = "slower" if finding.confirmed else "not confirmed" if checked.confirming else "suspected"
     reran = math.isfinite(finding.ratio)
     return {
@@ -157,12 +156,12 @@ def _suspected(checked: Checked) -> Table:
         "95 % interval": True,
         "verdict": False,
     }
-    lines = [[str(text) for text in _told(checked, finding).values()] for finding in ordered]
+    lines = [[str(text) for text in _finding_line(checked, finding).values()] for finding in ordered]
     return job_summary.table("suspects", "Suspects", heads, lines)
 
 
 def _failures(failed: pd.DataFrame) -> Table:
-    """Each reason once."""
+    """Failed cells, each reason once."""
     heads = {"status": False, "cells": True, "first of them": False, "reason": False}
     texts = failed.assign(
         **{name: failed[name].fillna("").astype(str) for name in ("status", "stage", "error")}
@@ -176,7 +175,7 @@ def _failures(failed: pd.DataFrame) -> Table:
 
 
 def _others(checked: Checked) -> Table:
-    """Series that nobody suspects, those first that changed most."""
+    """Series without a suspicion, largest change first."""
     suspected = {finding.series for finding in checked.findings}
     rest = standing(checked.nights)
     rest = rest[~rest.index.isin(suspected)]
@@ -206,9 +205,9 @@ def _footer(checked: Checked) -> Iterator[str]:
     calls = rows["samples"].dropna()
     n = f", {job_summary.between(calls)} calls each" if len(calls) else ""
     yield (
-        f"p50 of a call; {job_summary.between(processes)} processes a series{n}; usual: the middle of "
-        "at most 30 nights before, ± one standard deviation of a night. Confirmed: t test on ratios of fresh "
-        "processes in turns, false discovery rate 1 %."
+        f"p50 of a call; {job_summary.between(processes)} processes per series{n}. Usual: median of at most "
+        "30 nights before, ± one standard deviation of a night. Confirmed: t test on ratios of alternating "
+        "fresh processes, false discovery rate 1 %."
     )
     yield job_summary.hardware(rows)
     if checked.sides:

@@ -1,4 +1,4 @@
-"""`nightly recipe`: the nightly benchmark for cron, systemd, GitHub, Kubernetes and AWS Batch, filled in."""
+"""`nightly recipe`: the nightly benchmark for cron, systemd, GitHub Actions, Kubernetes and AWS Batch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from rich.console import Console
 from benchmark.errors import ConfigError
 from benchmark.host import machine
 from benchmark.report.display.table import print_table
+from benchmark.spelling import did_you_mean
 
 FOLDER: Final = Path(__file__).parents[2] / "recipes"
 _PLACEHOLDER: Final = re.compile(r"@([a-z_]+)@")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")
-"""What every one of the formats takes as it is: no blanks, quotes, %, or what a shell reads as its own."""
+"""Characters that need no quoting in any of the formats."""
 _DEVICES: Final = {"cuda": "nvidia.com/gpu"} | dict.fromkeys(
     ("inf1", "inf2", "trn1", "trn2"), "aws.amazon.com/neuron"
 )
-"""What their device plug-ins call them (NVIDIA/k8s-device-plugin, README; Neuron documentation, "Kubernetes
-environment setup for Neuron"; both 2026-11)."""
+"""Resource names of Kubernetes device plug-ins (NVIDIA/k8s-device-plugin, README; Neuron documentation,
+"Kubernetes environment setup for Neuron"; both 2026-11)."""
 
 
 class Recipe(NamedTuple):
-    """A template, and where it goes once it is filled in."""
+    """A template, and where the filled-in file goes."""
 
     file: str
     purpose: str
@@ -50,34 +51,34 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     ),
 }
 
-_NAME = "Which one; without it they are listed."
-_ACCEPTED = "Interpreter of the last accepted build."
+_NAME = "Name of a recipe; without it the recipes are listed."
+_ACCEPTED = "Python of the last accepted build."
 
 
 def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
     name: Annotated[str, typer.Argument(help=_NAME)] = "",
     folder: Annotated[str, typer.Option(help="Checkout of this program.")] = "/srv/benchmark",
-    experiment: Annotated[str, typer.Option(help="Grid of a night.")] = "nightly",
-    hardware: Annotated[str, typer.Option(help="What it measures.")] = "cpu",
+    experiment: Annotated[str, typer.Option(help="Experiment that each night runs.")] = "nightly",
+    hardware: Annotated[str, typer.Option(help="Hardware that it runs on.")] = "cpu",
     accepted_python: Annotated[
         str, typer.Option(metavar="PATH", help=_ACCEPTED)
     ] = "/srv/benchmark-accepted/.venv/bin/python",
-    hour: Annotated[int, typer.Option(min=0, max=23, help="When it starts.")] = 2,
-    cpus: Annotated[int, typer.Option(min=0, help="CPUs it has.", show_default="this host's")] = 0,
-    memory_gib: Annotated[int, typer.Option(min=1, help="Memory of a container.")] = 16,
+    hour: Annotated[int, typer.Option(min=0, max=23, help="Hour at which it starts.")] = 2,
+    cpus: Annotated[int, typer.Option(min=0, help="CPUs that it may use.", show_default="this host's")] = 0,
+    memory_gib: Annotated[int, typer.Option(min=1, help="Memory of the container.")] = 16,
     image: Annotated[
-        str, typer.Option(help="Of containers.")
+        str, typer.Option(help="Container image.")
     ] = "registry.example.com/benchmark-orchestrator:latest",
-    account: Annotated[str, typer.Option(help="Of AWS.")] = "123456789012",
+    account: Annotated[str, typer.Option(help="AWS account.")] = "123456789012",
     file_system: Annotated[
-        str, typer.Option(help="Of EFS: keeps what jobs of AWS Batch write.")
+        str, typer.Option(help="EFS file system for the outputs of AWS Batch jobs.")
     ] = "fs-12345678",
-    mail: Annotated[str, typer.Option(help="Who hears of cron's failures.")] = "root",
+    mail: Annotated[str, typer.Option(help="Address to which cron mails failures.")] = "root",
 ) -> None:
-    """Print the nightly benchmark as a recipe for cron, systemd, GitHub Actions, Kubernetes or AWS Batch.
+    """Print a file that runs the nightly benchmark under cron, systemd, GitHub, Kubernetes or AWS Batch.
 
-    All of them run benchmark/recipes/nightly.sh: a grid, its check, a report. Exit code 3, a confirmed
-    slow-down, fails the job; cells that failed hide nothing.
+    Each runs benchmark/recipes/nightly.sh: a grid, its check, a report. Exit code 3,
+    a confirmed slow-down, fails the job. Failed cells don't stop the check.
     """
     if not name:
         lines = [{"recipe": known, "is": one.purpose, "goes to": one.place} for known, one in RECIPES.items()]
@@ -98,18 +99,20 @@ def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
 
 
 def filled(name: str, texts: Mapping[str, str], numbers: Mapping[str, int]) -> str:
-    """Return a recipe with the values of a site.
+    """Return a recipe with its values filled in.
 
     Raises:
-        ConfigError: there is no such recipe, hardware or experiment, or a value needs quoting somewhere.
+        ConfigError: there is no such recipe, or a value has characters that would need quotes.
     """
     if name not in RECIPES:
-        raise ConfigError(f"there is no recipe {name}: {', '.join(RECIPES)}")
+        known = f"known: {', '.join(RECIPES)}"
+        hints = " ".join(filter(None, (did_you_mean(name, RECIPES), known)))
+        raise ConfigError(f"there is no recipe {name}; {hints}")
     for option, text in texts.items():
         if not _PLAIN.fullmatch(text) or not (text or option == "accepted_python"):
             raise ConfigError(
-                f"--{option.replace('_', '-')} {text!r}: letters, digits and _ . / : @ + - only, for some "
-                "recipes would need quotes around anything else"
+                f"--{option.replace('_', '-')} {text!r}: use only letters, digits and _ . / : @ + -, "
+                "because other characters would need quotes in some recipes"
             )
     values = {**texts, **_made(texts, numbers)}
     # EventBridge Scheduler's universal targets spell a request's keys with capitals.
@@ -126,7 +129,7 @@ def _read(name: str, values: Mapping[str, str]) -> str:
 
 
 def _made(texts: Mapping[str, str], numbers: Mapping[str, int]) -> dict[str, str]:
-    """What follows from the values, as each format spells it."""
+    """Values derived from the others, spelled for each format."""
     hardware, cpus, memory_gib = texts["hardware"], numbers["cpus"], numbers["memory_gib"]
     environment = {
         name.upper(): texts[name] for name in ("experiment", "hardware", "accepted_python") if texts[name]

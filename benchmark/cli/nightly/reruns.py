@@ -1,4 +1,4 @@
-"""Fresh runs of the accepted and the new build, in turns: what confirms a suspect of `nightly check`."""
+"""Interleaved reruns of the accepted and the new build: they confirm a suspicion of `nightly check`."""
 
 from __future__ import annotations
 
@@ -20,36 +20,35 @@ from benchmark.timing.interleaved import Side
 
 
 class Reruns:
-    """Fresh runs of both builds; a series' sides stay seated until another's are asked for."""
+    """Reruns of both builds. The processes of a series live until another series is rerun."""
 
     sides: tuple[Side, Side] | None = None
-    """The accepted and the new build as they were seated last; null as long as nothing was rerun."""
+    """The accepted and the new build of the last rerun; null before the first."""
 
     def __init__(
         self, night: Night, pythons: tuple[str, str], numbers: tuple[int, int], console: Console
     ) -> None:
         self._night, self._pythons, self._numbers, self._console = night, pythons, numbers, console
-        self._seats = ExitStack()
-        self._seated = ""
+        self._processes = ExitStack()
+        self._series = ""
         self._pairs: Iterator[Any] = iter(())
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._seats.close()
+        self._processes.close()
 
     def rerun(self, series: str, rounds: int) -> tuple[list[float], list[float]]:
-        """Medians in ms of so many processes of the accepted and the new build; NaN without an accepted one.
+        """Medians in ms of `rounds` processes of the accepted and the new build; NaN without an accepted one.
 
-        The pair's figure is the median over turns of the ratio of both sides: the accepted side's median
-        carries the unit.
+        The new build's figure is the accepted side's median times the median ratio over turns.
         """
         accepted, candidate = self._pythons
         if not accepted:
             return [math.nan] * rounds, [math.nan] * rounds
-        if series != self._seated:
-            self._seat(series, accepted, candidate)
+        if series != self._series:
+            self._start(series, accepted, candidate)
         before, after = [], []
         for _ in range(rounds):
             pair = next(self._pairs)
@@ -57,18 +56,18 @@ class Reruns:
             middle = sorted(ns for block in pair.a.blocks for ns in block)
             before.append(middle[len(middle) // 2] / 1e6)
             after.append(before[-1] * ratio)
-            told = f"{label(self._night.row(series))}: new / accepted {ratio:.4f}"
-            self._console.print(told, highlight=False, markup=False)
+            line = f"{label(self._night.row(series))}: new / accepted {ratio:.4f}"
+            self._console.print(line, highlight=False, markup=False)
         return before, after
 
-    def _seat(self, series: str, *pythons: str) -> None:
-        self._seats.close()
+    def _start(self, series: str, *pythons: str) -> None:
+        self._processes.close()
         row = self._night.row(series)
         wanted = ("run_id", "campaign", "config")
         stored = {name: row[name] for name in wanted} | {"overrides": [*row["overrides"]]}
         specs = [duel.SideSpec(overrides=(), row=json.dumps(stored), python=python) for python in pythons]
         turns, calls = self._numbers
-        match = self._seats.enter_context(
+        match = self._processes.enter_context(
             duel.run(
                 *specs,
                 folder=Path(f"outputs/nightly-{self._night.campaign}/{row['cell_id']}"),
@@ -77,4 +76,4 @@ class Reruns:
                 calls=calls,
             )
         )
-        self._seated, self._pairs, self.sides = series, match.pairs, (match.a, match.b)
+        self._series, self._pairs, self.sides = series, match.pairs, (match.a, match.b)

@@ -109,7 +109,7 @@ def test_without_an_accepted_build_suspects_are_only_told(checked, nights):
     code, told = checked()
     assert code == 0
     assert "suspected" in told
-    assert "nothing is confirmed without --accepted-python" in told
+    assert "no slow-down can be confirmed without --accepted-python" in told
     assert not nights.paths.nightly("night11").exists()
 
 
