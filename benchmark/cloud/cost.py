@@ -1,9 +1,9 @@
-"""What a million inferences, images or tokens cost: rows joined with the price book when a report is made.
+"""Cost of a million inferences, images or tokens: join rows with the price book when a report is made.
 
     usd_per_1m = 1e6 / throughput_per_s x usd_per_hour / 3600
 
-An instance is rented whole: a row whose run used one core of four is charged the price of all four, and
-`lines` says so. No row is lost: one without a price keeps its place, its cost is NaN and a warning says why.
+A whole instance is rented: a run on one of four cores is charged the price of all four, as `lines` states. No
+row is lost: without a price its cost is NaN and a warning gives the reason.
 """
 
 from __future__ import annotations
@@ -22,53 +22,53 @@ from benchmark.records import Names, frozen
 from benchmark.spelling import did_you_mean
 
 UNITS: Final[Mapping[str, str]] = {"items": "inferences", "images": "images", "tokens": "tokens"}
-"""What a million is of, by `throughput_unit`."""
+"""Noun of a million, by `throughput_unit`."""
 NEEDED: Final = ("instance_type", "throughput_per_s", "throughput_unit")
-"""Columns that `priced` needs; it also looks at `hardware` and `hostname` where they are."""
-_SAID: Final = ("usd_per_hour", "price_kind", "price_region", "price_published", "price_source")
-_WHOLE: Final = "The whole instance is charged, also where a run used some of its cores or devices."
+"""Columns that `priced` needs; it also reads `hardware` and `hostname` if they exist."""
+_PRICE: Final = ("usd_per_hour", "price_kind", "price_region", "price_published", "price_source")
+_WHOLE: Final = "The whole instance is charged, even if a run used only some of its cores or devices."
 _TERM: Final = (
     "Reserved prices are the effective hourly rates of the Neuron documentation, which states no term."
 )
 _FEW: Final = 8
-"""Names that a sentence lists."""
+"""Names in a sentence at most."""
 
 
 @frozen
 class PriceBasis:
-    """Which prices of the book count."""
+    """Which prices of the price book count."""
 
     kind: Kind
     """How the instances are paid for."""
     region: str
-    """Of the cloud, such as us-east-1."""
+    """Cloud region, such as us-east-1."""
     as_of: date | None
-    """The newest price published by this day; null: the newest of all."""
+    """The newest price published by this day counts; None: the newest of all."""
 
     @property
     def words(self) -> str:
-        """In a few words."""
+        """The basis in a few words."""
         return f"{self.kind}, {self.region}" + (f", published by {self.as_of}" if self.as_of else "")
 
 
 @frozen
 class Priced:
-    """Rows with their cost, and what a reader of them must know."""
+    """Rows with their cost, the price basis, and warnings."""
 
     frame: pd.DataFrame
-    """The rows as they came, with `usd_per_hour`, `usd_per_1m` (numbers, NaN without a price), `price_kind`,
-    `price_region` (`not stated` where it is so), `price_published` and `price_source`."""
+    """The rows in their order, with `usd_per_hour`, `usd_per_1m` (NaN without a price), `price_kind`,
+    `price_region` (may be `not stated`), `price_published` and `price_source`."""
     lines: Names
-    """Sentences that stand under every table: the basis. Empty where no row has a cost."""
+    """Sentences about the price basis, for below every table; empty if no row has a cost."""
     warnings: Names
-    """Rows that have a throughput and no cost, and why."""
+    """Rows with a throughput but no cost, with the reason."""
 
 
 def typed(raw: Mapping[str, Any]) -> PriceBasis:
-    """A basis of the values that YAML or a command line gave.
+    """A price basis from the values of YAML or a command line.
 
     Raises:
-        ConfigError: a key is unknown or missing, or a value isn't one of its kind.
+        ConfigError: a key is unknown or missing, or a value is invalid.
     """
     keys = list(PriceBasis.__dataclass_fields__)
     if unknown := [key for key in raw if key not in keys]:
@@ -100,19 +100,21 @@ def _day(value: Any) -> date | None:
 
 
 def priced(rows: pd.DataFrame, basis: PriceBasis) -> Priced:
-    """Rows with what a million of their units costs; as many as came, in their order.
+    """Rows with the cost of a million of their units; all rows, in their order.
 
     Raises:
-        KeyError: a column of NEEDED is absent.
+        KeyError: a column of NEEDED is missing.
     """
     codes, names = pd.factorize(rows["instance_type"])
     found = [prices.price(str(name), basis.kind, basis.region, basis.as_of) for name in names]
-    said = (
-        pd.DataFrame([_said(one) for one in (*found, None)], columns=_SAID).take(codes).set_axis(rows.index)
+    columns = (
+        pd.DataFrame([_price_columns(one) for one in (*found, None)], columns=_PRICE)
+        .take(codes)
+        .set_axis(rows.index)
     )
-    usd, throughput = said["usd_per_hour"].astype(float), rows["throughput_per_s"].astype(float)
+    usd, throughput = columns["usd_per_hour"].astype(float), rows["throughput_per_s"].astype(float)
     cost = 1e6 / throughput.where(throughput > 0) * usd / 3600
-    frame = rows.assign(usd_per_hour=usd, usd_per_1m=cost, **{name: said[name] for name in _SAID[1:]})
+    frame = rows.assign(usd_per_hour=usd, usd_per_1m=cost, **{name: columns[name] for name in _PRICE[1:]})
     units = rows["throughput_unit"][cost.notna()].dropna().unique()
     charged = [one for code in pd.unique(codes[cost.notna().to_numpy()]) if (one := found[code])]
     lines = _lines(sorted(map(str, units)), charged, basis)
@@ -120,15 +122,15 @@ def priced(rows: pd.DataFrame, basis: PriceBasis) -> Priced:
     return Priced(frame=frame, lines=tuple(lines), warnings=tuple(warnings))
 
 
-def _said(one: Price | None) -> tuple[float | str | None, ...]:
-    """What a price says, in the order of _SAID; None stands for all of it where there is none."""
+def _price_columns(one: Price | None) -> tuple[float | str | None, ...]:
+    """Values of a price, in the order of _PRICE; None for each without a price."""
     return (
-        (one.usd_per_hour, one.kind, one.region, one.published, one.source) if one else (None,) * len(_SAID)
+        (one.usd_per_hour, one.kind, one.region, one.published, one.source) if one else (None,) * len(_PRICE)
     )
 
 
 def unit_words(units: Iterable[str]) -> str:
-    """What a million is of, of one unit or several: `images`, `inferences or tokens`."""
+    """Nouns of one unit or several: `images`, `inferences or tokens`."""
     *first, last = dict.fromkeys(UNITS.get(unit, unit) for unit in units)
     return f"{', '.join(first)} or {last}" if first else last
 
@@ -137,18 +139,18 @@ def _lines(units: Sequence[str], charged: Sequence[Price], basis: PriceBasis) ->
     if not charged:
         return
     systems = ", ".join(sorted({one.os.capitalize() for one in charged}))
-    told = ", ".join(
+    rates = ", ".join(
         f"{one.instance_type} {rate(one.usd_per_hour)} ({_published(one)})"
         for one in sorted(charged, key=lambda one: one.instance_type)
     )
-    yield f"Cost per 1M {unit_words(units)}: {basis.words}, {systems}; {told}."
+    yield f"Cost per 1M {unit_words(units)}: {basis.words}, {systems}; {rates}."
     if basis.kind == "reserved":
         yield _TERM
     yield _WHOLE
 
 
 def rate(usd_per_hour: float) -> str:
-    """Dollars an hour as they are published, three decimals at least."""
+    """Dollars an hour with the published decimals, three at least."""
     plain = f"{usd_per_hour:.6f}".rstrip("0")
     return f"${plain if len(plain.partition('.')[2]) >= 3 else f'{usd_per_hour:.3f}'}/h"  # noqa: PLR2004 - decimals
 
@@ -159,14 +161,14 @@ def _published(one: Price) -> str:
 
 def _warnings(rows: pd.DataFrame, basis: PriceBasis) -> Iterator[str]:
     for name, group in rows.groupby("instance_type"):
-        told = f"{name} has no price ({basis.words}), so {_rows(len(group))} no cost"
-        yield f"{told}; {_instead(str(name), basis)}"
+        problem = f"{name} has no price ({basis.words}), so {_rows(len(group))} no cost"
+        yield f"{problem}; {_instead(str(name), basis)}"
     unnamed = rows[rows["instance_type"].isna()]
     if len(unnamed):
         machines = _machines(unnamed)
         yield (
             f"{_rows(len(unnamed))} no instance_type, so no cost ({machines}): "
-            "measure with hardware.instance_type= to have one"
+            "set hardware.instance_type= when you measure"
         )
 
 
@@ -181,7 +183,7 @@ def _instead(name: str, basis: PriceBasis) -> str:
             instances.find(name)
         except ValueError as unknown:
             return str(unknown)
-        return "benchmark/cloud/prices.csv has none of any kind: add it there with its source"
+        return "add one to benchmark/cloud/prices.csv, with its source"
     return (
         f"the price book has {other.kind}, {other.region.replace('not stated', 'region not stated')}, "
         f"{rate(other.usd_per_hour)} ({other.published})" + _chosen_by(other, basis)
@@ -189,7 +191,7 @@ def _instead(name: str, basis: PriceBasis) -> str:
 
 
 def _chosen_by(other: Price, basis: PriceBasis) -> str:
-    """The overrides that answer with this price; nothing where none do, as for a region that isn't stated."""
+    """Overrides that select this price; empty if none do, as for a region that isn't stated."""
     keys: dict[str, str] = {"price": other.kind} if other.kind != basis.kind else {}
     region = "us-east-1" if other.region == prices.NOT_STATED else other.region
     keys |= {"price.region": region} if region != basis.region or keys else {}
@@ -201,6 +203,6 @@ def _chosen_by(other: Price, basis: PriceBasis) -> str:
 def _machines(rows: pd.DataFrame) -> str:
     named = rows.reindex(columns=["hardware", "hostname"]).astype(object)
     pairs = named.where(named.notna(), "").drop_duplicates().itertuples(index=False)
-    told = [" on ".join(part for part in pair if part) or "machine unknown" for pair in pairs]
-    more = f" and {len(told) - _FEW} more" if len(told) > _FEW else ""
-    return ", ".join(told[:_FEW]) + more
+    names = [" on ".join(part for part in pair if part) or "machine unknown" for pair in pairs]
+    more = f" and {len(names) - _FEW} more" if len(names) > _FEW else ""
+    return ", ".join(names[:_FEW]) + more

@@ -1,9 +1,8 @@
-"""The catalogue of cloud instances: which types there are, with their chips, cores and memory.
+"""The catalogue of cloud instances: instance types with their chips, cores and memory.
 
-Detection asks no network: a name is looked up in `instances.csv`, whose column `source` tells for each line
-the repository, file, commit and date that it was read from. Neuron instances are those of the architecture
-pages of the Neuron documentation, the others those of karpenter-provider-aws, which writes down what EC2
-answers to DescribeInstanceTypes.
+Detection needs no network: a name is looked up in `instances.csv`, whose column `source` has the repository,
+file, commit and date of each line. Neuron instances are from the architecture pages of the Neuron
+documentation, the others from karpenter-provider-aws, which records EC2's answers to DescribeInstanceTypes.
 """
 
 from __future__ import annotations
@@ -23,31 +22,31 @@ from benchmark.spelling import nearest, suggest
 
 _CATALOGUE: Final = Path(__file__).with_name("instances.csv")
 _SIZES: Final = {"nano": 1 / 32, "micro": 1 / 16, "small": 1 / 8, "medium": 1 / 4, "large": 1 / 2}
-"""Sizes in xlarges, as EC2 doubles them: what counts is which sizes are neighbours."""
+"""Sizes in xlarges, as EC2 doubles them; only their order and distance matter."""
 _WHOLE: Final = "benchmark/cloud/instances.csv lists those that are known"
 
 
 @frozen
 class Instance:
-    """An instance type as it is rented."""
+    """An instance type."""
 
     instance_type: str
     family: str
     device: str | None
-    """The chip that it is rented for, null where that is its CPU."""
+    """Its accelerator; None for CPU instances."""
     devices: NonNegativeInt
-    """How many of them."""
+    """Number of accelerators."""
     cores: PositiveInt | None
-    """NeuronCores as a program sees them by default: on Trainium2 two make a logical one."""
+    """NeuronCores that a program sees by default: on Trainium2 two form a logical one."""
     physical_cores: PositiveInt | None
     neuroncore_version: Literal[1, 2, 3] | None
     vcpu: PositiveInt
     memory_gib: PositiveFloat
-    """The host's."""
+    """Memory of the host."""
     device_memory_gib: PositiveFloat | None
-    """Of all its devices together."""
+    """Memory of all devices together."""
     target: str | None
-    """What its chip's compiler calls it; neuron-cc knows inf1 alone and isn't told."""
+    """Name for its chip's compiler; neuron-cc compiles for inf1 only and needs none."""
     source: str
     """Repository, file, commit and date of these figures."""
 
@@ -56,7 +55,7 @@ def find(name: str) -> Instance:
     """The instance type of this name.
 
     Raises:
-        ValueError: there is none; with the nearest name, of the same family where that exists.
+        ValueError: it is unknown; suggests the nearest name, of the same family if that exists.
     """
     if found := _catalogue().get(name):
         return found
@@ -64,7 +63,7 @@ def find(name: str) -> Instance:
 
 
 def known(family: str | None = None) -> tuple[Instance, ...]:
-    """The instance types of a family, or all, as the catalogue lists them: from small to large."""
+    """The instance types of a family, or all, from small to large."""
     return tuple(one for one in _catalogue().values() if family in {None, one.family})
 
 
@@ -101,7 +100,7 @@ def _count(text: str) -> int | None:
 
 
 def _nearest(name: str) -> str | None:
-    """The nearest size of its family, for sizes are what people misremember; else the nearest spelling."""
+    """The nearest size of its family, since people misremember sizes; else the nearest spelling."""
     family, _, size = name.partition(".")
     families = dict.fromkeys(one.family for one in known())
     if family not in families:
@@ -118,6 +117,6 @@ def _nearest(name: str) -> str | None:
 
 
 def _xlarges(size: str) -> float | None:
-    """How many xlarges a size is; None where it isn't one of a row, such as `metal`."""
+    """A size in xlarges; None of others, such as `metal`."""
     found = re.fullmatch(r"(\d*)xlarge", size)
     return float(found[1] or 1) or None if found else _SIZES.get(size)

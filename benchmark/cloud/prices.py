@@ -1,17 +1,17 @@
-"""The dated price book: what an hour of a cloud instance cost, as published on a date.
+"""The dated price book: price of an hour of each cloud instance, as published on a date.
 
-A price is a fact with a date, never computed: cost is worked out from it when a report is made, so old
-rows can be priced anew. `prices.csv` has for each figure the repository, file and commit it was read from:
-on-demand prices of us-east-1 from karpenter-provider-aws, effective hourly rates of reserved instances from
-the Neuron documentation, spot prices and us-west-2 from SkyPilot's catalog.
+A price is a fact with a date. Costs are computed from it when a report is made, so old rows can be priced
+again. `prices.csv` has the repository, file and commit of each price: on-demand prices of us-east-1 from
+karpenter-provider-aws, effective hourly rates of reserved instances from the Neuron documentation, spot
+prices and us-west-2 from SkyPilot's catalog.
 
-What the book doesn't say is not made up:
+Missing facts are not guessed:
 
-- A price whose region is not stated answers for us-east-1 only, and only where no price states that region:
-  the page about inf1 beside those about inf2 and trn1 states N. Virginia. Its `region` stays `not stated`, so
-  that the basis under a table says it. For other regions it answers nothing.
-- A price without a date (`catalog v8`) is older than every dated one, and answers no question about a day:
-  nobody can say that it was published by then.
+- A price without a stated region counts for us-east-1 only, and only if no price states that region: the page
+  about inf1, beside those about inf2 and trn1, states N. Virginia. Its `region` stays `not stated`, so that
+  the basis below a table shows it.
+- A price without a date (`catalog v8`) is older than every dated one, and doesn't count where `as_of` asks
+  for a day.
 """
 
 from __future__ import annotations
@@ -26,36 +26,36 @@ from typing import Final, Literal
 from benchmark.records import frozen
 
 Kind = Literal["on-demand", "reserved", "spot"]
-"""How an instance is paid for; `reserved` is what the book calls RI-effective."""
+"""How an instance is paid for; `reserved` is RI-effective in prices.csv."""
 
 NOT_STATED: Final = "not stated"
-"""Region of a price whose source names none."""
-_ANSWERS_FOR: Final = "us-east-1"
-"""Region that a price without one may answer for."""
+"""Region of a price whose source states none."""
+_ASSUMED: Final = "us-east-1"
+"""Region that a price without one may count for."""
 _KINDS: Final[Mapping[str, Kind]] = {"on-demand": "on-demand", "RI-effective": "reserved", "spot": "spot"}
 _BOOK: Final = Path(__file__).with_name("prices.csv")
 
 
 @frozen
 class Price:
-    """What an hour of an instance cost when it was published."""
+    """Price of an hour of an instance, on the day of its publication."""
 
     instance_type: str
     usd_per_hour: float
     kind: Kind
-    """Never to be mixed. `reserved` is the effective hourly rate of reserved instances, term not stated."""
+    """Never mixed. `reserved` is the effective hourly rate of reserved instances, term not stated."""
     region: str
-    """`not stated` where the source names none, or only lets one guess."""
+    """`not stated` if the source states none."""
     published: str
-    """Date as YYYY-MM-DD, or what the source says instead of one, such as `catalog v8`."""
+    """Date as YYYY-MM-DD, or the source's text instead of one, such as `catalog v8`."""
     source: str
-    """Repository, file and commit that the figure was read from."""
+    """Repository, file and commit of the figure."""
     os: str = "linux"
-    """Operating system whose licence the price has in it."""
+    """Operating system whose licence the price includes."""
 
     @property
     def day(self) -> date | None:
-        """When it was published; null without a date."""
+        """Day of publication; None without a date."""
         try:
             return date.fromisoformat(self.published)
         except ValueError:
@@ -65,19 +65,18 @@ class Price:
 def price(
     instance_type: str, kind: Kind = "on-demand", region: str = "us-east-1", as_of: date | None = None
 ) -> Price | None:
-    """The newest price of its kind and region, published by `as_of` where that is given; None without one."""
+    """The newest price of this kind and region, published by `as_of` if that is given; None without one."""
     found = [one for one in _book().get(instance_type, ()) if one.kind == kind and _is_by(one, as_of)]
     stated = [one for one in found if one.region == region]
-    guessed = [one for one in found if one.region == NOT_STATED and region == _ANSWERS_FOR]
+    guessed = [one for one in found if one.region == NOT_STATED and region == _ASSUMED]
     best = stated or guessed
     return best[-1] if best else None
 
 
 def nearest(instance_type: str, kind: Kind, region: str, as_of: date | None = None) -> Price | None:
-    """What the book has where `price` has nothing, to be told to a user; None where it lacks the type.
+    """The most similar price where `price` has none, for a message; None if the book lacks the type.
 
-    Of that kind and region, though of another date; else of that kind, else of that region. Of those the
-    nearest date, or the newest where no date is asked for.
+    Kind counts most, then region, then date: the nearest to `as_of`, or the newest without it.
     """
 
     def distance(one: Price) -> tuple[bool, bool, bool, bool, int]:
@@ -88,7 +87,7 @@ def nearest(instance_type: str, kind: Kind, region: str, as_of: date | None = No
 
 
 def regions() -> tuple[str, ...]:
-    """Regions that the book has prices of."""
+    """Regions of the price book."""
     return tuple(sorted({one.region for prices in _book().values() for one in prices} - {NOT_STATED}))
 
 
@@ -98,7 +97,7 @@ def _is_by(one: Price, as_of: date | None) -> bool:
 
 @lru_cache(maxsize=1)
 def _book() -> Mapping[str, tuple[Price, ...]]:
-    """Prices of each instance type, those without a date first, then from old to new."""
+    """Prices of each instance type: those without a date, then from old to new."""
     with _BOOK.open(encoding="utf-8", newline="") as file:
         prices = [_price(line) for line in csv.DictReader(file)]
     prices.sort(key=lambda one: one.day or date.min)

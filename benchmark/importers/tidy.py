@@ -136,7 +136,7 @@ class Tidy:
             if target.startswith((PRINTED, CLAIM)):
                 shown[f"{target}{REPEATED if name.endswith(REPEATED) else again}"] = text
             elif name.endswith(REPEATED):
-                shown |= {f"{key}{REPEATED}": said for key, said in _figure(target, text).items()}
+                shown |= {f"{key}{REPEATED}": again for key, again in _figure(target, text).items()}
             else:
                 self._put(values, target, text)
                 shown |= _figure(target, text)

@@ -143,9 +143,7 @@ def test_a_machine_without_a_price_is_answered_with_the_fastest(typed):
     code, text = typed("hardware=cpu", "--cheapest")
     assert code == 0
     assert "the fastest is batch 1, cpu" in text
-    assert (
-        "1 row has no instance_type, so no cost (cpu on here): measure with hardware.instance_type=" in text
-    )
+    assert "1 row has no instance_type, so no cost (cpu on here): set hardware.instance_type=" in text
 
 
 def test_a_fleet_is_told_with_its_rule(typed):

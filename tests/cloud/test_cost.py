@@ -72,7 +72,7 @@ def test_the_basis_stands_under_the_table_with_every_price_and_its_date():
         "Cost per 1M images: on-demand, us-east-1, published by 2022-08-10, Linux; "
         "g5.xlarge $1.006/h (2022-08-10), inf1.2xlarge $0.362/h (2022-08-10)."
     )
-    assert second == "The whole instance is charged, also where a run used some of its cores or devices."
+    assert second == "The whole instance is charged, even if a run used only some of its cores or devices."
     assert found.warnings == ()
 
 
@@ -114,8 +114,7 @@ def test_machines_without_an_instance_type_are_named_once():
     lines = rows((None, 1.0, "items"), (None, 2.0, "items"), (None, None, "items"))
     (warning,) = priced(lines, ON_DEMAND).warnings
     assert warning == (
-        "2 rows have no instance_type, so no cost (cpu on host): "
-        "measure with hardware.instance_type= to have one"
+        "2 rows have no instance_type, so no cost (cpu on host): set hardware.instance_type= when you measure"
     )
 
 

@@ -152,14 +152,14 @@ def test_the_gallery_has_all_26_pictures_and_says_in_each_alt_text_what_its_name
     "sentence",
     [
         "vit: inf1.2xlarge costs 75% less per 1M than g5.xlarge ($0.187 against $0.743, on-demand",
-        "the other way round g5.xlarge costs 297% more than inf1.2xlarge.",
+        "conversely, g5.xlarge costs 297% more than inf1.2xlarge.",
         "vit: lowest p90 latency 9.007 ms on inf1.2xlarge (batch 1), 1.26 times the 7.140 ms of g5.xlarge",
-        "vit: inf1.2xlarge finishes 536.7 images/s at batch 3, 43% more than the 375.9 of g5.xlarge at batch",
+        "vit: inf1.2xlarge reaches 536.7 images/s at batch 3, 43% more than the 375.9 of g5.xlarge at batch",
         "vit on ImageNet validation: 76.92% on inf1.2xlarge fast-math none, 76.87% on inf1.2xlarge fast-math",
         "0.05 points, no measurable difference (z = 0.19, n = 50,000",
         "beit on inf1.2xlarge, batch 1: p90 37.568 ms with fast-math, 49.000 ms without",
-        "inf1.2xlarge: beit 83.95%, +7.57 points to the 76.38% of resnet50",
-        "vit on inf1.2xlarge: 76.87%, -1.04 points to the 77.91% of its paper",
+        "inf1.2xlarge: beit 83.95%, +7.57 points against the 76.38% of resnet50",
+        "vit on inf1.2xlarge: 76.87%, -1.04 points against the 77.91% of its paper",
     ],
 )
 def test_a_sentence_of_the_analysis_states_its_base_and_direction(made, sentence):
