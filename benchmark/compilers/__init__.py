@@ -1,1 +1,1 @@
-"""One compiler per file; the same stem as its YAML in conf/compiler."""
+"""Compilers: one per file, with the stem of its YAML in conf/compiler."""

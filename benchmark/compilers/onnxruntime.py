@@ -1,12 +1,12 @@
-"""ONNX Runtime: exported to ONNX, its graph optimised once and kept.
+"""ONNX Runtime: the model is exported to ONNX, its graph optimised once and stored.
 
 On a GPU, where it has not run yet (provider options by https://onnxruntime.ai/docs/execution-providers/):
 
-- Inputs and answers are torch's tensors on the card, bound by address, as the other compilers have them
-  there: no copy is timed. It works on the stream that torch works on, so that events tell its time too; not
-  on the default one, which it doesn't accept (onnxruntime#19229).
-- Whatever it would leave to the CPU makes the cell a fallback: `session.disable_cpu_ep_fallback`.
-- TensorRT's engines are built by compiling and kept in the artefact, found again by loading.
+- Inputs and answers are torch's tensors on the card, bound by address, as with other compilers: no copy is
+  timed. It runs on torch's stream, so that CUDA events time it too. That stream isn't the default one, which
+  it doesn't accept (onnxruntime#19229).
+- Nodes that it would leave to the CPU make the cell a fallback: `session.disable_cpu_ep_fallback`.
+- Compiling builds TensorRT's engines and stores them in the artefact; loading finds them there.
 """
 
 from __future__ import annotations
@@ -45,32 +45,32 @@ _INSTEAD = {
 }
 _LEFT_TO_CPU = "fallback to CPU EP has been explicitly disabled"
 _QUANTISED = ["MatMul", "Attention", "LSTM", "Gather", "EmbedLayerNormalization"]
-"""All that onnxruntime quantises dynamically (a Gemm becomes a MatMul) but convolutions: those of a ResNet-50
-took 2.5 times as long in int8 as in fp32, on one AMD core (onnxruntime 1.31.1, 2026-11)."""
+"""Operators that onnxruntime quantises dynamically (a Gemm becomes a MatMul), except convolutions: those of a
+ResNet-50 took 2.5 times as long in int8 as in fp32, on one AMD core (onnxruntime 1.31.1, 2026-11)."""
 
 
 @frozen
 class OnnxRuntime(CompilerDefaults):
-    """`torch.onnx.export` and an execution provider."""
+    """`torch.onnx.export`, and an execution provider of ONNX Runtime."""
 
     fast_math: FastMath = "none"
-    """none: fp32; on a GPU matmult: tf32, and with provider=tensorrt all: fp16."""
+    """none: fp32. On a GPU also matmult: tf32; and with provider=tensorrt all: fp16."""
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
-    """Who computes: auto is cpu on a CPU, cuda on a GPU; tensorrt leaves to cuda what it doesn't know."""
+    """auto is cpu on a CPU and cuda on a GPU; tensorrt leaves unsupported operators to cuda."""
     graph_optimization_level: Literal["disable_all", "enable_basic", "enable_extended", "enable_all"] = (
         "enable_all"
     )
-    """How far the graph is rewritten before it is kept."""
+    """How far the graph is optimised before it is stored."""
     quantization: Literal["none", "int8"] = "none"
-    """int8: weights beforehand, what they are multiplied with in every call (dynamic quantisation)."""
+    """int8: dynamic quantisation: weights when compiling, their inputs in every call."""
     execution_mode: Literal["sequential", "parallel"] = "sequential"
-    """Whether branches of the graph run at the same time."""
+    """parallel: branches of the graph run at the same time."""
     inter_op_threads: PositiveInt | None = None
-    """Threads for branches; null takes 1 when sequential, else the library's own choice."""
+    """Threads for branches; null: 1 if sequential, else the library's choice."""
     allow_spinning: bool = True
-    """Let threads spin while they wait for work: quicker calls, and a CPU that is never idle."""
+    """Threads spin while they wait for work: faster calls, and a CPU that is never idle."""
     python: str | None = None
-    """Interpreter whose worker builds, compiles and measures; null: this one."""
+    """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
     name: ClassVar[str] = "onnxruntime"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
@@ -79,17 +79,17 @@ class OnnxRuntime(CompilerDefaults):
 
     @property
     def tolerance(self) -> Tolerance:
-        """That of its fast_math, unless it is quantised."""
+        """int8 if quantised, else that of its fast_math."""
         return "int8" if self.quantization == "int8" else self.fast_math
 
     def refuse(self, kind: str) -> str | None:
-        """Refuse casts that its kernels don't have, what a GPU can't have, thread counts without effect."""
+        """Refuse casts that the provider lacks, and options that don't work or have no effect."""
         provider = self._provider(kind)
         if (provider == "cpu") != (kind == "cpu"):
             other = "cuda" if kind == "cpu" else "cpu"
             return f"provider={self.provider} is for hardware={other}: choose that, or use provider=auto"
         if self.fast_math not in _CASTS[provider]:
-            return f"fast_math={self.fast_math} can't be had, {_INSTEAD[provider]}"
+            return f"fast_math={self.fast_math} doesn't work here, {_INSTEAD[provider]}"
         if provider != "cpu" and (refusal := self._refuse_on_gpu()):
             return refusal
         if self.execution_mode == "sequential" and self.inter_op_threads not in {None, 1}:
@@ -107,13 +107,13 @@ class OnnxRuntime(CompilerDefaults):
     def _refuse_on_gpu(self) -> str | None:
         if self.quantization == "int8":
             # onnxruntime.ai/docs/performance/model-optimizations/quantization.html, Quantization on GPU
-            return "quantization=int8 is dynamic here, which GPUs don't have: use quantization=none"
-        if self.execution_mode == "parallel":  # it would warn, and be sequential
-            return "execution_mode=parallel can't be had on a GPU: use execution_mode=sequential"
+            return "quantization=int8 is dynamic quantisation, which GPUs lack: use quantization=none"
+        if self.execution_mode == "parallel":  # it would warn and run sequentially
+            return "execution_mode=parallel doesn't work on a GPU: use execution_mode=sequential"
         return None
 
     def versions(self) -> Mapping[str, str]:
-        """The runtime and what exports for it; `auto` takes either runtime, the device isn't known here."""
+        """Versions of runtime and exporter. `auto` takes either runtime: the device isn't known here."""
         if self.provider in _PROVIDERS:
             found = libraries.versions("onnxruntime-gpu", install=_GPU, python=self.python)
         else:
@@ -124,7 +124,7 @@ class OnnxRuntime(CompilerDefaults):
         return found | libraries.versions("onnx", "onnxscript", "torch", install=_CPU, python=self.python)
 
     def _installed(self, *names: str) -> dict[str, str]:
-        """Versions of those that are there."""
+        """Versions of the distributions that are installed."""
         found: dict[str, str] = {}
         for name in names:
             with suppress(LibraryMissing):
@@ -132,7 +132,7 @@ class OnnxRuntime(CompilerDefaults):
         return found
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Export, optimise, keep the optimised graph and its weights; for TensorRT the graph and engines."""
+        """Export, optimise and store the graph and its weights; for TensorRT the graph and its engines."""
         import torch
 
         from benchmark.models import onnx_export
@@ -147,7 +147,7 @@ class OnnxRuntime(CompilerDefaults):
             onnx_export.export(workload, exported)
             if self.quantization == "int8":
                 exported = _quantised(exported)
-            if provider == "tensorrt":  # a graph that has engines in it can't be written
+            if provider == "tensorrt":  # a graph with engines can't be written
                 for file in exported.parent.iterdir():
                     file.rename(folder / file.name)
                 exported = folder / exported.name
@@ -159,7 +159,7 @@ class OnnxRuntime(CompilerDefaults):
             self._session(provider, exported, options, folder / _ENGINES)
         engines = len([*folder.glob(f"{_ENGINES}/*.engine")])
         if provider == "tensorrt" and not engines:
-            raise Fallback("provider=tensorrt: TensorRT took no part of the graph: use provider=cuda")
+            raise Fallback("provider=tensorrt: TensorRT supports no part of the graph: use provider=cuda")
         return CompileReport(
             flags=(
                 f"graph_optimization_level={self.graph_optimization_level}",
@@ -172,7 +172,7 @@ class OnnxRuntime(CompilerDefaults):
         )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
-        """Load the graph as it was optimised."""
+        """Load the optimised graph."""
         assert folder is not None  # noqa: S101 - leaves_artifact
         assert workload.reference is not None  # noqa: S101 - not simulated
         provider = self._provider(workload.torch_device)
@@ -200,19 +200,19 @@ class OnnxRuntime(CompilerDefaults):
         return Session(run=run, call=call, arithmetic=arithmetic, inputs=inputs)
 
     def _on_gpu(self, provider: str, workload: Workload, folder: Path) -> Session:
-        """The session on torch's stream, which is another one than the default from here on."""
+        """Session on torch's stream, which is set to another than the default one."""
         import torch
 
         from benchmark.models import networks, numerics, onnx_export
 
-        # Cards before Ampere have no tf32: what torch's products are says what they compute in.
+        # GPUs before Ampere lack tf32: the type of torch's products is the type of the provider's.
         arithmetic = numerics.configure(self.fast_math, workload.threads, "cuda", autocast_dtype="fp16")
         if not torch.cuda.current_stream().cuda_stream:
             torch.cuda.set_stream(torch.cuda.Stream())
         stream = torch.cuda.current_stream().cuda_stream
         level = self.graph_optimization_level if provider == "tensorrt" else "disable_all"
         options = self._options(workload, level)
-        with tempfile.TemporaryDirectory() as work:  # artefacts stay as they are
+        with tempfile.TemporaryDirectory() as work:  # a copy: the artefact must not change
             engines = Path(work) / _ENGINES
             if provider == "tensorrt":
                 shutil.copytree(folder / _ENGINES, engines)
@@ -236,7 +236,7 @@ class OnnxRuntime(CompilerDefaults):
         return self.provider if self.provider != "auto" else "cpu" if kind == "cpu" else "cuda"
 
     def provider_options(self, provider: str) -> dict[str, str]:
-        """What its fields say to the provider of the GPU, in its words."""
+        """Options of the execution provider on a GPU."""
         return {
             "cpu": {},
             "cuda": {"use_tf32": str(int(self.fast_math != "none"))},
@@ -246,11 +246,11 @@ class OnnxRuntime(CompilerDefaults):
     def _session(
         self, provider: str, graph: Path, options: Any, engines: Path | None = None, stream: int | None = None
     ) -> Any:
-        """Open the graph with its provider alone.
+        """Open the graph with this provider.
 
         Raises:
-            LibraryMissing: this onnxruntime was built without the provider.
-            Fallback: some of the graph would run on the CPU.
+            LibraryMissing: the installed onnxruntime lacks the provider.
+            Fallback: part of the graph would run on the CPU.
         """
         import onnxruntime
 
@@ -259,7 +259,7 @@ class OnnxRuntime(CompilerDefaults):
         if (name := _PROVIDERS[provider]) not in onnxruntime.get_available_providers():
             raise LibraryMissing(f"the onnxruntime installed here has no {name}: {_GPU}")
         if provider == "tensorrt" and self.fast_math == "none":
-            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # its only switch, onnxruntime#26029
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # its only switch for tf32, onnxruntime#26029
         common = {"device_id": "0"} | ({"user_compute_stream": str(stream)} if stream else {})
         chain = [(_PROVIDERS["cuda"], {**common, **self.provider_options("cuda")})]
         if provider == "tensorrt":
@@ -268,7 +268,7 @@ class OnnxRuntime(CompilerDefaults):
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         try:
             session = onnxruntime.InferenceSession(str(graph), options, chain, enable_fallback=0)
-        except Exception as error:  # its own derive from nothing narrower
+        except Exception as error:  # its errors have no narrower base class
             if _LEFT_TO_CPU not in str(error):
                 raise
             raise Fallback(_fallback(name)) from error
@@ -293,19 +293,19 @@ class OnnxRuntime(CompilerDefaults):
 
 def _fallback(provider: str) -> str:
     return (
-        f"onnxruntime would leave the graph, or some of it, to the CPU: {provider} doesn't start for want of "
-        f"libraries, which the log names ({_GPU}; pip install tensorrt for TensorRT's), or it has no kernel "
-        "for a node: use compiler.graph_optimization_level=enable_all, or another compiler"
+        f"onnxruntime would leave the graph, or part of it, to the CPU: {provider} lacks a library, which "
+        f"the log names ({_GPU}; pip install tensorrt for TensorRT's), or a kernel for a node: use "
+        "compiler.graph_optimization_level=enable_all, or another compiler"
     )
 
 
 def _quantised(exported: Path) -> Path:
-    """The graph with int8 weights, beside the one it is made of."""
+    """Write the graph with int8 weights beside the exported one."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     graph = onnx.load(exported, load_external_data=False)
-    # The exporter notes the shapes of weights too; quantisation turns some round and trips over the notes.
+    # The exporter stores shapes of weights too; quantisation transposes some and then fails on these shapes.
     del graph.graph.value_info[:]
     onnx.save(graph, exported)
     quantised = exported.with_name("int8.onnx")

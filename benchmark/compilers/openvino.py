@@ -1,4 +1,4 @@
-"""OpenVINO: converted to its own representation, compiled for the CPU at hand."""
+"""OpenVINO: the model is converted to its representation and compiled for this CPU."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _PRECISION: dict[FastMath, str] = {"none": "f32", "all": "bf16"}
 
 @frozen
 class OpenVino(CompilerDefaults):
-    """`openvino.convert_model`; the precision hint is always set: else a CPU with bf16 uses it."""
+    """`openvino.convert_model`. The precision hint is always set: a CPU with bf16 uses bf16 by default."""
 
     fast_math: FastMath = "none"
-    """none: f32; all: bf16. It can't cast matrix products alone."""
+    """none: f32; all: bf16. It can't cast matrix products only."""
     performance_hint: Literal["latency", "throughput", "cumulative_throughput"] = "latency"
-    """What the runtime plans its streams for."""
+    """Goal that the runtime chooses its streams for."""
     num_streams: PositiveInt | None = None
-    """Inferences that may run at a time, each on its share of the threads; null leaves it to the hint."""
+    """Inferences that may run at a time, each with its share of the threads; null: by the hint."""
     enable_hyper_threading: bool | None = None
-    """Whether threads may share a physical core; null leaves it to the hint."""
+    """Whether threads may share a physical core; null: by the hint."""
     enable_cpu_pinning: bool | None = None
-    """Whether threads are bound to cores; null leaves it to the library."""
+    """Whether threads are bound to cores; null: the library's choice."""
     python: str | None = None
-    """Interpreter whose worker builds, compiles and measures; null: this one."""
+    """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
     name: ClassVar[str] = "openvino"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
@@ -47,19 +47,21 @@ class OpenVino(CompilerDefaults):
         return self.fast_math
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
-        """Refuse casts that it doesn't have."""
+        """Refuse casts that it lacks."""
         if self.fast_math not in _PRECISION:
-            return f"fast_math={self.fast_math} can't be had, it casts all or nothing: use none or all"
+            return (
+                f"fast_math={self.fast_math} doesn't work, it casts all or nothing: use fast_math=none or all"
+            )
         return None
 
     def versions(self) -> Mapping[str, str]:
-        """The runtime and torch, which it converts from."""
+        """Versions of the runtime and of torch, which it converts from."""
         return libraries.versions(
             "openvino", "torch", install="pip install -e '.[openvino]'", python=self.python
         )
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Convert, compile, and export what was compiled."""
+        """Convert, compile, and store the compiled model."""
         import openvino
         import torch
 
@@ -71,16 +73,16 @@ class OpenVino(CompilerDefaults):
                 converted = openvino.convert_model(workload.load_module(), example_input=inputs)
         except openvino.frontend.OpConversionFailure as error:
             operators = _unsupported(str(error))
-            told = ", ".join(operators) or str(error).strip().splitlines()[-1]
+            names = ", ".join(operators) or str(error).strip().splitlines()[-1]
             raise UnsupportedOperator(
-                f"openvino has no translation of {told}", operators=operators
+                f"openvino has no translation of {names}", operators=operators
             ) from error
         for port, name in zip(converted.inputs, workload.input_names, strict=True):
             port.get_tensor().set_names({name})
         converted.reshape({name: list(workload.input_shapes[name]) for name in workload.input_names})
         settings = self.settings(workload.threads)
-        # The whole model goes into the blob: CACHE_MODE=OPTIMIZE_SIZE, which leaves the weights beside it,
-        # loads BEiT back with a cosine of 0.944 to the reference (openvino 2026.4.1, 2026-11-22).
+        # The blob has the whole model: CACHE_MODE=OPTIMIZE_SIZE, which stores weights beside it, loads BEiT
+        # with a cosine of 0.944 to the reference (openvino 2026.4.1, 2026-11-22).
         blob = openvino.Core().compile_model(converted, "CPU", settings).export_model()
         (folder / _FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
         return CompileReport(
@@ -88,7 +90,7 @@ class OpenVino(CompilerDefaults):
         )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
-        """Load the blob; the request reads its inputs from memory that we hold."""
+        """Load the blob. The request reads its inputs from our memory, without a copy."""
         import numpy as np
         import openvino
         from safetensors.numpy import load_file
@@ -122,7 +124,7 @@ class OpenVino(CompilerDefaults):
         )
 
     def settings(self, threads: int | None) -> dict[str, Any]:
-        """Its fields as the library spells them; what is null isn't told."""
+        """Properties of the library, from these options; those that are null are left out."""
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _PRECISION[self.fast_math],
             "PERFORMANCE_HINT": self.performance_hint.upper(),
@@ -136,9 +138,9 @@ class OpenVino(CompilerDefaults):
         return settings | {name: value for name, value in chosen.items() if value is not None}
 
 
-def _unsupported(told: str) -> tuple[str, ...]:
-    """The operators that a conversion stopped at: unknown ones, or else uses that it can't convert."""
-    unknown = re.search(r"No conversion rule found for operations: (.+)", told)
-    failed = re.findall(r"(?:Conversion is failed for:|conversion of operation) (\S+)", told)
+def _unsupported(error: str) -> tuple[str, ...]:
+    """Names of operators in a conversion error: unknown ones, or else ones that it failed to convert."""
+    unknown = re.search(r"No conversion rule found for operations: (.+)", error)
+    failed = re.findall(r"(?:Conversion is failed for:|conversion of operation) (\S+)", error)
     names = unknown[1].split(",") if unknown else [name.rpartition("/")[2] for name in failed]
     return tuple(dict.fromkeys(name.strip(" ,") for name in names))

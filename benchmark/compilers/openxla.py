@@ -1,7 +1,7 @@
 """OpenXLA: torch.compile(backend="openxla") of torch_xla, on its PJRT device for CPUs.
 
-torch_xla 2.9 is the newest on PyPI and goes with torch 2.9 (2026-11): beside a newer torch it lives in an
-environment of its own, which `python` names.
+torch_xla 2.9 is the newest on PyPI and needs torch 2.9 (2026-11). Beside a newer torch it needs a virtual
+environment of its own, whose interpreter is `python`.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _ELSEWHERE = "compiler.python=FOLDER/bin/python takes it from python3 -m venv FO
 
 @frozen
 class OpenXla(CompilerDefaults):
-    """`torch.compile(backend="openxla")`; it compiles in the first call: first_call_ms tells how long.
+    """`torch.compile(backend="openxla")`. It compiles during the first call: first_call_ms has the time.
 
-    compile_s is null, for nothing is left: on CPUs its persistent cache can't be read again
+    compile_s is null, since there is no artefact: on CPUs its persistent cache can't be read again
     (PersistentCacheDeserializeFailure, torch_xla 2.9.0, 2026-11).
     """
 
     fast_math: FastMath = "none"
-    """none: true fp32; all: bf16 autocast inside the graph. It can't cast matrix products alone."""
+    """none: true fp32; all: bf16 autocast inside the graph. It can't cast matrix products only."""
     python: str | None = None
-    """Interpreter whose worker builds, compiles and measures; null: this one."""
+    """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
     name: ClassVar[str] = "openxla"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu"})
@@ -47,23 +47,23 @@ class OpenXla(CompilerDefaults):
         return self.fast_math
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - it runs on one kind only
-        """Refuse casts that it doesn't have."""
+        """Refuse casts that it lacks."""
         if self.fast_math == "matmult":
-            return "fast_math=matmult can't be had, it casts all or nothing: use none or all"
+            return "fast_math=matmult doesn't work, it casts all or nothing: use none or all"
         return None
 
     def versions(self) -> Mapping[str, str]:
-        """Torch and what brings XLA."""
+        """Versions of torch and torch_xla."""
         install = _INSTALL if self.python else _ELSEWHERE + _INSTALL
         return libraries.versions("torch", "torch_xla", install=install, python=self.python)
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:  # noqa: ARG002
-        """Leave nothing."""
+        """Write nothing."""
         return CompileReport()
 
     def load(self, workload: Workload, folder: Path | None) -> Session:  # noqa: ARG002
         """Move the module to XLA's device; the first call compiles it."""
-        # Both are read when the first device is asked for; the second is the size of XLA's thread pools.
+        # XLA reads both when it makes its first device; the second is the size of its thread pools.
         os.environ["PJRT_DEVICE"] = "CPU"
         os.environ["NPROC"] = str(workload.threads or os.cpu_count())
         import torch
@@ -78,8 +78,8 @@ class OpenXla(CompilerDefaults):
         inputs = networks.read_inputs(workload)
 
         def call(*tensors: Any) -> Any:
-            # Timed: inputs are copied to XLA's memory, the graph runs, answers are copied back. It works
-            # behind the caller's back; the copy of an answer waits for it.
+            # Timed: copy the inputs to XLA's memory, run the graph, copy the answers back. XLA runs
+            # asynchronously; the copy of an answer waits for it.
             with torch.inference_mode(mode=False), torch.no_grad():
                 answers = compiled(*(tensor.to(device) for tensor in tensors))
                 return tuple(answer.cpu() for answer in answers)

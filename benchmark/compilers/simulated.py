@@ -1,6 +1,6 @@
-"""A compiler that computes nothing: its latencies follow a law, its faults come when asked for.
+"""A compiler that computes nothing: its latencies follow a formula, and it can fail on purpose.
 
-For tests, documentation and drills. Only `hardware=simulated` takes it, and its rows say `simulated=true`.
+For tests, documentation and drills. It runs on `hardware=simulated` only; its rows have `simulated=true`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Fault = Literal["none", "raise", "unsupported_op", "abort", "segfault", "kill", 
 
 @frozen
 class Simulated(CompilerDefaults):
-    """A call takes (call_ms + item_ms * batch * sequence_length / 128) times the factor of its fast_math."""
+    """A call takes (call_ms + item_ms * batch * sequence_length / 128) times the factor of fast_math."""
 
     fast_math: FastMath = "none"
     """none: times 1; matmult: times 0.7; all: times 0.5."""
@@ -41,9 +41,9 @@ class Simulated(CompilerDefaults):
     jitter: NonNegativeFloat = 0.0
     """Relative standard deviation, seeded by the batch size."""
     fault: Fault = "none"
-    """What goes wrong; faults that end a process need hardware.isolated=true."""
+    """How it fails; faults that end a process need hardware.isolated=true."""
     fault_stage: Literal["compile", "load", "call"] = "call"
-    """Where it goes wrong."""
+    """Where it fails."""
 
     name: ClassVar[str] = "simulated"
     runs_on: ClassVar[frozenset[str]] = frozenset({"simulated"})
@@ -57,45 +57,45 @@ class Simulated(CompilerDefaults):
         return self.fast_math
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
-        """Nothing is impossible here."""
+        """Refuse nothing."""
         return None
 
     def versions(self) -> Mapping[str, str]:
-        """This program's own version: the law is part of it."""
+        """Version of this program, which contains the formula."""
         return {"simulated": metadata.version("benchmark-orchestrator")}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Write the law down."""
-        self._strike("compile")
+        """Write the latency to a file."""
+        self._fail_in("compile")
         latency_ms = self._latency_ms(workload)
         (folder / "law.json").write_text(json.dumps({"latency_ms": latency_ms}), encoding="utf-8")
         return CompileReport(subgraphs=1, graph_breaks=0, ops_on_device_fraction=1.0)
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
-        """Return a call that moves a clock of its own."""
+        """Return a session whose calls advance its own clock."""
         assert folder is not None  # noqa: S101 - leaves_artifact
-        self._strike("load")
+        self._fail_in("load")
         latency_ns = json.loads((folder / "law.json").read_text(encoding="utf-8"))["latency_ms"] * 1e6
         spread = random.Random(workload.shape.batch_size)  # noqa: S311 - no secret
         now = 0
 
         def run() -> Any:
             nonlocal now
-            self._strike("call")
+            self._fail_in("call")
             now += round(latency_ns * max(0.1, spread.gauss(1, self.jitter)))
             return ()
 
-        made_up = Arithmetic(
+        arithmetic = Arithmetic(
             model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast=self.fast_math
         )
-        return Session(run=run, arithmetic=made_up, clock=lambda: now)
+        return Session(run=run, arithmetic=arithmetic, clock=lambda: now)
 
     def _latency_ms(self, workload: Workload) -> float:
         tokens = (workload.shape.sequence_length or _TOKENS) / _TOKENS
         return (self.call_ms + self.item_ms * workload.shape.batch_size * tokens) * _SPEED[self.fast_math]
 
-    def _strike(self, stage: str) -> None:
-        """Let the fault happen if its stage has come."""
+    def _fail_in(self, stage: str) -> None:
+        """Fail, if this is the stage of the fault."""
         if self.fault == "none" or stage != self.fault_stage:
             return
         if self.fault == "unsupported_op":

@@ -1,8 +1,7 @@
-"""Torch-TensorRT: exported, converted to TensorRT engines, saved as an exported program; for NVIDIA GPUs.
+"""Torch-TensorRT, for NVIDIA GPUs: exported, converted to TensorRT engines, saved as an exported program.
 
-By the documented interface (torch_tensorrt.compile with ir="dynamo", torch_tensorrt.save), whose options are
-those of the wheels 2.10 and 2.14 (torch_tensorrt/dynamo/_compiler.py, 2026-11); it has not run on a device
-yet.
+By the documented interface (torch_tensorrt.compile with ir="dynamo", torch_tensorrt.save), with the options
+of the wheels 2.10 and 2.14 (torch_tensorrt/dynamo/_compiler.py, 2026-11). It has not run on a device yet.
 """
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 _FILE = "model.ep"
 _INSTALL = "pip install -e '.[tensorrt]', beside torch of CUDA"
 _TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
-"""Which of them it stands on changes: torch-tensorrt 2.14 asks for the last alone, 2.10 for the first too."""
+"""Distributions of TensorRT: torch-tensorrt 2.14 requires only the last, 2.10 also the first."""
 _LOW = {"bf16": "bfloat16", "fp16": "float16"}
 
 
 @frozen
 class TensorRt(CompilerDefaults):
-    """`torch_tensorrt.compile(ir="dynamo")`; operators that TensorRT lacks stay with torch."""
+    """`torch_tensorrt.compile(ir="dynamo")`. Torch runs the operators that TensorRT lacks."""
 
     fast_math: FastMath = "none"
     """none: fp32; matmult: tf32 products; all: casts where Torch-TensorRT's rules for autocast allow it."""
     autocast_dtype: AutocastDtype = "fp16"
-    """What `fast_math=all` casts to."""
+    """Type that `fast_math=all` casts to."""
     optimization_level: Annotated[int, Field(ge=0, le=5)] = 3
     """How many tactics TensorRT times: 0 takes the first, 5 compiles longest; 3 is its default."""
     workspace_gib: PositiveFloat | None = None
-    """GPU memory that a tactic may use; null lets it use all."""
+    """GPU memory that a tactic may use; null: all."""
     min_block_size: PositiveInt = 5
-    """Operators that a TensorRT engine has at least; shorter stretches stay with torch."""
+    """Fewest operators of a TensorRT engine; torch runs shorter sequences."""
     fullgraph: bool = False
-    """Refuse a model of which anything would stay with torch."""
+    """Fail if torch would run any operator."""
     python: str | None = None
-    """Interpreter whose worker builds, compiles and measures; null: this one."""
+    """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
     name: ClassVar[str] = "tensorrt"
     runs_on: ClassVar[frozenset[str]] = frozenset({"cuda"})
@@ -58,7 +57,7 @@ class TensorRt(CompilerDefaults):
         return self.fast_math
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - it runs on one kind only
-        """Refuse what has no effect."""
+        """Refuse a type to cast to without a cast."""
         if self.autocast_dtype == "bf16" and self.fast_math != "all":
             return (
                 f"autocast_dtype=bf16 has no effect with fast_math={self.fast_math}: "
@@ -67,7 +66,7 @@ class TensorRt(CompilerDefaults):
         return None
 
     def versions(self) -> Mapping[str, str]:
-        """Library and compiler."""
+        """Versions of torch-tensorrt, torch and TensorRT."""
         found = libraries.versions("torch-tensorrt", "torch", install=_INSTALL, python=self.python)
         for name in _TENSORRT:
             with suppress(LibraryMissing):
@@ -78,7 +77,7 @@ class TensorRt(CompilerDefaults):
         """Export with static shapes, convert, save.
 
         Raises:
-            Fallback: TensorRT would run none of it.
+            Fallback: TensorRT would run no part of the model.
         """
         import torch
         import torch_tensorrt
@@ -89,11 +88,11 @@ class TensorRt(CompilerDefaults):
         flags = tuple(f"{name}={value}" for name, value in options.items())
         if low := options.pop("autocast_low_precision_type", None):
             options["autocast_low_precision_type"] = getattr(torch, low)
-        # Constants are folded by torch's own products.
+        # Torch computes the constants that are folded.
         numerics.configure(self.fast_math, workload.threads, workload.torch_device)
         inputs = networks.read_inputs(workload)
         module = workload.load_module().to(workload.torch_device)
-        # By default its timing cache outlives the process: a later compilation would borrow from an earlier.
+        # By default its timing cache outlives the process, and a later compilation would use the earlier's.
         with torch.no_grad(), tempfile.TemporaryDirectory() as work:
             converted = torch_tensorrt.compile(
                 module,
@@ -105,7 +104,7 @@ class TensorRt(CompilerDefaults):
             engines = sum("_run_on_acc" in name for name, _ in converted.named_children())
             if not engines:
                 raise Fallback(
-                    "Torch-TensorRT made no engine, all of the model would stay with torch: lower "
+                    "Torch-TensorRT made no engine, torch would run the whole model: lower "
                     f"compiler.min_block_size={self.min_block_size}, or use compiler=inductor"
                 )
             torch_tensorrt.save(
@@ -120,8 +119,8 @@ class TensorRt(CompilerDefaults):
         from benchmark.models import networks, numerics
 
         assert folder is not None  # noqa: S101 - leaves_artifact
-        # Torch's operators between the engines obey torch's own switches; what its products then compute in
-        # tells whether this card has tf32.
+        # Torch's switches apply to its operators between the engines. The type of torch's products shows
+        # whether this GPU has tf32.
         arithmetic = numerics.configure(
             self.fast_math, workload.threads, workload.torch_device, autocast_dtype=self.autocast_dtype
         )
@@ -129,7 +128,7 @@ class TensorRt(CompilerDefaults):
         return networks.inference_session(module, networks.read_inputs(workload), arithmetic)
 
     def options(self) -> dict[str, Any]:
-        """Its fields as `torch_tensorrt.compile` spells them; a precision is one of torch's by name."""
+        """Arguments of `torch_tensorrt.compile`; a type is the name of torch's."""
         autocast = {"enable_autocast": True, "autocast_low_precision_type": _LOW[self.autocast_dtype]}
         return {
             "disable_tf32": self.fast_math == "none",

@@ -17,15 +17,15 @@ Cores = Annotated[tuple[NonNegativeInt, ...], Strict(False)]  # noqa: FBT003 - Y
 
 @frozen
 class Cpu:
-    """Threads and affinity are set in the child, before a library starts its pool."""
+    """This host's CPU. Threads and affinity are set in the child process, before libraries start."""
 
     name: str = "cpu"
     threads: PositiveInt | None = None
-    """Intra-op threads; null takes one for each physical core that may be used."""
+    """Intra-op threads; null: one for each physical core that this process may use."""
     affinity: Cores | None = None
-    """Logical CPUs to stay on, as `taskset -c` counts them; null leaves the host's own."""
+    """Logical CPUs to run on, numbered as by `taskset -c`; null: those of this process."""
     instance_type: InstanceType | None = None
-    """Cloud instance type; null asks the firmware."""
+    """Cloud instance type; null: that of the firmware's DMI tables."""
 
     kind: ClassVar[str] = "cpu"
     torch_device: ClassVar[Literal["cpu"]] = "cpu"
@@ -33,15 +33,15 @@ class Cpu:
     isolated: ClassVar[bool] = True
 
     def missing(self) -> str | None:
-        """Refuse CPUs that this host doesn't grant."""
+        """Return which CPUs of `affinity` this process may not use, or None."""
         if self.affinity is None:
             return None
         absent = sorted(set(self.affinity) - os.sched_getaffinity(0))
         allowed = sorted(os.sched_getaffinity(0))
-        return f"hardware.affinity names CPUs {absent}, this host grants {allowed}" if absent else None
+        return f"hardware.affinity has CPUs {absent}, but this process may use {allowed}" if absent else None
 
     def facts(self) -> DeviceFacts:
-        """The CPU by name, with the threads it will use."""
+        """Name of the CPU, and the threads of a run."""
         cores = len(self.affinity) if self.affinity else machine.usable_cores()
         return DeviceFacts(
             device_name=machine.cpu_model(),
@@ -52,16 +52,16 @@ class Cpu:
         )
 
     def configure_process(self) -> None:
-        """Move this process to its CPUs."""
+        """Bind this process to its CPUs."""
         if self.affinity:
             os.sched_setaffinity(0, self.affinity)
 
     def synchronized(self, session: Session) -> Session:
-        """CPU calls return when they are done."""
+        """Return it as it is: CPU calls return when they are done."""
         return session
 
     def state(self) -> DeviceState:
-        """Clock and heat of the CPUs this process may use."""
+        """Clock, temperature and throttling of the CPUs that this process may use."""
         clocks = sensors.frequency_mhz()
         return DeviceState(
             clock_mhz=sum(clocks) / len(clocks) if clocks else None,

@@ -1,8 +1,7 @@
 """An NVIDIA GPU, by the documented interfaces of torch and NVML; it has not run on a device yet.
 
-NVML is asked through nvidia-ml-py, whose 13.615.71 spells the functions as they are here (2026-11). What a
-card or a driver doesn't tell, such as the load of a MIG instance or the energy of a card before Volta, stays
-null.
+NVML is read through nvidia-ml-py; function names are those of 13.615.71 (2026-11). Readings that a card or a
+driver lacks, such as the utilisation of a MIG instance or the energy of a card before Volta, are null.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ T = TypeVar("T")
 _DRIVER = Path("/proc/driver/nvidia/version")
 _CARDS = Path("/proc/driver/nvidia/gpus")
 _EVENTS = 8192
-"""Pairs made beforehand: of more calls between two looks, the last so many are told."""
+"""Pairs of events, made in advance. Of more calls between two readings, only the last ones have a time."""
 _THROTTLES = {
     "SwPowerCap": 0x4,
     "HwSlowdown": 0x8,
@@ -40,21 +39,21 @@ _THROTTLES = {
     "HwThermalSlowdown": 0x40,
     "HwPowerBrakeSlowdown": 0x80,
 }
-"""Of NVML's reasons, those that slow a busy card; being idle is one too. The bits are those of NVML's
-reference, group nvmlClocksEventReasons: their names begin with nvmlClocksThrottleReason in older ones."""
+"""Reasons of NVML that slow a busy card, with their bits (NVML's reference, group nvmlClocksEventReasons;
+older versions call them nvmlClocksThrottleReason…). Reasons of an idle card are left out."""
 
 
 @frozen
 class Cuda:
-    """One GPU of this host."""
+    """One NVIDIA GPU of this host."""
 
     name: str = "cuda"
     index: NonNegativeInt = 0
-    """Which GPU, in PCI bus order."""
+    """Number of the GPU, in PCI bus order."""
     instance_type: InstanceType | None = None
-    """Cloud instance type; null asks the firmware."""
+    """Cloud instance type; null: that of the firmware's DMI tables."""
     exclusive: bool = True
-    """Refuse to run beside another process that computes on the card; false measures all the same."""
+    """Refuse to run beside another process that computes on the card; false: run anyway."""
 
     kind: ClassVar[str] = "cuda"
     torch_device: ClassVar[Literal["cuda"]] = "cuda"
@@ -62,7 +61,7 @@ class Cuda:
     isolated: ClassVar[bool] = True
 
     def missing(self) -> str | None:
-        """Look for the driver, the card and a torch that was built for it; nothing is imported."""
+        """Look for the driver, the card and a torch built for CUDA, without an import."""
         if not _DRIVER.is_file():
             return f"this host has no NVIDIA GPU ({_DRIVER} is absent): run on one, or install the driver"
         if self.index >= len(cards := self._cards()):
@@ -72,7 +71,7 @@ class Cuda:
         return None
 
     def facts(self) -> DeviceFacts:
-        """The card by name, with the driver's version."""
+        """Name of the card, and the driver's version."""
         cards = self._cards()
         driver = re.search(r"(\d+\.\d+(?:\.\d+)?)", _DRIVER.read_text()) if _DRIVER.is_file() else None
         return DeviceFacts(
@@ -83,10 +82,10 @@ class Cuda:
         )
 
     def configure_process(self) -> None:
-        """Show this process one card; CUDA reads this when it starts.
+        """Make one card visible to this process, before CUDA starts.
 
         Raises:
-            Unavailable: others compute on the card, and it is to be exclusive.
+            Unavailable: `exclusive` is set, and other processes compute on the card.
         """
         os.environ["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
         os.environ["CUDA_VISIBLE_DEVICES"] = str(self.index)
@@ -94,20 +93,18 @@ class Cuda:
             return
         others = self._others()
         if others is None:
-            # The child's log; libraries that a child loads silence loggers.
+            # Into the child's log: libraries that a child loads turn off loggers.
             why = _nvml()[1] or "its driver doesn't list processes"
-            sys.stderr.write(
-                f"hardware.exclusive=true: whether others use GPU {self.index} can't be told, {why}\n"
-            )
+            sys.stderr.write(f"hardware.exclusive=true: processes of GPU {self.index} are unknown, {why}\n")
         elif others:
             raise Unavailable(
                 f"hardware.exclusive=true: GPU {self.index} is in use by {', '.join(map(_named, others))}: "
                 "end what runs there, or choose another card by hardware.index; hardware.exclusive=false "
-                "measures all the same, and flags the row shared_device"
+                "measures anyway and flags the row shared_device"
             )
 
     def synchronized(self, session: Session) -> Session:
-        """CUDA calls return before they are done: wait for the card, between two events of its own clock."""
+        """Wait for the card after each call, and time it by events on the card too."""
         import torch
 
         events = [[torch.cuda.Event(enable_timing=True) for _ in range(_EVENTS)] for _ in range(2)]
@@ -132,19 +129,19 @@ class Cuda:
         return replace(session, run=call, device_ns=device_ns)
 
     def state(self) -> DeviceState:
-        """What NVML tells of the card, and torch of its memory; without nvidia-ml-py the latter alone."""
+        """Readings of NVML, and torch's memory; without nvidia-ml-py the latter only."""
         nvml, card = self._card()
         if card is None:
             return DeviceState(memory_bytes=_reserved())
-        clock = _told(lambda: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM))
-        heat = _told(lambda: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU))
-        busy = _told(lambda: nvml.nvmlDeviceGetUtilizationRates(card).gpu)
-        spent_mj = _told(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(card))
+        clock = _or_none(lambda: nvml.nvmlDeviceGetClockInfo(card, nvml.NVML_CLOCK_SM))
+        temperature = _or_none(lambda: nvml.nvmlDeviceGetTemperature(card, nvml.NVML_TEMPERATURE_GPU))
+        busy = _or_none(lambda: nvml.nvmlDeviceGetUtilizationRates(card).gpu)
+        spent_mj = _or_none(lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(card))
         reasons = _reasons(nvml, card)
         others = self._others()
         return DeviceState(
             clock_mhz=None if clock is None else float(clock),
-            temperature_c=None if heat is None else float(heat),
+            temperature_c=None if temperature is None else float(temperature),
             throttle_reasons=tuple(name for name, bit in _THROTTLES.items() if reasons & bit),
             other_processes=None if others is None else len(others),
             memory_bytes=self._memory(),
@@ -153,7 +150,7 @@ class Cuda:
         )
 
     def _memory(self) -> int | None:
-        """Most that torch has reserved, or what the process holds now by NVML, which counts every library."""
+        """The greater of torch's peak reservation and the memory that NVML counts for this process now."""
         held = [
             process.usedGpuMemory
             for process in self._processes() or ()
@@ -178,12 +175,12 @@ class Cuda:
 
     def _processes(self) -> list[Any] | None:
         nvml, card = self._card()
-        return None if card is None else _told(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(card))
+        return None if card is None else _or_none(lambda: nvml.nvmlDeviceGetComputeRunningProcesses(card))
 
     def _card(self) -> tuple[Any, Any]:
-        """NVML and its handle of the card; NVML counts in PCI bus order too."""
+        """NVML and its handle of the card; NVML numbers cards in PCI bus order too."""
         nvml, _ = _nvml()
-        handle = None if nvml is None else _told(lambda: nvml.nvmlDeviceGetHandleByIndex(self.index))
+        handle = None if nvml is None else _or_none(lambda: nvml.nvmlDeviceGetHandleByIndex(self.index))
         return nvml, handle
 
     def _cards(self) -> list[str]:
@@ -197,7 +194,7 @@ class Cuda:
 
 @lru_cache(maxsize=1)
 def _nvml() -> tuple[Any, str]:
-    """NVML, opened once in a process; or None and why."""
+    """NVML, opened once per process; or None and the reason."""
     try:
         import pynvml
     except ImportError:
@@ -209,27 +206,27 @@ def _nvml() -> tuple[Any, str]:
     return pynvml, ""
 
 
-def _told(ask: Callable[[], T]) -> T | None:
-    """What NVML answers; None where the card, the driver or the user's rights don't allow it."""
+def _or_none(read: Callable[[], T]) -> T | None:
+    """A reading of NVML; None where the card, the driver or the user's rights don't allow it."""
     import pynvml
 
     try:
-        return ask()
+        return read()
     except pynvml.NVMLError:
         return None
 
 
 def _reasons(nvml: Any, card: Any) -> int:
-    """What keeps the clock down, as bits: by the name that NVML has for it now, else by the older one."""
+    """Reasons for a lowered clock, as bits; read by the function's present name, or else by its older one."""
     for name in ("nvmlDeviceGetCurrentClocksEventReasons", "nvmlDeviceGetCurrentClocksThrottleReasons"):
-        ask = getattr(nvml, name, None)  # a library older than the new name lacks it, as a driver may
-        if ask is not None and (bits := _told(lambda ask=ask: ask(card))) is not None:  # type: ignore[misc]
+        read = getattr(nvml, name, None)  # an older library, or an older driver, lacks the new name
+        if read is not None and (bits := _or_none(lambda read=read: read(card))) is not None:  # type: ignore[misc]
             return int(bits)
     return 0
 
 
 def _reserved() -> int | None:
-    """Most bytes that torch's allocator has held of the card; None where torch has used none."""
+    """Peak bytes that torch's allocator has reserved on the card; None where torch has used none."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():  # asking would start CUDA
         return None

@@ -1,7 +1,7 @@
-"""AWS Inferentia and Trainium: NeuronCores of an instance, found, leased and watched.
+"""AWS Inferentia and Trainium: find NeuronCores of an instance, choose free ones, read their state.
 
 Variables, files and rules are those of the Neuron documentation (aws-neuron-sdk 81ce03ae, 2026-08-21) and of
-the driver's source (aws-neuron-driver fca19f7d, 2025-09-19); no such device was at hand.
+the driver's source (aws-neuron-driver fca19f7d, 2025-09-19). It has not run on such a device yet.
 """
 
 from __future__ import annotations
@@ -32,33 +32,33 @@ _DRIVER = Path("/sys/module/neuron/version")
 _CHIPS = Path("/sys/devices/virtual/neuron_device")
 """One folder `neuronN` for each chip: tools/neuron-sys-tools/neuron-sysfs-user-guide.rst."""
 _CHIP_NAME = Path("info/architecture/device_name")
-"""Inferentia, Inferentia2, Trainium1 or Trainium2: arch_device_name_suffix in neuron_dhal_v*.c. Beside it
-arch_type counts in another way, and instance_type tells the family alone."""
+"""Has Inferentia, Inferentia2, Trainium1 or Trainium2 (arch_device_name_suffix in neuron_dhal_v*.c). The
+files beside it say less: arch_type numbers chips in another way, instance_type has the family only."""
 _PACKAGES: Final = {1: "aws-neuronx-dkms=2.24.* aws-neuronx-tools"}
-"""By version of the NeuronCore, where it isn't the newest: drivers after 2.24 don't know Inferentia
+"""Packages by NeuronCore version, where they aren't the newest: drivers after 2.24 don't support Inferentia
 (about-neuron/announcements/neuron2.x/announce-correction-neuron-driver-support-inf1.rst), and torch-neuron
-brings its runtime along (archive/setup/legacy-inf1/pytorch.rst)."""
+contains its runtime (archive/setup/legacy-inf1/pytorch.rst)."""
 _NEWEST: Final = "aws-neuronx-dkms aws-neuronx-runtime-lib aws-neuronx-tools"
 
 
 @frozen
 class Neuron:
-    """One NeuronCore of the instance, unless more are asked for."""
+    """NeuronCores of one instance: as many as `cores` says, one by default."""
 
     name: str
     instance_type: Annotated[str, Field(min_length=1)]
-    """Which instance this hardware is meant to be: it decides the chip, and what compilers generate code for.
-    Where the firmware names another size with the same chip, rows say that."""
+    """Instance type: it decides the chip, and the target that compilers generate code for. Where the firmware
+    names another size with the same chip, rows have that size."""
     lnc: Literal[1, 2] | None = None
-    """Physical cores that make up a logical one, on Trainium2 (NEURON_LOGICAL_NC_CONFIG); null leaves it to
-    the runtime, which takes 2. Models must be compiled for the same."""
+    """Physical cores per logical core, on Trainium2 only (NEURON_LOGICAL_NC_CONFIG); null: the runtime's
+    default, 2. Models must be compiled for the same number."""
     cores: PositiveInt = 1
     """NeuronCores that a run may use."""
     python: str | None = None
-    """Interpreter of the environment that has the chip's libraries; null: this one. The device itself doesn't
-    need it: YAMLs of compilers follow it by ${oc.select:hardware.python,null}."""
+    """Interpreter of the environment with the chip's libraries; null: the one that runs this program. Only
+    compilers use it: their YAMLs read it by ${oc.select:hardware.python,null}."""
     monitor: bool = True
-    """neuron-monitor beside the timed calls: memory, utilisation, the device's own latency, errors."""
+    """Run neuron-monitor beside the timed calls: memory, utilisation, the device's own latency, errors."""
 
     torch_device: ClassVar[None] = None
     simulated: ClassVar[bool] = False
@@ -84,7 +84,7 @@ class Neuron:
         # NCC_EARG001 of the compiler: elsewhere a logical core is a physical one.
         if lnc and name and (one := instances.find(name)).cores == one.physical_cores:
             raise ValueError(
-                f"logical NeuronCores are of Trainium2 alone, {name} has {one.device}: leave it null"
+                f"only Trainium2 has logical NeuronCores, {name} has {one.device}: leave it null"
             )
         return lnc
 
@@ -98,7 +98,7 @@ class Neuron:
 
     @property
     def kind(self) -> str:
-        """Which compilers can target it."""
+        """Generation of its NeuronCores, by which compilers know it."""
         return f"neuroncore-v{self._instance.neuroncore_version}"
 
     @property
@@ -106,7 +106,7 @@ class Neuron:
         return instances.find(self.instance_type)
 
     def missing(self) -> str | None:
-        """Look for the driver's entry in /proc/devices, and whether it is the chip that was asked for."""
+        """Check the driver's entry in /proc/devices, the chip, and the number of cores."""
         wanted = self._instance
         if not _has_driver():
             packages = _PACKAGES.get(wanted.neuroncore_version or 0, _NEWEST)
@@ -124,12 +124,12 @@ class Neuron:
         if rented and self.cores > (most := _cores_of(rented, self.lnc)):
             return (
                 f"hardware.cores={self.cores}: {rented.instance_type} has {most} NeuronCores, which no "
-                f"installation changes: ask for fewer, or run on {self.instance_type}"
+                f"installation changes: use fewer, or run on {self.instance_type}"
             )
         return None
 
     def facts(self) -> DeviceFacts:
-        """The instance, by the firmware where that has its chip; what decides the code is as configured."""
+        """Instance type of the firmware, if it has the configured chip; the target is as configured."""
         wanted, rented = self._instance, _rented()
         same = rented is not None and rented.device == wanted.device
         driver = _DRIVER.read_text().strip() if _DRIVER.is_file() else None
@@ -142,27 +142,27 @@ class Neuron:
         )
 
     def configure_process(self) -> None:
-        """Show the runtime the cores of this run; it reads this when it starts, and holds them to the end.
+        """Make the cores of this run visible to the runtime, which reads this when it starts and keeps them.
 
         Raises:
             Unavailable: other processes hold too many of them.
         """
         if self.lnc:
             os.environ["NEURON_LOGICAL_NC_CONFIG"] = str(self.lnc)
-        os.environ.pop("NEURON_RT_NUM_CORES", None)  # a count, where cores are named: those win
+        os.environ.pop("NEURON_RT_NUM_CORES", None)  # a count; the list of cores replaces it
         os.environ["NEURON_RT_VISIBLE_CORES"] = self._range()
         os.environ[TAG] = f"benchmark-{os.getpid()}"
 
     def synchronized(self, session: Session) -> Session:
-        """Calls return CPU tensors, so they are done when they return."""
+        """Return it as it is: calls return CPU tensors, so they are done."""
         return session
 
     def state(self) -> DeviceState:
-        """What neuron-monitor tells of this process; neither clock nor heat are told anywhere."""
+        """Readings of neuron-monitor for this process; no tool reads clock or temperature."""
         return telemetry().state() if self.monitor else DeviceState(other_processes=tools.others())
 
     def _range(self) -> str:
-        """Cores in a row, for others the runtime refuses (neuron-runtime/guides/nrt-developer-guide.rst)."""
+        """Adjacent cores: the runtime refuses others (neuron-runtime/guides/nrt-developer-guide.rst)."""
         first = self._first_free()
         return str(first) if self.cores == 1 else f"{first}-{first + self.cores - 1}"
 
@@ -172,7 +172,9 @@ class Neuron:
         except tools.NotInstalled:
             return 0
         except tools.Unreadable as error:
-            log.warning("the first %d NeuronCores are taken, whoever has them: %s", self.cores, error)
+            log.warning(
+                "taking the first %d NeuronCores without knowing if they are free: %s", self.cores, error
+            )
             return 0
         if not devices:  # a host that only compiles
             return 0
@@ -188,7 +190,7 @@ class Neuron:
         )
 
     def _cores_on(self, device: NeuronDevice) -> Sequence[int]:
-        """Its logical cores, as the run will count them."""
+        """Numbers of its logical cores under the `lnc` of this run."""
         if self.lnc in {None, device.lnc}:
             return device.cores
         count = len(device.cores) * device.lnc // (self.lnc or 1)
@@ -197,12 +199,12 @@ class Neuron:
     def _scarcity(self, free: int, there: int, holders: Sequence[str]) -> str:
         text = f"hardware.cores={self.cores}: {free} of {there} NeuronCores are free"
         if not holders:
-            return f"{text}, not so many in a row: ask for fewer"
-        return f"{text}: {'; '.join(dict.fromkeys(holders))}: wait for it, stop it, or ask for fewer"
+            return f"{text}, but not as many adjacent ones: use fewer"
+        return f"{text}: {'; '.join(dict.fromkeys(holders))}: wait for it, stop it, or use fewer"
 
 
 def _holders(device: NeuronDevice) -> Iterator[str]:
-    """Who else holds a device. Which of its cores neuron-ls doesn't tell: all count as taken."""
+    """Other processes that hold a device. neuron-ls doesn't list their cores: all of it counts as taken."""
     for process in device.processes:
         if tools.foreign(process.pid):
             yield f"pid {process.pid} ({process.command}) uses device {device.index}"
@@ -216,7 +218,7 @@ def _has_driver() -> bool:
 
 
 def _chip() -> str | None:
-    """The chip by the driver's files, as the catalogue names it; None where they don't tell."""
+    """The chip by the driver's files, as the catalogue names it; None where they don't say."""
     for folder in sorted(_CHIPS.glob("neuron*")):
         try:
             return (folder / _CHIP_NAME).read_text().strip().replace("Trainium1", "Trainium") or None
@@ -226,7 +228,7 @@ def _chip() -> str | None:
 
 
 def _rented() -> Instance | None:
-    """The instance that the firmware names, where the catalogue has it."""
+    """The instance that the firmware names, if it is in the catalogue."""
     name = machine.instance_type()
     try:
         return instances.find(name) if name else None

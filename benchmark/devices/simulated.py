@@ -1,4 +1,4 @@
-"""A device that isn't there: whatever runs on it follows a law instead of taking time."""
+"""A device that doesn't exist: latencies follow a formula instead of being measured."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from benchmark.records import DeviceFacts, Session, frozen
 
 @frozen
 class SimulatedDevice:
-    """Its rows say `simulated=true`."""
+    """For tests, documentation and drills; its rows have `simulated=true`."""
 
     name: str = "simulated"
     isolated: bool = False
-    """true gives every run a real child process, for drills with faults."""
+    """true: every run has a real child process, for drills with faults."""
     instance_type: str | None = None
 
     kind: ClassVar[str] = "simulated"
@@ -22,20 +22,20 @@ class SimulatedDevice:
     simulated: ClassVar[bool] = True
 
     def missing(self) -> str | None:
-        """Nothing to miss."""
+        """Nothing is missing."""
         return None
 
     def facts(self) -> DeviceFacts:
-        """One imaginary core."""
+        """One simulated core."""
         return DeviceFacts(device_name="simulated", cores=1, instance_type=self.instance_type)
 
     def configure_process(self) -> None:
-        """Nothing to settle."""
+        """Nothing to configure."""
 
     def synchronized(self, session: Session) -> Session:
-        """Simulated calls return when they are done."""
+        """Return it as it is: simulated calls are done when they return."""
         return session
 
     def state(self) -> DeviceState:
-        """Nothing to tell."""
+        """No readings."""
         return DeviceState()

@@ -1,4 +1,4 @@
-"""Models whose call is the calls of several networks: each is compiled apart, all are timed together.
+"""Models of several networks: each network is compiled by itself, all are timed together.
 
 Imported by children only.
 """
@@ -19,72 +19,70 @@ from benchmark.models.networks import Positional
 from benchmark.records import Session, Workload
 
 Network = Callable[..., Sequence[torch.Tensor]]
-"""One part, compiled or not: positional tensors in, tensors out."""
-Answers = dict[str, torch.Tensor]
+"""A part, compiled or not: positional tensors in, tensors out."""
+Tensors = dict[str, torch.Tensor]
+"""Inputs or answers by name."""
 
 
 class CompositeModel:
-    """A model in parts: `parts` loads them one by one, `run` calls them.
-
-    A task's module may be one of these instead of a network.
-    """
+    """A model of several networks, its parts. `Task.module` may return one of these instead of a network."""
 
     parts: Mapping[str, Callable[[], Positional]]
-    """By name how to load one; cheap until then."""
+    """Functions that load a part, by its name."""
     forced_tokens: tuple[str, ...] = ()
-    """Answers that are choices on the way, such as tokens: a compiled model that is compared follows those
-    of the reference, since after one other choice nothing is comparable any more."""
-    per_token = False
-    """Whether `mark` is called for each token."""
+    """Answers that are choices during a call, such as tokens. To compare answers, a compiled model is forced
+    to the reference's choices: after one other choice the answers can't be compared."""
+    has_tokens = False
+    """Whether `on_token` is called after each token."""
 
-    def run(self, parts: Mapping[str, Network], inputs: Answers, mark: Callable[[], None]) -> Answers:
-        """One call as users make it."""
+    def run(self, parts: Mapping[str, Network], inputs: Tensors, on_token: Callable[[], None]) -> Tensors:
+        """Make one call as a user does; call `on_token` after each token, where there are tokens."""
         raise NotImplementedError
 
     def run_teacher_forced(
-        self, parts: Mapping[str, Network], inputs: Answers, forced_tokens: Answers
-    ) -> Answers:
-        """The same along the choices of `forced_tokens`."""
+        self, parts: Mapping[str, Network], inputs: Tensors, forced_tokens: Tensors
+    ) -> Tensors:
+        """The same, but with the choices of `forced_tokens` (teacher forcing)."""
         del forced_tokens
-        return self.run(parts, inputs, _unmarked)
+        return self.run(parts, inputs, _ignore_token)
 
-    def save_image(self, answers: Answers, file: Path) -> bool:  # noqa: ARG002
-        """Save what people can look at; say whether there is such a thing."""
+    def save_image(self, answers: Tensors, file: Path) -> bool:  # noqa: ARG002
+        """Save an image of the answers to `file`; return whether there is one."""
         return False
 
     def parameters(self, of_parts: Sequence[int]) -> int:
-        """Parameters of the whole, by those of its parts."""
+        """Parameters of the model, from those of its parts."""
         return sum(of_parts)
 
 
 def write_reference(
     module: Any, inputs: Mapping[str, torch.Tensor], folder: Path, threads: int | None
 ) -> Mapping[str, Any]:
-    """Save the inputs and the fp32 answers to them; return what there is to know of a call and of its parts.
+    """Save the inputs and the fp32 answers to them; return facts about the call and its parts.
 
-    That is names, shapes and dtypes of inputs, parameters, and what `torch_flops` counts. The module is spent
-    afterwards.
+    These are names, shapes and dtypes of inputs, parameters, and the counts of `models.flops`. The module
+    can't be used afterwards.
     """
     if threads:
         torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
     inputs = dict(inputs)
     _save(inputs, folder / "inputs.safetensors")
-    told = _padding(inputs)
+    facts = _padding(inputs)
     if not isinstance(module, CompositeModel):
         with torch.inference_mode():
             outputs = module(*inputs.values())
         answers = dict(zip(module.output_names, outputs, strict=True))
         _save_answers(answers, folder)
-        return told | {"name": "model", "calls": 1} | _facts(module, inputs)
+        return facts | {"name": "model", "calls": 1} | _facts(module, inputs)
     recorders = {name: _Recorder(load()) for name, load in module.parts.items()}
     with torch.inference_mode():
-        answers = module.run(recorders, inputs, _unmarked)
+        answers = module.run(recorders, inputs, _ignore_token)
     _save({name: answers.pop(name) for name in module.forced_tokens}, folder / "forced_tokens.safetensors")
     _save_answers(answers, folder)
-    parts = [recorder.told(name, folder) for name, recorder in recorders.items() if recorder.inputs]
+    parts = [recorder.facts(name, folder) for name, recorder in recorders.items() if recorder.inputs]
     return (
-        told
+        facts
         | _described(inputs)
         | {
             "name": "model",
@@ -97,53 +95,53 @@ def write_reference(
     )
 
 
-def assembled(workload: Workload, sessions: Mapping[str, Session]) -> Session:
-    """The whole as one session, from those of its parts."""
-    composed: CompositeModel = workload.load_module()
+def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Session:
+    """Return a session of the whole model, from the sessions of its parts."""
+    model: CompositeModel = workload.load_module()
     stored = networks.read_inputs(workload)
     inputs = dict(zip(workload.input_names, stored, strict=True))
     by_part = {name: _network(session) for name, session in sessions.items()}
     forced_tokens = _read_forced_tokens(workload)
     calls: list[list[int]] = []
-    found: Answers = {}
+    latest: Tensors = {}
 
     def run() -> Any:
-        marks: list[int] = []
-        calls.append(marks)
+        token_times: list[int] = []
+        calls.append(token_times)
         start = time.perf_counter_ns()
         with torch.inference_mode():
-            return composed.run(by_part, inputs, lambda: marks.append(time.perf_counter_ns() - start))
+            return model.run(by_part, inputs, lambda: token_times.append(time.perf_counter_ns() - start))
 
     def answers() -> Sequence[Any]:
-        nonlocal found
+        nonlocal latest
         with torch.inference_mode():
-            found = composed.run_teacher_forced(by_part, inputs, forced_tokens)
-        return [tensor for name, tensor in found.items() if name not in composed.forced_tokens]
+            latest = model.run_teacher_forced(by_part, inputs, forced_tokens)
+        return [tensor for name, tensor in latest.items() if name not in model.forced_tokens]
 
     def token_ns() -> Sequence[Sequence[int]]:
-        told = [*calls]
+        finished = [*calls]
         calls.clear()
-        return told
+        return finished
 
     return Session(
         run=run,
         inputs=stored,
         answers=answers,
-        save_image=lambda file: composed.save_image(found, file),
-        token_ns=token_ns if composed.per_token else None,
+        save_image=lambda file: model.save_image(latest, file),
+        token_ns=token_ns if model.has_tokens else None,
         arithmetic=next(iter(sessions.values())).arithmetic,
     )
 
 
 def _network(session: Session) -> Network:
-    """A loaded part as it is called: tensors in and out, whatever its runtime takes."""
+    """A loaded part as a function of tensors, whether its runtime takes tensors or arrays."""
     call = session.call
-    assert call is not None  # noqa: S101 - every compiler of models in parts gives one
+    assert call is not None  # noqa: S101 - every compiler that takes composite models has it
     if not any(isinstance(value, np.ndarray) for value in session.inputs):
         dtypes = [value.dtype for value in session.inputs]
 
         def on_tensors(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
-            return call(*map(_as_compiled, tensors, dtypes))
+            return call(*map(_converted, tensors, dtypes))
 
         return on_tensors
 
@@ -153,17 +151,17 @@ def _network(session: Session) -> Network:
     return on_arrays
 
 
-def _as_compiled(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Contiguous: AOTInductor refuses PixArt's expanded time otherwise. Most are so already."""
+def _converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """The tensor in this type and contiguous: AOTInductor refuses PixArt's expanded timestep otherwise."""
     return tensor if tensor.dtype is dtype and tensor.is_contiguous() else tensor.to(dtype).contiguous()
 
 
 class _Recorder:
-    """Calls a network and remembers what its first call was given."""
+    """Calls a network; counts the calls and keeps the inputs of the first."""
 
     def __init__(self, network: Positional) -> None:
         self.network, self.calls = network, 0
-        self.inputs: Answers = {}
+        self.inputs: Tensors = {}
 
     def __call__(self, *tensors: torch.Tensor) -> Sequence[torch.Tensor]:
         if not self.calls:
@@ -172,13 +170,14 @@ class _Recorder:
         self.calls += 1
         return self.network(*tensors)  # type: ignore[no-any-return]
 
-    def told(self, name: str, folder: Path) -> dict[str, Any]:
+    def facts(self, name: str, folder: Path) -> dict[str, Any]:
+        """Save the first call's inputs; return facts about the part."""
         (folder / name).mkdir()
         _save(self.inputs, folder / name / "inputs.safetensors")
         return {"name": name, "calls": self.calls} | _facts(self.network, self.inputs)
 
 
-def _facts(network: Positional, inputs: Answers) -> dict[str, Any]:
+def _facts(network: Positional, inputs: Tensors) -> dict[str, Any]:
     return _described(inputs) | {
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "weight_bytes": flops.weight_bytes(network),
@@ -186,7 +185,7 @@ def _facts(network: Positional, inputs: Answers) -> dict[str, Any]:
     }
 
 
-def _described(inputs: Answers) -> dict[str, Any]:
+def _described(inputs: Tensors) -> dict[str, Any]:
     return {
         "input_names": list(inputs),
         "input_shapes": {name: list(tensor.shape) for name, tensor in inputs.items()},
@@ -194,13 +193,13 @@ def _described(inputs: Answers) -> dict[str, Any]:
     }
 
 
-def _padding(inputs: Answers) -> dict[str, Any]:
+def _padding(inputs: Tensors) -> dict[str, Any]:
     mask = inputs.get("attention_mask")
     return {"padding_share": None if mask is None else 1 - float(mask.float().mean())}
 
 
 def _times(parts: Sequence[Mapping[str, Any]], what: str) -> int | None:
-    """Of a whole call: what each part has, as often as it is called."""
+    """Sum over the parts, each times its calls; None where a part has no count."""
     counts = [part[what] for part in parts]
     return (
         None
@@ -209,21 +208,21 @@ def _times(parts: Sequence[Mapping[str, Any]], what: str) -> int | None:
     )
 
 
-def _read_forced_tokens(workload: Workload) -> Answers:
+def _read_forced_tokens(workload: Workload) -> Tensors:
     assert workload.reference is not None  # noqa: S101 - simulated workloads never come here
     return dict(load_file(workload.reference / "forced_tokens.safetensors", device=workload.torch_device))
 
 
-def _save(tensors: Answers, file: Path) -> None:
-    # Cloned: outputs may be views of each other, as CLIP's of a batch of 1 are, which safetensors refuses.
+def _save(tensors: Tensors, file: Path) -> None:
+    # Cloned: safetensors refuses views of each other, such as CLIP's outputs for a batch of 1.
     save_file({name: tensor.contiguous().clone() for name, tensor in tensors.items()}, file)
 
 
-def _save_answers(answers: Answers, folder: Path) -> None:
-    """In an order that their names keep: a compiled model answers by position."""
+def _save_answers(answers: Tensors, folder: Path) -> None:
+    """Number the names, to keep the order: a compiled model answers by position."""
     numbered = {f"{i:03d}-{name}": output.float() for i, (name, output) in enumerate(answers.items())}
     _save(numbered, folder / "outputs.safetensors")
 
 
-def _unmarked() -> None:
-    """Of a call that nobody times by its tokens."""
+def _ignore_token() -> None:
+    """Callback of a call whose tokens aren't timed."""

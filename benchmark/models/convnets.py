@@ -1,7 +1,7 @@
-"""VGG and U-Net, which transformers doesn't have, as models of its kind: Auto classes then find them.
+"""VGG and U-Net, which transformers lacks, as transformers models that its Auto classes find.
 
-Layouts: VGG as torchvision 0.15 has `vgg11` and `vgg16` (Simonyan and Zisserman 2014, configurations A, D);
-U-Net as github.com/milesial/Pytorch-UNet has it at version 4.0 (2022), which AWS Neuron's samples measure.
+VGG is laid out as `vgg11` and `vgg16` of torchvision 0.15 (Simonyan and Zisserman 2014, configurations A, D),
+U-Net as version 4.0 of github.com/milesial/Pytorch-UNet (2022), which AWS Neuron's samples measure.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from transformers.modeling_outputs import ImageClassifierOutput, SemanticSegment
 
 try:
     from transformers import initialization as init
-except ImportError:  # before 5 it asks for the weights that are missing, of no others
+except ImportError:  # transformers 4 initialises only the weights that a file lacks
     from torch.nn import init
 
 
 class VggConfig(PretrainedConfig):  # type: ignore[misc]
-    """Of a plain stack of 3x3 convolutions."""
+    """Configuration of VGG: a stack of 3x3 convolutions."""
 
     model_type = "vgg"
     num_channels: int = 3
     stages: list[list[int]] | None = None
-    """Widths of the convolutions, each stage ending in a pooling that halves the picture."""
+    """Widths of the convolutions, by stage. Pooling after each stage halves the image."""
     pooled_size: int = 7
     hidden_size: int = 4096
 
 
 class UnetConfig(PretrainedConfig):  # type: ignore[misc]
-    """Of a U-Net with transposed convolutions on its way up."""
+    """Configuration of a U-Net with transposed convolutions on the way up."""
 
     model_type = "unet"
     num_channels: int = 3
     widths: list[int] | None = None
-    """Channels at each depth, from the picture's own size down."""
+    """Channels at each depth, from the full image size down."""
 
 
 class VggForImageClassification(PreTrainedModel):  # type: ignore[misc]
@@ -92,7 +92,7 @@ class VggForImageClassification(PreTrainedModel):  # type: ignore[misc]
 
 
 class _DoubleConv(nn.Sequential):  # type: ignore[misc]
-    """Twice a 3x3 convolution, normalised."""
+    """Two 3x3 convolutions, each with batch normalisation."""
 
     def __init__(self, channels: int, width: int) -> None:
         layers: list[nn.Module] = []
@@ -103,7 +103,7 @@ class _DoubleConv(nn.Sequential):  # type: ignore[misc]
 
 
 class _Up(nn.Module):  # type: ignore[misc]
-    """Twice the size at half the channels, joined with what the way down had at that size."""
+    """Doubles the size, halves the channels, and joins the features of the way down at that size."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -111,7 +111,7 @@ class _Up(nn.Module):  # type: ignore[misc]
         self.conv = _DoubleConv(channels, channels // 2)
 
     def forward(self, deep: torch.Tensor, passed: torch.Tensor) -> torch.Tensor:
-        """Pad where a size was odd on the way down."""
+        """Upsample and join; pad where a size was odd on the way down."""
         deep = self.up(deep)
         down, right = (passed.size(axis) - deep.size(axis) for axis in (2, 3))
         deep = nn.functional.pad(deep, [right // 2, right - right // 2, down // 2, down - down // 2])
@@ -119,7 +119,7 @@ class _Up(nn.Module):  # type: ignore[misc]
 
 
 class UnetForSemanticSegmentation(PreTrainedModel):  # type: ignore[misc]
-    """Down through convolutions and poolings, up again, and a row of logits a pixel."""
+    """Down through convolutions and pooling, up again, and one row of logits per pixel."""
 
     config_class = UnetConfig
     base_model_prefix = "unet"
@@ -160,7 +160,7 @@ class UnetForSemanticSegmentation(PreTrainedModel):  # type: ignore[misc]
 
 @cache
 def register() -> None:
-    """Let transformers' Auto classes find both."""
+    """Register both with transformers' Auto classes."""
     AutoConfig.register(VggConfig.model_type, VggConfig)
     AutoConfig.register(UnetConfig.model_type, UnetConfig)
     AutoModelForImageClassification.register(VggConfig, VggForImageClassification)

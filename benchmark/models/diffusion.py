@@ -1,41 +1,43 @@
 """Text to image by a pipeline of diffusers, whose networks are the parts: text encoders, denoiser, VAE.
 
-The pipeline itself steps, guides and schedules as it does for anybody; in place of its networks it has
-stand-ins that call the compiled ones. Imported by children only.
+The pipeline runs its usual steps, guidance and schedule. In place of its networks it has stand-ins that call
+the compiled ones. Imported by children only.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
 import torch
 import transformers
+from diffusers.configuration_utils import FrozenDict
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKLOutput
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
-from benchmark.errors import Unavailable
 from benchmark.models import networks
-from benchmark.models.composite import Answers, CompositeModel, Network
-from benchmark.models.denoising import Denoiser, HalfOfVae, StandIn, Text, inputs_of
+from benchmark.models.composite import CompositeModel, Network, Tensors
 from benchmark.models.networks import Positional
 from benchmark.records import Model, Shape
 
 NETWORKS = ("text_encoder", "text_encoder_2", "unet", "transformer", "refiner", "vae")
-"""Keys of an architecture that are networks; beside them it has a scheduler."""
+"""Keys of an architecture that are networks; another key is its scheduler."""
 REFINED = 0.8
-"""Share of the steps before the refiner takes over, as the documentation of SDXL advises."""
+"""Share of the steps before the refiner starts, as the documentation of SDXL advises."""
 _INDEX = "model_index.json"
 
 
 def write_weights(model: Model, task: str, seed: int, folder: Path) -> Mapping[str, Any]:
-    """Save the networks of an architecture with random seeded weights, a sub-folder each.
+    """Save the networks of an architecture with random weights by the seed, a sub-folder each.
 
     Raises:
-        ConfigError: they have another number of parameters than the YAML states.
+        ConfigError: the YAML states another number of parameters.
     """
     count = 0
     for name, described in model.architecture.items():
@@ -53,10 +55,10 @@ def write_weights(model: Model, task: str, seed: int, folder: Path) -> Mapping[s
 
 
 def write_pretrained(model: Model, folder: Path) -> Mapping[str, Any]:
-    """Save the published pipeline, its refiner beside where the architecture has one.
+    """Save the published pipeline, and the refiner where the architecture has one.
 
     Raises:
-        Unavailable: the hub can't be reached and its cache doesn't hold them.
+        Unavailable: the hub can't be reached, and its cache on this host lacks a model.
     """
     revision = model.revision or "main"
     kind = getattr(diffusers, model.architecture["pipeline"])
@@ -67,18 +69,13 @@ def write_pretrained(model: Model, folder: Path) -> Mapping[str, Any]:
             unet = diffusers.UNet2DConditionModel.from_pretrained(refiner["hub_id"], subfolder="unet")
             unet.save_pretrained(folder / "refiner")
     except OSError as error:
-        raise Unavailable(
-            f"weights=pretrained: {model.hub_id}@{revision} is neither on this host nor to be had from "
-            f"the hub: `hf download {model.hub_id}` where there is a network, or weights=FOLDER"
-        ) from error
-    networks = (value for value in pipeline.components.values() if isinstance(value, torch.nn.Module))
-    return {
-        "parameters": sum(parameter.numel() for network in networks for parameter in network.parameters())
-    }
+        raise networks.not_published_here(model) from error
+    parts = (value for value in pipeline.components.values() if isinstance(value, torch.nn.Module))
+    return {"parameters": sum(parameter.numel() for part in parts for parameter in part.parameters())}
 
 
 def _made(described: Mapping[str, Any]) -> Any:
-    """A network or a scheduler, from its class and configuration."""
+    """Network or scheduler, made from its class and configuration."""
     fields = {
         name: value for name, value in described.items() if name not in {"class", "model_type", "hub_id"}
     }
@@ -89,7 +86,7 @@ def _made(described: Mapping[str, Any]) -> Any:
 
 
 class Diffusion(CompositeModel):
-    """One call denoises the latents of a batch in so many steps and decodes them."""
+    """One call denoises the latents of a batch in `steps` steps and decodes them."""
 
     def __init__(self, folder: Path, shape: Shape) -> None:
         self._folder, self._shape = folder, shape
@@ -109,7 +106,7 @@ class Diffusion(CompositeModel):
         if "Inpaint" in self._kind:
             self.parts["vae_encoder"] = partial(self._half_of_vae, "encoder")
 
-    def run(self, parts: Mapping[str, Network], inputs: Answers, mark: Callable[[], None]) -> Answers:  # noqa: ARG002
+    def run(self, parts: Mapping[str, Network], inputs: Tensors, on_token: Callable[[], None]) -> Tensors:  # noqa: ARG002
         """Encode, denoise, decode."""
         pipeline = self._pipeline
         for stand_in in self._stand_ins.values():
@@ -119,7 +116,7 @@ class Diffusion(CompositeModel):
         prompt = self._prompt(parts, inputs)
         if "Inpaint" in self._kind:
             size |= {"image": inputs["image"], "mask_image": inputs["mask"], "strength": 1.0}
-            size["generator"] = torch.Generator().manual_seed(0)  # of what the VAE's encoder draws
+            size["generator"] = torch.Generator().manual_seed(0)  # the VAE's encoder draws a sample
         elif "PixArt" in self._kind:
             size |= {"use_resolution_binning": False, "negative_prompt": None}
         if self._refiner is None:
@@ -134,7 +131,7 @@ class Diffusion(CompositeModel):
         (image,) = parts["vae_decoder"](latents / pipeline.vae.config.scaling_factor)
         return {"latents": latents, "image": image}
 
-    def save_image(self, answers: Answers, file: Path) -> bool:
+    def save_image(self, answers: Tensors, file: Path) -> bool:
         """Save the first image of the batch."""
         from PIL import Image
 
@@ -143,24 +140,24 @@ class Diffusion(CompositeModel):
         Image.fromarray(pixels.round().to(torch.uint8).permute(1, 2, 0).numpy()).save(file)
         return True
 
-    def _prompt(self, parts: Mapping[str, Network], inputs: Answers) -> dict[str, Any]:
-        """What the text encoders say of the prompt and of the empty one, under the pipeline's names."""
-        said: dict[str, Any] = {}
+    def _prompt(self, parts: Mapping[str, Network], inputs: Tensors) -> dict[str, Any]:
+        """Embeddings of the prompt and of the empty one, under the pipeline's names."""
+        embedded: dict[str, Any] = {}
         for sign, ids in (("", inputs["input_ids"]), ("negative_", inputs["negative_input_ids"])):
             if "PixArt" in self._kind:
                 mask = inputs[f"{sign}attention_mask"]
-                (said[f"{sign}prompt_embeds"],) = parts["text_encoder"](ids, mask)
-                said[f"{sign}prompt_attention_mask"] = mask
+                (embedded[f"{sign}prompt_embeds"],) = parts["text_encoder"](ids, mask)
+                embedded[f"{sign}prompt_attention_mask"] = mask
                 continue
             embeds = [parts["text_encoder"](ids)[0]]
             if "text_encoder_2" in parts:
-                second, said[f"{sign}pooled_prompt_embeds"] = parts["text_encoder_2"](ids)
+                second, embedded[f"{sign}pooled_prompt_embeds"] = parts["text_encoder_2"](ids)
                 embeds.append(second)
-            said[f"{sign}prompt_embeds"] = torch.cat(embeds, dim=-1)
-        return said
+            embedded[f"{sign}prompt_embeds"] = torch.cat(embeds, dim=-1)
+        return embedded
 
     def _prompt_of_refiner(self, prompt: Mapping[str, Any]) -> dict[str, Any]:
-        """It reads the second text encoder alone."""
+        """The refiner reads the embeddings of the second text encoder only."""
         width = self._stand_ins["text_encoder_2"].config.hidden_size
         return {
             name: value if "pooled" in name else value[..., -width:].contiguous()
@@ -168,9 +165,9 @@ class Diffusion(CompositeModel):
         }
 
     @cached_property
-    def _stand_ins(self) -> dict[str, StandIn]:
+    def _stand_ins(self) -> dict[str, _StandIn]:
         names = [name for name in (*NETWORKS,) if (self._folder / name).is_dir()]
-        return {name: StandIn(name, self._folder / name) for name in names}
+        return {name: _StandIn(name, self._folder / name) for name in names}
 
     @cached_property
     def _pipeline(self) -> Any:
@@ -211,14 +208,14 @@ class Diffusion(CompositeModel):
         network = _load(getattr(transformers, config.architectures[0]), self._folder / name)
         if "PixArt" in self._kind:
             return Positional(network, ("input_ids", "attention_mask"), ("last_hidden_state",)).eval()  # type: ignore[no-any-return]
-        return Text(network, last="XL" not in self._kind).eval()  # type: ignore[no-any-return]
+        return _Text(network, last="XL" not in self._kind).eval()  # type: ignore[no-any-return]
 
     def _denoiser(self, name: str) -> Positional:
         network = _load(_kind_of(self._folder / name), self._folder / name)
-        return Denoiser(network, inputs_of(name, network.config)).eval()  # type: ignore[no-any-return]
+        return _Denoiser(network, _inputs_of(name, network.config)).eval()  # type: ignore[no-any-return]
 
     def _half_of_vae(self, half: str) -> Positional:
-        return HalfOfVae(_load(diffusers.AutoencoderKL, self._folder / "vae"), half).eval()  # type: ignore[no-any-return]
+        return _HalfOfVae(_load(diffusers.AutoencoderKL, self._folder / "vae"), half).eval()  # type: ignore[no-any-return]
 
 
 def _kind_of(folder: Path) -> Any:
@@ -226,7 +223,7 @@ def _kind_of(folder: Path) -> Any:
 
 
 def _load(kind: Any, folder: Path) -> Any:
-    """A network in fp32, its weights memory-mapped."""
+    """Load a network in fp32, its weights memory-mapped."""
     named = (
         {"dtype": torch.float32}
         if kind.__module__.startswith("transformers")
@@ -242,3 +239,85 @@ def _arguments(kind: Any) -> Mapping[str, Any]:
 def _quiet(pipeline: Any) -> Any:
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+class _Text(Positional):
+    """CLIP: the last hidden states; for SDXL those of the last layer but one, and the text's embedding."""
+
+    def __init__(self, network: torch.nn.Module, *, last: bool) -> None:
+        super().__init__(network, ("input_ids",), ())
+        self.last = last
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return what the pipeline reads of the text."""
+        outputs = self.model(input_ids=tensors[0], output_hidden_states=not self.last)
+        if self.last:
+            return (outputs.last_hidden_state,)
+        pooled = getattr(outputs, "text_embeds", None)
+        return (outputs.hidden_states[-2], *(() if pooled is None else (pooled,)))
+
+
+class _Denoiser(Positional):
+    """A U-Net or a transformer: noisy latents, timestep and text in, noise out."""
+
+    def __init__(self, network: torch.nn.Module, input_names: tuple[str, ...]) -> None:
+        super().__init__(network, input_names, ())
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the predicted noise."""
+        given: dict[str, Any] = dict(zip(self.input_names, tensors, strict=True))
+        added: dict[str, Any] = {
+            name: given.pop(name) for name in ("text_embeds", "time_ids") if name in given
+        }
+        if "hidden_states" in given:
+            added = {"resolution": None, "aspect_ratio": None}
+        return tuple(self.model(**given, added_cond_kwargs=added or None, return_dict=False))
+
+
+class _HalfOfVae(Positional):
+    """The decoder: latents in, pixels of -1 to 1 out. The encoder: pixels in, means and log variances out."""
+
+    def __init__(self, network: torch.nn.Module, half: str) -> None:
+        super().__init__(network, ("latents",) if half == "decoder" else ("pixels",), ())
+        self.half = half
+        setattr(network, "encoder" if half == "decoder" else "decoder", None)
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Return the output of this half."""
+        if self.half == "decoder":
+            return (self.model.decode(tensors[0], return_dict=False)[0],)
+        return (self.model._encode(tensors[0]),)  # noqa: SLF001 - `encode` wraps it in a distribution
+
+
+class _StandIn(torch.nn.Module):  # type: ignore[misc]
+    """Stands for a network in the pipeline: has its configuration, and passes calls to the part."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        super().__init__()
+        self.name = name
+        self.parts: Mapping[str, Network] = {}
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        self.config = FrozenDict(config)
+        self.dtype, self.device = torch.float32, torch.device("cpu")
+        width = config.get("projection_class_embeddings_input_dim")
+        self.add_embedding = SimpleNamespace(linear_1=SimpleNamespace(in_features=width))
+
+    def forward(self, sample: torch.Tensor, *times: torch.Tensor, **given: Any) -> Sequence[torch.Tensor]:
+        """Return the answer of the part."""
+        names = _inputs_of(self.name, self.config)
+        tensors = {names[0]: sample, **dict(zip(names[1:], times, strict=False))}
+        tensors |= {**given, **(given.get("added_cond_kwargs") or {})}
+        return self.parts[self.name](*(tensors[name] for name in names))
+
+    def encode(self, pixels: torch.Tensor) -> Any:
+        """Encode with the VAE: return a distribution of latents."""
+        (moments,) = self.parts["vae_encoder"](pixels)
+        return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments))
+
+
+def _inputs_of(name: str, config: Any) -> tuple[str, ...]:
+    """Names of a denoiser's inputs, in order."""
+    if name == "transformer":
+        return ("hidden_states", "encoder_hidden_states", "encoder_attention_mask", "timestep")
+    added = ("text_embeds", "time_ids") if config.get("addition_embed_type") == "text_time" else ()
+    return ("sample", "timestep", "encoder_hidden_states", *added)

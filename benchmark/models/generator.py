@@ -1,4 +1,4 @@
-"""What tasks of generating models share: a prompt in, always so many tokens out, greedily."""
+"""What tasks of generating models share: a prompt in, a fixed number of tokens out, greedily."""
 
 from __future__ import annotations
 
@@ -7,40 +7,28 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.models import real_inputs
+from benchmark.models.transformers_task import TransformersTask, random_tokens
 from benchmark.records import Model, Shape, Unit, frozen
-
-_FIRST_WORD = 5
-"""The ids below it are special tokens (padding, begin, end, unknown) in the vocabularies of these models."""
 
 
 @frozen
-class Generator:
-    """One call makes `output_length` tokens for each item of the batch."""
+class Generator(TransformersTask):
+    """One call generates `output_length` tokens for each item of the batch."""
 
-    auto_class: ClassVar[str]
     prompt: ClassVar[str] = "input_ids"
     """Name of the model's input."""
-    name: ClassVar[str]
     axes: ClassVar[tuple[str, ...]] = ("input_length", "output_length")
     unit: ClassVar[Unit] = "tokens"
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.generation", "transformers.models.t5.modeling_t5")
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse what the position embeddings don't reach."""
+        """Refuse lengths beyond the position embeddings."""
         most = model.max_sequence_length
         for axis in self.axes:
             length = getattr(shape, axis)
             if most is not None and length is not None and length > most:
                 return f"{axis}={length} is above its maximum of {most}"
         return None
-
-    def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
-        """Save random seeded or published weights."""
-        from benchmark.models import networks
-
-        task = self.name.replace("-", "_")
-        return networks.write_weights(self.auto_class, model, task, weights, seed, folder)
 
     def module(self, folder: Path, shape: Shape) -> Any:
         """Load the model as two networks."""
@@ -49,7 +37,7 @@ class Generator:
         return generation.Generation(self.auto_class, folder, shape, self.prompt)
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
-        """Random words, or a text's first `input_length` tokens; an encoder-decoder's first token beside."""
+        """Random tokens or the first tokens of a text; for an encoder-decoder also its first token."""
         import torch
 
         prompt = self._prompt(model, shape, seed, real)
@@ -65,5 +53,4 @@ class Generator:
         if real is not None:
             return real_inputs.prompt(model, real, shape.batch_size, shape.input_length, seed)
         size = (shape.batch_size, shape.input_length)
-        words = int(model.architecture["vocab_size"])
-        return torch.randint(_FIRST_WORD, words, size, generator=torch.Generator().manual_seed(seed))
+        return random_tokens(model, *size, generator=torch.Generator().manual_seed(seed))

@@ -1,4 +1,4 @@
-"""What tasks of vision models share: pixels in, one output or several out."""
+"""What tasks of vision models share: pixels in, one or more outputs out."""
 
 from __future__ import annotations
 
@@ -7,20 +7,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from benchmark.models import real_inputs
+from benchmark.models.transformers_task import TransformersTask
 from benchmark.records import Model, Shape, Unit, frozen
 
 
 @frozen
-class ImageModel:
-    """`pixel_values` of (batch, channels, size, size) in: float32."""
+class ImageModel(TransformersTask):
+    """Input: `pixel_values` of (batch, channels, size, size), float32."""
 
-    auto_class: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]] = ("logits",)
-    """Fields of the model's output that answer."""
-    name: ClassVar[str]
+    """Fields of the model's output that are its answers."""
     axes: ClassVar[tuple[str, ...]] = ("image_size",)
     unit: ClassVar[Unit] = "images"
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
     preload: ClassVar[tuple[str, ...]] = (
         "benchmark.models.convnets",
         "benchmark.models.composite",
@@ -32,14 +30,13 @@ class ImageModel:
         return refuse_size(shape, model.architecture.get("image_size"))
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
-        """Save random seeded or published weights."""
-        from benchmark.models import convnets, networks
+        """Save random weights by the seed, or the published ones."""
+        from benchmark.models import convnets
 
         convnets.register()
-        task = self.name.replace("-", "_")
-        return networks.write_weights(self.auto_class, model, task, weights, seed, folder)
+        return super().make_weights(model, weights, seed, folder)
 
-    def module(self, folder: Path, shape: Shape) -> Any:  # noqa: ARG002 - the weights say which size
+    def module(self, folder: Path, shape: Shape) -> Any:  # noqa: ARG002 - the weights have the size
         """Load the network."""
         from benchmark.models import convnets, networks
 
@@ -47,7 +44,7 @@ class ImageModel:
         return networks.read_module(self.auto_class, folder, ("pixel_values",), self.outputs)
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
-        """Normally distributed pixels, as image processors normalise them, or photographs."""
+        """Random pixels, normalised as image processors do; or photographs."""
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
         channels = int(model.architecture.get("num_channels", 3))
         if real is not None:
@@ -58,9 +55,9 @@ class ImageModel:
 
 
 def refuse_size(shape: Shape, own: Any) -> str | None:
-    """Refuse another size than the only one a model takes.
+    """Refuse a size other than the model's only one.
 
-    A pair of sizes, as YOLOS has it, says where its embeddings were learned: they are interpolated to others.
+    A pair of sizes, as of YOLOS, is the size of training: its embeddings are interpolated to other sizes.
     """
     if shape.image_size is None:
         return "its YAML states no image_size: give image_size=N"
@@ -70,7 +67,7 @@ def refuse_size(shape: Shape, own: Any) -> str | None:
 
 
 def pixels(*size: int, seed: int) -> Any:
-    """Seeded pixels as image processors normalise them: about 0, by about 1."""
+    """Pixels with mean 0 and standard deviation 1, by the seed."""
     import torch
 
     return torch.randn(size, generator=torch.Generator().manual_seed(seed))

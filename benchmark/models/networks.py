@@ -1,4 +1,4 @@
-"""Transformers models on disk and in memory: made from a configuration, saved, mapped back, wrapped.
+"""Transformers models: made from a configuration, saved, loaded, wrapped for exporters.
 
 Imported by children only. Tasks and compilers share it; the core never imports torch.
 """
@@ -22,12 +22,12 @@ from benchmark.records import Arithmetic, Model, Session, Workload
 with suppress(ImportError, AttributeError):  # transformers before 5 has none
     from transformers import conversion_mapping
 
-    # Built here, in the server that children are forked from: else each compiles its 900 patterns, 0.2 s.
+    # Built here, in the server that children are forked from. Each child would compile 900 patterns, 0.2 s.
     conversion_mapping.get_checkpoint_conversion_mapping("bert")
 
 
 class Positional(torch.nn.Module):  # type: ignore[misc]
-    """Binds positional tensors to named inputs and returns plain tensors, as every exporter wants it."""
+    """Module with positional tensors as inputs and plain tensors as outputs, as every exporter needs."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Positional(torch.nn.Module):  # type: ignore[misc]
         self.constants = constants
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return the named outputs; inputs are bound by name, whatever order the model's forward has."""
+        """Return the named outputs. Inputs go by name: the model's forward may have another order."""
         outputs = self.model(**dict(zip(self.input_names, tensors, strict=True)), **self.constants)
         return tuple(getattr(outputs, name) for name in self.output_names)
 
@@ -51,11 +51,11 @@ class Positional(torch.nn.Module):  # type: ignore[misc]
 def write_weights(  # noqa: PLR0913, PLR0917 - which model, and where to
     auto_class: str, model: Model, task: str, weights: str, seed: int, folder: Path
 ) -> Mapping[str, Any]:
-    """Save a model of random seeded weights, or the published one, into `folder`.
+    """Save a model with random weights by the seed, or the published one, into `folder`.
 
     Raises:
-        ConfigError: the architecture has another number of parameters than the YAML states for the task.
-        Unavailable: the hub can't be reached and its cache doesn't hold the model.
+        ConfigError: the YAML states another number of parameters for the task.
+        Unavailable: the hub can't be reached, and its cache on this host lacks the model.
     """
     if weights == "pretrained":
         return _write_pretrained(auto_class, model, folder)
@@ -81,9 +81,9 @@ def _nested(value: Any) -> Any:
 
 
 def network_class(auto_class: str, config: Any) -> Any:
-    """The class that an Auto class would take; of several, the one that `architectures` names.
+    """The class that an Auto class chooses; of several, the one that `architectures` names.
 
-    A class of one architecture is that class: not every model has an Auto class.
+    `auto_class` may also be a class of one architecture, for models without an Auto class.
     """
     kind = getattr(transformers, auto_class)
     if not hasattr(kind, "_model_mapping"):
@@ -95,10 +95,10 @@ def network_class(auto_class: str, config: Any) -> Any:
 
 
 def check_parameters(model: Model, task: str, count: int) -> None:
-    """Refuse an architecture that isn't the published one.
+    """Check that an architecture is the published one, by its number of parameters.
 
     Raises:
-        ConfigError: it has another number of parameters than the YAML states for the task.
+        ConfigError: the YAML states another number for the task.
     """
     if count != (stated := model.parameters[task]):
         raise ConfigError(
@@ -114,24 +114,29 @@ def _write_pretrained(auto_class: str, model: Model, folder: Path) -> Mapping[st
         kind = network_class(auto_class, config)
         network = kind.from_pretrained(model.hub_id, revision=revision).eval()
     except OSError as error:
-        raise Unavailable(
-            f"weights=pretrained: {model.hub_id}@{revision} is neither on this host nor to be had from "
-            f"the hub: `hf download {model.hub_id}` where there is a network, or weights=FOLDER"
-        ) from error
+        raise not_published_here(model) from error
     network.save_pretrained(folder)
     _write_processors(model.hub_id, revision, folder)
     return {"parameters": network.num_parameters(), "commit": getattr(network.config, "_commit_hash", None)}
 
 
+def not_published_here(model: Model) -> Unavailable:
+    """Return the error for published weights that can't be loaded on this host."""
+    return Unavailable(
+        f"weights=pretrained: {model.hub_id}@{model.revision or 'main'} is not on this host, nor can the hub "
+        f"be reached: run `hf download {model.hub_id}` where there is a network, or use weights=FOLDER"
+    )
+
+
 def _write_processors(hub_id: str | None, revision: str, folder: Path) -> None:
-    """Save beside a model what prepares its text and pictures, for `inputs=real`; not all have both."""
+    """Save the tokenizer and the image processor, where there are any: `inputs=real` needs them."""
     for kind in (transformers.AutoTokenizer, transformers.AutoImageProcessor):
         with suppress(OSError, ValueError, KeyError):
             kind.from_pretrained(hub_id, revision=revision).save_pretrained(folder)
 
 
 def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
-    """Return the model in `folder` as its library has it, weights memory-mapped, in fp32 and eval mode."""
+    """Load the model in `folder` in fp32 and eval mode, its weights memory-mapped."""
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     kind = network_class(auto_class, config)
     return kind.from_pretrained(folder, local_files_only=True).float().eval()
@@ -140,14 +145,14 @@ def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
 def read_module(
     auto_class: str, folder: Path, input_names: Sequence[str], output_names: Sequence[str], **constants: Any
 ) -> Positional:
-    """Return the same, taking positional tensors; `constants` are arguments that never change."""
+    """Load it with positional inputs; `constants` are further arguments of every call."""
     network = read_network(auto_class, folder)
     return Positional(network, input_names, output_names, **constants).eval()  # type: ignore[no-any-return]
 
 
 def read_inputs(workload: Workload, dtype: Dtype = "fp32") -> tuple[torch.Tensor, ...]:
-    """Return the workload's inputs in the module's order, on its device, real numbers in `dtype`."""
-    assert workload.reference is not None  # noqa: S101 - simulated workloads never come here
+    """Load the workload's inputs in the module's order, on its device, real numbers in `dtype`."""
+    assert workload.reference is not None  # noqa: S101 - not simulated
     stored = load_file(workload.reference / "inputs.safetensors", device=workload.torch_device)
     inputs = (stored[name] for name in workload.input_names)
     return tuple(

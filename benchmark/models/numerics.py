@@ -1,4 +1,4 @@
-"""What `fast_math` means to torch, and what arithmetic a host then really does. Imported by children only."""
+"""Apply `fast_math` to torch, and measure the arithmetic in effect. Imported by children only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TF32 = 1e-3
 
 
 class Autocast(torch.nn.Module):  # type: ignore[misc]
-    """Casts inside `forward`: exporters ignore an autocast that is merely around the call."""
+    """Autocast inside `forward`: exporters ignore an autocast around the call."""
 
     def __init__(
         self, module: torch.nn.Module, device_type: str, dtype: torch.dtype = torch.bfloat16
@@ -26,7 +26,7 @@ class Autocast(torch.nn.Module):  # type: ignore[misc]
         self.dtype = dtype
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Return what the module returns under autocast."""
+        """Call the module under autocast."""
         with torch.autocast(self.device_type, self.dtype, cache_enabled=False):
             return self.module(*tensors)  # type: ignore[no-any-return]
 
@@ -38,15 +38,15 @@ def configure(
     dtype: Dtype = "fp32",
     autocast_dtype: AutocastDtype = "bf16",
 ) -> Arithmetic:
-    """Set this process's threads and precision of products; return the arithmetic in effect, as measured.
+    """Set threads and matmul precision of this process; return the arithmetic in effect, as measured.
 
-    `none` takes the fastest setting that stays true fp32 here: on AMD CPUs torch's "medium" routes products
-    to oneDNN, still fp32 and twice as fast; on CPUs with AMX it would leave fp32.
+    On a CPU, `none` takes the fastest setting that is true fp32: on AMD CPUs torch's "medium" sends products
+    to oneDNN, still in fp32 and twice as fast; on CPUs with AMX "medium" would not be fp32.
 
-    On a GPU `matmult` is tf32, in cuBLAS ("high") and in cuDNN, and the other two are true fp32 for what
-    autocast leaves in it. Torch's own default has cuDNN's convolutions in tf32 and products in fp32
-    (https://docs.pytorch.org/docs/stable/notes/cuda.html, TensorFloat-32). The older switches are meant:
-    torch 2.5 has no others, and mixing them with `fp32_precision` is an error.
+    On a GPU, `matmult` is tf32, in cuBLAS ("high") and in cuDNN; `none` and `all` are true fp32 where nothing
+    is cast. Torch's default has convolutions of cuDNN in tf32 and products in fp32
+    (https://docs.pytorch.org/docs/stable/notes/cuda.html, TensorFloat-32). The older switches are used on
+    purpose: torch 2.5 has no others, and mixing them with `fp32_precision` is an error.
     """
     if threads:
         torch.set_num_threads(threads)
@@ -75,13 +75,13 @@ def prepared(
     dtype: Dtype = "fp32",
     autocast_dtype: AutocastDtype = "bf16",
 ) -> torch.nn.Module:
-    """Return the module on its device in its type, casting where `fast_math` asks for it."""
+    """Return the module on its device and in its type, under autocast where `fast_math` is all."""
     module = module.to(device=device, dtype=TYPES[dtype])
     return Autocast(module, device, TYPES[autocast_dtype]).eval() if fast_math == "all" else module
 
 
 def _matmul_dtype(device: str) -> str:
-    """The arithmetic of an fp32 matrix product under the present settings, by its error."""
+    """Type that an fp32 matrix product is computed in, by its error."""
     generator = torch.Generator().manual_seed(0)
     a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
     exact = a.double() @ b.double()

@@ -1,4 +1,4 @@
-"""Torch's models as ONNX graphs, and torch's tensors as what a session of ONNX Runtime reads and writes.
+"""Export modules as ONNX graphs, and bind torch's tensors to a session of ONNX Runtime.
 
 Imported by children only.
 """
@@ -22,14 +22,14 @@ Bound = Callable[[Sequence[torch.Tensor]], tuple[Any, list[torch.Tensor]]]
 
 
 def export(workload: Workload, file: Path) -> None:
-    """Write the workload's graph into `file` and its weights beside it; wherever it will run, from the CPU.
+    """Write the workload's graph to `file` and its weights beside it. Exports on the CPU for every device.
 
     Raises:
-        UnsupportedOperator: torch.onnx has no translation of it.
+        UnsupportedOperator: torch.onnx can't translate an operator.
     """
     here = replace(workload, torch_device="cpu")
     try:
-        with torch.no_grad():  # attention with a bias (BEiT) decomposes for ONNX only without gradients
+        with torch.no_grad():  # with gradients, attention with a bias (BEiT) doesn't decompose for ONNX
             torch.onnx.export(
                 here.load_module(),
                 networks.read_inputs(here),
@@ -42,22 +42,22 @@ def export(workload: Workload, file: Path) -> None:
             )
     except torch.onnx.OnnxExporterError as error:
         if operator := _unsupported(error):
-            told = f"torch.onnx has no translation of {operator}"
-            raise UnsupportedOperator(told, operators=(operator,)) from error
+            message = f"torch.onnx has no translation of {operator}"
+            raise UnsupportedOperator(message, operators=(operator,)) from error
         raise
 
 
 def bound_to(session: Any, input_names: Sequence[str]) -> Bound:
-    """Return what binds a session to tensors where they lie, and to new ones beside them for its answers.
+    """Return a function that binds the session to input tensors in place and to new tensors for its answers.
 
     Raises:
-        Incompatible: an answer's size isn't known beforehand.
+        Incompatible: the size of an answer isn't static.
     """
-    wanted = [node.name for node in session.get_inputs()]  # the exporter drops what isn't used
+    wanted = [node.name for node in session.get_inputs()]  # the exporter drops unused inputs
     answers = []
     for node in session.get_outputs():
         if not all(isinstance(size, int) for size in node.shape):
-            raise Incompatible(f"the shape of its answer {node.name} is {node.shape}: use another compiler")
+            raise Incompatible(f"answer {node.name} has no static shape ({node.shape}): use another compiler")
         kind = node.type.removeprefix("tensor(").removesuffix(")")
         dtype = getattr(torch, {"float": "float32", "double": "float64"}.get(kind, kind))
         answers.append((node.name, node.shape, dtype))
@@ -77,13 +77,13 @@ def bound_to(session: Any, input_names: Sequence[str]) -> Bound:
 
 
 def _place(tensor: torch.Tensor) -> tuple[str, int, Any, tuple[int, ...], int]:
-    """A tensor as `io_binding` wants it: device, its number, type, shape, address."""
+    """Arguments of `io_binding` for a tensor: device, its index, type, shape, address."""
     kind = np.dtype(str(tensor.dtype).removeprefix("torch.")).type
     return tensor.device.type, tensor.device.index or 0, kind, tuple(tensor.shape), tensor.data_ptr()
 
 
 def _squeeze(tensor: Any, dim: int) -> Any:
-    """Translate torch's squeeze, which leaves an axis longer than 1 alone; ONNX's fails (pytorch#36796)."""
+    """Translate torch's squeeze, which keeps an axis longer than 1; ONNX's fails there (pytorch#36796)."""
     from onnxscript import opset18
 
     if tensor.shape[dim] != 1:
@@ -93,7 +93,7 @@ def _squeeze(tensor: Any, dim: int) -> Any:
 
 
 def _unsupported(error: BaseException | None) -> str | None:
-    """The operator that the exporter has no translation of, by the causes of its error."""
+    """Name of the operator that the exporter can't translate, from the causes of its error."""
     while error is not None:
         if found := re.search(
             r"No ONNX function found for <OpOverload\(op='([^']+)', overload='(\w+)'", str(error)

@@ -1,4 +1,7 @@
-"""Perceiver's multimodal autoencoder as a network of tensors: its own forward takes and gives mappings."""
+"""Perceiver's multimodal autoencoder with tensors as inputs and outputs; its own forward has mappings.
+
+A module of its own, since importing the architecture takes longer than every other task needs.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,20 @@ import torch
 from transformers.models.perceiver.modeling_perceiver import PerceiverBasicDecoder
 
 CHUNKS = 128
-"""In which videos are decoded: the example in transformers' documentation of the class, version 5.23."""
+"""Chunks that a video is decoded in, as in transformers' documentation of the class (version 5.23)."""
 
 
 class _Joint(PerceiverBasicDecoder):  # type: ignore[misc]
-    """Decodes queries that others make.
+    """Decoder whose queries come from outside.
 
-    Its parent's property raises for want of queries of its own, and tracing reads every property.
+    The parent's property raises where a decoder makes no queries, and tracing reads every property.
     """
 
     num_query_channels = None
 
 
 class FirstChunk(torch.nn.Module):  # type: ignore[misc]
-    """Encodes videos and decodes their first chunk: of pixels, of patches of sound, and the label."""
+    """Encodes videos and decodes their first chunk of pixels and of sound, and the label."""
 
     input_names = ("image", "audio", "label")
     output_names = ("image", "audio", "label")

@@ -1,4 +1,4 @@
-"""Text and pictures as people make them, for `inputs=real`: lengths and pixels that random values lack."""
+"""Real text and photographs for `inputs=real`: their lengths and pixels differ from random values."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from benchmark.errors import Unavailable
 from benchmark.records import Model
 
 _PICTURES = ("chelsea", "astronaut", "coffee", "rocket")
-"""Colour photographs of scikit-image that come within its wheel, in the public domain or CC0."""
+"""Colour photographs in scikit-image's wheel, in the public domain or CC0."""
 _MEAN, _SPREAD = 0.5, 0.5
-"""How ViT's and BEiT's processors normalise; a model's own does where its weights come with one."""
+"""Mean and spread of ViT's and BEiT's image processors, for weights that come without a processor."""
 _FEWEST_WORDS = 20
-"""Without a vocabulary transformers 5 makes a tokenizer that knows the special tokens alone."""
+"""Smallest vocabulary of a tokenizer. Without a file transformers 5 makes one with special tokens only."""
 
 
 def sentences() -> list[str]:
-    """Passages of old books and speeches, of 1 to 90 words; in the public domain."""
+    """Passages of books and speeches in the public domain, of 1 to 90 words."""
     text = resources.files("benchmark.models").joinpath("sentences.txt").read_text(encoding="utf-8")
     return text.splitlines()
 
 
 def tokens(model: Model, folder: Path, batch_size: int, length: int, seed: int) -> Mapping[str, Any]:
-    """`input_ids` and `attention_mask` of (batch, length): a passage each, padded or cut.
+    """`input_ids` and `attention_mask` of (batch, length): one passage per item, padded or cut.
 
     Raises:
-        Unavailable: the model's tokenizer is neither with its weights nor to be had from the hub.
+        Unavailable: neither the weights' folder nor the hub has the model's tokenizer.
     """
     tokenizer = _tokenizer(model, folder)
     passages = sentences()
@@ -39,7 +39,7 @@ def tokens(model: Model, folder: Path, batch_size: int, length: int, seed: int) 
 
 
 def prompt(model: Model, folder: Path, batch_size: int, length: int, seed: int) -> Any:
-    """The beginning of running text as `input_ids` of (batch, length), without padding.
+    """The beginning of a text as `input_ids` of (batch, length), without padding.
 
     Raises:
         Unavailable: as `tokens`.
@@ -53,7 +53,7 @@ def prompt(model: Model, folder: Path, batch_size: int, length: int, seed: int) 
 
 
 def pixels(folder: Path, batch_size: int, channels: int, size: int, seed: int) -> Any:
-    """`pixel_values` of (batch, channels, size, size): photographs' middles, normalised as the model asks.
+    """`pixel_values` of (batch, channels, size, size): squares from photographs, normalised for the model.
 
     Raises:
         Unavailable: scikit-image is not installed.
@@ -81,19 +81,19 @@ def pixels(folder: Path, batch_size: int, channels: int, size: int, seed: int) -
 
 
 def refuse(model: Model, kind: str) -> Unavailable:
-    """The error of a task for which nothing real is at hand."""
-    return Unavailable(f"inputs=real: there is no {kind} here for model={model.name}: use inputs=random")
+    """Return the error of a task that has no real inputs of this kind."""
+    return Unavailable(f"inputs=real: this program has no {kind} for model={model.name}: use inputs=random")
 
 
 def _square(picture: Any, size: int) -> Any:
-    """The middle of a picture, scaled."""
+    """The square in the middle of an image, scaled."""
     edge = min(picture.size)
     left, top = ((length - edge) // 2 for length in picture.size)
     return picture.crop((left, top, left + edge, top + edge)).resize((size, size))
 
 
 def _tokenizer(model: Model, folder: Path) -> Any:
-    """The one that lies with the weights, or else the published one."""
+    """Load the tokenizer from the weights' folder, or else the published one."""
     import transformers
 
     places: list[tuple[Any, dict[str, Any]]] = [(folder, {"local_files_only": True})]
@@ -102,14 +102,16 @@ def _tokenizer(model: Model, folder: Path) -> Any:
     for place, options in places:
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
-        except (OSError, ValueError, KeyError, TypeError):  # whatever it misses first
+        except (OSError, ValueError, KeyError, TypeError):  # depends on the file that is missing
             continue
         if len(tokenizer) > _FEWEST_WORDS:
             if tokenizer.pad_token is None:
                 tokenizer.pad_token = tokenizer.eos_token
             return tokenizer
     published = (
-        f"nor {model.hub_id} to be had from the hub" if model.hub_id else "and its YAML names no hub_id"
+        f"and the hub has no {model.hub_id}, or can't be reached"
+        if model.hub_id
+        else "and its YAML names no hub_id"
     )
     raise Unavailable(
         f"inputs=real: model={model.name} has no tokenizer in {folder}, {published}: "

@@ -1,1 +1,1 @@
-"""What the AWS Neuron tools and compilers say."""
+"""AWS Neuron: shared compiler options, compiler logs, and the tools neuron-ls and neuron-monitor."""

@@ -1,8 +1,8 @@
-"""`neuron-monitor` beside a measuring process: what it tells of that process, or in one line why it doesn't.
+"""`neuron-monitor` beside a measuring process: its readings, or one log line that says why there are none.
 
-Its configuration and its output are those of the user guide (aws-neuron-sdk 81ce03ae, 2026-08-21,
-tools/neuron-sys-tools/neuron-monitor-user-guide.rst); that each report has a line of its own is how wandb
-and others read it (wandb/sdk/internal/system/assets/trainium.py). It has not run here yet.
+Configuration and output are those of the user guide (aws-neuron-sdk 81ce03ae, 2026-08-21,
+tools/neuron-sys-tools/neuron-monitor-user-guide.rst). One report per line is how wandb and others read it
+(wandb/sdk/internal/system/assets/trainium.py). It has not run here yet.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from benchmark.neuron.tools import MonitorReport, Runtime, Unreadable, foreign, 
 log = logging.getLogger(__name__)
 
 TAG: Final = "NEURON_PROCESS_TAG"
-"""Environment variable by which a process names itself to the monitor."""
+"""Environment variable with the name of a process in the monitor's reports."""
 _GROUPS: Final = ("neuroncore_counters", "memory_used", "execution_stats")
-"""Metric groups of a process that are asked for."""
+"""Metric groups that are requested for each process."""
 _PERIODS: Final = 2.0
-"""Periods that a look waits for news at most."""
-_LOOK_S: Final = 0.05
+"""Longest wait for a new report, in periods."""
+_POLL_S: Final = 0.05
 
 
 class Monitor:
-    """The tool at work: its reports pile up in a file until asked for. It ends when this process does.
+    """The running tool. Its reports collect in a file until they are read; it ends with this process.
 
-    A pipe would fill up and stop it while nobody looks; a thread that empties it would disturb timed calls.
+    A pipe would fill up and block the tool; a thread that empties the pipe would disturb timed calls.
     """
 
     def __init__(self, period_s: int = 1) -> None:
-        """Start it.
+        """Start the tool.
 
         Raises:
-            Unreadable: it can't be.
+            Unreadable: it can't be started.
         """
         self._read, self._rest = 0, b""
         self._out, self._err = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115 - beyond this
@@ -61,29 +61,31 @@ class Monitor:
             _tidy(self._configuration, self._out, self._err)
             raise Unreadable(str(error)) from error
         self._process = process
-        # At the end of a child of multiprocessing too, which leaves without atexit.
+        # Not atexit: a child of multiprocessing ends without it.
         self.close = util.Finalize(
             self, _end, (process, self._configuration, self._out, self._err), exitpriority=0
         )
 
     def texts(self, wait_s: float) -> list[str]:
-        """Reports since the last time, as printed; waits while there is none.
+        """New reports, as printed; waits for the first.
 
         Raises:
-            Unreadable: there is none, and what it said instead.
+            Unreadable: there is none; the message has what the tool printed instead.
         """
         deadline = time.monotonic() + wait_s
         while True:
-            code = self._process.poll()  # before the look: it may write between the two, and end
+            code = self._process.poll()  # before reading: it may write and end in between
             if found := self._news():
-                self._configuration.unlink(missing_ok=True)  # it has been read: a child may be killed
+                self._configuration.unlink(
+                    missing_ok=True
+                )  # the tool has read it; this process may be killed later
                 return found
             if code is not None or time.monotonic() >= deadline:
                 raise Unreadable(self._silence(code, wait_s))
-            time.sleep(min(_LOOK_S, wait_s))
+            time.sleep(min(_POLL_S, wait_s))
 
     def _news(self) -> list[str]:
-        # By position: the offset of the file is the writer's.
+        # pread: the file's offset belongs to the writer.
         size = os.fstat(self._out.fileno()).st_size
         new = os.pread(self._out.fileno(), size - self._read, self._read)
         self._read += len(new)
@@ -92,7 +94,7 @@ class Monitor:
 
     def _silence(self, code: int | None, wait_s: float) -> str:
         said = os.pread(self._err.fileno(), 4096, 0).decode(errors="replace").strip().splitlines()
-        how = f"left with exit code {code}" if code is not None else f"printed no report within {wait_s:g} s"
+        how = f"ended with exit code {code}" if code is not None else f"printed no report within {wait_s:g} s"
         begun = f", but began one: {self._rest[:40].decode(errors='replace')}…" if self._rest else ""
         return f"neuron-monitor {how}{begun}" + (f": {said[-1][:200]}" if said else "")
 
@@ -110,7 +112,7 @@ def _tidy(configuration: Path, *files: IO[bytes]) -> None:
 
 
 def _configuration(period_s: int) -> Mapping[str, Any]:
-    """Of all processes, for those of others count too."""
+    """Configuration for all processes: those of others are counted too."""
     metrics = [{"type": group} for group in _GROUPS]
     return {
         "period": f"{period_s}s",
@@ -120,28 +122,28 @@ def _configuration(period_s: int) -> Mapping[str, Any]:
 
 
 class Telemetry:
-    """What the monitor has told of this process since it was first asked."""
+    """Readings of this process since the first request."""
 
     def __init__(self, period_s: int = 1, periods: float = _PERIODS) -> None:
         self._wait_s = period_s * periods
         self._period_s = period_s
         self._monitor: Monitor | None = None
-        self._asked = self._complained = False
+        self._started = self._warned = False
         self._most_bytes: int | None = None
 
     def state(self) -> DeviceState:
-        """How the device is by the newest report; the first look only starts the monitor.
+        """State of the device by the newest report. The first call only starts the monitor.
 
-        Later looks wait for a report that is newer than the look before.
+        Later calls wait for a report that is newer than the call before.
         """
-        if not self._asked:
-            self._asked = True
+        if not self._started:
+            self._started = True
             self._start()
             return DeviceState(other_processes=others())
         if self._monitor is None:
             return DeviceState(other_processes=others())
         reports = tuple(self._reports(self._monitor))
-        return self._told(reports) if reports else DeviceState(other_processes=others())
+        return self._state_of(reports) if reports else DeviceState(other_processes=others())
 
     def close(self) -> None:
         """End the monitor."""
@@ -152,29 +154,29 @@ class Telemetry:
         try:
             self._monitor = Monitor(self._period_s)
         except Unreadable as error:
-            self._complain(str(error))
+            self._warn(str(error))
 
     def _reports(self, monitor: Monitor) -> Iterator[MonitorReport]:
         texts: list[str] = []
         try:
             texts = monitor.texts(self._wait_s)
         except Unreadable as error:
-            self._complain(str(error))
+            self._warn(str(error))
         for text in texts:
             try:
                 yield report(text)
             except Unreadable as error:
-                self._complain(str(error))
+                self._warn(str(error))
 
-    def _told(self, reports: tuple[MonitorReport, ...]) -> DeviceState:
+    def _state_of(self, reports: tuple[MonitorReport, ...]) -> DeviceState:
         for complaint in (complaint for one in reports for complaint in one.complaints):
-            self._complain(complaint)
+            self._warn(complaint)
         own = [runtime for one in reports for runtime in one.runtimes if _is_own(runtime)]
         held = [self._most_bytes, *(runtime.memory_bytes for runtime in own)]
         self._most_bytes = max((known for known in held if known is not None), default=None)
         newest = next(filter(_is_own, reports[-1].runtimes), None)
         if newest is None:
-            self._complain(f"neuron-monitor tells of no process tagged {os.environ.get(TAG, os.getpid())}")
+            self._warn(f"neuron-monitor reports no process tagged {os.environ.get(TAG, os.getpid())}")
         share, p50_s = (newest.utilisation, newest.latency_p50_s) if newest else (None, None)
         return DeviceState(
             other_processes=sum(foreign(one.pid) for one in reports[-1].runtimes if not _is_own(one)),
@@ -184,11 +186,11 @@ class Telemetry:
             errors=tuple(sorted({name for runtime in own for name in runtime.errors})),
         )
 
-    def _complain(self, text: str) -> None:
-        """Once: a line tells as much as one for each report."""
-        if not self._complained:
-            self._complained = True
-            log.warning("no or not all telemetry: %s", text)
+    def _warn(self, text: str) -> None:
+        """Log once: one line is enough for all reports."""
+        if not self._warned:
+            self._warned = True
+            log.warning("telemetry is missing or incomplete: %s", text)
 
 
 def _is_own(runtime: Runtime) -> bool:
@@ -197,5 +199,5 @@ def _is_own(runtime: Runtime) -> bool:
 
 @lru_cache(maxsize=1)
 def telemetry() -> Telemetry:
-    """That of this process."""
+    """Telemetry of this process."""
     return Telemetry()

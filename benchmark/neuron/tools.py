@@ -1,8 +1,8 @@
-"""What the Neuron tools tell: devices and their processes by `neuron-ls`, counters by `neuron-monitor`.
+"""Read the Neuron tools: devices and their processes from `neuron-ls`, counters from `neuron-monitor`.
 
-Keys as their user guides document them (aws-neuron-sdk 81ce03ae, 2026-08-21, tools/neuron-sys-tools:
-neuron-ls.rst, neuron-monitor-user-guide.rst); latencies in seconds, utilisation in percent, errors counted
-over the period of a report. The tools have not run here yet: what reads otherwise is refused by its key.
+Keys are those of the user guides (aws-neuron-sdk 81ce03ae, 2026-08-21, tools/neuron-sys-tools: neuron-ls.rst,
+neuron-monitor-user-guide.rst): latencies in seconds, utilisation in percent, errors counted over the period
+of a report. The tools have not run here yet; output that differs is refused, and the message names the key.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from benchmark.records import frozen
 T = TypeVar("T")
 
 _FOLDER: Final = Path("/opt/aws/neuron/bin")
-"""Where aws-neuronx-tools installs them; on a DLAMI it is in PATH too."""
-_WORDS: Final[Mapping[type, str]] = {
+"""Folder of aws-neuronx-tools; on a DLAMI it is in PATH too."""
+_TYPE_NAMES: Final[Mapping[type, str]] = {
     dict: "a mapping",
     list: "a list",
     int: "a whole number",
@@ -35,7 +35,7 @@ _WORDS: Final[Mapping[type, str]] = {
 
 
 class Unreadable(ValueError):
-    """A tool did not run, or what it printed is not what its user guide documents; the text says which."""
+    """A tool did not run, or its output differs from its user guide; the message says which."""
 
 
 class NotInstalled(Unreadable):
@@ -52,47 +52,47 @@ class NeuronProcess:
 
 @frozen
 class NeuronDevice:
-    """A chip, as `neuron-ls -j` tells of it."""
+    """A chip, as `neuron-ls -j` lists it."""
 
     index: NonNegativeInt
     cores: tuple[NonNegativeInt, ...]
-    """Its logical NeuronCores, as NEURON_RT_VISIBLE_CORES counts them."""
+    """Its logical NeuronCores, numbered as in NEURON_RT_VISIBLE_CORES."""
     lnc: PositiveInt
-    """Physical cores that make up a logical one."""
+    """Physical cores per logical core."""
     memory_bytes: NonNegativeInt
     processes: tuple[NeuronProcess, ...]
 
 
 @frozen
 class Runtime:
-    """A process that computes on Neuron devices, over one period; null where that wasn't told."""
+    """A process that computes on Neuron devices, over one period; values that weren't reported are null."""
 
     pid: NonNegativeInt
     tag: str
     memory_bytes: NonNegativeInt | None
-    """That it holds on devices."""
+    """Memory of the devices that it holds."""
     utilisation: NonNegativeFloat | None
-    """Mean over the cores that it has in use, as a share."""
+    """Mean over the cores in use, as a share."""
     latency_p50_s: NonNegativeFloat | None
-    """Of its executions, by the device's clock; null too where it executed nothing."""
+    """Median latency of its executions by the device's clock; null if it executed nothing."""
     errors: tuple[str, ...]
-    """Kinds of errors that were counted, by the monitor's names."""
+    """Kinds of errors that occurred, by the monitor's names."""
 
 
 @frozen
 class MonitorReport:
-    """What `neuron-monitor` tells at the end of a period."""
+    """One report of `neuron-monitor`, made at the end of a period."""
 
     runtimes: tuple[Runtime, ...]
     complaints: tuple[str, ...] = ()
-    """What of it could not be read, or not be collected by the monitor itself."""
+    """Parts that could not be read here, or not be collected by the monitor."""
 
 
 def devices(text: str) -> tuple[NeuronDevice, ...]:
-    """Read what `neuron-ls -j` printed.
+    """Parse the output of `neuron-ls -j`.
 
     Raises:
-        Unreadable: with the key that is missing or of another type.
+        Unreadable: the message names the key that is missing or has another type.
     """
     listed = _of_type(_loaded(text, "neuron-ls"), list, "neuron-ls: the whole")
     return tuple(_device(one, f"neuron-ls: device {place}") for place, one in enumerate(listed))
@@ -100,7 +100,7 @@ def devices(text: str) -> tuple[NeuronDevice, ...]:
 
 def _device(raw: Any, where: str) -> NeuronDevice:
     index, count = _key(raw, "neuron_device", int, where), _key(raw, "nc_count", int, where)
-    # Tools before SDK 2.25 list no ids: cores are counted through, device by device.
+    # Tools before SDK 2.25 list no ids: number the cores across the devices.
     numbered = raw.get("neuroncore_ids") is not None
     ids = _key(raw, "neuroncore_ids", list, where) if numbered else range(index * count, (index + 1) * count)
     listed = _key(raw, "neuron_processes", list, where) if raw.get("neuron_processes") is not None else []
@@ -121,10 +121,10 @@ def _device(raw: Any, where: str) -> NeuronDevice:
 
 
 def report(text: str) -> MonitorReport:
-    """Read one report of `neuron-monitor`; of a process, a group that can't be read leaves its values null.
+    """Parse one report of `neuron-monitor`. Values of a group that can't be read are null.
 
     Raises:
-        Unreadable: it is no report, or says not whose counters it has.
+        Unreadable: it is no report, or doesn't name the process of its counters.
     """
     where = "neuron-monitor"
     listed = _key(_loaded(text, where), "neuron_runtime_data", list, where)
@@ -142,19 +142,19 @@ def _runtime(raw: Any, where: str, complaints: list[str]) -> Runtime:
         complaints.append(f"{where}: {failed}")
     groups = _key(raw, "report", dict, where)
 
-    def told(group: str, read: Callable[[Any, str], T]) -> T | None:
+    def group_of(group: str, read: Callable[[Any, str], T]) -> T | None:
         try:
             return read(_group(groups, group, where), f"{where}.{group}")
         except Unreadable as error:
             complaints.append(str(error))
             return None
 
-    latency, errors = told("execution_stats", _executions) or (None, ())
+    latency, errors = group_of("execution_stats", _executions) or (None, ())
     return Runtime(
         pid=pid,
         tag=tag,
-        memory_bytes=told("memory_used", _memory),
-        utilisation=told("neuroncore_counters", _utilisation),
+        memory_bytes=group_of("memory_used", _memory),
+        utilisation=group_of("neuroncore_counters", _utilisation),
         latency_p50_s=latency,
         errors=errors,
     )
@@ -184,7 +184,7 @@ def _executions(group: Any, where: str) -> tuple[float | None, tuple[str, ...]]:
     latencies = _key(group, "latency_stats", dict, where)
     if "device_latency" not in latencies:
         raise Unreadable(f"{where}.latency_stats: lacks device_latency")
-    latency = latencies["device_latency"]  # null while nothing is executed
+    latency = latencies["device_latency"]  # null if nothing was executed
     p50 = None if latency is None else _key(latency, "p50", float, f"{where}.device_latency")
     counts = {
         **_key(group, "error_summary", dict, where),
@@ -199,7 +199,7 @@ def _loaded(text: str, tool: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise Unreadable(f"{tool} printed no whole JSON ({error}): …{text.strip()[-40:]!r}") from error
+        raise Unreadable(f"{tool} printed no complete JSON ({error}): …{text.strip()[-40:]!r}") from error
 
 
 def _key(raw: Any, key: str, kind: type[T], where: str) -> T:
@@ -211,18 +211,18 @@ def _key(raw: Any, key: str, kind: type[T], where: str) -> T:
 
 def _of_type(found: Any, kind: type[T], where: str) -> T:
     if not isinstance(found, (int, float) if kind is float else kind) or isinstance(found, bool):
-        raise Unreadable(f"{where} should be {_WORDS[kind]}, got {json.dumps(found)[:60]}")
+        raise Unreadable(f"{where} should be {_TYPE_NAMES[kind]}, got {json.dumps(found)[:60]}")
     if isinstance(found, (int, float)) and found < 0:
         raise Unreadable(f"{where} should not be negative, got {found}")
-    return found  # type: ignore[return-value]  # a whole number where any would do
+    return found  # type: ignore[return-value]  # an int where a float is expected
 
 
 def ls(timeout_s: float = 5.0) -> tuple[NeuronDevice, ...]:
-    """Ask `neuron-ls` which devices there are and who holds them.
+    """List devices and the processes that hold them, by `neuron-ls`.
 
     Raises:
-        NotInstalled: it isn't on this host.
-        Unreadable: it failed, hung or printed something else.
+        NotInstalled: the tool isn't on this host.
+        Unreadable: it failed, hung, or its output differs.
     """
     command = [located("neuron-ls"), "-j"]
     try:
@@ -234,8 +234,8 @@ def ls(timeout_s: float = 5.0) -> tuple[NeuronDevice, ...]:
     except OSError as error:
         raise Unreadable(f"neuron-ls can't be started: {error}") from error
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no word"]
-        raise Unreadable(f"neuron-ls left with exit code {done.returncode}: {said[0][:200]}")
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["no message"]
+        raise Unreadable(f"neuron-ls ended with exit code {done.returncode}: {said[0][:200]}")
     return devices(done.stdout)
 
 
@@ -243,7 +243,7 @@ def located(tool: str) -> str:
     """Path of a tool.
 
     Raises:
-        NotInstalled: with the command that installs it.
+        NotInstalled: the message has the command that installs it.
     """
     found = shutil.which(tool) or shutil.which(str(_FOLDER / tool))
     if found is None:
@@ -252,9 +252,9 @@ def located(tool: str) -> str:
 
 
 def foreign(pid: int) -> bool:
-    """Whether a process belongs to somebody else: neither this one nor forked beside or below it.
+    """Whether a process is neither this one nor forked by it, nor by the server that forked this one.
 
-    Children of one server are timed one at a time, whatever they hold.
+    Children of the same server don't count as foreign: they are timed one at a time.
     """
     server, here = os.getppid(), os.getpid()
     ours = {here} | ({server} if server > 1 else set())
@@ -266,7 +266,7 @@ def foreign(pid: int) -> bool:
 
 
 def others(timeout_s: float = 5.0) -> int | None:
-    """How many foreign processes hold devices; None where `neuron-ls` doesn't tell."""
+    """Number of foreign processes that hold devices; None where `neuron-ls` fails."""
     with suppress(Unreadable):
         held = {process.pid for device in ls(timeout_s) for process in device.processes}
         return sum(map(foreign, held))

@@ -1,1 +1,1 @@
-"""How a loaded model is called and timed: one file per scenario."""
+"""Scenarios: how a loaded model is called and timed. One scenario per file."""

@@ -1,4 +1,4 @@
-"""Closed loop, one call in flight."""
+"""Latency: a closed loop with one call at a time."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from benchmark.timing.harness import measure_calls
 from benchmark.timing.sampler import Sampler
 
 _BLOCK_NS = 100_000_000
-"""Between looks at the clock and the limits, calls run back to back for about this long."""
+"""Calls run back to back for about this long between checks of the limits."""
 
 
 @frozen
 class Latency:
-    """The next call starts when the last has answered; every sample is kept."""
+    """Each call starts when the one before has returned. Every latency is kept."""
 
     name: ClassVar[str] = "latency"
     replicas: ClassVar[int] = 1
     workers: ClassVar[int] = 1
 
     def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
-        """Warm up, then call until the samples are steady, and as many and as precise as was asked for."""
+        """Warm up, then call until the stopping rule of `sampling` is met."""
         (session,) = sessions
         return Sampler(sampling, _Calls(session), _Calls(session)).timing()
 
 
 class _Calls:
-    """Calls of one session, taken in blocks so that looking at the limits costs nothing per call."""
+    """Calls of one session, made in blocks: checking the limits costs no time per call."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -38,14 +38,14 @@ class _Calls:
         self.device_ns: list[int] = []
         self.token_ns: list[Sequence[int]] = []
         self.blocks: list[tuple[int, int, float]] = []
-        """Of each block: calls, nanoseconds of wall time, CPU seconds."""
+        """For each block: calls, nanoseconds of wall time, CPU seconds."""
 
     @property
     def wall_s(self) -> float:
         return sum(wall_ns for _, wall_ns, _ in self.blocks) / 1e9
 
     def make(self, min_calls: int, max_calls: int, min_s: float, max_s: float) -> None:
-        """Call until there are both minima in all, or one maximum."""
+        """Call until both minima are reached, counted over all calls, or one maximum."""
         while True:
             elapsed_s = self.wall_s
             enough = len(self.samples) >= min_calls and elapsed_s >= min_s
@@ -60,12 +60,12 @@ class _Calls:
     def _block(self, calls: int) -> None:
         if self._session.before_block:
             self._session.before_block()
-        self._told()  # of calls outside of blocks: forgotten
+        self._new_times()  # drops those of calls outside of blocks
         clock, cpu_s = self._session.clock, time.process_time()
         started = clock()
         self.samples += measure_calls(self._session.run, calls, clock)
         self.blocks.append((calls, clock() - started, time.process_time() - cpu_s))
-        device_ns, token_ns = self._told()
+        device_ns, token_ns = self._new_times()
         self.device_ns += device_ns
         self.token_ns += token_ns
 
@@ -73,8 +73,8 @@ class _Calls:
         """Call once, untimed."""
         self._session.run()
 
-    def _told(self) -> tuple[Sequence[int], Sequence[Sequence[int]]]:
-        """What the device and the model's tokens tell of the calls since this was last asked."""
+    def _new_times(self) -> tuple[Sequence[int], Sequence[Sequence[int]]]:
+        """Times by the device's clock and times of tokens, of the calls since the last request."""
         session = self._session
         return (
             session.device_ns() if session.device_ns else (),
@@ -82,7 +82,7 @@ class _Calls:
         )
 
     def since(self, start: int) -> tuple[float, float]:
-        """Wall and CPU seconds of the calls from `start` on; of a block that it cuts, the part it leaves."""
+        """Wall and CPU seconds of the calls from `start` on; a block that `start` divides counts in part."""
         wall_ns, cpu_s, end = 0.0, 0.0, 0
         for calls, block_ns, block_cpu_s in self.blocks:
             first, end = end, end + calls

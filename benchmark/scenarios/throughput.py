@@ -1,4 +1,4 @@
-"""Closed loop with several callers: copies of the model, and callers of each."""
+"""Throughput: a closed loop with several callers for each of several copies of the model."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from benchmark.timing.harness import measure_calls
 from benchmark.timing.sampler import Sampler
 
 _BLOCK_NS = 500_000_000
-"""Callers run for about this long between looks at the limits: what the last call of each adds is little."""
+"""Callers run for about this long between checks of the limits; their last calls add little to it."""
 
 
 @frozen
 class Throughput:
     """`replicas` copies of the model in one process, each called by `workers` threads without a pause.
 
-    As NeuronPerf's n_models and workers_per_model: on Neuron devices each copy is loaded to the next of
-    `hardware.cores`. The latencies are those that the callers saw, waiting for each other included.
+    Same as NeuronPerf's n_models and workers_per_model: on Neuron devices each copy is loaded to the next of
+    `hardware.cores`. Latencies are those of the callers, and include waiting for each other.
     """
 
     replicas: PositiveInt = 1
@@ -35,14 +35,14 @@ class Throughput:
     name: ClassVar[str] = "throughput"
 
     def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
-        """Warm up, then let all call until the samples are as asked for."""
+        """Warm up, then let all callers run until the stopping rule of `sampling` is met."""
         callers = [session for session in sessions for _ in range(self.workers)]
         with ThreadPoolExecutor(len(callers)) as threads:
             return Sampler(sampling, _Callers(callers, threads), _Callers(callers, threads)).timing()
 
 
 class _Callers:
-    """Calls of several threads at a time, taken in blocks in which all are at it."""
+    """Calls of several threads, made in blocks during which all threads call."""
 
     def __init__(self, sessions: Sequence[Session], threads: ThreadPoolExecutor) -> None:
         self._sessions, self._threads = sessions, threads
@@ -51,14 +51,14 @@ class _Callers:
         self.device_ns: list[int] = []
         self.token_ns: list[Sequence[int]] = []
         self._blocks: list[tuple[int, float, float]] = []
-        """Of each block: calls, seconds in which so many are made at the rate of all callers, CPU seconds."""
+        """For each block: calls, seconds that as many calls take at the rate of all callers, CPU seconds."""
 
     @property
     def wall_s(self) -> float:
         return sum(wall_s for _, wall_s, _ in self._blocks)
 
     def make(self, min_calls: int, max_calls: int, min_s: float, max_s: float) -> None:
-        """Call until there are both minima in all, or one maximum; each caller once more at most."""
+        """Call until both minima are reached, counted over all calls, or one maximum (+1 call per caller)."""
         while True:
             left_s = max_s - self.wall_s
             if len(self.samples) >= min_calls and self.wall_s >= min_s:
@@ -73,7 +73,7 @@ class _Callers:
             if copy.before_block:
                 copy.before_block()
         cpu_s = time.process_time()
-        jobs = [self._threads.submit(_called, session, most, block_ns) for session in self._sessions]
+        jobs = [self._threads.submit(_call_repeatedly, session, most, block_ns) for session in self._sessions]
         found = [job.result() for job in jobs]
         per_ns = sum(len(latencies) / max(1, sum(latencies)) for latencies in found)
         calls = sum(map(len, found))
@@ -82,7 +82,7 @@ class _Callers:
         self.samples += np.concatenate(found)[np.argsort(ends, kind="stable")].tolist()
 
     def since(self, start: int) -> tuple[float, float]:
-        """Wall and CPU seconds of the calls from `start` on; of a block that it cuts, the share it leaves."""
+        """Wall and CPU seconds of the calls from `start` on; a block that `start` divides counts in part."""
         wall_s, cpu_s, end = 0.0, 0.0, 0
         for calls, block_s, block_cpu_s in self._blocks:
             first, end = end, end + calls
@@ -96,8 +96,8 @@ class _Callers:
             copy.run()
 
 
-def _called(session: Session, most: int, block_ns: int) -> list[int]:
-    """One caller's latencies: back to back for so long, or so many."""
+def _call_repeatedly(session: Session, most: int, block_ns: int) -> list[int]:
+    """Latencies of one caller, back to back for `block_ns` or `most` calls."""
     latencies: list[int] = []
     spent = 0
     while len(latencies) < most and spent < block_ns:

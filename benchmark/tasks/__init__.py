@@ -1,1 +1,1 @@
-"""How a kind of model is loaded and fed: one file per task."""
+"""Tasks: how their models are made, loaded and fed. One task per file."""

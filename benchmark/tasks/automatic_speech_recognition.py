@@ -12,7 +12,7 @@ from benchmark.records import Model, Shape, frozen
 
 @frozen
 class AutomaticSpeechRecognition(Generator):
-    """`input_features` of (batch, mel bins, frames): half a minute of sound, whatever is said in it."""
+    """Input: `input_features` of (batch, mel bins, frames), float32: 30 s of sound, whatever the speech."""
 
     name: ClassVar[str] = "automatic-speech-recognition"
     auto_class: ClassVar[str] = "AutoModelForSpeechSeq2Seq"
@@ -20,7 +20,7 @@ class AutomaticSpeechRecognition(Generator):
     axes: ClassVar[tuple[str, ...]] = ("output_length",)
 
     def _prompt(self, model: Model, shape: Shape, seed: int, real: Path | None) -> Any:
-        """Noise: no recorded speech comes with this program."""
+        """Random features: this program comes without recorded speech."""
         import torch
 
         if real is not None:

@@ -1,4 +1,4 @@
-"""Document classification: the words of a page, their boxes and its picture in, one row of logits out."""
+"""Document classification: words of a page, their boxes and its image in, one row of logits out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import Model, Shape, frozen
 
 _PAGE = 1000
-"""Boxes are thousandths of the page's width and height, whatever its size (LayoutLMv3's documentation)."""
+"""Boxes are in thousandths of the page's width and height (LayoutLMv3's documentation)."""
 
 
 @frozen
 class DocumentClassification(TextEncoder):
-    """Beside tokens and pixels `bbox` of (batch, sequence_length, 4), int64: left, top, right, bottom."""
+    """Inputs: tokens, pixels, and `bbox` of (batch, sequence_length, 4), int64: left, top, right, bottom."""
 
     name: ClassVar[str] = "document-classification"
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
@@ -24,12 +24,12 @@ class DocumentClassification(TextEncoder):
     input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "bbox", "pixel_values")
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse what the position embeddings of words or of patches don't fit."""
+        """Refuse a shape that the position embeddings of words or of patches don't fit."""
         own = model.architecture["input_size"]
         return super().refuse(model, shape) or image_model.refuse_size(shape, own)
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
-        """Random words at random places on a random picture."""
+        """Random words at random places of a random image."""
         import torch
 
         if real is not None:

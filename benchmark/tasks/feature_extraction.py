@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class FeatureExtraction(TextEncoder):
-    """Hidden states of (batch, sequence_length, width): what every head stands on."""
+    """Output: hidden states of (batch, sequence_length, width), which every head reads."""
 
     name: ClassVar[str] = "feature-extraction"
     auto_class: ClassVar[str] = "AutoModel"

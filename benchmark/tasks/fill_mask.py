@@ -1,4 +1,4 @@
-"""Masked language modelling: tokens in, a row of logits over the vocabulary for each of them out."""
+"""Masked language modelling: tokens in, a row of logits over the vocabulary for each token out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class FillMask(TextEncoder):
-    """Logits of (batch, sequence_length, vocabulary)."""
+    """Output: logits of (batch, sequence_length, vocabulary)."""
 
     name: ClassVar[str] = "fill-mask"
     auto_class: ClassVar[str] = "AutoModelForMaskedLM"

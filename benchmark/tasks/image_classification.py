@@ -1,4 +1,4 @@
-"""Image classification: pixels in, one row of logits an image out."""
+"""Image classification: pixels in, one row of logits per image out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class ImageClassification(ImageModel):
-    """Logits of (batch, labels)."""
+    """Output: logits of (batch, labels)."""
 
     name: ClassVar[str] = "image-classification"
     auto_class: ClassVar[str] = "AutoModelForImageClassification"

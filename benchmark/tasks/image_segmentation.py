@@ -1,4 +1,4 @@
-"""Semantic segmentation: pixels in, one row of logits a pixel out."""
+"""Semantic segmentation: pixels in, one row of logits per pixel out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class ImageSegmentation(ImageModel):
-    """Logits of (batch, labels, height, width)."""
+    """Output: logits of (batch, labels, height, width)."""
 
     name: ClassVar[str] = "image-segmentation"
     auto_class: ClassVar[str] = "AutoModelForSemanticSegmentation"

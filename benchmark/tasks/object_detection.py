@@ -1,4 +1,4 @@
-"""Object detection: pixels in, a fixed number of boxes an image out."""
+"""Object detection: pixels in, a fixed number of boxes per image out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class ObjectDetection(ImageModel):
-    """Logits of (batch, boxes, labels) and boxes of (batch, boxes, 4), in shares of the image's edges."""
+    """Outputs: logits of (batch, boxes, labels); boxes of (batch, boxes, 4), shares of the image's edges."""
 
     name: ClassVar[str] = "object-detection"
     auto_class: ClassVar[str] = "AutoModelForObjectDetection"

@@ -1,4 +1,4 @@
-"""Extractive question answering: question and text in, where the answer begins and ends out."""
+"""Extractive question answering: question and text in, the answer's first and last token out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class QuestionAnswering(TextEncoder):
-    """Logits of the first and of the last token of the answer: each (batch, sequence_length)."""
+    """Outputs: logits of the answer's first and last token, each (batch, sequence_length)."""
 
     name: ClassVar[str] = "question-answering"
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"

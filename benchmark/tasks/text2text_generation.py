@@ -1,4 +1,4 @@
-"""Encoder-decoder generation: a text in, another text out."""
+"""Encoder-decoder generation: one text in, another out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class Text2TextGeneration(Generator):
-    """The encoder reads `input_length` tokens, the decoder makes `output_length`."""
+    """The encoder reads `input_length` tokens, the decoder generates `output_length`."""
 
     name: ClassVar[str] = "text2text-generation"
     auto_class: ClassVar[str] = "AutoModelForSeq2SeqLM"

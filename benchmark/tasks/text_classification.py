@@ -1,4 +1,4 @@
-"""Sequence classification: tokens in, one row of logits a sequence out."""
+"""Sequence classification: tokens in, one row of logits per sequence out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class TextClassification(TextEncoder):
-    """Logits of (batch, labels)."""
+    """Output: logits of (batch, labels)."""
 
     name: ClassVar[str] = "text-classification"
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"

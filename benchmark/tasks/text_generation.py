@@ -1,4 +1,4 @@
-"""Causal generation: a text in, its continuation out."""
+"""Text generation by decoder-only models: a text in, its continuation out."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from benchmark.records import Model, Shape, frozen
 
 @frozen
 class TextGeneration(Generator):
-    """Decoder-only models; prompt and continuation share the positions."""
+    """Prompt and continuation share the position embeddings."""
 
     name: ClassVar[str] = "text-generation"
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse what the position embeddings don't reach."""
+        """Refuse lengths that together exceed the position embeddings."""
         most = model.max_sequence_length
         together = (shape.input_length or 0) + (shape.output_length or 0)
         if most is not None and together > most:

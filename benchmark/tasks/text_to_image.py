@@ -1,4 +1,4 @@
-"""Text to image: a prompt and noise in, a picture out."""
+"""Text to image: a prompt and noise in, an image out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.records import Model, Shape, Unit, frozen
 
 @frozen
 class TextToImage:
-    """A pipeline of diffusers; one call makes a batch of pictures in `steps` denoising steps."""
+    """A pipeline of diffusers. One call makes a batch of images in `steps` denoising steps."""
 
     name: ClassVar[str] = "text-to-image"
     axes: ClassVar[tuple[str, ...]] = ("image_size", "steps")
@@ -21,14 +21,14 @@ class TextToImage:
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.diffusion",)
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse sizes that don't divide into latents."""
+        """Refuse sizes that aren't a multiple of a latent's."""
         assert shape.image_size is not None  # noqa: S101 - cells of this task have one
         if shape.image_size % (step := 2 * _pixels(model)):
-            return f"image_size={shape.image_size}: has to be a multiple of {step}"
+            return f"image_size={shape.image_size}: should be a multiple of {step}"
         return None
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
-        """Save random seeded weights of every network, or the published ones."""
+        """Save random weights of every network by the seed, or the published ones."""
         from benchmark.models import diffusion
 
         if weights == "pretrained":
@@ -36,13 +36,13 @@ class TextToImage:
         return diffusion.write_weights(model, "text_to_image", seed, folder)
 
     def module(self, folder: Path, shape: Shape) -> Any:
-        """Load the pipeline; its networks are loaded one by one."""
+        """Load the pipeline; its networks are loaded one by one, when they are needed."""
         from benchmark.models import diffusion
 
         return diffusion.Diffusion(folder, shape)
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
-        """Random words, an empty prompt to guide away from, noise; for inpainting a picture and a mask."""
+        """Random tokens, an empty negative prompt and noise; for inpainting also an image and a mask."""
         import torch
 
         if real is not None:
@@ -61,7 +61,7 @@ class TextToImage:
             "negative_input_ids": torch.full(tokens, end),
             "latents": torch.randn(latents, generator=generator),
         }
-        inputs["input_ids"][:, -1] = end  # CLIP reads there what it makes of the whole
+        inputs["input_ids"][:, -1] = end  # CLIP reads the embedding of the whole text there
         if "PixArt" in model.architecture["pipeline"]:
             inputs |= {
                 f"{sign}attention_mask": torch.ones(tokens, dtype=torch.int64) for sign in ("", "negative_")
@@ -75,5 +75,5 @@ class TextToImage:
 
 
 def _pixels(model: Model) -> int:
-    """Pixels along the edge of one latent."""
+    """Pixels along the edge of a latent."""
     return 1 << (len(model.architecture["vae"]["block_out_channels"]) - 1)

@@ -1,4 +1,4 @@
-"""Token classification: tokens in, one row of logits a token out."""
+"""Token classification: tokens in, one row of logits per token out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmark.records import frozen
 
 @frozen
 class TokenClassification(TextEncoder):
-    """Logits of (batch, sequence_length, labels)."""
+    """Output: logits of (batch, sequence_length, labels)."""
 
     name: ClassVar[str] = "token-classification"
     auto_class: ClassVar[str] = "AutoModelForTokenClassification"

@@ -1,4 +1,4 @@
-"""Video classification: frames in, one row of logits a video out."""
+"""Video classification: frames in, one row of logits per video out."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from benchmark.records import Model, Shape, Unit, frozen
 
 @frozen
 class VideoClassification(ImageModel):
-    """`pixel_values` of (batch, frames, channels, size, size) in; logits of (batch, labels) out."""
+    """Input: `pixel_values` of (batch, frames, channels, size, size). Output: logits of (batch, labels)."""
 
     name: ClassVar[str] = "video-classification"
     auto_class: ClassVar[str] = "AutoModelForVideoClassification"
     unit: ClassVar[Unit] = "items"
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
-        """Normally distributed pixels, as many frames as the model takes."""
+        """Random pixels of as many frames as the model takes."""
         if real is not None:
-            raise real_inputs.refuse(model, "film")
+            raise real_inputs.refuse(model, "video")
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
         frames, channels = (int(model.architecture[name]) for name in ("num_frames", "num_channels"))
         size = (shape.batch_size, frames, channels, shape.image_size, shape.image_size)

@@ -1,4 +1,4 @@
-"""Zero-shot image classification: pictures and texts in, how well each fits each out."""
+"""Zero-shot image classification: images and texts in, the fit of each image to each text out."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmark.records import Model, Shape, Unit, frozen
 
 @frozen
 class ZeroShotImageClassification(TextEncoder):
-    """A batch is as many pictures as texts; logits of (pictures, texts) and of (texts, pictures) out."""
+    """A batch has as many images as texts. Outputs: logits of (images, texts) and of (texts, images)."""
 
     name: ClassVar[str] = "zero-shot-image-classification"
     auto_class: ClassVar[str] = "AutoModelForZeroShotImageClassification"
@@ -23,18 +23,18 @@ class ZeroShotImageClassification(TextEncoder):
     outputs: ClassVar[tuple[str, ...]] = ("logits_per_image", "logits_per_text")
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse what the position embeddings of patches don't fit."""
+        """Refuse images that the position embeddings of patches don't fit."""
         return image_model.refuse_size(shape, model.architecture["vision_config"]["image_size"])
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
-        """Random words between the tokens of begin and end, as many as CLIP pads to, and random pictures."""
+        """Random tokens between those of begin and end, as many as CLIP pads to, and random images."""
         import torch
 
         assert shape.image_size is not None  # noqa: S101 - cells of this task have one
         begin, end = (int(model.architecture["text_config"][f"{place}_token_id"]) for place in ("bos", "eos"))
         size = (shape.batch_size, int(model.architecture["text_config"]["max_position_embeddings"]))
         words = torch.randint(0, begin, size, generator=torch.Generator().manual_seed(seed))
-        words[:, 0], words[:, -1] = begin, end  # the text's vector is the one at the end token
+        words[:, 0], words[:, -1] = begin, end  # the text's embedding is the one at the end token
         channels = int(model.architecture["vision_config"]["num_channels"])
         if real is not None:
             photographs = real_inputs.pixels(real, shape.batch_size, channels, shape.image_size, seed)

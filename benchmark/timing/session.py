@@ -21,7 +21,7 @@ def load(
         sessions = {
             part.name: compiler.load(part, folder and part_folder(folder, part)) for part in workload.parts
         }
-        session = composite.assembled(workload, sessions)
+        session = composite.composite_session(workload, sessions)
     else:
         session = compiler.load(workload, folder and part_folder(folder, workload))
     seconds = time.perf_counter() - start

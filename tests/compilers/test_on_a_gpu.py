@@ -217,7 +217,7 @@ def test_a_graph_of_which_tensorrt_takes_nothing_is_a_fallback(monkeypatch, work
     idle = SimpleNamespace(get_providers=lambda: [TRT, CUDA])
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: idle)
     monkeypatch.setattr(onnx_export, "export", lambda _, file: file.touch())
-    with pytest.raises(Fallback, match="TensorRT took no part of the graph: use provider=cuda"):
+    with pytest.raises(Fallback, match="TensorRT supports no part of the graph: use provider=cuda"):
         OnnxRuntime(provider="tensorrt").compile(workload, artefact)
 
 

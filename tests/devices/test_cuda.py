@@ -271,7 +271,7 @@ def broken(library):
 def test_where_others_cannot_be_told_of_the_log_says_so_and_it_measures(library, capsys, lacks, why):
     lacks(library)
     Cuda().configure_process()
-    assert f"whether others use GPU 0 can't be told, {why}" in capsys.readouterr().err
+    assert f"processes of GPU 0 are unknown, {why}" in capsys.readouterr().err
 
 
 def test_an_instance_type_is_one_of_the_catalogue():

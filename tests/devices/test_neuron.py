@@ -101,7 +101,7 @@ def test_the_instance_decides_kind_name_and_target_of_the_hardware(compose, fres
         ),
         (
             ["hardware=inf2", "hardware.lnc=1"],
-            "hardware.lnc=1: logical NeuronCores are of Trainium2 alone, inf2.xlarge has Inferentia2: ",
+            "hardware.lnc=1: only Trainium2 has logical NeuronCores, inf2.xlarge has Inferentia2: ",
         ),
     ],
 )
@@ -218,7 +218,7 @@ def test_a_tool_that_fails_stops_nothing_and_is_told(fresh, monkeypatch, caplog)
     monkeypatch.setattr(tools, "ls", broken)
     assert settled(INF2) == "0"
     assert caplog.messages == [
-        "the first 1 NeuronCores are taken, whoever has them: neuron-ls gave no answer within 5 s"
+        "taking the first 1 NeuronCores without knowing if they are free: neuron-ls gave no answer within 5 s"
     ]
 
 
@@ -249,7 +249,7 @@ def test_too_few_free_cores_name_who_holds_the_others(listed):
         Neuron(name="inf2", instance_type="inf2.24xlarge", cores=5).configure_process()
     told = "; ".join(f"pid 400000{n} (python serve.py) uses device {n}" for n in (0, 2, 5))
     assert str(caught.value) == (
-        f"hardware.cores=5: 6 of 12 NeuronCores are free: {told}: wait for it, stop it, or ask for fewer"
+        f"hardware.cores=5: 6 of 12 NeuronCores are free: {told}: wait for it, stop it, or use fewer"
     )
 
 

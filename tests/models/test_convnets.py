@@ -17,10 +17,10 @@ import tempfile
 import torch
 from transformers import AutoConfig, AutoModelForImageClassification, AutoModelForSemanticSegmentation
 
-from benchmark import torch_convnets
+from benchmark.models import convnets
 
-torch_convnets.register()
-torch_convnets.register()
+convnets.register()
+convnets.register()
 torch.manual_seed(0)
 
 def shapes(network):

@@ -37,13 +37,13 @@ READABLE = {
 }
 """Nothing in them is broken."""
 REFUSED = {
-    "neuron-ls-truncated.json": "neuron-ls printed no whole JSON (",
+    "neuron-ls-truncated.json": "neuron-ls printed no complete JSON (",
     "neuron-ls-mapping.json": "neuron-ls: the whole should be a list, got {",
     "neuron-ls-no-count.json": "neuron-ls: device 0: lacks nc_count",
     "neuron-ls-memory-as-text.json": 'neuron-ls: device 0: memory_size should be a whole number, got "32 GB"',
     "neuron-ls-no-pid.json": "neuron-ls: device 0: neuron_processes: lacks pid",
     "neuron-ls-null-core.json": "neuron-ls: device 0: neuroncore_ids should be a whole number, got null",
-    "neuron-monitor-truncated.json": "neuron-monitor printed no whole JSON (",
+    "neuron-monitor-truncated.json": "neuron-monitor printed no complete JSON (",
     "neuron-monitor-no-processes.json": "neuron-monitor: lacks neuron_runtime_data",
     "neuron-monitor-pid-as-text.json": "neuron-monitor: neuron_runtime_data[0]: pid should be a whole number",
     "neuron-monitor-no-report.json": "neuron-monitor: neuron_runtime_data[0]: lacks report",
@@ -172,7 +172,7 @@ def test_a_tool_that_hangs_is_not_waited_for(neuron_tool):
 
 def test_a_tool_that_fails_is_quoted(neuron_tool):
     neuron_tool("neuron-ls")
-    with pytest.raises(Unreadable, match=r"^neuron-ls left with exit code 1: no neuron device found$"):
+    with pytest.raises(Unreadable, match=r"^neuron-ls ended with exit code 1: no neuron device found$"):
         tools.ls()
 
 
@@ -246,10 +246,10 @@ def test_errors_of_any_period_since_the_last_look_are_told(neuron_tool, telemetr
     ("tool", "why"),
     [
         ({"does": "hang"}, "neuron-monitor printed no report within 0.2 s"),
-        ({}, "neuron-monitor left with exit code 1: no neuron device found"),
-        ({"says": "neuron-monitor-truncated.json"}, "neuron-monitor printed no whole JSON ("),
+        ({}, "neuron-monitor ended with exit code 1: no neuron device found"),
+        ({"says": "neuron-monitor-truncated.json"}, "neuron-monitor printed no complete JSON ("),
         ({"says": "neuron-monitor-no-processes.json"}, "neuron-monitor: lacks neuron_runtime_data"),
-        ({"says": "neuron-monitor-cache_only.json"}, "neuron-monitor tells of no process tagged "),
+        ({"says": "neuron-monitor-cache_only.json"}, "neuron-monitor reports no process tagged "),
     ],
 )
 def test_a_monitor_that_tells_nothing_is_said_once_and_stops_nothing(neuron_tool, caplog, tool, why):
@@ -262,7 +262,7 @@ def test_a_monitor_that_tells_nothing_is_said_once_and_stops_nothing(neuron_tool
     finally:
         telemetry.close()
     (line,) = caplog.messages
-    assert line.startswith(f"no or not all telemetry: {why}")
+    assert line.startswith(f"telemetry is missing or incomplete: {why}")
 
 
 def test_a_value_that_a_report_lacks_is_said_once_and_the_others_stay(neuron_tool, telemetry, caplog):
@@ -286,7 +286,7 @@ def test_a_monitor_that_ends_leaves_its_last_report_and_then_says_so(neuron_tool
     telemetry.state()
     assert telemetry.state().utilisation == 0.2075
     assert telemetry.state().utilisation is None
-    assert "neuron-monitor left with exit code 3: lost the device" in caplog.text
+    assert "neuron-monitor ended with exit code 3: lost the device" in caplog.text
 
 
 def test_the_monitor_and_its_configuration_are_gone_when_it_is_closed(neuron_tool, monkeypatch, tmp_path):

@@ -96,7 +96,7 @@ from pathlib import Path
 
 import torch
 
-from benchmark import torch_flops, torch_parts
+from benchmark.models import composite, flops
 from benchmark.cell import cell_of
 from benchmark.config.sweep import grid
 
@@ -108,7 +108,7 @@ for name in sys.argv[1:]:
     with tempfile.TemporaryDirectory() as folder:
         e.task.make_weights(e.model, "random", 0, Path(folder))
         inputs = e.task.inputs(e.model, shape, 0)
-        told[name] = torch_parts.write_reference(e.task.module(Path(folder), shape), inputs, Path(folder), 1)
+        told[name] = composite.write_reference(e.task.module(Path(folder), shape), inputs, Path(folder), 1)
 
 
 class Tied(torch.nn.Module):
@@ -125,8 +125,8 @@ class Choosy(torch.nn.Linear):
         return (super().forward(x) if x.sum() > 0 else x,)
 
 
-told["tied"] = torch_flops.weight_bytes(Tied())
-told["choosy"] = torch_flops.flops_per_call(Choosy(4, 4), (torch.ones(1, 4),))
+told["tied"] = flops.weight_bytes(Tied())
+told["choosy"] = flops.flops_per_call(Choosy(4, 4), (torch.ones(1, 4),))
 print(json.dumps(told))
 """
 
@@ -189,4 +189,4 @@ def test_a_table_that_is_also_the_head_is_read_once(told):
 @pytest.mark.alone
 def test_a_module_that_looks_at_its_inputs_has_no_count_and_the_log_says_why(ran, told):
     assert told["choosy"] is None
-    assert "operations of a call can't be counted: DataDependentOutputException" in ran.stderr
+    assert "flops_per_call is null: operations can't be counted: DataDependentOutputException" in ran.stderr
