@@ -256,7 +256,9 @@ def test_too_few_free_cores_name_who_holds_the_others(listed):
 def test_fewer_cores_than_were_meant_are_told_though_nobody_holds_them(listed):
     listed("neuron-ls-old.json")
     device = Neuron(name="inf1", instance_type="inf1.24xlarge", cores=17)
-    with pytest.raises(Unavailable, match=r"^hardware\.cores=17: 16 of 16 NeuronCores are free, not so many"):
+    with pytest.raises(
+        Unavailable, match=r"^hardware\.cores=17: 16 of 16 NeuronCores are free, but not as many adjacent"
+    ):
         device.configure_process()
 
 

@@ -33,7 +33,7 @@ READABLE = {
     "neuron-monitor-errors.json",
     "neuron-monitor-two.json",
     "neuron-monitor-trn2.json",
-    "neuron-monitor-cache_only.json",
+    "neuron-monitor-no-own-process.json",
 }
 """Nothing in them is broken."""
 REFUSED = {
@@ -249,7 +249,7 @@ def test_errors_of_any_period_since_the_last_look_are_told(neuron_tool, telemetr
         ({}, "neuron-monitor ended with exit code 1: no neuron device found"),
         ({"says": "neuron-monitor-truncated.json"}, "neuron-monitor printed no complete JSON ("),
         ({"says": "neuron-monitor-no-processes.json"}, "neuron-monitor: lacks neuron_runtime_data"),
-        ({"says": "neuron-monitor-cache_only.json"}, "neuron-monitor reports no process tagged "),
+        ({"says": "neuron-monitor-no-own-process.json"}, "neuron-monitor reports no process tagged "),
     ],
 )
 def test_a_monitor_that_tells_nothing_is_said_once_and_stops_nothing(neuron_tool, caplog, tool, why):
