@@ -18,7 +18,8 @@ GUIDES = [ROOT / "README.md", *sorted(ROOT.glob("[a-z]*/README.md")), *sorted(RO
 
 def anchors(page):
     """Names of its headings, as GitHub makes them."""
-    heads = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
 
 
