@@ -1,1 +1,1 @@
-"""One device per file: identity, availability, lease and synchronisation."""
+"""One device per file: identity, availability, synchronisation and state."""

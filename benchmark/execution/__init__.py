@@ -1,1 +1,1 @@
-"""Where heavy work runs: child processes, other interpreters, and who holds the host."""
+"""Where heavy work runs: child processes, other interpreters, and the lock on the host."""
