@@ -1,8 +1,8 @@
-"""What `best` chooses: of the cells that do the same work, the cheapest or the fastest within the limits.
+"""The choice of `best`: among the cells that do the same work, the cheapest or the fastest within limits.
 
-The same work is a model's task on items of one size: lengths, pixels, steps. How it is done (machine,
-compiler, arithmetic, batch, copies, callers) is what there is to choose. Dollars per million are compared
-within one work alone, so never between inferences, images and tokens. `advice` makes sentences of an answer.
+The same work is a model's task on items of one size: lengths, pixels, steps. Machine, compiler, arithmetic,
+batch, replicas and workers can be chosen. Dollars per million are compared within one work only, so never
+between inferences, images and tokens. `best_wording` describes an answer, `best_table` lists its cells.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Aim = Literal["cheapest", "fastest"]
 
 _SIZES: Final = tuple(name for name in axes.SIZES if name != "batch_size")
 WORK: Final = ("model", "task", *_SIZES, "throughput_unit")
-"""What is to be done."""
+"""Columns that say which work is done."""
 _SETUP: Final = (*axes.without(*WORK), "device_name")
-"""How it was requested to be done: known of cells that failed, too."""
+"""Columns that say how it was configured; known for failed cells too."""
 HOW: Final = (
     *_SETUP,
     "model_dtype",
@@ -35,7 +35,7 @@ HOW: Final = (
     "source",
     "document",
 )
-"""How it was done; of cells alike in this the newest counts."""
+"""Columns that say how it was done; among cells with equal values the newest counts."""
 NEEDED: Final = (
     *WORK,
     *HOW,
@@ -54,14 +54,14 @@ NEEDED: Final = (
     *("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "latency_p99_ms", "latency_p99_ms_hi"),
     *("throughput_per_s", "cosine", "accuracy", "accuracy_lo"),
 )
-"""Columns that rows must have; after `cost.priced` there are `usd_per_hour` and `usd_per_1m`, too."""
+"""Columns that rows must have; `cost.priced` adds `usd_per_hour` and `usd_per_1m`."""
 HOURS_A_MONTH: Final = 730
-"""Of 8,760 hours a year, as the cloud's own calculator counts."""
+"""A twelfth of the 8,760 hours of a year, as in the cloud's own calculator."""
 
 
 @frozen
 class SloLimits:
-    """What a cell must keep; null asks nothing."""
+    """Limits that a cell must keep; null is no limit."""
 
     p95_ms: float | None = None
     p99_ms: float | None = None
@@ -71,54 +71,54 @@ class SloLimits:
 
     @property
     def words(self) -> str:
-        """As a reader would write them; empty without any."""
-        told = {
+        """The limits in words; empty without any."""
+        limits = {
             "p95 <= {} ms": self.p95_ms,
             "p99 <= {} ms": self.p99_ms,
             "accuracy >= {}": self.accuracy_floor,
             "cosine >= {}": self.cosine_floor,
             "cost <= ${} per 1M": self.usd_per_1m,
         }
-        return ", ".join(text.format(f"{value:g}") for text, value in told.items() if value is not None)
+        return ", ".join(text.format(f"{value:g}") for text, value in limits.items() if value is not None)
 
 
 @frozen
 class Wanted:
-    """What is asked."""
+    """The question: limits, aim and fleet."""
 
     limits: SloLimits
     aim: Aim
     requests_per_s: float | None = None
-    """Rate that a fleet has to answer; a request is one item."""
+    """Rate of the fleet; a request is one item."""
     utilisation: float = 0.7
-    """Share of its measured throughput that a machine of the fleet is given."""
+    """Load of each machine of the fleet, as a share of its measured throughput."""
 
 
 @frozen
 class Cells:
-    """Cells with a measurement, and those without."""
+    """Cells with a measurement, and failed ones."""
 
     done: pd.DataFrame
-    """The newest of each setup; the processes of a cell are one line."""
+    """Newest cell of each setup; the processes of a cell are one line."""
     failed: pd.DataFrame
-    """The newest of each setup that never became `ok`."""
+    """Newest cell of each setup without any `ok` row."""
 
 
 @frozen
 class Answer:
-    """What is best for one work."""
+    """The best cell for one work."""
 
     work: Mapping[str, Any]
-    """By column, without those that the work doesn't have."""
+    """Values by column; columns that the work lacks are absent."""
     aim: Aim
-    """In effect: where no cell within the limits has a cost, the fastest is chosen, whatever was asked."""
+    """Effective aim: `fastest` where no cell within the limits has a cost."""
     cells: pd.DataFrame
-    """Every cell of the work: columns as in NEEDED, the price's, and `machines`, `usd_per_month` (NaN where
-    no fleet was asked for), `within` (yes, not surely, no), `front` (not beaten), `origin` and `doubt`."""
+    """Every cell of the work: columns as in NEEDED, the price's, and `machines`, `usd_per_month` (NaN
+    without a fleet), `within` (yes, not surely, no), `front` (not beaten), `origin` and `doubt`."""
     chosen: int | None
-    """Place of the best in `cells`; null where none is within the limits."""
+    """Index of the best cell in `cells`; null where none is within the limits."""
     by: str
-    """Column that the front weighs against p95: `usd_per_1m`, `usd_per_month` or `throughput_per_s`."""
+    """Column that the front compares with p95: `usd_per_1m`, `usd_per_month` or `throughput_per_s`."""
 
     @property
     def best(self) -> Any:
@@ -127,15 +127,15 @@ class Answer:
 
     @property
     def front(self) -> pd.DataFrame:
-        """Cells that no other beats in both, by p95."""
+        """Cells that no other cell beats in both columns, sorted by p95."""
         return self.cells[self.cells["front"]].sort_values(["latency_p95_ms", self.by])
 
 
 def cells(rows: pd.DataFrame) -> Cells:
-    """The newest line of each setup: processes combined, failures apart."""
+    """Newest line of each setup: processes combined, failures separate."""
     lines = combined(rows.reset_index(drop=True)).sort_values("finished_at", kind="stable")
     lines["throughput_unit"] = _units(lines)
-    # Only as text have lists and missing values an equal.
+    # As text, since lists and missing values equal nothing.
     lines = lines.assign(setup=_hashed(lines, (*WORK[:-1], *_SETUP)), exact=_hashed(lines, (*WORK, *HOW)))
     done = lines[lines["status"] == "ok"].drop_duplicates("exact", keep="last")
     failed = lines[(lines["status"] != "ok") & ~lines["setup"].isin(done["setup"])]
@@ -145,7 +145,7 @@ def cells(rows: pd.DataFrame) -> Cells:
 
 
 def _units(lines: pd.DataFrame) -> pd.Series[Any]:
-    """What is counted; of lines that have a latency alone what is counted in others of their work."""
+    """Unit of the throughput; lines with a latency only get the unit of other lines of their work."""
     work = _hashed(lines, WORK[:-1])
     known = lines[lines["throughput_unit"].notna()].groupby(work)["throughput_unit"].agg(["first", "nunique"])
     one = known.loc[known["nunique"] == 1, "first"]
@@ -157,7 +157,7 @@ def _hashed(rows: pd.DataFrame, names: tuple[str, ...]) -> pd.Series[Any]:
 
 
 def answers(done: pd.DataFrame, wanted: Wanted) -> list[Answer]:
-    """What is best for each work, in the order of their names."""
+    """Best cell for each work, sorted by the names of the works."""
     groups = done.groupby([*WORK], dropna=False, sort=True)
     return [_answer(group.reset_index(drop=True), wanted) for _, group in groups]
 
@@ -174,7 +174,7 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
         origin=[_origin(*one) for one in zip(group["simulated"], group["source"], strict=True)],
         doubt=[_doubt(*one) for one in zip(group["steady"], group["noise_flags"], strict=True)],
     )
-    # Unknown is worse than any figure, so that a cell is on the front for what is known of it.
+    # Unknown counts as worst, so that a cell can be on the front by its other figure.
     objectives = pd.DataFrame(
         {
             "p95": group["latency_p95_ms"].astype(float).fillna(math.inf),
@@ -198,7 +198,7 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
 
 
 def _with_fleet(group: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
-    """How many machines the asked rate needs, and what they cost a month."""
+    """Machines that the requested rate needs, and their cost a month."""
     machines = pd.Series(math.nan, index=group.index)
     if wanted.requests_per_s is not None:
         served = group["throughput_per_s"].astype(float) / units_per_item(group) * wanted.utilisation
@@ -209,14 +209,14 @@ def _with_fleet(group: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
 
 
 def units_per_item(group: pd.DataFrame) -> pd.Series[Any]:
-    """What one item counts for in a throughput: 1, or its tokens, given and made together; NaN if unknown."""
+    """Units of one item in a throughput: 1, or its tokens, prompt and generated together; NaN if unknown."""
     lengths = group[["input_length", "output_length"]].astype(float)
     tokens = lengths.sum(axis=1, min_count=1).fillna(group["sequence_length"].astype(float))
     return tokens.where(group["throughput_unit"] == "tokens", 1.0)
 
 
 def _fit(group: pd.DataFrame, limits: SloLimits, by: str) -> tuple[pd.Series[Any], pd.Series[Any]]:
-    """Which cells keep the limits of what the front doesn't weigh, and which keep all; unknown keeps none."""
+    """Cells that keep the limits outside the front's columns, and cells that keep all; unknown keeps none."""
     fit = pd.Series(data=True, index=group.index)
     for floor, name in ((limits.accuracy_floor, "accuracy"), (limits.cosine_floor, "cosine")):
         if floor is not None:
@@ -233,7 +233,7 @@ def _fit(group: pd.DataFrame, limits: SloLimits, by: str) -> tuple[pd.Series[Any
 
 
 def _surely(group: pd.DataFrame, limits: SloLimits) -> pd.Series[Any]:
-    """Where the whole interval keeps the limit, for figures that come with one."""
+    """Cells whose whole interval keeps the limits, for figures with an interval."""
     sure = pd.Series(data=True, index=group.index)
     if limits.p95_ms is not None:
         sure &= group["latency_p95_ms_hi"].astype(float) <= limits.p95_ms
@@ -261,7 +261,7 @@ def _origin(simulated: Any, source: Any) -> Origin:
 
 
 def _unbeaten(objectives: pd.DataFrame) -> pd.Series[Any]:
-    """Which rows no other is better than in one axis without being worse in the other; less is better."""
+    """Rows that no other row beats in one column without being worse in the other; less is better."""
     least = objectives.groupby("p95")["value"].min()
     faster = least.cummin().shift()
     beaten = (objectives["value"] >= objectives["p95"].map(faster)) | (

@@ -1,4 +1,4 @@
-"""The tables of `best`: cells that nothing beats, or one line for each work; figures stay numbers."""
+"""Tables of `best`: the unbeaten cells of one work, or one line for each work; figures stay numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TOLD_APART: Final = {
     "device_name": "device",
     "compiler_flags": "flags",
 }
-"""Columns that stand in a table only where its lines would look alike without."""
+"""Columns that a table has only where its lines would look equal without them."""
 
 
 def front(answer: Answer, wanted: Wanted, limit: int) -> pd.DataFrame:
-    """The cells of the front by p95; the chosen one is among them however few are asked for."""
+    """Cells of the front by p95, at most `limit`; the chosen cell is always among them."""
     cells = answer.front
     if limit:
         first = cells.head(limit)
@@ -37,7 +37,7 @@ def front(answer: Answer, wanted: Wanted, limit: int) -> pd.DataFrame:
 
 
 def summary(found: Sequence[Answer], wanted: Wanted, limit: int) -> pd.DataFrame:
-    """A line for each work, narrow enough for a terminal."""
+    """One line for each work, narrow enough for a terminal."""
     some = found[: limit or None]
     chosen = pd.concat([one.cells.iloc[[one.chosen or 0]] for one in some], ignore_index=True)
     known = pd.Series([one.chosen is not None for one in some])
@@ -47,7 +47,7 @@ def summary(found: Sequence[Answer], wanted: Wanted, limit: int) -> pd.DataFrame
     lines = _lines(chosen, wanted, [("work", (labels + " " + tasks).str.strip())])
     if "within" in lines and not (chosen["within"] == "not surely").any():
         lines = lines.drop(columns="within")
-    if "fleet" in lines:  # it says what the throughput is good for
+    if "fleet" in lines:  # it follows from the throughput
         lines = lines.drop(columns=["per s"], errors="ignore")
     if len(chosen["throughput_unit"].drop_duplicates()) > 1 and "per s" in lines:
         lines.insert([*lines].index("per s") + 1, "of", chosen["throughput_unit"])
@@ -55,7 +55,7 @@ def summary(found: Sequence[Answer], wanted: Wanted, limit: int) -> pd.DataFrame
 
 
 def _lines(chosen: pd.DataFrame, wanted: Wanted, first: Sequence[tuple[str, Any]]) -> pd.DataFrame:
-    """Cells as a table, figures as numbers; columns that say nothing are left out."""
+    """Cells as a table, figures as numbers; empty columns are left out."""
     shown: dict[str, Any] = dict(first)
     shown["machine"] = [
         "none" if pd.isna(cell["status"]) else one_line(best_wording.machine(cell))
@@ -82,13 +82,13 @@ def _lines(chosen: pd.DataFrame, wanted: Wanted, first: Sequence[tuple[str, Any]
 
 
 def _remark(origin: Any, doubt: Any) -> str:
-    """Why not to rely on a cell."""
-    told = (one for one in (origin, doubt) if not pd.isna(one) and one not in {"measured", ""})
-    return " ".join(told)
+    """Reasons not to rely on a cell."""
+    remarks = (one for one in (origin, doubt) if not pd.isna(one) and one not in {"measured", ""})
+    return " ".join(remarks)
 
 
 def word(value: Any) -> str:
-    """A value of a row in plain text; nothing where there is none."""
+    """A value of a row in plain text; empty where there is none."""
     if pd.api.types.is_scalar(value):
         return "" if pd.isna(value) else one_line(str(value))
     return one_line(" ".join(map(str, value)))

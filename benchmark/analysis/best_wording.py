@@ -1,6 +1,6 @@
-"""What `best` says of an answer: the cell in words, its doubts, and what lies outside of what was measured.
+"""Sentences about an answer of `best`: the cell, doubts about it, and cells that were not measured.
 
-Sentences are plain text, made of the rows; names in them may come from outside, so outputs escape them.
+Sentences are plain text. Names in them may come from outside, so outputs escape them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FEWEST_CALLS: Final = 72
 
 
 def work_words(answer: Answer) -> str:
-    """What is to be done, such as `bert, fill-mask, sequence length 128`."""
+    """A work in words, such as `bert, fill-mask, sequence length 128`."""
     work = answer.work
     sizes = [f"{axes.BY_COLUMN[name].words} {work[name]}" for name in axes.SIZES if name in work]
     return ", ".join(
@@ -29,7 +29,7 @@ def work_words(answer: Answer) -> str:
 
 
 def work_label(answer: Answer) -> str:
-    """The same in a few characters for a table, without the task: `bert s128`."""
+    """A work in a few characters for a table, without the task: `bert s128`."""
     sizes = {name: answer.work[name] for name in axes.SIZES if name in answer.work}
     if answer.work.get("input_length"):
         sizes.pop("sequence_length", None)
@@ -37,19 +37,19 @@ def work_label(answer: Answer) -> str:
 
 
 def unit_word(answer: Answer) -> str:
-    """What is counted: inferences, images or tokens."""
+    """Unit of the throughput: inferences, images or tokens."""
     unit = str(answer.work.get("throughput_unit", "items"))
     return UNITS.get(unit, unit)
 
 
 def machine(cell: Any) -> str:
-    """Where a cell ran: its instance type, else the name of its hardware or its device."""
+    """Machine of a cell: its instance type, else the name of its hardware or device."""
     known = (cell[name] for name in ("instance_type", "hardware", "device_name"))
     return next((str(name) for name in known if not pd.isna(name)), "unknown machine")
 
 
 def cell_words(cell: Any) -> str:
-    """Batch, machine and compiler, and whether it was measured at all."""
+    """Batch, machine, compiler and origin of a cell."""
     copies = [
         f"{int(cell[name])} {name}"
         for name in ("replicas", "workers")
@@ -65,24 +65,24 @@ def cell_words(cell: Any) -> str:
 
 def figures(cell: Any, answer: Answer) -> str:
     """Its p95 with the interval, its throughput, its cost."""
-    told = []
+    texts = []
     if not pd.isna(cell["latency_p95_ms"]):
         lo, hi = cell["latency_p95_ms_lo"], cell["latency_p95_ms_hi"]
         interval = " (no interval)" if pd.isna(lo) or pd.isna(hi) else f" ({_figure(lo)} to {_figure(hi)})"
-        told.append(f"p95 {_figure(cell['latency_p95_ms'])} ms{interval}")
+        texts.append(f"p95 {_figure(cell['latency_p95_ms'])} ms{interval}")
     if not pd.isna(cell["throughput_per_s"]):
-        told.append(f"{_figure(cell['throughput_per_s'])} {unit_word(answer)}/s")
+        texts.append(f"{_figure(cell['throughput_per_s'])} {unit_word(answer)}/s")
     if not pd.isna(cell["usd_per_1m"]):
-        told.append(f"{dollars(cell['usd_per_1m'])} per 1M {unit_word(answer)}")
+        texts.append(f"{dollars(cell['usd_per_1m'])} per 1M {unit_word(answer)}")
     if not pd.isna(cell["machines"]):
         number = int(cell["machines"])
         monthly = "" if pd.isna(cell["usd_per_month"]) else f" for {dollars(cell['usd_per_month'])} a month"
-        told.append(f"{number:,} machine{'s' * (number > 1)}{monthly}")
-    return ", ".join(told)
+        texts.append(f"{number:,} machine{'s' * (number > 1)}{monthly}")
+    return ", ".join(texts)
 
 
 def dollars(value: float) -> str:
-    """Down to a tenth of a cent where that is something."""
+    """Dollars, to a tenth of a cent or three significant digits."""
     return f"${_figure(value)}" if value >= 100 or value < 0.1 else f"${value:.3f}"  # noqa: PLR2004
 
 
@@ -102,7 +102,7 @@ def headline(answer: Answer, wanted: Wanted) -> str:
 
 
 def notes(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> tuple[str, ...]:
-    """What a reader must know of this answer; `failed` are all cells that failed."""
+    """Caveats of an answer; `failed` are all failed cells."""
     found = [*_unpriced(answer, wanted), *_unknown(answer, wanted)]
     if answer.chosen is None:
         found += _nearest(answer, wanted)
@@ -112,11 +112,11 @@ def notes(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> tuple[str, ..
 
 
 def fleet_note(wanted: Wanted) -> str:
-    """How a fleet was reckoned."""
+    """How the fleet is calculated."""
     return (
-        f"Fleet for {wanted.requests_per_s:g} requests/s: a request is one item; each machine is given "
-        f"{wanted.utilisation:.0%} of its measured throughput; {HOURS_A_MONTH} h a month. Batches are taken "
-        "to be full: waiting for them, and for a turn, isn't in p95."
+        f"Fleet for {wanted.requests_per_s:g} requests/s: a request is one item; each machine runs "
+        f"at {wanted.utilisation:.0%} of its measured throughput; {HOURS_A_MONTH} h a month. Batches are "
+        "assumed full: p95 excludes the time in the queue."
     )
 
 
@@ -124,55 +124,55 @@ def _unpriced(answer: Answer, wanted: Wanted) -> Iterator[str]:
     if answer.aim == wanted.aim:
         return
     if answer.cells["throughput_per_s"].isna().all():
-        yield "no cell has a throughput, and so none a cost: this is about the fastest instead"
+        yield "no cell has a throughput, so none has a cost: this is the fastest cell instead"
     elif answer.cells["usd_per_1m"].notna().any():
-        yield "no cell within the limits has a cost, so this is about the fastest of them"
+        yield "no cell within the limits has a cost: this is the fastest of them"
     else:
         yield (
-            "no cell has a price, so this is about the fastest instead: the machine's price comes by "
-            "hardware.instance_type= when measuring, or by another price= or price.as_of="
+            "no cell has a price: this is the fastest cell instead. Set hardware.instance_type= when you "
+            "measure, or choose another price= or price.as_of="
         )
 
 
 def _unknown(answer: Answer, wanted: Wanted) -> Iterator[str]:
-    """Figures that a limit asks for and cells lack."""
+    """Figures that a limit needs and cells lack."""
     limits, group = wanted.limits, answer.cells
     quality = (
-        "no scenario measures one yet, imported figures may have it: store import --all, then --published"
+        "no scenario measures it yet, but imported figures may have it: store import --all, then --published"
     )
-    few = f"fewer than {_FEWEST_CALLS} timed calls can't tell one: sampling=thorough takes more"
-    asked = (
+    few = f"it needs {_FEWEST_CALLS} timed calls: sampling=thorough takes more"
+    limited = (
         (limits.p95_ms, "latency_p95_ms", "p95", few),
-        (limits.p99_ms, "latency_p99_ms", "p99", "it needs more timed calls: sampling=thorough takes more"),
+        (limits.p99_ms, "latency_p99_ms", "p99", "it needs 368 timed calls: sampling=thorough takes more"),
         (limits.accuracy_floor, "accuracy", "accuracy", quality),
         (
             limits.cosine_floor,
             "cosine",
             "cosine",
-            "runs that compute no answers, and imported ones, have none",
+            "runs without outputs, and imported rows, have none",
         ),
     )
-    for limit, column, name, how in asked:
+    for limit, column, name, how in limited:
         if limit is not None and (missing := int(group[column].isna().sum())):
-            why = how if (group["origin"] != "published").any() else "the documents print none"
-            some = f"{missing} of {len(group)} cells left out, which don't have"
+            why = how if (group["origin"] != "published").any() else "the documents don't print it"
+            some = f"{missing} of {len(group)} cells are left out, since they lack"
             which = "no cell has" if missing == len(group) else some
             yield f"{which} {'an' if name == 'accuracy' else 'a'} {name}: {why}"
     if limits.usd_per_1m is not None and group["usd_per_1m"].isna().all():
-        yield "no cell has a cost, so none can be within it"
+        yield "no cell has a cost, so none is within its limit"
 
 
 def _nearest(answer: Answer, wanted: Wanted) -> Iterator[str]:
-    """Which limits no cell keeps, and by how much."""
+    """Limits that no cell keeps, with the nearest cell."""
     limits, met = wanted.limits, True
-    asked = (
+    limited = (
         (limits.p95_ms, "latency_p95_ms", "least p95", "{} ms", 1),
         (limits.p99_ms, "latency_p99_ms", "least p99", "{} ms", 1),
         (limits.usd_per_1m, "usd_per_1m", "least cost", f"${{}} per 1M {unit_word(answer)}", 1),
         (limits.accuracy_floor, "accuracy", "greatest accuracy", "{}", -1),
         (limits.cosine_floor, "cosine", "greatest cosine", "{}", -1),
     )
-    for limit, column, name, form, sign in asked:
+    for limit, column, name, form, sign in limited:
         known = answer.cells[column].astype(float) * sign
         if limit is None or known.isna().all():
             met &= limit is None
@@ -182,9 +182,9 @@ def _nearest(answer: Answer, wanted: Wanted) -> Iterator[str]:
             figure = f"{cell[column]:.4g}" if sign > 0 else f"{cell[column]:.6g}"
             yield f"the {name} is {form.format(figure)}: {cell_words(cell)}"
     if met and limits.words:
-        yield "each limit is kept by some cell, but no cell keeps all of them"
+        yield "for each limit some cell keeps it, but no cell keeps all of them"
     elif met:
-        yield "no cell has a p95 to go by" if answer.aim == "fastest" else "no cell has a cost"
+        yield "no cell has a p95" if answer.aim == "fastest" else "no cell has a cost"
 
 
 def _doubts(answer: Answer, wanted: Wanted) -> Iterator[str]:
@@ -196,8 +196,8 @@ def _doubts(answer: Answer, wanted: Wanted) -> Iterator[str]:
         sure = sure.dropna(subset=[column]).sort_values(column)
         yield f"surely within: {cell_words(sure.iloc[0])}" if len(sure) else "no cell is surely within"
     if cell["doubt"]:
-        why = {"noisy": "something disturbed its calls", "unsteady": "its calls drift or step"}[cell["doubt"]]
-        yield f"{cell['doubt']}: {why}, so measure it again before relying on it"
+        why = {"noisy": "its calls were disturbed", "unsteady": "its latencies drift or step"}[cell["doubt"]]
+        yield f"{cell['doubt']}: {why}, so measure it again before you rely on it"
 
 
 def _bounds(cell: Any, wanted: Wanted) -> Iterator[str]:
@@ -207,8 +207,8 @@ def _bounds(cell: Any, wanted: Wanted) -> Iterator[str]:
         (limits.p99_ms, "latency_p99_ms_hi", "p99"),
     ):
         if limit is not None and pd.isna(cell[column]):
-            why = "its document prints none" if cell["origin"] == "published" else "it had too few calls"
-            yield f"its {name} has no interval, for {why}"
+            why = "its document prints none" if cell["origin"] == "published" else "it has too few calls"
+            yield f"its {name} has no interval: {why}"
         elif limit is not None and cell[column] > limit:
             yield f"the upper bound of its {name} is {_figure(cell[column])} ms"
     if limits.accuracy_floor is not None and not cell["accuracy_lo"] >= limits.accuracy_floor:
@@ -217,7 +217,7 @@ def _bounds(cell: Any, wanted: Wanted) -> Iterator[str]:
 
 
 def _all_within(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> Iterator[str]:
-    """Where the limit of latency binds nothing, larger batches may be cheaper: say whether any were tried."""
+    """Where every cell keeps the p95 limit, larger batches may be cheaper: whether any were measured."""
     limit = wanted.limits.p95_ms
     group, cell = answer.cells, answer.best
     if limit is None or answer.aim != "cheapest" or pd.isna(cell["batch_size"]):
@@ -226,16 +226,16 @@ def _all_within(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> Iterato
         return
     alike = ["hardware", "instance_type", "compiler", "fast_math"]
     largest = int(group[_same(group, cell, alike)]["batch_size"].max())
-    told = f"every measured cell is within p95 <= {limit:g} ms: the limit is not reached"
+    reason = f"every measured cell is within p95 <= {limit:g} ms: the limit is not reached"
     tried = failed[_same(failed, cell, [*alike, *WORK[:-1]]) & (failed["batch_size"].fillna(0) > largest)]
     if len(tried):
         first = tried.sort_values("batch_size").iloc[0]
-        yield f"{told}; of larger batches {first['batch_size']} ended as {first['status']}"
+        yield f"{reason}; of larger batches {first['batch_size']} ended as {first['status']}"
     elif cell["batch_size"] == largest:
         larger = f"{2 * largest},{4 * largest}"
-        yield f"{told}; larger batches than {largest} were not measured, try batch={larger}"
+        yield f"{reason}; larger batches than {largest} were not measured, try batch={larger}"
     else:
-        yield f"{told}; larger batches than {cell['batch_size']} were no cheaper"
+        yield f"{reason}; larger batches than {cell['batch_size']} were no cheaper"
 
 
 def _same(rows: pd.DataFrame, cell: Any, names: list[str]) -> pd.Series[Any]:

@@ -1,4 +1,4 @@
-"""`best`: the cheapest or the fastest cell within limits, what it is weighed against, and a fleet of it."""
+"""`best`: the cheapest or the fastest cell within limits, its alternatives, and a fleet of it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _WORDS = "Conditions such as 'model=vit batch<=4', and prices: price=reserved price.as_of=2024-09-16."
 _DETAILED = 3
-"""Works that are told in full; more are a line each."""
+"""Works that are described in full; more get a line each."""
 _MOST_NOTES = 10
-"""Notes of many works that a terminal is given."""
+"""Notes shown for a table of works."""
 _NO_ANSWER = 2
 """Exit code where no cell keeps the limits."""
 
 
 @frozen
 class _Found:
-    """What is to be told."""
+    """Answers with everything that their output needs."""
 
     wanted: Wanted
     basis: PriceBasis
@@ -47,16 +47,18 @@ class _Found:
 def best(  # noqa: PLR0913, PLR0917 - a command line has that many
     words: Annotated[list[str] | None, typer.Argument(help=_WORDS)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
-    p95_ms: Annotated[float | None, typer.Option(help="At most this p95 of a call.")] = None,
-    p99_ms: Annotated[float | None, typer.Option(help="At most this p99 of a call.")] = None,
-    accuracy_floor: Annotated[float | None, typer.Option(help="At least this accuracy, 0 to 1.")] = None,
-    cosine_floor: Annotated[float | None, typer.Option(help="At least this cosine to fp32.")] = None,
-    usd_per_1m: Annotated[float | None, typer.Option(help="At most these dollars a million.")] = None,
-    fastest: Annotated[bool, typer.Option("--fastest", help="Choose the least p95.")] = False,
-    cheapest: Annotated[bool, typer.Option("--cheapest", help="Choose the least cost: the default.")] = False,
-    requests_per_s: Annotated[float | None, typer.Option(help="Reckon a fleet for this rate.")] = None,
-    utilisation: Annotated[float, typer.Option(help="Share of a machine's throughput to use.")] = 0.7,
-    limit: Annotated[int, typer.Option(min=0, help="At most so many lines of a table; 0: all.")] = 0,
+    p95_ms: Annotated[float | None, typer.Option(help="Highest p95 of a call.")] = None,
+    p99_ms: Annotated[float | None, typer.Option(help="Highest p99 of a call.")] = None,
+    accuracy_floor: Annotated[float | None, typer.Option(help="Lowest accuracy, 0 to 1.")] = None,
+    cosine_floor: Annotated[float | None, typer.Option(help="Lowest cosine to fp32.")] = None,
+    usd_per_1m: Annotated[float | None, typer.Option(help="Highest cost per million, in dollars.")] = None,
+    fastest: Annotated[bool, typer.Option("--fastest", help="Choose the lowest p95.")] = False,
+    cheapest: Annotated[bool, typer.Option("--cheapest", help="Choose the lowest cost (default).")] = False,
+    requests_per_s: Annotated[float | None, typer.Option(help="Calculate a fleet for this rate.")] = None,
+    utilisation: Annotated[
+        float, typer.Option(help="Load of a machine, as a share of its throughput.")
+    ] = 0.7,
+    limit: Annotated[int, typer.Option(min=0, help="Most lines of a table; 0: all.")] = 0,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON, with every cell of the front.")
     ] = False,
@@ -66,7 +68,7 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
 ) -> None:
     """Choose the cheapest cell within limits, or the fastest: one for each model, task and size of its items.
 
-    Exit code 0 with an answer for any, 2 where no cell keeps the limits.
+    Exit code 0: at least one answer. Exit code 2: no cell keeps the limits.
     """
     if fastest and cheapest:
         raise ConfigError("--fastest and --cheapest exclude each other: choose one")
@@ -89,20 +91,20 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
     if as_json:
         print(json.dumps(_object(found)))
     else:
-        _tell(found, limit, _markdown if as_md else _terminal())
+        _show(found, limit, _markdown if as_md else _terminal())
     if all(one.chosen is None for one in found.answers):
         raise typer.Exit(_NO_ANSWER)
 
 
 def _above_zero(option: str, value: float | None) -> float | None:
     if value is not None and not value > 0:
-        raise ConfigError(f"--{option} {value:g}: should be above 0")
+        raise ConfigError(f"--{option} {value:g}: must be above 0")
     return value
 
 
 def _share(option: str, value: float | None, least: float) -> float | None:
     if value is not None and not least <= value <= 1:
-        raise ConfigError(f"--{option} {value:g}: should be from {least:g} to 1")
+        raise ConfigError(f"--{option} {value:g}: must be from {least:g} to 1")
     return value
 
 
@@ -125,26 +127,26 @@ Writer = Callable[[Any], None]
 def _terminal() -> Writer:
     console = Console()
 
-    def write(what: Any) -> None:
-        if isinstance(what, pd.DataFrame):
-            table.print_table(what, console=console)
+    def write(content: Any) -> None:
+        if isinstance(content, pd.DataFrame):
+            table.print_table(content, console=console)
         else:
-            console.print(Text(one_line(what)), soft_wrap=not console.is_terminal)
+            console.print(Text(one_line(content)), soft_wrap=not console.is_terminal)
 
     return write
 
 
-def _markdown(what: Any) -> None:
-    if isinstance(what, pd.DataFrame):
-        print(f"\n{table.markdown_rows(what)}\n")
+def _markdown(content: Any) -> None:
+    if isinstance(content, pd.DataFrame):
+        print(f"\n{table.markdown_rows(content)}\n")
     else:
-        print(f"- {inert(what)}")
+        print(f"- {inert(content)}")
 
 
-def _tell(found: _Found, limit: int, write: Writer) -> None:
+def _show(found: _Found, limit: int, write: Writer) -> None:
     wanted = found.wanted
     if not found.answers:
-        write("no row is ok: fewer conditions, or another --store, may find some")
+        write("no row is ok: use fewer conditions or another --store")
     elif len(found.answers) <= _DETAILED:
         for number, answer in enumerate(found.answers):
             if number:
@@ -159,12 +161,12 @@ def _tell(found: _Found, limit: int, write: Writer) -> None:
         limits = f" within {wanted.limits.words}" if wanted.limits.words else ""
         write(f"{len(found.answers)} works, the {wanted.aim} cell of each{limits}")
         write(summary(found.answers, wanted, limit))
-        told = list(_shared_notes(found))
-        for note in told[:_MOST_NOTES]:
+        notes = list(_shared_notes(found))
+        for note in notes[:_MOST_NOTES]:
             write(f"! {note}")
-        if len(told) > _MOST_NOTES:
-            write(f"! and {len(told) - _MOST_NOTES} more notes of this kind: --json has them all")
-        write("conditions such as model= and sequence_length= show what an answer was weighed against")
+        if len(notes) > _MOST_NOTES:
+            write(f"! and {len(notes) - _MOST_NOTES} more notes: --json has all")
+        write("conditions such as model= and sequence_length= show the alternatives of an answer")
     for line in _below(found):
         write(line)
 
@@ -176,13 +178,13 @@ def _front_words(answer: Answer) -> str:
         "throughput_per_s": "throughput",
     }[answer.by]
     number = len(answer.front)
-    what = f"{number} cell{'s' * (number > 1)} that no other beats in p95 and {other} at once"
+    what = f"{number} cell{'s' * (number > 1)} that no other beats in both p95 and {other}"
     mark = "; > is the chosen one" if answer.chosen is not None else ""
     return f"{what}, {len(answer.cells) - number} left out{mark}:"
 
 
 def _shared_notes(found: _Found) -> Iterator[str]:
-    """Each note once, with the works that it is about."""
+    """Each note once, with the works that it concerns."""
     about: dict[str, list[str]] = {}
     for answer in found.answers:
         for note in best_wording.notes(answer, found.wanted, found.cells.failed):
@@ -192,7 +194,7 @@ def _shared_notes(found: _Found) -> Iterator[str]:
 
 
 def _below(found: _Found) -> Iterator[str]:
-    """What stands under every table: the fleet's rule, the price basis, what was left out."""
+    """Lines below every table: how the fleet is calculated, the price basis, hidden rows, failed cells."""
     if found.wanted.requests_per_s is not None and found.answers:
         yield best_wording.fleet_note(found.wanted)
     yield from found.priced.lines
@@ -201,7 +203,7 @@ def _below(found: _Found) -> Iterator[str]:
     yield from found.shown.notes
     if len(failed := found.cells.failed):
         counts = failed["status"].value_counts()
-        yield "cells that failed, left out: " + ", ".join(
+        yield "failed cells, left out: " + ", ".join(
             f"{number} {status}" for status, number in counts.items()
         )
 

@@ -1,4 +1,4 @@
-"""`explain`: tell one stored run to a person, and what differs from the previous run of its cell."""
+"""`explain`: describe one stored run, and its differences from the previous run of its cell."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from benchmark.report.display.explanation import explain as work_out
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
 from benchmark.store.schema import SCHEMA
 
-RUN_ID = "Identity of a run, or its first characters: four at least, and no other run's."
+RUN_ID = "A run_id, or at least four of its first characters that no other run shares."
 _COLUMNS = [name for name in SCHEMA.names if name != "latency_ns"]
 _FEWEST = 4
 _SHOWN = 5
@@ -34,35 +34,33 @@ def explain(
         bool, typer.Option("--json", help="One JSON object: run, stages, previous, differences.")
     ] = False,
 ) -> None:
-    """Tell what ran, its figures, where the time went, and what differs from the previous run of its cell.
+    """Show what ran, its figures, its time by stage, and its differences from the previous run of its cell.
 
     `python -m benchmark results --columns run_id,model,status` lists runs.
     """
     rows = ResultsStore(store)
     run = stored(rows, full_id(rows, run_id))
-    told = work_out(run, _previous(rows, run))
+    explanation = work_out(run, _previous(rows, run))
     if as_json:
-        print(as_line(told))
+        print(as_line(explanation))
         return
     console = Console()
-    print_run(told, console=console)
-    print_differences(told, "the previous run of this cell", console=console)
+    print_run(explanation, console=console)
+    print_differences(explanation, "the previous run of this cell", console=console)
 
 
 def full_id(store: ResultsStore, typed: str) -> str:
-    """The one run whose identity is `typed`, or begins with it.
+    """The one run whose run_id is `typed`, or starts with it.
 
     Raises:
-        ConfigError: there is none, or several.
+        ConfigError: no run matches, or several.
         StoreError: there is no store, or it can't be read.
     """
     found = sorted(store.table(["run_id"], pc.starts_with(pc.field("run_id"), typed))["run_id"].to_pylist())
     if typed in found:
         return typed
     if len(typed) < _FEWEST:
-        raise ConfigError(
-            f"run {typed}: too short to tell one from another: give {_FEWEST} characters or more"
-        )
+        raise ConfigError(f"run {typed}: too short: give at least {_FEWEST} characters")
     if not found:
         raise ConfigError(
             f"there is no run {typed} at {store.name}: `python -m benchmark results --simulated "
@@ -77,7 +75,7 @@ def full_id(store: ResultsStore, typed: str) -> str:
 
 
 def stored(store: ResultsStore, run_id: str) -> Row:
-    """The row of a run, less its samples; what is not finite is null, as `results --json` has it.
+    """The row of a run without its samples; figures that are not finite are null, as in `results --json`.
 
     Raises:
         StoreError: the store can't be read.
@@ -88,7 +86,7 @@ def stored(store: ResultsStore, run_id: str) -> Row:
 
 
 def newest(store: ResultsStore, which: pc.Expression) -> Row | None:
-    """The run that started last of those that an expression chooses.
+    """The run that started last among those that an expression selects.
 
     Raises:
         StoreError: the store can't be read.
@@ -97,13 +95,15 @@ def newest(store: ResultsStore, which: pc.Expression) -> Row | None:
     return stored(store, found["run_id"][-1].as_py()) if len(found) else None
 
 
-def as_line(told: Explanation) -> str:
-    """An explanation as one line of JSON; rows are spelled as `results --json` spells them."""
+def as_line(explanation: Explanation) -> str:
+    """An explanation as one line of JSON; rows are written as by `results --json`."""
     answer = {
-        "run": told.run.values,
-        "stages": [asdict(stage) for stage in told.stages],
-        "previous": None if told.previous is None else told.previous.values,
-        "differences": {name: [asdict(one) for one in found] for name, found in told.differences.items()},
+        "run": explanation.run.values,
+        "stages": [asdict(stage) for stage in explanation.stages],
+        "previous": None if explanation.previous is None else explanation.previous.values,
+        "differences": {
+            name: [asdict(one) for one in found] for name, found in explanation.differences.items()
+        },
     }
     return json.dumps(_plain(answer), allow_nan=False)
 

@@ -80,7 +80,7 @@ def _lines(found: Sequence[Finding], rows: int, shortened: Callable[[str], str],
             yield f"  … {len(of_rule)} in all, --json has them"
         yield ""
     if not rows:
-        yield "no rows: fewer conditions, or another --store, may find some"
+        yield "no rows: use fewer conditions or another --store"
         return
     notes = sum(map(_is_note, found))
     noted = f", {notes} note{'s' * (notes > 1)}" if notes else ""

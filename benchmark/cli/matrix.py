@@ -17,7 +17,7 @@ from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _CONDITION = "Such as 'campaign=matrix batch=1': all must hold."
-_SHOW = f"What stands in a field: any of {','.join(report.FIGURES)}; else p50, and all of them with --md."
+_SHOW = f"Figures of a field: any of {','.join(report.FIGURES)}; default p50, with --md all."
 
 
 def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
@@ -32,12 +32,12 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
     """Show each model under each compiler: a figure or why there is none, by the newest row of the pair."""
     figures = [name.strip() for name in show.split(",")] if show else [*report.FIGURES] if as_md else ["p50"]
     if unknown := [name for name in figures if name not in report.FIGURES]:
-        raise ConfigError(f"--show {unknown[0]}: choose of {', '.join(report.FIGURES)}")
+        raise ConfigError(f"--show {unknown[0]}: choose from {', '.join(report.FIGURES)}")
     conditions = query.parse(" ".join(condition or ()))
     stored = ResultsStore(store).table((*report.NEEDED, *selection.COLUMNS), query.expression(conditions))
     shown = selection.shown(stored, conditions, simulated=simulated, published=published)
     if not len(shown.rows):
-        print("[]" if as_json else "no rows: fewer conditions, or another --store, may find some")
+        print("[]" if as_json else "no rows: use fewer conditions or another --store")
     else:
         _print(report.newest(to_frame(shown.rows)), figures, as_md=as_md, as_json=as_json)
     if not as_json and not as_md:

@@ -1,4 +1,4 @@
-"""Which prices count, as typed on a command line: `price=reserved price.as_of=2024-09-16`."""
+"""The price basis of a command line: `price=reserved price.as_of=2024-09-16`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from benchmark.errors import ConfigError
 
 
 def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Words about prices, and the others, which are conditions on rows."""
+    """Split words into those about prices and the others, which are conditions on rows."""
     about = [word for word in words if word.startswith(("price=", "price."))]
     return about, [word for word in words if word not in about]
 
 
 def basis(overrides: Sequence[str] = ()) -> PriceBasis:
-    """The basis that conf/price_config.yaml has with these overrides.
+    """Price basis of conf/price_config.yaml with these overrides.
 
     Raises:
-        ConfigError: a key is unknown, or a value isn't one of its kind; names the key.
+        ConfigError: a key is unknown, or its value has the wrong type; the error names the key.
     """
     return typed(composed("price_config", overrides)["price"])
 
 
 def composed(root: str, overrides: Sequence[str]) -> dict[str, Any]:
-    """A root of conf/ that has a group `price`, composed, in plain values.
+    """Compose a root of conf/ that has a group `price`, as plain values.
 
     Raises:
-        ConfigError: an override names what isn't there.
+        ConfigError: an override names an unknown key.
     """
     GlobalHydra.instance().clear()
     try:
@@ -49,8 +49,8 @@ def composed(root: str, overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _added(word: str) -> str:
-    """Keys that YAML lacks pass Hydra, so that `cost.typed` says which there are instead."""
+    """Let unknown keys pass Hydra, since `cost.typed` lists the known ones in its error."""
     key, equals, value = word.partition("=")
     if key.startswith("price") and (not equals or "," in value):
-        raise ConfigError(f"{word}: write {key}= and one value: a table has one basis of its prices")
+        raise ConfigError(f"{word}: write {key}= with one value: a table has one price basis")
     return f"++{word}" if word.startswith("price.") else word

@@ -1,4 +1,4 @@
-"""`results`: look at stored rows, chosen by conditions or by SQL, as a table or for another program."""
+"""`results`: show stored rows, selected by conditions or SQL, as a table or for another program."""
 
 from __future__ import annotations
 
@@ -18,34 +18,38 @@ from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 from benchmark.store.schema import SCHEMA
 
 _CONDITION = "Such as 'model=vit,beit batch<=4 error~memory': all must hold."
-_LIMIT = "At most so many rows: the first of --sort, else the newest."
+_LIMIT = "Most rows to show: the first by --sort, else the newest."
 _SIDE_BY_SIDE = 16
-"""More columns than these are printed below each other."""
+"""Most columns of a table; more are printed as records."""
 
 
 def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[list[str] | None, typer.Argument(help=_CONDITION)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
-    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Order by a column, else by time.")] = "",
+    sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by a column; default: by time.")] = "",
     desc: Annotated[bool, typer.Option("--desc", help="Greatest first.")] = False,
     limit: Annotated[int, typer.Option(min=0, show_default=False, help=_LIMIT)] = 0,
     columns: Annotated[str, typer.Option(metavar="A,B", help="Show these columns.")] = "",
     all_columns: Annotated[bool, typer.Option("--all-columns", help="Show every column.")] = False,
-    sql: Annotated[str, typer.Option(metavar="QUERY", help="Ask DuckDB: the rows are `results`.")] = "",
+    sql: Annotated[str, typer.Option(metavar="QUERY", help="SQL for DuckDB; the table is `results`.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with every column.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV, with every column.")] = False,
     as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table.")] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
     published: Annotated[bool, typer.Option("--published", help=selection.PUBLISHED)] = False,
-    each: Annotated[bool, typer.Option("--each", help="A line for each process of a cell.")] = False,
+    each: Annotated[
+        bool, typer.Option("--each", help="Show each process of a cell on its own line.")
+    ] = False,
 ) -> None:
-    """Look at stored rows.
+    """Show stored rows.
 
-    A condition is column OP value; OP is = != < <= > >= or ~ (matches). a,b is any of them, null is none.
+    A condition is column OP value; OP is = != < <= > >= or ~ (matches). a,b: a or b. null: no value.
     """
     form = _form(json=as_json, csv=as_csv, md=as_md)
     if sql and (sort or desc or limit or columns or all_columns):
-        raise ConfigError("--sql orders, limits and selects by itself: leave out --sort, --limit, …")
+        raise ConfigError(
+            "--sql excludes --sort, --desc, --limit, --columns, --all-columns: write them into the query"
+        )
     order = query.column(sort) if sort else ""
     shown = _columns(columns, form, everything=all_columns or bool(sql))
     conditions = query.parse(" ".join(condition or ()))
@@ -62,8 +66,8 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
             print(note)
 
 
-def _form(**asked: bool) -> str:
-    chosen = [form for form, wanted in asked.items() if wanted]
+def _form(**options: bool) -> str:
+    chosen = [form for form, given in options.items() if given]
     if len(chosen) > 1:
         raise ConfigError(f"--{' and --'.join(chosen)} exclude each other: choose one")
     return chosen[0] if chosen else "table"
@@ -82,7 +86,7 @@ def _ordered(rows: pa.Table, order: str, *, desc: bool, limit: int) -> pa.Table:
         newest = rows.slice(max(0, len(rows) - limit)) if limit else rows
         return newest.take(pa.array(range(len(newest) - 1, -1, -1), pa.int64())) if desc else newest
     if pa.types.is_nested(rows.schema.field(order).type):
-        raise ConfigError(f"--sort {order}: a column of lists has no order: choose another")
+        raise ConfigError(f"--sort {order}: a column of lists can't be sorted by: choose another")
     ordered = rows.sort_by([(order, "descending" if desc else "ascending")])
     return ordered.slice(0, limit) if limit else ordered
 
@@ -98,7 +102,7 @@ def _answered(rows: pa.Table, query: str) -> pa.Table:
             answer = connection.sql(query)
             return pa.table({}) if answer is None else answer.to_arrow_table()
         except duckdb.Error as error:
-            raise ConfigError(f"--sql: {' '.join(str(error).split())}: the rows are `results`") from error
+            raise ConfigError(f"--sql: {' '.join(str(error).split())}: the table is `results`") from error
 
 
 def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
@@ -109,7 +113,7 @@ def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
     elif form == "md":
         print(table.markdown_rows(frame))
     elif frame.empty:
-        print("no rows: fewer conditions, or another --store, may find some")
+        print("no rows: use fewer conditions or another --store")
     elif usual:
         table.print_rows(frame, console=Console())
     elif len(frame.columns) <= _SIDE_BY_SIDE:

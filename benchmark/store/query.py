@@ -41,7 +41,7 @@ _KINDS = {
 
 @frozen
 class Condition:
-    """One condition; the column is spelled as in the schema."""
+    """One condition; the column has the name of the schema."""
 
     column: str
     operator: str
@@ -63,10 +63,10 @@ def column(name: str) -> str:
 
 
 def parse(text: str) -> tuple[Condition, ...]:
-    """Read conditions; none from an empty text.
+    """Read conditions; an empty text has none.
 
     Raises:
-        ConfigError: something is no condition, or a column is unknown.
+        ConfigError: a part is not a condition, or a column is unknown.
     """
     found, position, text = [], 0, text.rstrip()
     while position < len(text):
@@ -87,7 +87,7 @@ def parse(text: str) -> tuple[Condition, ...]:
 
 
 def expression(conditions: Sequence[Condition]) -> pc.Expression | None:
-    """All of them as a filter for `ResultsStore.table`; None where there are none.
+    """Conditions as a filter for `ResultsStore.table`; None without conditions.
 
     Raises:
         ConfigError: a value or an operator does not fit its column.
@@ -98,7 +98,7 @@ def expression(conditions: Sequence[Condition]) -> pc.Expression | None:
 def _one(condition: Condition) -> pc.Expression:
     name, kind = condition.column, SCHEMA.field(condition.column).type
     if pa.types.is_nested(kind):
-        raise ConfigError(f"{name} holds {kind}, which conditions can't compare: use --sql")
+        raise ConfigError(f"{name} holds {kind}, which conditions can't compare: use results --sql")
     field = pc.field(name)
     if condition.operator == "~":
         return _matches(name, field, condition.values[0])
@@ -115,11 +115,11 @@ def _one(condition: Condition) -> pc.Expression:
 
 def _matches(name: str, field: pc.Expression, pattern: str) -> pc.Expression:
     if not pa.types.is_string(SCHEMA.field(name).type):
-        raise ConfigError(f"{name} is no text, so ~ can't be asked of it: use = or <")
+        raise ConfigError(f"{name} is not text, so ~ doesn't apply: use = or <")
     try:
         pc.match_substring_regex(pa.array([""]), pattern)
     except pa.ArrowInvalid as error:
-        raise ConfigError(f"{name}~{pattern} is no regular expression: {error}") from error
+        raise ConfigError(f"{name}~{pattern} is not a regular expression: {error}") from error
     return pc.match_substring_regex(field, pattern)
 
 

@@ -107,7 +107,7 @@ def test_a_cell_without_a_price_is_on_the_front_only_as_the_fastest():
 def test_without_any_price_the_fastest_is_chosen_and_it_says_so():
     ((answer,), ((note,),)) = asked(*batches((1, 4.0), (2, 5.0), instance_type=None))
     assert (answer.aim, answer.by, chosen(answer)) == ("fastest", "throughput_per_s", 1)
-    assert note.startswith("no cell has a price, so this is about the fastest instead")
+    assert note.startswith("no cell has a price: this is the fastest cell instead")
     assert "hardware.instance_type=" in note
 
 
@@ -130,9 +130,9 @@ def test_a_latency_without_a_throughput_belongs_to_the_work_that_others_count():
     assert (answer.best["compiler"], answer.work["throughput_unit"]) == ("other", "images")
     ((answer,), (notes,)) = asked(*GROWING, alone, p95_ms=3.0)
     assert (answer.aim, answer.best["compiler"]) == ("fastest", "other")
-    assert notes[0] == "no cell within the limits has a cost, so this is about the fastest of them"
+    assert notes[0] == "no cell within the limits has a cost: this is the fastest of them"
     (_, ((note, *_),)) = asked(alone)
-    assert note == "no cell has a throughput, and so none a cost: this is about the fastest instead"
+    assert note == "no cell has a throughput, so none has a cost: this is the fastest cell instead"
 
 
 def test_the_newest_of_a_setup_counts_and_processes_of_a_cell_are_one():
@@ -166,7 +166,7 @@ def test_what_failed_and_never_was_ok_is_counted_once():
         ({"usd_per_1m": 0.1}, "the least cost is $0.3949 per 1M images: batch 8, inf2.xlarge, neuronx"),
         (
             {"p95_ms": 5.0, "usd_per_1m": 0.5},
-            "each limit is kept by some cell, but no cell keeps all of them",
+            "for each limit some cell keeps it, but no cell keeps all of them",
         ),
     ],
 )
@@ -180,7 +180,7 @@ def test_an_accuracy_that_nobody_measured_is_asked_for_in_vain():
     ((answer,), (notes,)) = asked(*GROWING, accuracy_floor=0.8)
     assert (answer.chosen, len(answer.front)) == (None, 0)
     assert notes[0].startswith(
-        "no cell has an accuracy: no scenario measures one yet, imported figures may have it"
+        "no cell has an accuracy: no scenario measures it yet, but imported figures may have it"
     )
 
 
@@ -188,7 +188,7 @@ def test_cells_without_an_accuracy_are_left_out_and_counted():
     known = {"accuracy": 0.82, "accuracy_lo": 0.79}
     ((answer,), (notes,)) = asked(*GROWING[:3], {**GROWING[3], **known}, accuracy_floor=0.8)
     assert chosen(answer) == 8
-    assert notes[0].startswith("3 of 4 cells left out, which don't have an accuracy")
+    assert notes[0].startswith("3 of 4 cells are left out, since they lack an accuracy")
     assert notes[1:] == (
         "not surely: the lower bound of its accuracy is 0.79",
         "no cell is surely within",
@@ -210,7 +210,7 @@ def test_too_few_calls_for_an_interval_are_not_surely_within():
     )
     assert "not surely" not in " ".join(notes)
     ((_,), (notes,)) = asked({"latency_p95_ms_lo": None, "latency_p95_ms_hi": None}, p95_ms=12.0)
-    assert notes[0] == "not surely: its p95 has no interval, for it had too few calls"
+    assert notes[0] == "not surely: its p95 has no interval: it has too few calls"
 
 
 @pytest.mark.parametrize(
@@ -229,8 +229,8 @@ def test_a_limit_that_was_not_reached_is_told_with_what_to_try(more, note):
 @pytest.mark.parametrize(
     ("doubt", "note"),
     [
-        ({"noise_flags": ["contended"]}, "noisy: something disturbed its calls"),
-        ({"steady": False}, "unsteady: its calls drift or step"),
+        ({"noise_flags": ["contended"]}, "noisy: its calls were disturbed"),
+        ({"steady": False}, "unsteady: its latencies drift or step"),
     ],
 )
 def test_a_doubtful_choice_is_marked(doubt, note):
@@ -268,7 +268,7 @@ def test_a_published_cell_is_told_by_what_its_document_says_of_it():
     ((answer,), (notes,)) = asked({"source": "published", **bare, **printed, "batch_size": None}, p95_ms=20.0)
     assert best_wording.cell_words(answer.best) == "inf2.xlarge, published"
     assert best_wording.work_label(answer) == "unnamed px224"
-    assert notes[0] == "not surely: its p95 has no interval, for its document prints none"
+    assert notes[0] == "not surely: its p95 has no interval: its document prints none"
 
 
 def test_the_headline_has_work_limit_cell_and_figures():

@@ -180,7 +180,7 @@ def test_a_run_is_told_from_what_ran_to_what_differs(typed, shelved):
         "  samples      30 after 5 of warm-up",
         "  compiled     in 3.50 s by an earlier run, now from the cache",
         "",
-        "where the time went: 10.000 s in all",
+        "time by stage: 10.000 s in total",
         "  wait      1.000 s  10%  ██",
         "  build     0.500 s   5%  █",
         "  compile   4.000 s  40%  ████████",
@@ -209,9 +209,9 @@ def test_a_failed_run_says_why_where_and_in_which_log(typed, shelved):
     assert [line for line in shown if line.startswith(("  error", "  log", "  latency"))] == [
         "  error        no [red] memory",
         "  log          a/b.log",
-        "  latency      none: only a run that is ok keeps figures one may trust",
+        "  latency      none: only runs with status ok keep latencies",
     ]
-    assert shown[shown.index("where the time went: 10.000 s in all") + 1 :][:3] == [
+    assert shown[shown.index("time by stage: 10.000 s in total") + 1 :][:3] == [
         "  plan     1.000 s  10%  ██",
         "  compile  9.000 s  90%  ██████████████████",
         "  rest     0.000 s   0%",
@@ -264,7 +264,7 @@ def test_what_a_simulated_clock_told_is_no_share_of_the_time(typed, shelved):
     shelved(measured("aaaa0", simulated=True))
     shown = typed("aaaa0")
     assert "    calls   1.000 s" in shown
-    assert "  parts without a share: by the clock of the simulated device" in shown
+    assert "  parts without a share: measured by the clock of the simulated device" in shown
     assert "  hardware     cpu, nothing was measured" in shown
 
 
@@ -319,7 +319,7 @@ def test_a_run_is_found_by_its_first_characters(typed, shelved):
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ("abc", r"^run abc: too short to tell one from another: give 4 characters or more$"),
+        ("abc", r"^run abc: too short: give at least 4 characters$"),
         ("abce", r"^there is no run abce at .*results --simulated.* lists them, or choose another --store$"),
         ("abcd", r"^run abcd can be any of abcd0, abcd1, abcd2, abcd3, abcd4, … 6 in all: give more of its"),
         (".*..", r"^there is no run \.\*\.\. at "),

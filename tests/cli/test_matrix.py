@@ -39,7 +39,7 @@ def test_a_field_has_the_figures_that_were_asked_for():
 def test_a_median_of_noisy_calls_is_marked_and_the_mark_is_explained():
     pairs = rows({"noise_flags": ["contended"]}, {"model": "vit", "noise_flags": []})
     assert matrix(pairs, ["p50", "compile"])["eager"].tolist() == ["~12.3 / 3.21", "12.3 / 3.21"]
-    assert caption(pairs, ["p50"]).endswith(" ~: something disturbed the calls.")
+    assert caption(pairs, ["p50"]).endswith(" ~: the calls were disturbed.")
     assert "~" not in caption(pairs, ["cosine"])
 
 
@@ -93,4 +93,4 @@ def test_a_figure_that_there_is_not_is_refused(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 1
-    assert "--show p99: choose of p50, compile" in capsys.readouterr().err
+    assert "--show p99: choose from p50, compile" in capsys.readouterr().err

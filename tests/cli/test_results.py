@@ -100,7 +100,7 @@ def test_one_row_is_shown_with_three_significant_digits(typed):
     head, units, row, noisy, hidden = lines(typed("run_id=r1,r3"))
     assert head.split() == ["p50", "p95"]
     assert units == "model hardware compiler math batch   ms   ms per s   cosine hit status"
-    assert noisy.startswith("ok, noisy: something disturbed the calls")
+    assert noisy.startswith("ok, noisy: the calls were disturbed")
     assert row.split() == [
         "vit",
         "cpu",
@@ -186,10 +186,10 @@ def test_no_rows_are_said_to_be_none(typed):
         (["modle=vit"], "there is no column modle: did you mean 'model'\\?"),
         (["--sort", "latency_p95"], "did you mean 'latency_p95_ms'\\?"),
         (["--columns", "run_id,statsu"], "did you mean 'status'\\?"),
-        (["--sort", "latency_ns"], "a column of lists has no order"),
+        (["--sort", "latency_ns"], "a column of lists can't be sorted by"),
         (["--json", "--csv"], "--json and --csv exclude each other"),
         (["--sql", "select nope from results"], '--sql: Binder Error: .*"nope"'),
-        (["--sql", "select 1", "--limit", "1"], "--sql orders, limits and selects by itself"),
+        (["--sql", "select 1", "--limit", "1"], "--sql excludes --sort"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_in_one_line(typed, arguments, complaint):

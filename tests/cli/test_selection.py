@@ -80,7 +80,7 @@ WORDS = [
 ]
 
 
-@pytest.mark.parametrize(("words", "origins"), WORDS, ids=str)
+@pytest.mark.parametrize(("words", "origins"), WORDS, ids=[" ".join(words) for words, _ in WORDS])
 @pytest.mark.parametrize("verb", VERBS)
 def test_a_verb_shows_the_rows_of_the_origins_that_are_requested(root, verb, words, origins):
     assert seen(root, verb, *words) == origins

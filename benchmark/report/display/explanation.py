@@ -1,4 +1,4 @@
-"""One stored run told to a person: what ran, its figures, where the time went, what differs from another."""
+"""One stored run, described for a person: what ran, its figures, its time by stage, its differences."""
 
 from __future__ import annotations
 
@@ -40,51 +40,51 @@ _OUTCOME = (
     "cache_hit",
 )
 _NOT_SETTINGS = {"campaign", "run", "output_folder", "store", "cache"}
-"""Keys of a configuration that say which runs belong together and where they are kept, not how they ran."""
+"""Keys that name a group of runs or a place in the file system: they don't change how a run works."""
 _REST: Final = "rest"
 _BAR = 20
 _COMMIT = 10
-"""Characters of a commit that tell it from others."""
+"""Characters that identify a commit."""
 _NAME = 11
-"""Width of the longest name of a line, so that values stand below each other through all blocks."""
+"""Width of the longest name of a line: values are aligned in all blocks."""
 
 
 @frozen
 class Stage:
-    """Where some of a run's time went."""
+    """Time that one stage of a run took."""
 
     name: str
-    """As in `stage_seconds`: `measure.load` is a part of `measure`; `rest` is what no stage accounts for."""
+    """As in `stage_seconds`: `measure.load` is a part of `measure`; `rest` belongs to no stage."""
     seconds: float
     share: float | None
-    """Of the whole run, 0…1; null for what a simulated clock told."""
+    """Share of the whole run, 0…1; null for times of a simulated clock."""
 
 
 @frozen
 class Difference:
-    """One value that is not as it was; null stands for a value that is absent."""
+    """One changed value; null stands for an absent one."""
 
     name: str
     before: object
     after: object
     relative_change: float | None = None
-    """(after - before) / before; null where that means nothing."""
+    """(after - before) / before; null where that has no meaning."""
 
 
 @frozen
 class Explanation:
-    """What is known about a run beside its row."""
+    """A run, its stages, and its differences from another run."""
 
     run: Row
     stages: tuple[Stage, ...]
     previous: Row | None
-    """The run it is compared with."""
+    """The run that it is compared with."""
     differences: Mapping[str, tuple[Difference, ...]]
-    """Changed environment, program, settings and outcome; empty where there is nothing to compare with."""
+    """Changes of environment, program, settings and outcome; empty without a previous run."""
 
 
 def explain(run: Row, previous: Row | None) -> Explanation:
-    """Work out where the time of a run went, and what differs from another run of its cell."""
+    """Split the time of a run by stage, and find its differences from another run of its cell."""
     return Explanation(
         run=run,
         stages=_stages(run.values),
@@ -93,35 +93,35 @@ def explain(run: Row, previous: Row | None) -> Explanation:
     )
 
 
-def print_run(told: Explanation, *, console: Console) -> None:
-    """Print what ran, its figures, and where the time went."""
-    row = told.run.values
+def print_run(explanation: Explanation, *, console: Console) -> None:
+    """Print what ran, its figures, and its time by stage."""
+    row = explanation.run.values
     where = f" at {row['stage']}" if row.get("stage") else ""
     look = "green" if row["status"] == "ok" else "red"
     console.print(Text.assemble(f"run {row['run_id']}: ", (f"{row['status']}{where}", look)))
     _block(console, "what ran", _what_ran(row))
-    none = "none: only a run that is ok keeps figures one may trust"
+    none = "none: only runs with status ok keep latencies"
     _block(console, "figures", _figures(row) if row.get("samples") else [*_figures(row), ("latency", none)])
-    _print_stages(told, console)
+    _print_stages(explanation, console)
 
 
-def print_differences(told: Explanation, other: str, *, console: Console) -> None:
-    """Print what differs from the run it is compared with; `other` says which that is."""
-    if told.previous is None:
+def print_differences(explanation: Explanation, other: str, *, console: Console) -> None:
+    """Print the differences from the previous run; `other` describes that run."""
+    if explanation.previous is None:
         _block(console, f"what differs from {other}", [("nothing", "there is no such run in the store")])
         return
-    before = told.previous.values
+    before = explanation.previous.values
     of_old = f"campaign {before['campaign']}, {_moment(before['started_at'])}, {before['status']}"
     lines = [("compared", f"{before['run_id']} of {of_old}")]
-    for section, found in told.differences.items():
+    for section, found in explanation.differences.items():
         lines += [("" if place else section, _sentence(section, one)) for place, one in enumerate(found)]
-    if same := [section for section, found in told.differences.items() if not found]:
+    if same := [section for section, found in explanation.differences.items() if not found]:
         lines.append(("the same", ", ".join(_unproven(before) if it == "program" else it for it in same)))
     _block(console, f"what differs from {other}", lines)
 
 
 def _unproven(row: Mapping[str, Any]) -> str:
-    """What an equal program is called: a commit alone does not always tell."""
+    """Name of an unchanged program, with a caveat where the commit alone can't prove it."""
     if row.get("git_commit") is None:
         return "program (as far as known: there is no commit)"
     return "program" + " (as far as known: both had uncommitted changes)" * bool(row.get("git_dirty"))
@@ -161,7 +161,7 @@ def _differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
 
 
 def _values(row: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Columns by name, the entries of a map each by a name of its own."""
+    """Columns by name; each entry of a map has a name of its own."""
     return dict(_leaves({name: row.get(name) for name in names}))
 
 
@@ -169,7 +169,7 @@ def _changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> It
     old, new = _settings(before), _settings(after)
     if old and new:
         yield from _changed(old, new)
-    elif old or new:  # an imported row: one line, instead of one for each key
+    elif old or new:  # an imported row has no configuration
         words = [f"{len(one)} keys" if one else "not recorded" for one in (old, new)]
         yield Difference(name="config", before=words[0], after=words[1])
 
@@ -199,7 +199,7 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Di
 
 
 def _what_ran(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Name and value of each line; what the row doesn't know is left out."""
+    """Name and value of each line; unknown values are empty."""
     yield "model", _listed(row, model="", weights="weights", revision="revision", parameters="parameters")
     yield "task", _listed(row, task="")
     yield "hardware", _listed(row, hardware="") + ", nothing was measured" * bool(row.get("simulated"))
@@ -245,22 +245,24 @@ def _with_bounds(row: Mapping[str, Any], name: str, unit: str) -> str:
     return "" if value is None else f"{_text(name, value)} {unit}{bounds}"
 
 
-def _print_stages(told: Explanation, console: Console) -> None:
-    took = _seconds(told.run.values)
-    console.print(Text(f"\nwhere the time went: {took:.3f} s in all", style="bold"))
-    names = {stage.name for stage in told.stages}
+def _print_stages(explanation: Explanation, console: Console) -> None:
+    took = _seconds(explanation.run.values)
+    console.print(Text(f"\ntime by stage: {took:.3f} s in total", style="bold"))
+    names = {stage.name for stage in explanation.stages}
     grid = Table.grid(padding=(0, 2, 0, 0))
     for justify in ("left", "right", "right", "left"):
         grid.add_column(justify=justify, no_wrap=True)
-    for stage in told.stages:
+    for stage in explanation.stages:
         whole, _, part = stage.name.partition(".")
         name = f"  {part}" if part and whole in names else stage.name
         share = "" if stage.share is None else f"{stage.share:.0%}"
         bar = "█" * round((stage.share or 0) * _BAR)
         grid.add_row(Text(name), f"{stage.seconds:.3f} s", share, Text(bar, style="cyan"))
     console.print(Padding(grid, (0, 0, 0, 2), expand=False))
-    if any(stage.share is None for stage in told.stages):
-        console.print(Text("  parts without a share: by the clock of the simulated device", style="dim"))
+    if any(stage.share is None for stage in explanation.stages):
+        console.print(
+            Text("  parts without a share: measured by the clock of the simulated device", style="dim")
+        )
 
 
 def _block(console: Console, title: str, lines: Iterable[tuple[str, str]]) -> None:
@@ -277,7 +279,7 @@ def _block(console: Console, title: str, lines: Iterable[tuple[str, str]]) -> No
 
 def _sentence(section: str, found: Difference) -> str:
     before, after = (_text(found.name, value) for value in (found.before, found.after))
-    if section == "settings" or before == after:  # as it was configured, and where three digits don't show it
+    if section == "settings" or before == after:  # as configured, and where three digits hide the change
         before, after = (
             value if isinstance(value, str) else json.dumps(value) for value in (found.before, found.after)
         )
@@ -291,13 +293,13 @@ def _percent(change: float) -> str:
 
 
 def _listed(row: Mapping[str, Any], **labels: str) -> str:
-    """Label and value of each column that the row has a value for."""
+    """Label and value of each known column."""
     known = [(label, _text(name, row[name])) for name, label in labels.items() if row.get(name) is not None]
     return ", ".join(f"{label} {value}".strip() for label, value in known)
 
 
 def _text(name: str, value: object) -> str:
-    """A value for a person; three significant digits, and cosines cut, for 1.000000 is to mean no loss."""
+    """A value for a person: three significant digits; similarities are rounded down."""
     if value is None:
         return "null"
     if isinstance(value, bool):

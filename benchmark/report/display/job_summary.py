@@ -1,6 +1,6 @@
-"""Markdown for job summaries and comments: the verdict first, what is less urgent folded, never too long.
+"""Markdown for job summaries and comments: the verdict first, less urgent tables folded, length limited.
 
-Every text is taken as untrusted: names of models and errors may hold Markdown, HTML or terminal codes.
+Every text is untrusted: names of models and errors may hold Markdown, HTML or terminal codes.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ from benchmark.report.document import Chart, Field, Head, Span, Table
 from benchmark.report.sanitize import inert, one_line
 
 MOST_CHARACTERS: Final = 65_536
-"""Of a comment on GitHub, which its API refuses beyond; a step's summary may have 1 MiB (docs.github.com,
+"""Limit of a comment by GitHub's API; a step's summary may have 1 MiB (docs.github.com,
 "Workflow commands for GitHub Actions", 2026-11)."""
 _MOST_IN_A_FIELD, _MOST_IN_A_SENTENCE = 300, 2_000
 _HARDWARE: Final = ("device_name", "instance_type", "hostname")
 _MOST_MACHINES: Final = 3
 _FOR_THE_REST: Final = 200
-"""Characters kept free for the line that says what was left out, and for closing tags."""
+"""Characters reserved for the count of omitted lines, and for closing tags."""
 
 
 @frozen
 class Summary:
-    """What there is to tell, in the order in which it is read."""
+    """Content of a summary, in reading order."""
 
     title: str
     verdict: tuple[Span, ...]
     """One sentence."""
     changes: Table | None = None
-    """The biggest first."""
+    """Biggest change first."""
     notes: Names = ()
     """Sentences below it."""
     folded: tuple[Table, ...] = ()
     """The rest, each under its caption."""
     footer: Names = ()
-    """What the figures are: numbers, percentile, interval, hardware, builds."""
+    """Meaning of the figures: counts, percentile, interval, hardware, builds."""
 
 
 def markdown(summary: Summary, most: int = MOST_CHARACTERS) -> str:
-    """Write it as GitHub's Markdown of no more than so many characters; what doesn't fit is counted."""
+    """Write GitHub's Markdown of at most `most` characters; lines that don't fit are counted."""
     head = [f"### {escaped(summary.title)}", f"**{''.join(map(_span, summary.verdict))}**"]
     notes = [escaped(note, _MOST_IN_A_SENTENCE) for note in summary.notes]
     foot = [f"<sub>{'<br>'.join(escaped(line, _MOST_IN_A_SENTENCE) for line in summary.footer)}</sub>"]
@@ -73,8 +73,8 @@ def annotation(title: str, message: str) -> str:
 
     Escaped as `actions/toolkit` does it (packages/core/src/command.ts, 2026-11).
     """
-    told, named = (one_line(text).replace("%", "%25") for text in (message, title))
-    return f"::error title={named.replace(':', '%3A').replace(',', '%2C')}::{told}"
+    escaped_message, named = (one_line(text).replace("%", "%25") for text in (message, title))
+    return f"::error title={named.replace(':', '%3A').replace(',', '%2C')}::{escaped_message}"
 
 
 def escaped(text: str, most: int = _MOST_IN_A_FIELD) -> str:
@@ -100,7 +100,7 @@ def _tables(summary: Summary) -> Iterator[tuple[Table, bool]]:
 
 
 def _table(table: Table, room: int, *, fold: bool) -> str:
-    """As many lines as there is room for."""
+    """As many lines as fit."""
     count = len(table.lines)
     opening = f"<details><summary>{escaped(table.caption)} ({count})</summary>\n\n" if fold else ""
     closing = "\n\n</details>" if fold else ""

@@ -1,4 +1,4 @@
-"""Models by compilers: what became of each pair, newest row first, as a table for people."""
+"""Models by compilers as a table: the result of each pair, by its newest row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEEDED = (
         "noise_flags",
     ),
 )
-"""Columns that it is made of."""
+"""Columns that the table is made of."""
 FIGURES = {
     "p50": "median of one call, ms",
     "compile": "seconds to compile",
@@ -30,20 +30,19 @@ FIGURES = {
     "load": "seconds to load",
     "cosine": "least cosine to the fp32 reference",
 }
-"""What can stand in a field, and what it is."""
+"""Figures of a field, with their meaning."""
 
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """The newest row of every pair, `compiler` telling its arithmetic too."""
+    """Newest row of every pair; its `compiler` includes the arithmetic where that is not fp32."""
     named = rows.assign(compiler=[_column(row) for row in rows.itertuples()]).sort_values("started_at")
     return named.drop_duplicates(["model", "compiler"], keep="last").sort_values(["model", "compiler"])
 
 
 def matrix(pairs: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
-    """A row for each model and a column for each compiler, by what `newest` found.
+    """Make a row for each model and a column for each compiler from the rows of `newest`.
 
-    A field has the figures that were asked for, or the word for what became of the pair; it is empty where
-    nothing was tried.
+    A field has the requested figures, or the status where there are none; it is empty where there is no row.
     """
     shown = [*figures]
     fields = [
@@ -57,19 +56,19 @@ def matrix(pairs: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
 
 
 def caption(pairs: pd.DataFrame, figures: Iterable[str]) -> str:
-    """Where and when it was measured, and what stands in a field."""
+    """Place and time of the measurements, and the meaning of a field."""
     first, last = (f"{pairs['started_at'].agg(which):%Y-%m-%d}" for which in ("min", "max"))
     days = first if first == last else f"{first} to {last}"
     hosts = ", ".join(dict.fromkeys(pairs["cpu_model"].dropna()))
     legend = " / ".join(FIGURES[name] for name in figures)
     done = (pairs["status"] == "ok").sum()
     noisy = "p50" in figures and any(map(_is_noisy, pairs.itertuples()))
-    doubt = " ~: something disturbed the calls." if noisy else ""
+    doubt = " ~: the calls were disturbed." if noisy else ""
     return f"{days}, {hosts}: {done} of {len(pairs)} ok. A field: {legend}.{doubt}"
 
 
 def _column(row: Any) -> str:
-    """The compiler, and what its arithmetic is where that is not fp32."""
+    """Compiler, with its arithmetic where that is not fp32."""
     if row.fast_math != "none":
         return f"{row.compiler} {row.fast_math}"
     plain = pd.isna(row.model_dtype) or row.model_dtype == "fp32"

@@ -1,4 +1,4 @@
-"""Rows as text: a table that fits 80 columns, records, or Markdown; and what went wrong, each reason once."""
+"""Rows as text: a table that fits 80 columns, records or Markdown; failures, each reason once."""
 
 from __future__ import annotations
 
@@ -28,46 +28,48 @@ HEADERS: Mapping[str, str] = {
     "cache_hit": "hit",
     "status": "status",
 }
-"""What a row shows where no columns are chosen, with short headers."""
+"""Columns shown by default, with short headers."""
 _MADE = "p95_half_width"
-"""Half width of the interval of p95, made from the row's columns."""
+"""Half width of the interval of p95, computed from columns of the row."""
 USUAL = tuple(name for name in HEADERS if name != _MADE)
-"""Of these, the columns of a row."""
+"""Those of them that are columns of a row."""
 NEEDED = (
     *USUAL,
     *("latency_p95_ms_lo", "latency_p95_ms_hi", "samples", "steady", "noise_flags"),
     *("stage", "error", "repeat", *KEYS),
 )
-"""Columns that `print_rows` looks at; it does without those that are absent."""
+"""Columns that `print_rows` reads; any of them may be absent."""
 
 _NAMES = ("model", "hardware", "compiler")
 _WHOLE = {"fast_math", "math", "cache_hit", "hit", "status"}
-"""Texts that stay in one piece; longer names give way instead."""
+"""Columns whose texts are never wrapped; names are wrapped instead."""
 _ANY_WIDTH = 10_000
 _FEW, _REFUSED = "few", "?"
 _NOT_APPLICABLE = "N/A"
-"""How tables spell `incompatible`, as the published ones do."""
+"""Word for `incompatible` in tables, as in the published ones."""
 _LEGEND: Mapping[str, str] = {
-    _FEW: "fewer than 72 calls can't tell a p95",
-    _REFUSED: "too few independent calls for an interval of p95",
-    _NOT_APPLICABLE: "incompatible: this can never work, and why is told below",
-    "ok, noisy": "something disturbed the calls, see the column noise_flags",
-    "ok, unsteady": "the calls never came to rest: they drift or step",
+    _FEW: "fewer than 72 calls are too few for a p95",
+    _REFUSED: "not enough samples for a 95 % interval of p95",
+    _NOT_APPLICABLE: "incompatible: can't work anywhere; the reason is below",
+    "ok, noisy": "the calls were disturbed, see column noise_flags",
+    "ok, unsteady": "no steady state: the latencies drift or step",
 }
 _LIST_HEAD = 8
 """Entries of a long list that a record shows."""
 
 
 def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
-    """Print the usual columns, then every failure. What all rows share is said once, above.
+    """Print the usual columns, then every failure. Values that all rows share are printed once, above.
 
-    The processes of a cell are one line; what makes a figure doubtful stands beside it.
+    The processes of a cell are one line; doubts about a figure stand beside it.
     """
     lines = combined(frame.reset_index(drop=True))
     marked = _marked(lines)
     shown = marked[[name for name in HEADERS if name in marked and marked[name].notna().any()]]
     shared = _shared(shown)
-    rows = f"{len(frame)} rows" + (f" in {len(lines)} lines, one a cell," if len(lines) < len(frame) else "")
+    rows = f"{len(frame)} rows" + (
+        f" in {len(lines)} lines, one per cell," if len(lines) < len(frame) else ""
+    )
     if shared:
         words = ", ".join(f"{HEADERS[name]} {value}" for name, value in shared.items())
         console.print(Text(f"{rows} with {words}", style="dim"))
@@ -83,7 +85,7 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
 
 
 def _marked(lines: pd.DataFrame) -> pd.DataFrame:
-    """The same with the width of p95's interval, and with doubts beside the status."""
+    """Add the width of p95's interval, and doubts beside the status."""
     marked = lines.copy()
     if {"latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples"} <= {*lines}:
         columns = ("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples")
@@ -114,7 +116,7 @@ def _with_doubt(status: str, steady: Any, flags: Any) -> str:
 
 
 def _print_legend(marked: pd.DataFrame, *, console: Console) -> None:
-    """Say what the marks mean that occur."""
+    """Explain the marks that occur."""
     found = {*marked.get(_MADE, ()), *marked.get("status", ())}
     for mark, meaning in _LEGEND.items():
         if mark in found:
@@ -122,7 +124,7 @@ def _print_legend(marked: pd.DataFrame, *, console: Console) -> None:
 
 
 def print_table(frame: pd.DataFrame, *, console: Console) -> None:
-    """Print all columns as they are named."""
+    """Print all columns under their own names."""
     console.print(_table(frame, lines=console.is_terminal))
 
 
@@ -141,7 +143,7 @@ def print_records(frame: pd.DataFrame, *, console: Console) -> None:
 
 
 def print_failures(frame: pd.DataFrame, *, console: Console) -> None:
-    """Print status, stage and reason of rows that are not ok: equal ones once, with their number."""
+    """Print status, stage and reason of rows that are not ok: equal ones once, with their count."""
     failed = frame.reindex(columns=["status", "stage", "error"])[lambda rows: rows["status"] != "ok"]
     failed = failed.astype(object).where(failed.notna(), "")
     failed["error"] = failed["error"].map(lambda error: error.strip().partition("\n")[0])
@@ -160,7 +162,7 @@ def markdown_rows(frame: pd.DataFrame) -> str:
 
 
 def _table(frame: pd.DataFrame, *, lines: bool) -> Table:
-    """Figures stand to the right and in one piece; long names are folded where the width asks for it."""
+    """Figures are aligned right and never wrapped; long names wrap where the width is too small."""
     look = box.SIMPLE_HEAD if lines else None
     table = Table(box=look, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     names = list(map(str, frame.columns))
@@ -174,7 +176,7 @@ def _table(frame: pd.DataFrame, *, lines: bool) -> Table:
 
 
 def _narrowed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The same for too narrow a place: a name that is as in the row above is not repeated."""
+    """Save width: a name that equals the one in the row above is not repeated."""
     narrow = frame.drop(columns="hit", errors="ignore").copy()
     changed = pd.Series(data=False, index=frame.index)
     for name in _NAMES:

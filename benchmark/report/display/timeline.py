@@ -1,4 +1,4 @@
-"""The chart of a series' nights: every process, the median, what spread is usual, and confirmed changes."""
+"""Chart of a series' nights: every process, the median, the usual spread, and confirmed changes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from benchmark.stats.regression_evidence import levels, middle
 from benchmark.store.selection import any_simulated
 
 MOST_PANELS: Final = 24
-"""Small multiples of one picture: beyond, they are too many to look at."""
+"""Most small multiples of one picture: more are unreadable."""
 _BAND: Final = 2.0
-"""Standard deviations of a night to either side."""
+"""Half width of the usual band, in standard deviations of a night."""
 _MOST_BUILDS: Final = 7
-"""As many colours as the palette has; older builds share the first."""
+"""Colours of the palette; older builds share the first."""
 _MAP: Final = "framework_versions"
 
 
@@ -31,7 +31,7 @@ class Change:
     """A slow-down that fresh runs in turns confirmed."""
 
     campaign: str
-    """The night that it was found in."""
+    """Night that found it."""
     ratio: float
     low: float
     high: float
@@ -39,7 +39,7 @@ class Change:
 
     @property
     def label(self) -> str:
-        """In a few characters."""
+        """Change with its interval, in a few characters."""
         bounds = f" (95 %: {self.low - 1:+.1%} … {self.high - 1:+.1%})" if self.low > 0 else ""
         return f"{self.ratio - 1:+.1%}{bounds}"
 
@@ -58,7 +58,7 @@ class Panel:
 
 
 def timeline(panel: Panel) -> Chart:
-    """One series as a picture of its own."""
+    """One series as one picture."""
     named = builds(panel.rows)
     rows = _rows(panel, named)
     title = f"{_name(panel)}: latency by night"
@@ -84,7 +84,7 @@ def multiples(name: str, panels: Sequence[Panel]) -> Chart:
 
 
 def builds(rows: pd.DataFrame) -> pd.Series[str]:
-    """Name each row's build by what differs between the rows: the program's commit, versions of libraries."""
+    """Name each row's build by the commit and the versions that differ between the rows."""
     facts = pd.DataFrame(
         [
             {"commit": _short(commit), **(versions if isinstance(versions, Mapping) else {})}
@@ -102,7 +102,7 @@ def builds(rows: pd.DataFrame) -> pd.Series[str]:
 
 
 def _heading(title: str) -> dict[str, str]:
-    """With what the marks mean that have no legend."""
+    """Title, with the meaning of the marks that have no legend."""
     return {
         "text": title,
         "subtitle": f"line: median p50; grey: usual p50 by the nights before (± {_BAND:g} standard "
@@ -115,12 +115,12 @@ def _short(commit: Any) -> str | None:
 
 
 def _name(panel: Panel) -> str:
-    label = one_line(panel.label)  # what draws would die of control characters
+    label = one_line(panel.label)  # the renderer fails on control characters
     return f"{label} (simulated)" if any_simulated(panel.rows) else label
 
 
 def _rows(panel: Panel, named: pd.Series[str]) -> list[dict[str, Any]]:
-    """What is drawn, each with its `kind`: one table, since facets share one."""
+    """Drawn marks, each with its `kind`: one table, since facets share one."""
     rows = panel.rows.assign(build=named)
     made = [*_points(rows), *_middles(rows), *_band(panel), *_marks(panel)]
     return [{"panel": _name(panel), **row} for row in made]
@@ -145,7 +145,7 @@ def _middles(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _band(panel: Panel) -> Iterator[dict[str, Any]]:
-    """What the nights before the last change, or before the last night, make usual."""
+    """Usual band by the nights before the last change, or before the last night."""
     rows = panel.rows
     until = _nights(panel)[panel.changes[-1].campaign] if panel.changes else rows["night"].max()
     since = [_nights(panel)[change.campaign] for change in panel.changes[:-1]]
@@ -211,7 +211,7 @@ _SIDES: Final = {"left of": {"align": "right", "dx": -6}, "right of": {"align": 
 
 
 def _points_by(*, several: bool) -> dict[str, Any]:
-    """Shape tells the percentile, and colour the build where there are several."""
+    """Shape shows the percentile; colour shows the build where there are several."""
     shape = {"field": "percentile", "title": "a process's", "scale": {"range": ["circle", "triangle-up"]}}
     color = {"color": {"field": "build", "title": "build", "sort": None}} if several else {}
     return {**_LATENCY, "shape": shape, **color}
@@ -222,10 +222,10 @@ def _of(kind: str, mark: Mapping[str, Any], encoding: Mapping[str, Any]) -> dict
 
 
 def _alt(panel: Panel) -> str:
-    """What it shows, in words."""
+    """Content of the chart in words."""
     rows, nights = panel.rows, _nights(panel)
     first, last = rows[rows["night"] == rows["night"].min()], rows[rows["night"] == rows["night"].max()]
-    told = (
+    text = (
         f"{_name(panel)}: p50 and p95 of {len(rows)} processes in {len(nights)} nights from "
         f"{rows['night'].min():%Y-%m-%d} to {rows['night'].max():%Y-%m-%d}; the median p50 was "
         f"{_ms(first)} ms in the first night and {_ms(last)} ms in the last."
@@ -236,8 +236,8 @@ def _alt(panel: Panel) -> str:
     ]
     if band := [*_band(panel)]:
         low, high = significant(band[0]["low"]), significant(band[0]["high"])
-        told += f" Usual by the nights before are {low} to {high} ms."
-    return told + "".join(changes)
+        text += f" By the nights before, {low} to {high} ms are usual."
+    return text + "".join(changes)
 
 
 def _ms(rows: pd.DataFrame) -> str:

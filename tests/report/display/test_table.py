@@ -51,10 +51,10 @@ def test_p95_stands_with_the_wider_half_of_its_interval():
 @pytest.mark.parametrize(
     ("values", "mark", "meaning"),
     [
-        ({"latency_p95_ms": None, "samples": 50}, "few", "fewer than 72 calls can't tell a p95"),
-        ({"latency_p95_ms_hi": None}, "?", "too few independent calls"),
-        ({"noise_flags": ["contended"]}, "ok, noisy", "something disturbed the calls"),
-        ({"steady": False, "noise_flags": ["stolen"]}, "ok, unsteady", "never came to rest"),
+        ({"latency_p95_ms": None, "samples": 50}, "few", "fewer than 72 calls are too few for a p95"),
+        ({"latency_p95_ms_hi": None}, "?", "not enough samples for a 95 % interval of p95"),
+        ({"noise_flags": ["contended"]}, "ok, noisy", "the calls were disturbed"),
+        ({"steady": False, "noise_flags": ["stolen"]}, "ok, unsteady", "no steady state"),
     ],
 )
 def test_doubts_are_marked_and_explained(values, mark, meaning):
@@ -80,7 +80,7 @@ def test_rows_of_before_have_no_marks():
 
 def test_the_processes_of_a_cell_are_one_line():
     text = printed(row(repeat=0), row(repeat=1, latency_p95_ms=12.0), row(cell_id="y", batch_size=4))
-    assert "3 rows in 2 lines, one a cell, with model distilbert" in text
+    assert "3 rows in 2 lines, one per cell, with model distilbert" in text
     assert len([line for line in text.splitlines() if line.rstrip().endswith(" ok")]) == 2
 
 
