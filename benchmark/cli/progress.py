@@ -91,14 +91,14 @@ class ProgressDisplay:
 
     def _sums(self) -> str:
         state, total = self._state, len(self._state.plan.queue)
-        told = [f"{state.finished_cells}/{total}"]
+        sums = [f"{state.finished_cells}/{total}"]
         if (eta := state.eta_s) is not None:
-            told.append(f"{duration(eta)} left")
+            sums.append(f"{duration(eta)} left")
         if state.budget.usd is not None:
             limit = f" of ${state.budget.limits.usd:.2f}" if state.budget.limits.usd else ""
-            told.append(f"${state.budget.usd:.2f}{limit}")
-        told.append(" ".join(f"{status} {count}" for status, count in state.statuses.most_common()))
-        return " · ".join(part for part in told if part)
+            sums.append(f"${state.budget.usd:.2f}{limit}")
+        sums.append(" ".join(f"{status} {count}" for status, count in state.statuses.most_common()))
+        return " · ".join(part for part in sums if part)
 
     def _tail(self, row: Row, took: float) -> str:
         if row.status != "ok":
@@ -123,10 +123,10 @@ class ProgressDisplay:
 
 
 def label(row: Row) -> str:
-    """A row's cell in a few words."""
-    told = row.values
-    names = [told["model"], told["hardware"], told["compiler"], told["fast_math"]]
-    axes: dict[str, Any] = {field.name: told.get(field.name) for field in fields(Shape)}
+    """Short name of a row's cell."""
+    values = row.values
+    names = [values["model"], values["hardware"], values["compiler"], values["fast_math"]]
+    axes: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Shape)}
     return " ".join([*map(str, names), Shape(**axes).label])
 
 

@@ -1,13 +1,13 @@
-"""One side of a duel, as a program: JSON lines come in, an answer goes out for each.
+"""One side of a comparison, as a program: it answers each JSON line of its input with one.
 
     {"overrides": [...], "folder": "..."}   {"planned": {...}}     or a stored "row" instead of overrides
     {"prepare": true}                       {"ready": {...}}
     {"pair": 0}                             {"warmed": {...}}      a fresh measuring child is warm
-    {"turn": 0, "block": 40}                {"block": {...}}       it has made 40 calls, and waits
-    {"done": true}                          {"done": true}         it is gone; the next pair may come
+    {"turn": 0, "block": 40}                {"block": {...}}       it has timed 40 calls, and waits
+    {"done": true}                          {"done": true}         it has ended; the next pair may come
 
 The contents are records of `benchmark.timing.interleaved`. `{"error": "..."}` is the last answer. When its
-input is closed the program ends at once, with all it has started.
+input is closed, the program ends at once with all it has started.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ from benchmark.timing.interleaved import Planned, Player, Side
 
 
 def main() -> None:
-    """Answer until whoever started this hangs up."""
+    """Answer until the input is closed."""
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever libraries print is no answer
+    os.dup2(2, 1)  # output of libraries is no answer
     commands, ending = SimpleQueue[str](), ExitStack()
     listener = threading.Thread(target=_listen, args=(commands, ending), daemon=True)
     listener.start()
-    with suppress(BrokenPipeError):  # hung up: the listener knows
+    with suppress(BrokenPipeError):  # the input is closed too: the listener ends this process
         try:
             for answer in play(map(json.loads, iter(commands.get, None)), ending):
                 print(json.dumps(answer), file=answers)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the conductor has to hear of it
+        except Exception as error:  # noqa: BLE001 - the conductor raises it
             from benchmark.cli.error_messages import sentence
 
             traceback.print_exc()
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _listen(commands: SimpleQueue[str], ending: ExitStack) -> None:
-    """Pass lines on; at the end of the input, end everything, whatever is under way."""
+    """Pass lines on; at the end of the input, end this process and its children at once."""
     for line in sys.stdin:
         commands.put(line)
     ending.close()
@@ -64,14 +64,14 @@ def _listen(commands: SimpleQueue[str], ending: ExitStack) -> None:
 
 
 def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[dict[str, Any]]:
-    """Answer each command when it comes; what has to be closed in the end is left to `ending`.
+    """Answer each command; resources to close are pushed on `ending`.
 
     Raises:
         ConfigError, HydraException: overrides that don't make exactly one cell.
         RunFailure: a cell that can't be measured here, or how a child ended.
     """
-    asked = next(commands)
-    cell = _one_cell(asked["overrides"], asked.get("row", ""), asked["folder"])
+    request = next(commands)
+    cell = _one_cell(request["overrides"], request.get("row", ""), request["folder"])
     if cell.experiment.compiler.python is not None:
         raise ConfigError("compiler.python cannot be used with compare --run: use --python-a and --python-b")
     children = Interpreters({*preload([cell.experiment]), "benchmark.timing.interleaved"}, {})
@@ -110,7 +110,7 @@ def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
 
 
 def _planned(cell: Cell, children: Interpreters) -> tuple[PlannedRun, StageCalls]:
-    """The run, if it can be had on this host, and where its stages work."""
+    """The run, refused if this host can't make it, and the calls of its stages."""
     from benchmark.stages.plan import plan
 
     (run,) = plan([cell.experiment], lambda _: {}).runs

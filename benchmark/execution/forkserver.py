@@ -1,7 +1,7 @@
 """Child processes for the heavy part of a stage: forked from a server that has the libraries loaded.
 
-A fork of the preloaded server costs 0.02 s where a fresh interpreter needs 4 s. The server only imports: had
-it ever computed with two OpenMP threads, children with two threads would hang in their first matrix product.
+A fork of the preloaded server costs 0.02 s; a fresh interpreter needs 4 s. The server only imports: if it had
+computed with two OpenMP threads, children with two threads would hang in their first matrix product.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _ENVIRONMENT = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "PYTHONUNBUFFERED": "1",
 }
-"""Read by libraries when they load, so set before the server starts; the user's own values win."""
+"""Libraries read these when they load, so they are set before the server starts; the user's values win."""
 
 _GRACE_S = 5.0
 _LAST_WORDS_S = 0.5
@@ -54,11 +54,11 @@ class Forkserver:
         self._lock = threading.Lock()  # multiprocessing starts and reaps children for one thread at a time
 
     def warm(self) -> None:
-        """Start the server now; its imports go on while this process plans."""
+        """Start the server; its imports go on while this process plans."""
         ours = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
         os.environ.update(ours)
         resource_tracker.ensure_running()  # the server starts it otherwise, and that would unblock the signal
-        # Inherited by the server: a terminal's Ctrl-C reaches it too, amid imports that end with a traceback.
+        # The server inherits the mask: else a terminal's Ctrl-C ends its imports with a traceback.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             forkserver.ensure_running()
@@ -82,18 +82,18 @@ class Forkserver:
             target=_child, args=(answer_end, leash_end, limits, function, arguments), daemon=True
         )
         kills, said = _kernel_memory_kills(), _size(limits.log)
-        verdict = None
+        result = None
         try:
             # Not for the first: its answer takes as long as the server's imports.
-            with self._lock, undisturbed() if self._answered else contextlib.nullcontext():
+            with self._lock, defer_signals() if self._answered else contextlib.nullcontext():
                 self._start(child)
                 self._living.add(child)
             self._answered = True
             answer_end.close()
             leash_end.close()
-            verdict = _await(answer, child, limits.timeout_s)
+            result = _await(answer, child, limits.timeout_s)
         finally:
-            if verdict is not None:
+            if result is not None:
                 _wait_for_end(child, _GRACE_S)
             leash.close()  # in every case, also Ctrl-C: the child and its descendants end here
             if child.pid is not None:
@@ -102,12 +102,12 @@ class Forkserver:
                     child.join(0)
                     self._living.discard(child)
             answer.close()
-        if verdict is None:
+        if result is None:
             starved = _kernel_memory_kills() > kills
             raise _death(child.exitcode, _last_words(limits.log, said), starved=starved)
-        if verdict[0] == "ok":
-            return verdict[1]  # type: ignore[no-any-return]
-        raise deserialize_error(*verdict)
+        if result[0] == "ok":
+            return result[1]  # type: ignore[no-any-return]
+        raise deserialize_error(*result)
 
     @staticmethod
     def _start(child: Any) -> None:
@@ -117,7 +117,7 @@ class Forkserver:
             raise Crashed("the server that children are forked from has ended") from error
 
     def close(self) -> None:
-        """End the server, amid its imports too; a later call starts another."""
+        """End the server, also during its imports; a later call starts another."""
         server = forkserver._forkserver  # noqa: SLF001 - it has no public end
         pid = server._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
         if pid is not None:
@@ -126,7 +126,7 @@ class Forkserver:
             server._stop()  # type: ignore[attr-defined]  # noqa: SLF001
 
     def end_children(self) -> None:
-        """End what other threads wait for, imports of the server too; their calls raise Crashed."""
+        """End the children that other threads wait for, or the server; their calls raise Crashed."""
         if not self._answered:
             self.close()
         for child in list(self._living):
@@ -135,27 +135,27 @@ class Forkserver:
 
 
 @contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Let Ctrl-C and the like wait until the end of the block, for what must not be done by half.
+def defer_signals() -> Iterator[None]:
+    """Defer Ctrl-C and SIGTERM to the end of a block that must be done as a whole.
 
-    By handlers: a mask holds back the signals of one thread, and libraries have others.
+    Handlers do it: a mask holds back the signals of one thread only, and libraries have others.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[int] = []
-    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in _STOPS}
+    deferred: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: deferred.append(number)) for number in _STOPS}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        for one in came:
+        for one in deferred:
             signal.raise_signal(one)
 
 
 def inline(function: Callable[..., T], /, *arguments: Any) -> T:
-    """Call here, for devices that compute nothing; errors are told as a child's would be."""
+    """Call in this process, for devices that compute nothing; errors are those that a child would raise."""
     try:
         return function(*arguments)
     except Exception as error:
@@ -163,10 +163,10 @@ def inline(function: Callable[..., T], /, *arguments: Any) -> T:
 
 
 def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Any, ...] | None:
-    """Return the child's answer, None if it died without one.
+    """Return the child's answer, or None if it died without one.
 
     Raises:
-        TimedOut: neither came in time.
+        TimedOut: it did neither in time.
     """
     ready = connection.wait([answer, child.sentinel], timeout_s)
     if not ready:
@@ -198,16 +198,16 @@ def _kill(child: Any) -> None:
 
 
 def _death(exitcode: int | None, last: str, *, starved: bool) -> RunFailure:
-    """Say how a child died that gave no answer."""
-    told = f"; last words: {last}" if last else ""
+    """The error for a child that died without an answer."""
+    words = f"; last words: {last}" if last else ""
     if exitcode is not None and exitcode < 0:
         name = signal.Signals(-exitcode).name
         if NO_MEMORY.search(last):
-            return OutOfMemory(f"the child ran out of memory and ended by {name}{told}")
+            return OutOfMemory(f"the child ran out of memory and ended by {name}{words}")
         if -exitcode == signal.SIGKILL and starved:
             return OutOfMemory("the kernel killed the child for want of memory: try a smaller batch")
-        return Crashed(f"the child was ended by {name}{told}")
-    return Crashed(f"the child left with exit code {exitcode} and no answer{told}")
+        return Crashed(f"the child was ended by {name}{words}")
+    return Crashed(f"the child left with exit code {exitcode} and no answer{words}")
 
 
 def _size(log: Path) -> int:
@@ -217,21 +217,21 @@ def _size(log: Path) -> int:
 
 
 def _last_words(log: Path, since: int) -> str:
-    """The line that tells most of what was written since the log had so many bytes."""
+    """The most telling line that was written since the log had so many bytes."""
     with contextlib.suppress(OSError):
         text = log.read_bytes()[since:][-4000:].decode(errors="replace")
         lines = [line for line in text.splitlines() if line.strip()]
-        told = [
+        fatal = [
             line
             for line in lines
             if "terminate called" in line or "what()" in line or "Fatal Python error" in line
         ]
-        return " ".join(told or lines[-1:])[:300]
+        return " ".join(fatal or lines[-1:])[:300]
     return ""
 
 
 def _kernel_memory_kills() -> int:
-    """How often the kernel's memory killer has struck on this host; 0 where it isn't told."""
+    """How many processes the kernel's memory killer has killed on this host; 0 if it isn't counted."""
     with contextlib.suppress(OSError, ValueError):
         found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
         return int(found[1]) if found else 0
@@ -241,8 +241,8 @@ def _kernel_memory_kills() -> int:
 def _child(
     answer: Any, leash: Any, limits: ChildLimits, function: Callable[..., Any], arguments: tuple[Any, ...]
 ) -> NoReturn:
-    """Entry of a child: bounded, on a leash, its output in the run's log."""
-    os.setsid()  # one group to kill: compilers start compilers
+    """Entry of a child: set its limits, send its output to the run's log, call, answer, exit."""
+    os.setsid()  # one group to kill: compilers start processes
     os.environ[COMMAND_PID] = str(limits.command_pid)
     _follow(leash)
     _redirect(limits.log)
@@ -252,27 +252,27 @@ def _child(
         most = _private_bytes() + limits.memory_bytes
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     try:
-        verdict: tuple[Any, ...] = ("ok", function(*arguments))
-    except BaseException as error:  # noqa: BLE001 - whatever it is, the parent has to hear of it
+        result: tuple[Any, ...] = ("ok", function(*arguments))
+    except BaseException as error:  # noqa: BLE001 - the parent raises it again
         traceback.print_exc()
-        verdict = serialize_error(error)
-    answer.send(verdict)
+        result = serialize_error(error)
+    answer.send(result)
     sys.stderr.flush()
-    util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - gives back named semaphores, which the next line would leak
-    os._exit(0)  # freeing gigabytes of weights politely would only cost time
+    util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - frees named semaphores, which the next line would leak
+    os._exit(0)  # skips freeing gigabytes of weights
 
 
 def _private_bytes() -> int:
-    """Private memory this process holds or has reserved: some libraries reserve a gigabyte on import."""
+    """Private memory that this process holds or has reserved: some libraries reserve a gigabyte on import."""
     with contextlib.suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     return 0
 
 
 def _follow(leash: Any) -> None:
-    """End this process group when the parent is gone, however it went.
+    """End this process group when the parent has closed its end of the pipe `leash`, also by being killed.
 
-    The kernel does it where it can: a thread would have to wait for a compiler that keeps Python's lock.
+    On Linux the kernel does it: a thread would wait for a compiler that holds Python's global lock.
     """
     if sys.platform != "linux":
         threading.Thread(target=_wait_and_end, args=(leash,), daemon=True).start()
@@ -280,7 +280,7 @@ def _follow(leash: Any) -> None:
     fcntl.fcntl(leash, fcntl.F_SETOWN, -os.getpgrp())
     fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)
-    if leash.poll():  # gone before the kernel was asked
+    if leash.poll():  # it was closed before
         _wait_and_end(leash)
 
 

@@ -150,7 +150,7 @@ class _Process:
                 self._peer.send(*framed(request))
             if self._death:
                 raise Crashed(self._death)
-            verdict = answer.result(limits.timeout_s + _IMPORTS_S)
+            result = answer.result(limits.timeout_s + _IMPORTS_S)
         except (TimeoutError, FutureTimeoutError):
             self.end()
             raise TimedOut(f"compiler.python={self._python}: its worker doesn't answer") from None
@@ -159,9 +159,9 @@ class _Process:
             raise
         finally:
             self._waiting.pop(number, None)
-        if verdict[0] == "ok":
-            return unpacked(verdict[1])  # type: ignore[no-any-return]
-        raise deserialize_error(*verdict)
+        if result[0] == "ok":
+            return unpacked(result[1])  # type: ignore[no-any-return]
+        raise deserialize_error(*result)
 
     def end(self) -> None:
         """End it with its children."""
@@ -171,9 +171,9 @@ class _Process:
         """Hand each answer to the call that waits for it; at the end, fail the calls that still wait."""
         with peer.output, suppress(EOFError, OSError, pickle.UnpicklingError):
             while True:
-                number, verdict = unpacked(read_frame(peer.output))
+                number, result = unpacked(read_frame(peer.output))
                 if answer := self._waiting.pop(number, None):
-                    answer.set_result(verdict)
+                    answer.set_result(result)
         self._death = f"compiler.python={self._python}: its worker {peer.death()}"
         while self._waiting:
             with suppress(KeyError):  # its call has given up

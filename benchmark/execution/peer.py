@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import IO, Final
 
 GOODBYE_S: Final = 5.0
-"""How long a process that is asked to end is waited for."""
+"""Time for a process to end after its input is closed; then it is killed."""
 
 
 class Peer:

@@ -1,4 +1,4 @@
-"""Where the children of a grid come from: a server that imports their libraries while this process plans."""
+"""The servers that a grid's children are forked from, and the modules that they load beforehand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from benchmark.execution.interpreters import Interpreters
 
 
 def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
-    """The children's servers: of this interpreter, and of those that compilers name."""
+    """Servers of this interpreter and of those that compilers name; the caller closes them."""
     of: dict[str | None, list[Experiment]] = {}
     for e in distinct(experiments):
         of.setdefault(e.compiler.python, []).append(e)
@@ -18,7 +18,7 @@ def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
 
 
 def preload(experiments: Iterable[Experiment]) -> set[str]:
-    """Modules that the children will need; the server imports them once for all."""
+    """Modules that the children need; the server imports them once."""
     modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure", "peak")}
     for e in filter(can_run, distinct(experiments)):
         modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))

@@ -1,7 +1,7 @@
-"""What Python 3.9 lacks of what children use: inf1's libraries end there. Elsewhere loading it does nothing.
+"""Functions that children use and Python 3.9 lacks: inf1's libraries end there. Newer ones are left alone.
 
-The worker of such an interpreter loads it in the server that children are forked from, so that the rest of
-the program needn't know how old Python may be.
+The worker loads it in the server that children are forked from, so the rest of the program is written for
+Python 3.10.
 """
 
 from __future__ import annotations

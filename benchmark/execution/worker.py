@@ -26,7 +26,7 @@ def main() -> None:
     forkserver.warm()
 
     def serve(number: int, limits: ChildLimits, message: bytes) -> None:
-        answer = packed((number, _verdict(forkserver, limits, message)))
+        answer = packed((number, _result(forkserver, limits, message)))
         with sending, suppress(OSError):  # the other end is closed: the main thread ends this process
             answers.writelines(framed(answer))
             answers.flush()
@@ -39,7 +39,7 @@ def main() -> None:
     os._exit(0)  # children end as this process does
 
 
-def _verdict(forkserver: Forkserver, limits: ChildLimits, message: bytes) -> tuple[object, ...]:
+def _result(forkserver: Forkserver, limits: ChildLimits, message: bytes) -> tuple[object, ...]:
     try:
         return "ok", forkserver.call(limits, work, message)
     except Exception as error:  # noqa: BLE001 - the other end raises it again

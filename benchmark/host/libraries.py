@@ -1,4 +1,4 @@
-"""Which libraries are installed, without importing them; a missing one is answered with its command."""
+"""Versions of installed libraries, without importing them; the error for a missing one says its command."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import NamedTuple
 from benchmark.errors import LibraryMissing
 
 _NEEDED = ("filelock", "numpy", "omegaconf", "psutil", "pydantic", "scipy")
-"""What this program's own part of a child stands on; what compiler and task need they say themselves."""
+"""Libraries that this program needs in a child; compiler and task check their own."""
 _OLDEST = (3, 9)
-"""Where inf1's libraries end."""
+"""The last Python that inf1's libraries support."""
 _NEEDED_BEFORE_310 = (*_NEEDED, "eval-type-backport")
 """Pydantic reads `float | None` with it."""
-_TELL = """
+_LIST = """
 import json, sys
 from importlib import metadata
 found = [(one.metadata["Name"], one.version) for one in metadata.distributions()]
@@ -58,7 +58,7 @@ def fit(python: str) -> str:
     """Return the version of an interpreter that can measure for this program.
 
     Raises:
-        LibraryMissing: it can't; says what it lacks and what to do.
+        LibraryMissing: it can't; says what is missing and what to do.
     """
     there = _interpreter(python)
     version = ".".join(map(str, there.version))
@@ -86,23 +86,23 @@ def _versions_there(distributions: tuple[str, ...], install: str, python: str) -
 
 
 def _interpreter(python: str) -> Interpreter:
-    told = _asked(python)
-    if isinstance(told, str):
+    answer = _queried(python)
+    if isinstance(answer, str):
         raise LibraryMissing(
-            f"compiler.python={python}: {told}; name the interpreter of an environment: "
-            "python3 -m venv FOLDER makes one, whose is FOLDER/bin/python"
+            f"compiler.python={python}: {answer}; name the interpreter of an environment: "
+            "python3 -m venv FOLDER makes FOLDER/bin/python"
         )
-    return told
+    return answer
 
 
 @lru_cache(maxsize=64)
-def _asked(python: str) -> Interpreter | str:
-    """Start it once, alone with what is installed for it; a text says why that failed."""
+def _queried(python: str) -> Interpreter | str:
+    """Start it once with its own libraries only; return what it lists, or why that failed."""
     ours = {"PYTHONHOME", "PYTHONPATH"}
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     try:
         done = subprocess.run(  # noqa: S603 - the user chose it
-            [python, "-c", _TELL],
+            [python, "-c", _LIST],
             env=environment | {"PYTHONSAFEPATH": "1"},
             capture_output=True,
             text=True,
@@ -129,7 +129,7 @@ def _normalised(name: str) -> str:
 
 
 def gxx(compiler: str) -> str:
-    """Version of the C++ compiler that the compiler of this name calls.
+    """Version of the C++ compiler that compiler `compiler` calls.
 
     Raises:
         LibraryMissing: there is none on the path.
@@ -137,8 +137,8 @@ def gxx(compiler: str) -> str:
     found = shutil.which("g++") or shutil.which("clang++")
     if found is None:
         raise LibraryMissing(f"{compiler} compiles with g++, which is not on the path: apt-get install g++")
-    told = subprocess.run(  # noqa: S603 - the compiler on the path
+    output = subprocess.run(  # noqa: S603 - the compiler on the path
         [found, "--version"], capture_output=True, text=True, timeout=30, check=False
     ).stdout
-    version = re.search(r"\d+\.\d+[.\d]*", told)
+    version = re.search(r"\d+\.\d+[.\d]*", output)
     return version[0] if version else "unknown"

@@ -1,4 +1,4 @@
-"""What this host is: read from /proc, the firmware's DMI tables and git, never from the network."""
+"""Facts of this host, from /proc, the firmware's DMI tables and git, never from the network."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def command_pid() -> int:
 
 @lru_cache(maxsize=1)
 def cpu_model() -> str:
-    """The CPU's name as the kernel tells it."""
+    """Name of the CPU, as the kernel reports it."""
     found = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
     return found[1].strip() if found else platform.processor() or platform.machine()
 
@@ -104,7 +104,7 @@ def usable_cores() -> int:
 
 
 def speed_settings() -> dict[str, str]:
-    """Environment variables that can change speed: children inherit them, so rows must tell them apart."""
+    """Environment variables that can change speed: children inherit them, so rows hold them."""
     return {name: value for name, value in sorted(os.environ.items()) if _SPEED.match(name)}
 
 

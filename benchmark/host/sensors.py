@@ -1,8 +1,8 @@
-"""How quiet this host is just now: small readings of /sys and /proc, for rows and for `doctor --quiet`.
+"""Noise of this host at the moment: small readings of /sys and /proc, for rows and for `doctor --quiet`.
 
-Each costs tens of microseconds, what is asked of each CPU some five for each that this process may use: a
-measuring child can afford one before and one after its calls. None (or empty) is what can't be read, as much
-is in virtual machines and containers. `root` is where /sys and /proc are.
+Each costs tens of microseconds, one of each CPU some five for each CPU that this process may use: a measuring
+child can afford one before and one after its calls. None (or empty) means that it can't be read, as often in
+virtual machines and containers. `root` is the folder of /sys and /proc.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ROOT: Final = "/"
 
 _CPUS = "sys/devices/system/cpu"
 _MOST_BYTES = 4096
-"""A file of /sys is no longer, and what is wanted of a file of /proc stands before."""
+"""A file of /sys is no longer; of a file of /proc only the beginning is needed."""
 _CPU_ZONES = ("x86_pkg_temp", "cpu", "soc")
 _CPU_SENSORS = frozenset({"coretemp", "k10temp", "zenpower", "cpu_thermal"})
 
@@ -29,11 +29,11 @@ class Ticks(NamedTuple):
     idle: int
     """Waiting for disks counted in."""
     steal: int
-    """Wanted by this virtual machine, but given to another."""
+    """Needed by this virtual machine, but given to another."""
 
 
 class Throttling(NamedTuple):
-    """What the CPU quota of a control group did so far."""
+    """How often the CPU quota of a control group was used up so far."""
 
     periods: int
     """In which anything ran."""
@@ -57,9 +57,9 @@ def boost(root: str = ROOT) -> bool | None:
 
 
 def frequency_mhz(root: str = ROOT) -> tuple[float, ...]:
-    """The clock of each CPU this process may use; empty where cpufreq doesn't tell.
+    """The clock of each CPU this process may use; empty without cpufreq.
 
-    What /proc/cpuinfo says without cpufreq is the nominal rate, no measurement: it isn't taken.
+    /proc/cpuinfo has only the nominal rate then, which is no measurement.
     """
     return tuple(int(khz) / 1000 for khz in _each_cpu("cpufreq/scaling_cur_freq", root) if khz.isdigit())
 
@@ -103,7 +103,7 @@ def cpu_ticks(root: str = ROOT) -> Ticks | None:
 
 
 def throttling(root: str = ROOT) -> Throttling | None:
-    """What the CPU quota of this process's control group did so far; None where no quota is counted."""
+    """How often the CPU quota of this process was used up so far; None if no quota is counted."""
     for folder in cgroups(root):
         words = head(f"{folder}/cpu.stat").split()
         counts = dict(zip(words[::2], words[1::2], strict=False))
@@ -116,10 +116,10 @@ def cpu_quota(root: str = ROOT) -> float | None:
     """CPUs that the control groups around this process grant it; None where they set no limit."""
     shares = []
     for folder in cgroups(root):
-        told = head(f"{folder}/cpu.max") or head(f"{folder}/cpu.cfs_quota_us") + head(
+        limit = head(f"{folder}/cpu.max") or head(f"{folder}/cpu.cfs_quota_us") + head(
             f"{folder}/cpu.cfs_period_us"
         )
-        quota, period = (*map(_real, told.split()), None, None)[:2]
+        quota, period = (*map(_real, limit.split()), None, None)[:2]
         if quota and period and quota > 0:  # no limit is spelled `max`, or -1 by the first version
             shares.append(quota / period)
     return min(shares, default=None)

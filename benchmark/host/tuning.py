@@ -1,6 +1,6 @@
-"""What keeps this host from steady numbers, and the command that would change it: for `doctor --quiet`.
+"""Settings and load that make measurements noisy, and commands that change them: for `doctor --quiet`.
 
-Nothing is changed here; what can't be read is said to be unknown, never guessed.
+Nothing is changed here. What can't be read is reported as unknown, never guessed.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _CPUS = "/sys/devices/system/cpu"
 _HUGE_PAGES = "/sys/kernel/mm/transparent_hugepage/enabled"
 _CLOCKS = "/sys/devices/system/clocksource/clocksource0"
 _FAST_CLOCKS = ("tsc", "arch_sys_counter", "kvm-clock", "hyperv_clocksource_tsc_page")
-"""Read without a call into the kernel; the better one first."""
+"""Read without a system call; the better one first."""
 _BUSY = 0.03
-"""Share of all CPUs in use beyond which a measuring process may not get its own: it wants 97 % of it."""
+"""Share of all CPUs in use beyond which a measuring process may not get 97 % of its own."""
 _WAITING_PERCENT, _STOLEN, _HOT_C, _VISIBLE_PERCENT = 1.0, 0.02, 85.0, 2.0
 
 
 @frozen
 class Probe:
-    """One thing that makes numbers steadier or not."""
+    """One condition that affects noise."""
 
     name: str
     found: str
     good: bool | None
-    """None where it can't be read, or where nobody but the user can judge."""
+    """None if it can't be read, or if only the user can judge it."""
     advice: str = ""
-    """A command on the first line, what it buys and costs on the second; empty where nothing is to do."""
+    """A command on the first line, its benefit and cost on the second; empty if there is nothing to do."""
 
 
 class Busy(NamedTuple):
@@ -51,9 +51,9 @@ class Busy(NamedTuple):
 
 
 def look(root: str = sensors.ROOT, seconds: float = 0.5) -> tuple[Probe, ...]:
-    """Every probe, what disturbs most first; watches the host for so many seconds."""
+    """Every probe, the most important first; watches the host for so many seconds."""
     processes = list(psutil.process_iter(["name"]))
-    list(_busy(processes))  # psutil counts from one asking to the next
+    list(_busy(processes))  # psutil counts from one call to the next
     before = sensors.cpu_ticks(root)
     time.sleep(seconds)
     after = sensors.cpu_ticks(root)
@@ -81,7 +81,7 @@ def look(root: str = sensors.ROOT, seconds: float = 0.5) -> tuple[Probe, ...]:
 def load(
     before: sensors.Ticks | None, after: sensors.Ticks | None, average: float | None, busiest: Sequence[Busy]
 ) -> Probe:
-    """How much of all CPUs was in use between two readings, and who used it."""
+    """Share of all CPUs in use between two readings, and the processes that used it."""
     busy = None if (idle := _share("idle", before, after)) is None else 1 - idle
     named = [one for one in busiest[:3] if one.percent >= _VISIBLE_PERCENT]
     names = "".join(f", {one.name} {one.percent:.0f} %" for one in named)
@@ -92,7 +92,10 @@ def load(
             f"Keeps {named[0].name} on CPU 0; give the run the others by hardware.affinity=[1,…], or wait."
         )
     else:
-        command, effect = "uptime", "Wait, or ask whoever runs this host: it can't be moved away from here."
+        command, effect = (
+            "uptime",
+            "Wait, or ask the administrator of this host: the load can't be moved from here.",
+        )
     return _judged(
         "load",
         "" if busy is None else f"{busy:.0%} of all CPUs busy{names}{mean}",
@@ -102,7 +105,7 @@ def load(
 
 
 def pressure(root: str) -> Probe:
-    """Time in which some task had to wait for a CPU."""
+    """Time in which some task waited for a CPU."""
     waited = sensors.cpu_pressure(root)
     return _judged(
         "waiting",
@@ -126,7 +129,7 @@ def steal(before: sensors.Ticks | None, after: sensors.Ticks | None) -> Probe:
 
 
 def quota(root: str) -> Probe:
-    """CPU time granted to a container: when it is spent, all stands still until the next period."""
+    """CPU time granted to a container: when it is used up, all stands still until the next period."""
     cpus, counted = sensors.cpu_quota(root), sensors.throttling(root)
     spent = (
         f", spent in {counted.throttled} of {counted.periods} periods" if counted and counted.periods else ""
@@ -142,7 +145,7 @@ def quota(root: str) -> Probe:
 
 
 def governor(root: str) -> Probe:
-    """Who decides about the clock, and how fast it follows the load."""
+    """The policy that sets the clock, and how fast the clock follows the load."""
     name = sensors.governor(root)
     return _judged(
         "governor",
@@ -170,11 +173,11 @@ def boost(root: str) -> Probe:
 def heat(root: str) -> Probe:
     """Heat lowers the clock."""
     hot, slowed = sensors.temperature_c(root), sensors.throttle_count(root)
-    told = [] if hot is None else [f"{hot:.0f} °C"]
-    told += [] if slowed is None else [f"slowed {slowed} times since start"]
+    readings = [] if hot is None else [f"{hot:.0f} °C"]
+    readings += [] if slowed is None else [f"slowed {slowed} times since start"]
     return _judged(
         "heat",
-        ", ".join(told),
+        ", ".join(readings),
         good=(hot or 0.0) < _HOT_C and not slowed,
         advice=f"grep . {_CPUS}/cpu*/thermal_throttle/*_count\nIf these rise during a run, its clock fell: "
         "let the host cool, look after its fans, or turn boost off.",
@@ -189,13 +192,13 @@ def hyper_threads(root: str) -> Probe:
         state,
         good=state != "on",
         advice=f"python -m benchmark hardware.affinity=[{','.join(map(str, sensors.first_threads(root)))}] "
-        "…\nOne thread a core, whose other thread stays idle unless someone else takes it: `echo off | "
+        "…\nOne thread a core, whose other thread stays idle unless another process uses it: `echo off | "
         f"sudo tee {_CPUS}/smt/control` prevents that, at the cost of everyone's throughput.",
     )
 
 
 def swap(root: str) -> Probe:
-    """Memory that went to a disk comes back when it is wanted, in the middle of a call."""
+    """Memory that was moved to a disk is read back in the middle of a call."""
     lines = (line.split() for line in sensors.head(f"{root}/proc/meminfo").splitlines())
     kib = {words[0]: int(words[1]) for words in lines if len(words) > 1}
     used = (kib.get("SwapTotal:", 0) - kib.get("SwapFree:", 0)) / 1024
@@ -209,19 +212,19 @@ def swap(root: str) -> Probe:
 
 
 def huge_pages(root: str) -> Probe:
-    """Given to everyone, they come as memory happens to lie: processes then differ."""
+    """If every process may get them, some do and some don't: processes then differ."""
     chosen = sensors.head(f"{root}{_HUGE_PAGES}").partition("[")[2].partition("]")[0]
     return _judged(
         "huge pages",
         chosen,
         good=chosen != "always",
-        advice=f"echo madvise | sudo tee {_HUGE_PAGES}\nOnly who asks gets them, so processes differ less; "
-        "large tensors may get slower, so don't compare such rows with others.",
+        advice=f"echo madvise | sudo tee {_HUGE_PAGES}\nOnly programs that ask get them, so processes differ "
+        "less; large tensors may get slower, so don't compare such rows with others.",
     )
 
 
 def clock(root: str) -> Probe:
-    """What a reading of the clock costs."""
+    """Cost of reading the clock."""
     name = sensors.head(f"{root}{_CLOCKS}/current_clocksource").strip()
     offered = sensors.head(f"{root}{_CLOCKS}/available_clocksource").split()
     better = next((one for one in _FAST_CLOCKS if one in offered), None)
@@ -283,7 +286,7 @@ def power(root: str) -> Probe:
 
 
 def gpu(root: str) -> Probe:
-    """Clocks and persistence mode of an NVIDIA GPU stand in no file."""
+    """No file has the clocks and persistence mode of an NVIDIA GPU."""
     version = sensors.head(f"{root}/sys/module/nvidia/version").strip()
     advice = (
         "nvidia-smi -q -d CLOCK,PERFORMANCE\nShows them. `sudo nvidia-smi -pm 1` keeps the driver loaded "
@@ -294,21 +297,21 @@ def gpu(root: str) -> Probe:
 
 
 def _judged(name: str, found: str, *, good: bool | None, advice: str = "") -> Probe:
-    """What is good needs no advice; what wasn't found can't be judged."""
+    """A good probe needs no advice; one that wasn't read can't be judged."""
     if not found:
         return Probe(name=name, found=UNREADABLE, good=None)
     return Probe(name=name, found=found, good=good, advice="" if good else advice)
 
 
 def _share(kind: str, before: sensors.Ticks | None, after: sensors.Ticks | None) -> float | None:
-    """What part of all CPUs' time between two readings was of this kind."""
+    """Share of this kind in all CPUs' time between two readings."""
     if before is None or after is None or after.total == before.total:
         return None
     return float(getattr(after, kind) - getattr(before, kind)) / (after.total - before.total)
 
 
 def _busy(processes: Sequence[psutil.Process]) -> Iterator[Busy]:
-    """Use of a CPU by each process but this one since it was asked for last."""
+    """Use of a CPU by each process but this one since the last call."""
     for process in processes:
         with suppress(psutil.Error):
             if process.pid != os.getpid():

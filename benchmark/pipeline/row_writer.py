@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import Self
 
-from benchmark.execution.forkserver import undisturbed
+from benchmark.execution.forkserver import defer_signals
 from benchmark.protocols import Observer
 from benchmark.records import Row
 from benchmark.store.results import ResultsStore
@@ -37,7 +37,7 @@ class RowWriter:
         self.flush()
 
     def write(self, row: Row, *, at_once: bool) -> None:
-        """Store a row now, or together with the next ones. Call it undisturbed: no signal may lose a row."""
+        """Store a row now, or together with the next ones. Defer signals around it: none may lose a row."""
         now = time.monotonic()
         if not self._waiting:
             self._waiting_since = now
@@ -50,7 +50,7 @@ class RowWriter:
         """Store the rows that wait."""
         if not self._waiting:
             return
-        with undisturbed():
+        with defer_signals():
             rows, self._waiting = self._waiting, []
             self._store.append(*rows)
             for row in rows:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from benchmark.cell import MemoryLimits, Plan, PlannedRun
 from benchmark.errors import Dominated, RunFailure, Unavailable
-from benchmark.execution.forkserver import undisturbed
+from benchmark.execution.forkserver import defer_signals
 from benchmark.execution.host_lock import HostLock
 from benchmark.execution.stage_calls import stage_calls
 from benchmark.pipeline.budget import Ending
@@ -148,7 +148,7 @@ class Pipeline:
         if attempt.failure and attempt.failure.status in {"oom_host", "oom_device"}:
             self._memory_limits.add_run(run)
         computed = run.refusal is None and run.cell.experiment.hardware.isolated
-        with undisturbed():
+        with defer_signals():
             self._rows.write(row(attempt), at_once=computed)
 
 

@@ -1,8 +1,8 @@
-"""How much a series of latencies really tells: successive calls are alike, so n of them count as fewer.
+"""Effective sample size: successive latencies are correlated, so n of them count as fewer.
 
 The estimator is that of Vehtari et al. (2021), "Rank-normalization, folding, and localization", section 3.2:
-Geyer's initial monotone sequence on the autocovariances of both halves. A test holds it against arviz-stats,
-whose import would cost every measuring child more than the rest of the analysis.
+Geyer's initial monotone sequence on the autocovariances of both halves. A test compares it with arviz-stats;
+importing that would cost every measuring child more than the rest of the analysis.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import numpy as np
 
 
 def effective_sample_size(values: np.ndarray) -> np.ndarray:
-    """Independent samples that would tell as much about each row's mean; n for a row that never changes.
+    """Number of independent samples that estimate each row's mean as well; n for a constant row.
 
     `values` is rows x n, or n values. A difference between the two halves of a row lowers the result too.
     """
     rows = np.atleast_2d(np.asarray(values, float))
     n = rows.shape[1]
     half = n // 2
-    if half < 4:  # noqa: PLR2004 - fewer have no autocovariance to speak of
+    if half < 4:  # noqa: PLR2004 - too few for an autocovariance
         return np.full(len(rows), float(n))
     halves = np.stack([rows[:, :half], rows[:, n - half :]])  # 2 x rows x half
     found = _autocovariance(halves)
@@ -31,7 +31,7 @@ def effective_sample_size(values: np.ndarray) -> np.ndarray:
 
 
 def autocorrelation_time(values: np.ndarray) -> float:
-    """Calls after which a series has forgotten where it was: n / ESS, at least 1."""
+    """Calls after which a series is independent of its past: n / ESS, at least 1."""
     n = len(values)
     return float(max(1.0, n / effective_sample_size(values)[0])) if n else 1.0
 
@@ -45,7 +45,7 @@ def _autocovariance(values: np.ndarray) -> np.ndarray:
 
 
 def _integrated(correlation: np.ndarray, least: float) -> np.ndarray:
-    """Integrated autocorrelation time of each row: pairs of lags, as long as their sums are positive."""
+    """Integrated autocorrelation time of each row: pairs of lags while their sums are positive."""
     pairs = correlation[:, : correlation.shape[1] // 2 * 2].reshape(len(correlation), -1, 2).sum(-1)
     alive = np.logical_and.accumulate(pairs > 0, axis=1)
     falling = np.minimum.accumulate(np.where(alive, pairs, 0.0), axis=1)

@@ -1,7 +1,7 @@
-"""Is one build slower than another? A verdict on processes that took turns, or that they don't tell.
+"""Ratio test: is one build slower than another? A verdict on processes that took turns, or "inconclusive".
 
-Only a design in which both sides run in the same rounds holds: no statistic rescues one side that was
-measured after the other. Within a round the sides are compared turn by turn, so that what slows both cancels.
+Both sides must run in the same rounds: no statistic mends a side that was measured after the other. Within a
+round the sides are compared turn by turn, so that what slows both cancels out.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _LEAST_IN_A_TURN: Final = 5
 
 
 class RatioTest(NamedTuple):
-    """How the candidate's latency relates to the baseline's: 1.05 is 5 % slower."""
+    """The candidate's latency over the baseline's: 1.05 is 5 % slower."""
 
     ratio: float
     lo: float
     hi: float
     """Bounds of the ratio's interval; NaN with fewer than two rounds."""
     p_value: float
-    """Two-sided, of no difference."""
+    """Two-sided, of the hypothesis of no difference."""
     rounds: int
     verdict: Verdict
 
@@ -81,8 +81,8 @@ def ratio_test(
 ) -> RatioTest:
     """Verdict on the ratios of independent rounds, by a t test on their logarithms.
 
-    A regression or an improvement is significant and larger than the threshold; they are the same where the
-    whole interval is within the threshold; anything else is inconclusive.
+    A regression or an improvement is significant and larger than the threshold. The sides are the same if the
+    whole interval is within the threshold. Anything else is inconclusive.
     """
     logs, rounds = np.log(ratios), len(ratios)
     middle = float(logs.mean()) if rounds else math.nan
@@ -93,10 +93,10 @@ def ratio_test(
 
 
 def apart(ratio: float, history: Sequence[float], threshold: float = THRESHOLD) -> RatioTest:
-    """Verdict on one ratio of two sides measured apart, by how the baseline differs from time to time.
+    """Verdict on one ratio of two sides measured at different times, by how the baseline varies over time.
 
-    `history` is one figure for each time the baseline was measured, in any unit. With fewer than five there
-    is nothing to go by. Even so it stays a guess, for what differs between the times may be anything.
+    `history` is one figure for each time the baseline was measured, in any unit. With fewer than five it is
+    inconclusive. With more it is still uncertain: anything may differ between the times.
     """
     if len(history) < _LEAST_TIMES:
         return RatioTest(ratio, math.nan, math.nan, math.nan, len(history), "inconclusive")

@@ -1,10 +1,10 @@
-"""Finds the series that a new build made slower, night after night, with few runs beyond the nightly ones.
+"""Regression detector: which series did a new build make slower? It needs few runs beyond the nightly ones.
 
-Stage 1 is free. Once the night's common effect (a slow machine) is removed, a series' nights are compared
-with its history: tonight alone and the means of the last two and three nights, each as the likelihood ratio
-of "slower since then" over "as before". Stage 2 spends a limited number of fresh runs of both builds, round
-by round where a slow-down is most probable so far: a chance suspect costs a round or two, one that stays
-suspicious gets a t test on log ratios. Figures: `tests/benchmarks/nightly_targets.py`.
+Stage 1 needs no further runs. It removes the night's common effect (a slow machine) and compares a series'
+nights with its history: tonight alone and the means of the last two and three nights, each as the likelihood
+ratio of "slower since then" over "as before". Stage 2 spends a limited number of fresh runs of both builds,
+in rounds, where a slow-down is most probable so far: a suspicion by chance costs a round or two, one that
+lasts gets a t test on log ratios. Figures: `tests/benchmarks/nightly_targets.py`.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from benchmark.stats.regression_evidence import (
 Rerun = Callable[[str, int], tuple[Sequence[float], Sequence[float]]]
 """(series, rounds) -> p50s in ms of the accepted and of the new build; pair i ran in the same round."""
 
-LOOKS = (1, 1, 1, 2, 3, 5, 8)
-"""Rounds of a suspect's successive looks: 1, 2, 3, 5, 8, 13 and 21 in all."""
+CHECKS = (1, 1, 1, 2, 3, 5, 8)
+"""Rounds between a suspect's successive checks: 1, 2, 3, 5, 8, 13 and 21 in all."""
 TESTED_PAIRS = 8
-"""A look tests from here on: with fewer pairs, t hardly reaches the p that many suspects ask for."""
+"""Pairs from which a check tests: with fewer, t hardly reaches the p that many suspects require."""
 TESTS = 3
-"""Looks that test. Their p is multiplied by it: that far out in the tail they are nearly independent."""
+"""Checks that test. Their p is multiplied by it: that far out in the tail they are nearly independent."""
 LEAST_ODDS = -1.0
-"""Log likelihood ratio below which a series isn't worth a round."""
+"""Log likelihood ratio below which a series gets no round."""
 LEAST_ODDS_AGAIN = 3.0
-"""The same for a series alarmed lately: reruns would show the old slow-down again, so nights must tell."""
+"""The same for a series with a recent alarm: reruns would show the old slow-down again."""
 LEAST_SERIES = 8
-"""Series that can tell the common effect: of fewer, a slow-down of one would pass for it."""
+"""Least number of series that show the common effect: among fewer, one slow series looks like it."""
 PAIR_SD = 0.028
-"""Standard deviation of a pair's log ratio until reruns tell: two processes of 2 % each."""
+"""Standard deviation of a pair's log ratio until there are reruns: two processes of 2 % each."""
 COMMON = None
-"""The common effect's key among the series: it is judged like one."""
+"""The common effect's key among the series; it is judged as they are."""
 
 
 @frozen
 class Finding:
-    """Why a suspect was alarmed, or wasn't."""
+    """Evidence for or against an alarm of one suspect."""
 
     series: str
     night_ratio: float
@@ -60,22 +60,22 @@ class Finding:
     p_nights: float
     """Stage 1: least one-sided p of tonight and of the last nights' means, not corrected for the choice."""
     rounds: int
-    """Asked of `rerun`: each is a run of the accepted and one of the new build."""
+    """Requested of `rerun`: each is a run of the accepted and one of the new build."""
     ratio: float
     """Stage 2: new build over accepted build; NaN if no round gave a pair."""
     low: float
     high: float
     """Ends of its 95 % interval; 0 and infinity with fewer than two pairs."""
     p: float
-    """One-sided p of the t test, corrected for repeated looks; 1 if given up before a test."""
+    """One-sided p of the t test, corrected for repeated checks; 1 if it got no test."""
     common: bool
-    """A sentinel: suspected because all series together are slower."""
+    """Whether it is a sentinel, suspected because all series together are slower."""
     confirmed: bool
 
 
 @dataclass
 class _Suspect:
-    """A series on its way through stage 2."""
+    """A series in stage 2."""
 
     series: str
     night_ratio: float
@@ -84,27 +84,27 @@ class _Suspect:
     evidence: np.ndarray
     """Log likelihood ratios of stage 1, (onsets, effects)."""
     odds: float
-    """Of all that is known, stage 2 included."""
+    """Of all evidence, stage 2 included."""
     pairs: list[float] = field(default_factory=list)
     """Log ratios, one a round."""
     rounds: int = 0
-    looks: int = 0
+    checks: int = 0
     p: float = 1.0
 
-    def look(self, rounds: int, rerun: Rerun, pair_sd: float) -> None:
-        """Run more rounds and weigh all."""
+    def check(self, rounds: int, rerun: Rerun, pair_sd: float) -> None:
+        """Run more rounds, and update its odds and p."""
         from scipy.special import stdtr
 
         self.pairs += _log_ratios(self.series, *rerun(self.series, rounds))
         self.rounds += rounds
-        self.looks += 1
+        self.checks += 1
         self.odds = float(odds(self.evidence + gains(np.array(self.pairs), pair_sd).sum(axis=0)))
         if len(self.pairs) >= TESTED_PAIRS:
             mean, error, freedom = trimmed(self.pairs)
             self.p = min(self.p, TESTS * float(stdtr(freedom, -mean / error)))
 
     def finding(self, *, confirmed: bool) -> Finding:
-        """What is left of it in the morning."""
+        """The evidence about it as a record."""
         from scipy.special import stdtrit
 
         mean, error, freedom = trimmed(self.pairs)
@@ -124,16 +124,16 @@ class _Suspect:
 
 
 class NightlyDetector:
-    """Alarms series that are slower, confirmed by fresh interleaved runs; feed it every night in order.
+    """Raises an alarm for series that are slower, confirmed by fresh runs; it needs every night in order.
 
     Args:
         window: Nights of history that a night is compared with, and for which an alarm is not repeated
-            unless the nights alone tell that its series has become slower still.
+            unless the nights alone show that its series has become slower still.
         least_nights: Nights of history, older than the last NIGHTS, without which a series isn't judged.
         alpha: False discovery rate of a night's alarms (Benjamini-Hochberg over the suspects rerun).
         threshold: Least slow-down worth an alarm, as a share.
-        extra: Extra runs allowed as a share of the nightly ones, over all nights and within each; but
-            where a night's are too few to see one suspect through, it may use what the nights before saved.
+        extra: Extra runs allowed as a share of the nightly ones, over all nights and within each; a night
+            with too few for one suspect may use those that earlier nights saved.
         sentinels: Least noisy series that are rerun when all series together look slower.
     """
 
@@ -157,21 +157,21 @@ class NightlyDetector:
         self._window = window
         self._nights: deque[dict[str | None, float]] = deque(maxlen=window + NIGHTS)
         self._unconfirmed: deque[dict[str | None, tuple[float, int]]] = deque(maxlen=NIGHTS - 1)
-        """Log ratio and rounds of what the nights before reran without an alarm."""
+        """Log ratio and rounds of the series that earlier nights reran without an alarm."""
         self._alarmed: dict[str | None, int] = {}
-        """The last night on which a series counts as alarmed lately; `COMMON` speaks for all."""
+        """The last night on which a series has a recent alarm; `COMMON` stands for all."""
         self._pair_sd = PAIR_SD
         self._saved_runs = 0.0
         self._last: int | None = None
 
     def learn(self, t: int, data: Mapping[str, Sequence[float]], found: Iterable[Finding] = ()) -> None:
-        """Take a past night into the history without judging it.
+        """Add a past night to the history without judging it.
 
         Args:
             t: The night's number, greater than the last.
             data: Per-process p50s in ms of each series.
-            found: That night's findings: what it alarmed starts anew at its new level, what it reran in
-                vain is less suspect for it, and its runs are accounted for.
+            found: That night's findings: series with an alarm start anew at their new level, those that it
+                reran without one are less suspect, and its runs are accounted for.
 
         Raises:
             BenchmarkError: The night isn't later than the last.
@@ -179,7 +179,7 @@ class NightlyDetector:
         self._settle(tuple(found), self._take(t, data), t)
 
     def night(self, t: int, data: Mapping[str, Sequence[float]], rerun: Rerun) -> list[str]:
-        """Judge a night: the series in alarm. `findings` then says why.
+        """Judge a night; return the series in alarm. `findings` holds the evidence.
 
         Args:
             t: The night's number, greater than the last.
@@ -192,15 +192,15 @@ class NightlyDetector:
         recent = self._take(t, data)
         suspects = self._suspects(recent, t)
         share = self.extra * sum(map(len, data.values()))
-        self._spend(suspects, int(min(self._saved_runs, max(share, 2 * sum(LOOKS)))) // 2, rerun)
+        self._spend(suspects, int(min(self._saved_runs, max(share, 2 * sum(CHECKS)))) // 2, rerun)
         self.findings = self._verdicts([suspect for suspect in suspects if suspect.rounds])
         self._settle(self.findings, recent, t)
         return [finding.series for finding in self.findings if finding.confirmed]
 
     def _take(self, t: int, data: Mapping[str, Sequence[float]]) -> Recent:
-        """Remember the night's values, apart from them the common effect, their median shift; compare."""
+        """Store the night's values and their median shift, the common effect; compare with the history."""
         if self._last is not None and t <= self._last:
-            raise BenchmarkError(f"night {t} came after night {self._last}: feed each night once, in order")
+            raise BenchmarkError(f"night {t} came after night {self._last}: pass each night once, in order")
         self._last = t
         self._saved_runs += self.extra * sum(map(len, data.values()))
         values = {series: middle(p50s) for series, p50s in data.items()}
@@ -219,7 +219,7 @@ class NightlyDetector:
         return table
 
     def _suspects(self, recent: Recent, t: int) -> list[_Suspect]:
-        """Stage 1: every series that may be slower; a sentinel also if the common effect may be."""
+        """Stage 1: every series that may be slower, and the sentinels if the common effect may be."""
         series = list(self._nights[-1])
         evidence = gains(recent.shift, recent.error)
         for back, reran in enumerate(reversed(self._unconfirmed), start=1):
@@ -241,22 +241,22 @@ class NightlyDetector:
         return suspects
 
     def _spend(self, suspects: Sequence[_Suspect], rounds: int, rerun: Rerun) -> None:
-        """Stage 2: rounds go where a slow-down is most probable, until it is nowhere or they are spent."""
+        """Stage 2: rounds go to the most probable slow-down, until none is probable or they are spent."""
         sure = self.alpha / max(min(len(suspects), rounds), 1)
         waiting = list(suspects)
         while rounds and waiting:
             suspect = max(waiting, key=lambda one: one.odds)
             if suspect.odds < LEAST_ODDS:
                 break
-            look = min(LOOKS[suspect.looks], rounds)
-            suspect.look(look, rerun, self._pair_sd)
-            rounds -= look
-            if not suspect.pairs or suspect.looks == len(LOOKS) or suspect.p <= sure:
+            more = min(CHECKS[suspect.checks], rounds)
+            suspect.check(more, rerun, self._pair_sd)
+            rounds -= more
+            if not suspect.pairs or suspect.checks == len(CHECKS) or suspect.p <= sure:
                 waiting.remove(suspect)
         self._pair_sd = noise(self._pair_sd, [suspect.pairs for suspect in suspects])
 
     def _verdicts(self, rerun: Sequence[_Suspect]) -> tuple[Finding, ...]:
-        """Benjamini-Hochberg over all that were rerun, those given up too; then the least slow-down."""
+        """Benjamini-Hochberg over all series that were rerun; then the least slow-down."""
         if not rerun:
             return ()
         from scipy.stats import false_discovery_control
@@ -269,19 +269,23 @@ class NightlyDetector:
         )
 
     def _settle(self, found: tuple[Finding, ...], recent: Recent, t: int) -> None:
-        """Account for the runs, start changed series anew, remember what reruns said of the others."""
+        """Account for the runs, start changed series anew, store the reruns of the others."""
         self._saved_runs -= 2 * sum(finding.rounds for finding in found)
         about: dict[str | None, list[Finding]] = {finding.series: [finding] for finding in found}
         about[COMMON] = [finding for finding in found if finding.common]
-        slower = {name for name, told in about.items() if 2 * sum(one.confirmed for one in told) > len(told)}
+        slower = {
+            name
+            for name, findings in about.items()
+            if 2 * sum(one.confirmed for one in findings) > len(findings)
+        }
         if COMMON in slower:
             slower -= {finding.series for finding in about[COMMON]}
         refuted = {
-            name: [one for one in told if np.isfinite(one.ratio) and not one.confirmed]
-            for name, told in about.items()
+            name: [one for one in findings if np.isfinite(one.ratio) and not one.confirmed]
+            for name, findings in about.items()
             if name not in slower
         }
-        self._unconfirmed.append({name: _pooled(told) for name, told in refuted.items() if told})
+        self._unconfirmed.append({name: _pooled(findings) for name, findings in refuted.items() if findings})
         for name in slower:
             self._restart(name, keep=1)
             self._alarmed[name] = t + self._window
@@ -292,7 +296,7 @@ class NightlyDetector:
                 self._alarmed.pop(name, None)
 
     def _restart(self, series: str | None, keep: int) -> None:
-        """Forget a series' nights but the latest: its level has changed."""
+        """Drop a series' nights but the latest: its level has changed."""
         for night in list(self._nights)[:-keep]:
             night.pop(series, None)
 

@@ -1,4 +1,4 @@
-"""How much figures of noisy nights and of paired runs say for a slow-down: robust levels, odds, a t test.
+"""Evidence for a slow-down from noisy nights and paired runs: robust levels, odds, a t test.
 
 All figures are logs of times, so that a shift is a ratio of times.
 """
@@ -14,19 +14,19 @@ import numpy as np
 NIGHTS = 3
 """A slow-down may have come tonight or up to two nights ago; nights before these are history."""
 EFFECTS = np.log1p([0.03, 0.06, 0.12])
-"""Slow-downs looked for; one that lies between or beyond is seen by its neighbours."""
+"""Slow-downs in the alternative hypothesis; one between or beyond them is found by its neighbours."""
 TAIL = 5.0
-"""Degrees of freedom of the likelihoods: nights and processes have outliers, which must not decide."""
+"""Degrees of freedom of the likelihoods: heavy tails, so that outliers don't decide."""
 LEAST_SD = 0.001
-"""Standard deviation below which no figures are trusted: simulated times may not vary at all."""
+"""Least standard deviation: simulated times may not vary at all."""
 TRIM = 0.1
-"""Share of the pairs cut off at either end in the test: one outlier must not hide a slow-down."""
+"""Share of the pairs trimmed at either end in the test: one outlier must not hide a slow-down."""
 PRIOR_NIGHTS = 4
 """Nights that the typical series' noise counts for in each series' own."""
 OBVIOUS = 2.0
 """Standard errors by which each of the last NIGHTS must be out for them to be a new level."""
 LEAST_STEPS = 8
-"""Steps from pair to pair that tell a night's noise of pairs."""
+"""Least number of steps from pair to pair that estimate a night's noise of pairs."""
 
 
 class Recent(NamedTuple):
@@ -61,7 +61,7 @@ def middle(p50s: Sequence[float]) -> float:
 
 
 def levels(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Count, level (NaN without any) and standard deviation of each column; values far out are drawn in.
+    """Count, level (NaN without any) and standard deviation of each column; outliers are winsorised.
 
     Args:
         table: (nights, series), NaN where missing.
@@ -76,7 +76,7 @@ def levels(table: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def compare(table: np.ndarray, least_nights: int) -> Recent:
-    """The last nights against those before; a series' noise leans on the typical one.
+    """Compare the last nights with those before; a series' noise is shrunk towards the typical one.
 
     Args:
         table: (nights, series), the latest night last, NaN where missing.
@@ -118,7 +118,7 @@ def _median(table: np.ndarray, count: np.ndarray) -> np.ndarray:
 def gains(shift: np.ndarray | float, error: np.ndarray | float) -> np.ndarray:
     """Log likelihood ratios of each of EFFECTS (a new last axis) over none, errors being Student's t.
 
-    A shift beyond the greatest effect counts as that effect: in the tail of both it would say less.
+    A shift beyond the greatest effect counts as that effect: in the tail of both the ratio would be smaller.
     """
     spread = np.asarray(error)[..., None]
     shift = np.minimum(shift, EFFECTS[-1])[..., None]

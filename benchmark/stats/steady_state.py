@@ -1,16 +1,16 @@
-"""From which call on a trace of latencies is steady, if it ever is.
+"""Steady state of a trace of latencies: the call from which it is steady, if there is one.
 
-A trace is seen in two ways, in which neither its unit nor spikes, long tails and clock ticks weigh much: by
-the mean rank of the calls in up to 200 blocks, and by the fast calls in up to 32 larger ones, whose level
-shows a drift among slow calls that come and go. Two questions are put to each:
+A trace is reduced in two ways that depend little on its unit, spikes, long tails and clock ticks: to the
+mean rank of the calls in up to 200 blocks, and to the fast calls in up to 32 larger ones, whose level shows
+a drift among slow calls that come and go. Two tests are made on each:
 
-- Is there a step? The best split into two levels is held against the long-run variance of what it leaves.
-- Does the trace remember its beginning to its end? A steady trace may have a long memory (a busy neighbour,
-  a clock that changes its speed), but forgets within a small part of its length. A drift, a decay that hasn't
-  ended and a random walk look like a memory longer than the trace. Whittle's likelihood tells which of both
-  explains the spectrum better ("Estimation and information in stationary time series", 1953).
+- Is there a step? The best split into two levels is compared with the long-run variance of what it leaves.
+- Is its memory as long as the trace? A steady trace may have a long memory (a busy neighbour, a clock that
+  changes its speed), but one much shorter than the trace. A drift, a decay that hasn't ended and a random
+  walk look like a memory longer than the trace. Whittle's likelihood decides which of both explains the
+  spectrum better ("Estimation and information in stationary time series", 1953).
 
-While one answer is yes, what stands before the best split is dropped and the rest is asked again. If the
+While one answer is yes, the calls before the best split are dropped and the rest is tested again. If the
 difference is too small to matter, the search ends; if too much is dropped, the trace is not steady.
 `tests/benchmarks/warmup_targets.py` counts how often that is wrong.
 """
@@ -33,17 +33,17 @@ LONGEST_WARMUP = 0.5
 TOLERANCE = 0.015
 """Medians of parts that differ by less are the same."""
 STEP = 15.0
-"""Squared standard errors between two levels: above that it is a step."""
+"""Squared standard errors between two levels above which there is a step."""
 LIKELIER = 3.0
-"""Twice the log likelihood ratio of two memories: above that the longer one is believed."""
+"""Twice the log likelihood ratio of two memories above which the longer one is accepted."""
 FREQUENCIES = 100
-"""So many of the lowest are looked at, in half cycles per trace from 1 on."""
+"""Number of lowest frequencies in the test, in half cycles per trace from 1 on."""
 CORNERS = np.array([0.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 1e6])
 """Frequencies above which a memory fades: 0 is a random walk, the last is no memory."""
 STEADY_CORNER = 10.0
-"""An autoregressive trace with this corner tells as much as 16 independent calls."""
+"""An autoregressive trace with this corner counts as 16 independent calls."""
 FLOORS = np.array([0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0])
-"""Power of what has no memory, against that of the memory at the lowest frequency."""
+"""Power of white noise over that of the memory at the lowest frequency."""
 USUAL = 0.99
 """The first calls are dropped too while they are slower than this quantile of the later half."""
 
@@ -55,9 +55,8 @@ def steady_start(samples: ArrayLike) -> int | None:
 
     At least half of the trace has to be steady. It is not if it drifts, steps late or wanders by more than
     1.5 % and by more than its noise explains. Fewer than 8 calls can't be judged and count as steady; in up
-    to 30 only a clear trend is seen. A trace whose calls are so much alike that they tell as little as 10
-    independent ones is refused in one case of three, as 5 in three of four: it may be steady, but its median
-    isn't known.
+    to 30 only a clear trend is seen. A trace with an effective sample size of 10 is refused in one case of
+    three, with 5 in three of four: it may be steady, but its median isn't known.
     """
     values = np.asarray(samples, float)
     if len(values) < FEWEST_BLOCKS:

@@ -1,4 +1,4 @@
-"""Conduct a duel: two sides, each a process of its own, play blocks of calls in turns on this host."""
+"""Compare two sides on this host: each is a process, and they measure blocks of calls in turns."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from benchmark.timing.interleaved import Block, Name, Pair, Planned, Played, Sid
 T = TypeVar("T")
 
 _START_S: Final = 300.0
-"""Until a side has said what it is: imports take seconds, on a busy host a minute."""
+"""Time for a side to plan: its imports take seconds, on a busy host a minute."""
 _GRACE_S: Final = 30.0
-"""What an answer may take beyond the limits that the side sets its children itself."""
+"""Time for an answer beyond the limits that the side sets its children."""
 _BLOCK_NS: Final = 250_000_000
 """A block of slow calls has fewer of them, so that it takes about this long."""
 
 
 @frozen
 class SideSpec:
-    """What one side is to play."""
+    """The cell and the interpreter of one side."""
 
     overrides: Names
     """As on the command line; they make exactly one cell."""
     row: str = ""
-    """Instead of overrides: a stored row's run_id, campaign, overrides and config, as a JSON object."""
+    """A stored row's run_id, campaign, overrides and config as a JSON object, instead of overrides."""
     python: str = sys.executable
-    """Interpreter that has the libraries of the side, and this program, of this version or another."""
+    """Interpreter with the side's libraries and this program, in this version or another."""
 
 
 class Duel(NamedTuple):
-    """Two sides that are ready, and their pairs: each is played when it is asked for."""
+    """Two sides that are ready, and their pairs: each is measured when it is taken."""
 
     a: Side
     b: Side
@@ -65,22 +65,22 @@ def run(  # noqa: PLR0913 - a protocol has its numbers
     calls: int = 40,
     seed: int = 0,
 ) -> Iterator[Duel]:
-    """Hold the host with both sides ready; the caller takes as many pairs as it likes, up to `pairs`.
+    """Hold the host with both sides ready; the caller takes up to `pairs` pairs.
 
-    A pair has `turns` blocks of each side, of `calls` calls at most. What sides print goes to `folder`.
-    At the end of the block nothing of them is left.
+    A pair has `turns` blocks of each side, of `calls` calls at most. Output of the sides goes to `folder`.
+    All their processes end with the block.
 
     Raises:
-        BenchmarkError: a side can't play, has ended or gives no answer; names it and its log.
+        BenchmarkError: a side fails, has ended or doesn't answer; names it and its log.
     """
     with seated({"A": a, "B": b}, folder) as sides:
-        coin = random.Random(seed)  # noqa: S311 - no secret
+        coin = random.Random(seed)  # noqa: S311 - not for security
         yield Duel(sides["A"].facts, sides["B"].facts, _pairs(sides, pairs, turns, calls, coin))
 
 
 @contextmanager
 def seated(specs: Mapping[Name, SideSpec], folder: Path) -> Iterator[Mapping[Name, SideProcess]]:
-    """Start all sides at once and have them build and compile; the host is held where one of them needs it.
+    """Start all sides at once and let them build and compile; hold the host if one of them needs it.
 
     Raises:
         BenchmarkError: as `run`.
@@ -93,14 +93,14 @@ def seated(specs: Mapping[Name, SideSpec], folder: Path) -> Iterator[Mapping[Nam
         for name, spec in specs.items():
             sides[name] = SideProcess(name, spec, folder / name, inbox)
             ending.callback(sides[name].end)
-        planned = [side.hear("planned", Planned, _START_S) for side in sides.values()]
+        planned = [side.receive("planned", Planned, _START_S) for side in sides.values()]
         if any(plan.isolated for plan in planned):
-            host_lock.acquire()  # now only: imports needn't wait, and what can't be planned needn't either
+            host_lock.acquire()  # not before: imports and failed plans don't wait for it
         for side in sides.values():
-            side.tell(prepare=True)
+            side.send(prepare=True)
         for side, plan in zip(sides.values(), planned, strict=True):
-            # Each may have to wait for what another one makes.
-            side.facts = side.hear("ready", Side, sum(each.prepare_s for each in planned) + _GRACE_S)
+            # Each may wait for an artefact that another one makes.
+            side.facts = side.receive("ready", Side, sum(each.prepare_s for each in planned) + _GRACE_S)
             side.patience_s = plan.measure_s + _GRACE_S
         yield sides
 
@@ -110,13 +110,13 @@ def _pairs(
 ) -> Iterator[Pair]:
     order = list(sides.values())
     for number in range(pairs):
-        # Of two pairs each side starts one, whichever: so neither gains by it, wherever the caller stops.
+        # Of two pairs each side starts one, in random order: neither gains by it.
         order = order[::-1] if number % 2 else coin.sample(order, 2)
         yield _pair(number, order, turns, calls)
 
 
 def _pair(number: int, order: list[SideProcess], turns: int, calls: int) -> Pair:
-    """Warm up one after the other, then play in turns."""
+    """Warm up one after the other, then measure in turns."""
     since = time.perf_counter()
     warmed = {side.name: side.warm(number) for side in order}
     slowest_ns = max(one.call_ns for one in warmed.values())
@@ -133,68 +133,68 @@ def _pair(number: int, order: list[SideProcess], turns: int, calls: int) -> Pair
 
 
 class SideProcess:
-    """`python -m benchmark.cli.side`, as its conductor sees it."""
+    """The conductor's end of `python -m benchmark.cli.side`."""
 
     facts: Side
-    """Once it is ready."""
+    """Known once it is ready."""
     patience_s: float
-    """How long it is waited for while a pair is played."""
+    """Time for an answer while a pair is measured."""
 
     def __init__(self, name: Name, spec: SideSpec, folder: Path, inbox: Inbox) -> None:
         self.name, self._spec, self._inbox = name, spec, inbox
         self._log = CampaignPaths(folder=folder.absolute()).log("side")
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._heard = deque[dict[str, Any]]()
+        self._answers = deque[dict[str, Any]]()
         self._peer = self._started()
-        self.tell(overrides=spec.overrides, row=spec.row, folder=str(folder.absolute()))
+        self.send(overrides=spec.overrides, row=spec.row, folder=str(folder.absolute()))
 
     def warm(self, number: int) -> Warmed:
         """Start a measuring child, and wait until it is warm."""
-        self.tell(pair=number)
-        return self.hear("warmed", Warmed, self.patience_s)
+        self.send(pair=number)
+        return self.receive("warmed", Warmed, self.patience_s)
 
     def block(self, turn: int, calls: int) -> Block:
-        """Let the child make so many calls."""
-        self.tell(turn=turn, block=calls)
-        return self.hear("block", Block, self.patience_s)
+        """Time so many calls in the child."""
+        self.send(turn=turn, block=calls)
+        return self.receive("block", Block, self.patience_s)
 
     def dismiss(self) -> None:
         """End the child."""
-        self.tell(done=True)
-        self.hear("done", bool, self.patience_s)
+        self.send(done=True)
+        self.receive("done", bool, self.patience_s)
 
-    def tell(self, **command: Any) -> None:
+    def send(self, **command: Any) -> None:
         """Send a command; `benchmark.cli.side` lists them."""
         try:
             self._peer.send(json.dumps(command).encode(), b"\n")
         except OSError as error:
             raise self._death() from error
 
-    def hear(self, key: str, kind: type[T], within_s: float) -> T:
-        """Wait for an answer; what another side says meanwhile is kept for it, but its end ends the wait.
+    def receive(self, key: str, kind: type[T], within_s: float) -> T:
+        """Wait for an answer. Answers of another side are kept for it; if that one ends, the wait fails.
 
         Raises:
-            BenchmarkError: the side that has failed, ended or kept silent; with its log.
+            BenchmarkError: names the side that has failed, ended or not answered, and its log.
         """
         deadline = time.monotonic() + within_s
-        while not self._heard:
+        while not self._answers:
             try:
-                who, line = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+                side, line = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
             except Empty:
                 raise self._failure(f"no answer within {within_s:g} s") from None
-            who._take(line)  # noqa: SLF001 - of our own kind
-        answer = self._heard.popleft()
+            side._take(line)  # noqa: SLF001 - of this class
+        answer = self._answers.popleft()
         try:
             return TypeAdapter(kind).validate_json(json.dumps(answer[key]))
         except (KeyError, ValueError) as error:
-            raise self._strange(str(answer)) from error
+            raise self._unreadable(str(answer)) from error
 
     def end(self) -> None:
         """End it with all it has started."""
         self._peer.end()
 
     def _started(self) -> Peer:
-        # What is installed for the interpreter decides whose version of this program plays, not this folder.
+        # The interpreter's own version of this program runs, not the one in this folder.
         environment = {
             **os.environ,
             "PYTHONSAFEPATH": "1",
@@ -219,25 +219,25 @@ class SideProcess:
         try:
             answer = json.loads(line)
             error = answer.get("error")
-        except (ValueError, AttributeError) as strange:
-            raise self._strange(line.strip()) from strange
+        except (ValueError, AttributeError) as unreadable:
+            raise self._unreadable(line.strip()) from unreadable
         if error is not None:
             raise self._failure(error)
-        self._heard.append(answer)
+        self._answers.append(answer)
 
     def _death(self) -> BenchmarkError:
         return self._failure(f"it {self._peer.death()}")
 
-    def _strange(self, said: str) -> BenchmarkError:
+    def _unreadable(self, text: str) -> BenchmarkError:
         return self._failure(
-            f"{said[:200]!r} is no answer: is python={self._spec.python} an interpreter with this program, "
-            "in a version that this one can play against?"
+            f"{text[:200]!r} is no answer: is python={self._spec.python} an interpreter with this program, "
+            "in a version that this one can be compared with?"
         )
 
-    def _failure(self, told: str) -> BenchmarkError:
+    def _failure(self, reason: str) -> BenchmarkError:
         overrides = " ".join(self._spec.overrides) or "all defaults"
-        return BenchmarkError(f"side {self.name} ({overrides}): {told} (log: {self._log})")
+        return BenchmarkError(f"side {self.name} ({overrides}): {reason} (log: {self._log})")
 
 
 Inbox = SimpleQueue[tuple[SideProcess, str | None]]
-"""What sides say, line by line; None when one has ended."""
+"""Lines of all sides; None when a side has ended."""

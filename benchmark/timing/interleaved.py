@@ -1,7 +1,7 @@
-"""Taking turns: a measuring child that stays alive between its blocks of calls, and what a duel brings home.
+"""Interleaved measurement: a child that stays alive between its blocks of calls, and the records of a pair.
 
-Two processes that are alive at the same time and alternate see the same host: the ratio of their blocks holds
-where two runs one after the other would differ by chance.
+Two processes that live at the same time and alternate see the same host: the ratio of their blocks is
+reliable where two runs one after the other would differ by chance.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ T = TypeVar("T")
 Name = Literal["A", "B"]
 
 _NAP_S, _CALM_S = 0.001, 0.25
-"""How often to look whether threads still spin, and for how long: some never stop."""
+"""How often to check whether threads still spin, and for how long: some never stop."""
 
 
 @frozen
 class Planned:
-    """What is known of a side before anything is built."""
+    """Facts of a side before anything is built."""
 
     isolated: bool
-    """Whether it needs the host for itself: false for devices that compute nothing."""
+    """Whether it needs the host for itself; false for devices that compute nothing."""
     prepare_s: PositiveFloat
     """How long it may build and compile, by its limits."""
     measure_s: PositiveFloat
@@ -48,17 +48,17 @@ class Planned:
 
 @frozen
 class Side:
-    """Who plays: one cell in one interpreter, built and compiled."""
+    """One side: a cell in an interpreter, built and compiled."""
 
     label: str
     cell_id: str
     environment_id: str
     versions: Mapping[str, str]
-    """Of its interpreter and of what decides its code."""
+    """Of its interpreter and of the libraries that decide its code."""
     git_commit: str | None
     """Of the program that measures it."""
     cache_hit: bool | None
-    """Null where nothing is left behind by compiling."""
+    """Null if its compiler stores no artefact."""
     simulated: bool
 
 
@@ -83,7 +83,7 @@ class Block:
     cpu_s: NonNegativeFloat
     """CPU seconds of the child, all threads, over the same time."""
     idle_cpu_s: NonNegativeFloat
-    """CPU seconds it took since its last turn, when it should have slept: threads that spin show here."""
+    """CPU seconds of the child since its last turn, when it should sleep: threads that spin show here."""
 
 
 @frozen
@@ -122,7 +122,7 @@ class Pair:
 
 
 class Player:
-    """One side's measuring child, as the process that started it sees it."""
+    """The parent's end of one side's measuring child."""
 
     def __init__(self, call: Call, cell: Cell, workload: Workload, artifact: Artifact) -> None:
         self._ours, theirs = Pipe()
@@ -135,10 +135,10 @@ class Player:
     def _run(self, call: Call, theirs: Connection, *arguments: Any) -> None:
         try:
             call(take_turns, *arguments, theirs)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for an answer gets it
+        except BaseException as error:  # noqa: BLE001 - `_answer` raises it
             self._failure = error
         finally:
-            theirs.close()  # so that whoever waits for an answer hears that none will come
+            theirs.close()  # ends the wait in `_answer`
 
     def warmed(self) -> Warmed:
         """Wait until it is ready.
@@ -149,17 +149,17 @@ class Player:
         return self._answer(Warmed)
 
     def block(self, turn: int, calls: int) -> Block:
-        """Let it make so many calls.
+        """Time so many calls in it.
 
         Raises:
             RunFailure: as `warmed`.
         """
-        with suppress(OSError):  # it has ended: the answer tells how
+        with suppress(OSError):  # it has ended: `_answer` raises the reason
             self._ours.send((turn, calls))
         return self._answer(Block)
 
     def end(self) -> None:
-        """Let it go, and wait until it is gone."""
+        """End it, and wait until it is gone."""
         self._ours.close()
         self._thread.join()
 
@@ -169,11 +169,11 @@ class Player:
             assert isinstance(answer, kind)  # noqa: S101 - one answer a question
             return answer
         self._thread.join()
-        raise self._failure or Crashed("the measuring child ended amid its turns")
+        raise self._failure or Crashed("the measuring child ended between its turns")
 
 
 def take_turns(cell: Cell, workload: Workload, folder: Path | None, conductor: Connection) -> None:
-    """In the child: load, warm up, then a block of calls whenever it is told to; asleep in between."""
+    """In the child: load, warm up, then time a block of calls on each command; sleep in between."""
     e = cell.experiment
     session, load_s = load(e.hardware, e.compiler, workload, folder)
     with harness.quiet_interpreter():  # simulated devices measure in the side's own process, which lives on
@@ -187,7 +187,7 @@ def take_turns(cell: Cell, workload: Workload, folder: Path | None, conductor: C
 
 
 def _warm_up(session: Session, sampling: Sampling) -> int:
-    """Call until both minima of the warm-up are reached; return a typical latency by its end."""
+    """Call until both minima of the warm-up are reached; return the median latency of its second half."""
     start, latencies = session.clock(), list[int]()
     while len(latencies) < sampling.max_calls:  # a simulated clock may stand still
         latencies += measure_calls(session.run, 1, session.clock)
@@ -197,7 +197,7 @@ def _warm_up(session: Session, sampling: Sampling) -> int:
 
 
 def _play(session: Session, conductor: Connection) -> None:
-    with suppress(EOFError):  # the side lets go
+    with suppress(EOFError):  # the parent has closed its end
         while True:
             asleep = time.process_time()
             turn, calls = conductor.recv()
@@ -219,7 +219,7 @@ def _play(session: Session, conductor: Connection) -> None:
 
 
 def _calm_down() -> None:
-    """Wait until the other threads sleep: those of OpenMP and ONNX Runtime spin on, in the rival's turn."""
+    """Wait until the other threads sleep: those of OpenMP and ONNX Runtime may spin in the other turn."""
     patience = time.perf_counter() + _CALM_S
     while time.perf_counter() < patience:
         time.sleep(_NAP_S)
@@ -228,7 +228,7 @@ def _calm_down() -> None:
 
 
 def _is_runnable(task: Path) -> bool:
-    """Whether a thread other than the caller runs, or would if it had a CPU: CPU time can't tell of those."""
+    """Whether a thread other than the caller runs or waits for a CPU; CPU time doesn't show the latter."""
     try:
         state = (task / "stat").read_text().rpartition(")")[2].split()[0]
     except OSError:  # it has ended

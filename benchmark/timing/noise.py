@@ -1,7 +1,7 @@
-"""What disturbs a measurement: readings before and after its calls, and the flags that they raise.
+"""Noise of the host: readings before and after the calls of a measurement, and the flags that they raise.
 
-The best of them is the share of the CPU time wanted that was had: at 0.97 and more the median of a tiny BERT
-varies by 4 %, below by 14 % (measured with one thread, 2026-11).
+The best reading is the share of the wanted CPU time that the process got: at 0.97 and more the median of a
+tiny BERT varies by 4 %, below by 14 % (measured with one thread, 2026-11).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_OTHERS: Final = 0.25
 """Cores that others may use before the host counts as busy."""
 _CLOCK_LOSS: Final = 0.95
 _SHORTEST_S: Final = 0.05
-"""The kernel counts CPU time in ticks of 10 ms: over less it tells nothing of the host."""
+"""The kernel counts CPU time in ticks of 10 ms: a shorter time says nothing about the host."""
 
 
 class _Reading(NamedTuple):
@@ -39,14 +39,14 @@ class _Reading(NamedTuple):
 
 
 class Watch:
-    """Reads when it is made and when it is asked; nothing in between."""
+    """Reads the host when it is made and when `noise` is called; nothing in between."""
 
     def __init__(self, device: DeviceState) -> None:
         self._load = sensors.load_average()
         self._before = _read(device)
 
     def noise(self, device: DeviceState, least_on_cpu: float) -> Noise:
-        """What went on since, and whether it may have disturbed."""
+        """Noise since it was made, with flags for what may have disturbed the calls."""
         before, after = self._before, _read(device)
         wall_s = max(after.wall_s - before.wall_s, 1e-9)
         ran, queued = after.ran_ns - before.ran_ns, after.queued_ns - before.queued_ns
@@ -83,7 +83,7 @@ def _read(device: DeviceState) -> _Reading:
 
 
 def _run_queue() -> tuple[int, int]:
-    """Nanoseconds in which this process's threads ran, and in which they waited for a core; Linux tells."""
+    """Nanoseconds in which this process's threads ran, and in which they waited for a core; Linux only."""
     ran = queued = 0
     for task in Path("/proc/self/task").glob("*/schedstat"):
         with suppress(OSError, ValueError):  # a thread may end meanwhile
@@ -93,7 +93,7 @@ def _run_queue() -> tuple[int, int]:
 
 
 def _host(before: sensors.Ticks | None, after: sensors.Ticks | None) -> tuple[float | None, float | None]:
-    """Shares of the host's CPU time that were used, and that were stolen."""
+    """Shares of the host's CPU time: used, and stolen."""
     if before is None or after is None or after.total <= before.total:
         return None, None
     total = after.total - before.total
@@ -105,7 +105,7 @@ def _spent(before: float | None, after: float | None) -> float | None:
 
 
 def _flags(noise: Noise, before: _Reading, after: _Reading, least_on_cpu: float) -> Iterator[str]:
-    """Name what may have disturbed, in the words that `schema.md` explains."""
+    """Names of what may have disturbed the calls; `schema.md` explains them."""
     if noise.on_cpu is not None and noise.on_cpu < least_on_cpu:
         yield "contended"
     if (noise.involuntary_switches_per_s or 0) > _MOST_SWITCHES_PER_S:

@@ -1,7 +1,7 @@
-"""How near a call comes to what its machine does at best: the roofline of Williams, Waterman and Patterson.
+"""Roofline model of Williams, Waterman and Patterson: the share of its machine's peak that a call reaches.
 
-Their model (Communications of the ACM 52(4), 2009): a call takes at least the time of its arithmetic at the
-machine's peak, and at least that of its memory traffic at the machine's bandwidth. Nothing is measured here.
+A call takes at least the time of its arithmetic at the machine's peak, and at least that of its memory
+traffic at the machine's bandwidth (Communications of the ACM 52(4), 2009). Nothing is measured here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from benchmark.records import frozen
 
 _FP32_BYTES = 4
 _WEIGHT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
-"""Of one weight, by the type of matrix products; other types are taken to need the least there is, one."""
+"""Of one weight, by the type of matrix products; other types count as one byte, the least."""
 
 BytesPerSecond = tuple[PositiveInt, PositiveFloat]
 
 
 @frozen
 class Peak:
-    """What a machine does at best, as measured on it."""
+    """Peak rates of a machine, measured on it."""
 
     flops_per_s: Mapping[str, PositiveFloat]
     """By the effective type of matrix products, fp32 among them."""
@@ -32,17 +32,16 @@ class Peak:
     def flops_at(self, matmul_dtype: str) -> float:
         """Floating-point operations per second with products of this type.
 
-        Never below fp32's, to which any operand can be widened; a type that wasn't measured gets the
+        At least that of fp32, to which any operand can be widened; a type that wasn't measured gets the
         highest rate of all.
         """
         measured = self.flops_per_s.get(matmul_dtype, max(self.flops_per_s.values()))
         return max(measured, self.flops_per_s["fp32"])
 
     def bandwidth(self, touched_bytes: float) -> float:
-        """Bytes per second for a call that touches so many: what lies in a cache is faster than memory.
+        """Bytes per second for a call that touches so many: caches are faster than memory.
 
-        The best rate from the next smaller measured size on, so never below the true one while rates fall
-        with size.
+        The best rate from the next smaller measured size on: at least the true one, as rates fall with size.
         """
         smaller = max((size for size, _ in self.copy_bytes_per_s if size <= touched_bytes), default=0)
         return max(rate for size, rate in self.copy_bytes_per_s if size >= smaller)
@@ -55,12 +54,12 @@ def fraction(
     matmul_dtype: str,
     peak: Peak | None,
 ) -> float | None:
-    """Least time a call can take over the time it took; None where the machine or the model is unknown.
+    """Least possible time of a call over its measured time; None if the machine or the model is unknown.
 
-    The least time is the longer of its arithmetic at the machine's peak and of reading its weights once, in
-    the type that `matmul_dtype`, the effective one, asks for. `weight_bytes` are those in fp32. Every doubt
-    (activations, conversions, an unmeasured type) makes the least time shorter, so that no fraction flatters.
-    One above 1 says that the peak was measured too low, or that a compiler found a way with less arithmetic.
+    The least time is the longer of two: its arithmetic at the machine's peak, and one read of its weights in
+    the effective `matmul_dtype`. `weight_bytes` are those in fp32. What isn't known
+    (activations, conversions, an unmeasured type) makes the least time shorter, so the fraction is never too
+    high. A fraction above 1 means that the measured peak is too low or a compiler needs less arithmetic.
     """
     if flops is None or weight_bytes is None or peak is None:
         return None

@@ -1,4 +1,4 @@
-"""Load what was compiled, ready to be called: in a measuring child, alone or in turns with another."""
+"""Load a compiled workload for timing, in a measuring child."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmark.records import Session, Workload
 def load(
     device: Device, compiler: Compiler, workload: Workload, folder: Path | None
 ) -> tuple[Session, float]:
-    """Settle on the device and load; return the session as it has to be timed, and the seconds it took."""
+    """Configure the process for the device and load; return the synchronised session and its load time."""
     device.configure_process()
     start = time.perf_counter()
     if workload.parts:
@@ -29,5 +29,5 @@ def load(
 
 
 def part_folder(artifact: Path, part: Workload) -> Path:
-    """Where the files of a part lie in its artefact."""
+    """Folder of a part's files in its artefact."""
     return artifact / part.name

@@ -1,4 +1,4 @@
-"""What a machine does at best, measured with torch: matrix products and copies. Imported by children only.
+"""Peak rates of a machine, measured with torch: matrix products and copies. Imported by children only.
 
 The GPU's part follows torch's documented interface; it has not run on a device yet.
 """
@@ -20,21 +20,21 @@ from benchmark.timing import harness
 from benchmark.timing.roofline import Peak
 
 _SMALLEST, _LARGEST = 128, 8192
-"""Widths of the square matrices; larger ones only as far as time allows."""
+"""Widths of the square matrices; larger ones only if there is time."""
 _TOUCHED = tuple((1 << 20) << doubled for doubled in range(9))
 """Bytes that a copy reads and writes together: 1 MiB to 256 MiB."""
 _PIECE_S = 0.002
-"""Longer copies are timed in pieces: other processes don't interrupt them all."""
+"""Longer copies are timed in pieces, of which some aren't interrupted by other processes."""
 _ATTEMPTS = 5
 _UNDISTURBED = 0.8
-"""Least share of its cores that a product must have had to count as the machine's best."""
+"""Least share of its cores that a product must get to count as the machine's peak."""
 
 
 def measure(device: Literal["cpu", "cuda"], threads: int | None, seconds: float) -> Peak:
     """Measure for about so many seconds; the fastest of many short calls counts.
 
     Raises:
-        Unavailable: the CPU was too busy with other work to show its best.
+        Unavailable: the CPU was too busy with other work.
     """
     for attempt in range(_ATTEMPTS):
         try:
@@ -43,7 +43,7 @@ def measure(device: Literal["cpu", "cuda"], threads: int | None, seconds: float)
         except Unavailable:
             if attempt == _ATTEMPTS - 1:
                 raise
-            harness.start_on(attempt)  # its own threads may have stood in each other's way
+            harness.start_on(attempt)  # its own threads may have shared a CPU
     return Peak(flops_per_s=rates, copy_bytes_per_s=_copy_rates(device, seconds / 2))
 
 
@@ -91,7 +91,7 @@ def _copy_rates(device: str, seconds: float) -> tuple[tuple[int, float], ...]:
     for touched in _TOUCHED:
         try:
             source, target = (torch.ones(touched // 8, device=device) for _ in range(2))
-        except RuntimeError:  # torch's word for memory that isn't granted
+        except RuntimeError:  # torch raises it when memory is refused
             break
         rates.append((touched, _copy_rate(source, target, device, seconds / len(_TOUCHED))))
     return tuple(rates)

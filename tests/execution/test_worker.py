@@ -68,7 +68,7 @@ def python(tmp_path):
         told = json.dumps([version, list(distributions.items())])
         path.write_text(f"#!/bin/sh\necho '{told}'\n")
         path.chmod(0o755)
-        libraries._asked.cache_clear()
+        libraries._queried.cache_clear()
         return str(path)
 
     return written
