@@ -88,7 +88,7 @@ class _Candidate(NamedTuple):
 def _rows(cells: Mapping[str, _Candidate], statuses: Statuses, fresh: Fresh) -> dict[str, tuple[str, str]]:
     """For each run that needs no other: run_id and status of its row."""
     campaigns = dict.fromkeys(candidate.cell.experiment.campaign for candidate in cells.values())
-    versions = {campaign: statuses(campaign) for campaign in campaigns}
+    stored = {campaign: statuses(campaign) for campaign in campaigns}
     stale = {
         candidate.environment.environment_id
         for candidate in cells.values()
@@ -97,7 +97,7 @@ def _rows(cells: Mapping[str, _Candidate], statuses: Statuses, fresh: Fresh) -> 
     anywhere = fresh(frozenset(stale)) if stale else {}
     rows = {}
     for identity, (cell, environment, _, repeat) in cells.items():
-        policy, status = cell.experiment.run, versions[cell.experiment.campaign].get(identity)
+        policy, status = cell.experiment.run, stored[cell.experiment.campaign].get(identity)
         if status is not None and _enough(policy, status):
             rows[identity] = (identity, status)
         elif policy == "stale" and (
