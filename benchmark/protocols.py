@@ -78,10 +78,7 @@ class Task(Protocol):
 
 @runtime_checkable
 class Compiler(Protocol):
-    """Compiles a workload and loads the result. It never sees the cache.
-
-    A compiler that takes every model and has no pipeline inherits from `CompilerDefaults`.
-    """
+    """Compiles a workload and loads the result. It never sees the cache. See also `CompilerDefaults`."""
 
     @property
     def name(self) -> str:
@@ -166,10 +163,7 @@ class Device(Protocol):
 
     @property
     def torch_device(self) -> Literal["cpu", "cuda"] | None:
-        """The torch device that computes on it; None: torch itself has no kernels for it.
-
-        Compilers for a device without kernels trace on the CPU, and its peak isn't measured.
-        """
+        """Torch device that computes on it; None: torch has no kernels for it, compilers trace on the CPU."""
 
     @property
     def simulated(self) -> bool:
@@ -219,18 +213,11 @@ class Call(Protocol):
     """Runs the heavy part of a stage: in a child process, or in this one for devices that compute nothing."""
 
     def __call__(self, function: Callable[..., T], /, *arguments: Any) -> T:
-        """Return what `function` returns.
-
-        Raises:
-            RunFailure: its class says how the child process ended.
-        """
+        """Return what `function` returns; a `RunFailure` says by its class how the child process ended."""
 
 
 class Observer(Protocol):
-    """Gets the events of a grid run, to show progress.
-
-    Several threads call `working` at a time, while cells are prepared.
-    """
+    """Gets the events of a grid run. Several threads call `working` while cells are prepared."""
 
     def working(self, where: str, label: str, stage: str) -> AbstractContextManager[None]:
         """A cell is in this stage while the block lasts. `where` is a device or a compile worker."""

@@ -159,9 +159,9 @@ class Cuda:
         return max((*held, _reserved() or 0)) or None
 
     def _others(self) -> list[int] | None:
-        """Processes that compute on the card and aren't this command's; null where that isn't told.
+        """Processes on the card that aren't this command's; None where the driver doesn't list them.
 
-        Those of this command take turns by its own rules: sides of a comparison, compilers at work.
+        This command's own don't count (sides of a comparison, compilers): it runs them in turns.
         """
         processes = self._processes()
         if processes is None:

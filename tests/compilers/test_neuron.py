@@ -65,7 +65,7 @@ def test_trace_is_given_what_differs_from_its_defaults():
         ({"force_operators": ["embedding"]}, "embedding is no aten::operator"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused_at_once(options, told):
+def test_options_that_cannot_work_are_refused_at_once(options, told):
     with pytest.raises(ValidationError, match=told):
         Neuron(**options)
 
@@ -112,7 +112,7 @@ def test_a_pipeline_of_more_cores_than_the_run_has_is_refused(monkeypatch):
         Neuron(pipeline_cores=4).load(None, None)
 
 
-def test_stubs_are_told_from_the_libraries_without_an_import(tmp_path, monkeypatch):
+def test_stubs_are_distinguished_from_the_libraries_without_an_import(tmp_path, monkeypatch):
     stub(tmp_path, "torch_neuron", "torch-neuron")
     stub(tmp_path, "neuroncc", "neuron-cc")
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -225,7 +225,7 @@ def test_a_node_without_an_operator_in_its_name_ends_forcing(workload, tmp_path,
 
 
 @through_the_stand_in
-def test_other_batches_are_taken_where_asked_for(workload, tmp_path):
+def test_other_batches_are_taken_where_requested(workload, tmp_path):
     import torch
 
     compiler = Neuron(dynamic_batch=True, float32_to_float16=True)

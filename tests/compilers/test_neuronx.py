@@ -85,7 +85,7 @@ def test_what_it_has_is_taken():
         ({"lnc": 3}, "1 or 2"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused_at_once(options, told):
+def test_options_that_cannot_work_are_refused_at_once(options, told):
     with pytest.raises(ValidationError, match=told):
         NeuronX(**options)
 
@@ -114,7 +114,7 @@ def test_the_arithmetic_in_effect_is_stated(options, matmul, other):
     )
 
 
-def test_stubs_are_told_from_the_libraries_without_an_import(tmp_path, monkeypatch):
+def test_stubs_are_distinguished_from_the_libraries_without_an_import(tmp_path, monkeypatch):
     for module, distribution in (("torch_neuronx", "torch-neuronx"), ("neuronxcc", "neuronx-cc")):
         stub(tmp_path, module, distribution)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -204,7 +204,7 @@ def test_it_refuses_another_shape_and_another_type_as_the_device_does(workload, 
 
 
 @through_the_stand_in
-def test_dynamic_batches_are_taken_where_asked_for(workload, tmp_path):
+def test_dynamic_batches_are_taken_where_requested(workload, tmp_path):
     import torch
 
     compiler = NeuronX(dynamic_batch=True)
@@ -306,7 +306,7 @@ def test_too_many_subgraphs_are_the_partitioners_own_error(workload, tmp_path, f
 
 
 @through_the_stand_in
-def test_analyze_tells_operators_before_they_are_compiled(workload, tmp_path, failing):
+def test_analyze_states_operators_before_they_are_compiled(workload, tmp_path, failing):
     assert NeuronX(analyze=True).compile(workload, tmp_path).ops_on_device_fraction == 1.0
     failing("unsupported")
     report = NeuronX(analyze=True, partitioner=True).compile(workload, tmp_path)

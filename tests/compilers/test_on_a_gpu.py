@@ -265,7 +265,7 @@ def library(monkeypatch):
 
 
 @pytest.mark.usefixtures("card")
-def test_tensorrt_tells_its_engines_and_answers(workload, card, library, artefact):
+def test_tensorrt_states_its_engines_and_answers(workload, card, library, artefact):
     workload = replace(workload, torch_device="cpu")
     compiler = TensorRt(fast_math="all", autocast_dtype="bf16")
     report = compiler.compile(workload, artefact)

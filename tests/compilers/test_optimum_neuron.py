@@ -58,7 +58,7 @@ def workload(folder, task="text-classification", **fields):
         ({"fast_math": "all", "auto_cast_type": "tf32"}, {"auto_cast": "all", "auto_cast_type": "tf32"}),
     ],
 )
-def test_the_cast_is_always_told_as_the_exporter_spells_it(options, cast):
+def test_the_cast_is_always_given_as_the_exporter_spells_it(options, cast):
     told = OptimumNeuron(**options).arguments("trn1")
     assert told["compiler_kwargs"] == {**cast, "instance_type": "trn1"}
     assert OptimumNeuron(**options).tolerance == options.get("fast_math", "none")
@@ -165,7 +165,7 @@ def exporter(monkeypatch):
 @pytest.mark.parametrize(
     ("target", "told"), [("inf2", "trn1"), ("trn1n", "trn1"), ("trn2", "trn2"), (None, None)]
 )
-def test_the_target_is_told_to_the_exporter_and_to_its_libraries(tmp_path, exporter, target, told):
+def test_the_target_is_given_to_the_exporter_and_to_its_libraries(tmp_path, exporter, target, told):
     seen = {}
 
     def main_export(name, output, compiler_workdir, **named):

@@ -109,7 +109,7 @@ def test_onnxruntime_takes_either_runtime_unless_a_gpu_is_named(monkeypatch):
         OnnxRuntime().versions()
 
 
-def test_onnxruntime_tells_which_tensorrt_builds_its_engines(monkeypatch):
+def test_onnxruntime_states_which_tensorrt_builds_its_engines(monkeypatch):
     there = installed(monkeypatch, onnxruntime_gpu="1.31.0", tensorrt_cu13="11.1.0", **RUNTIMES)
     assert OnnxRuntime(provider="tensorrt").versions() == there
     assert "tensorrt-cu13" not in OnnxRuntime(provider="cuda").versions()
@@ -126,7 +126,7 @@ def test_onnxruntime_in_int8_is_held_to_int8():
     assert OnnxRuntime().tolerance == "none"
 
 
-def test_openvino_is_told_what_was_chosen_and_nothing_else():
+def test_openvino_is_reported_what_was_chosen_and_nothing_else():
     assert OpenVino().settings(None) == {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
     chosen = OpenVino(
         fast_math="all",
@@ -159,7 +159,7 @@ def test_tensorrt_in_fp32_has_no_tf32_and_casts_nothing():
     ("fast_math", "tf32_off", "casts"),
     [("none", True, False), ("matmult", False, False), ("all", False, True)],
 )
-def test_tensorrt_casts_as_far_as_it_is_asked_to(fast_math, tf32_off, casts):
+def test_tensorrt_casts_what_fast_math_says(fast_math, tf32_off, casts):
     options = TensorRt(fast_math=fast_math, workspace_gib=0.5).options()
     assert options["disable_tf32"] == tf32_off
     assert options.get("autocast_low_precision_type") == ("float16" if casts else None)
@@ -177,7 +177,7 @@ def test_tensorrt_casts_to_bf16_where_that_is_chosen():
 
 
 @pytest.mark.parametrize("name", ["tensorrt", "tensorrt_cu12", "tensorrt_cu13"])
-def test_tensorrt_tells_its_versions_by_whichever_name_it_is_installed(monkeypatch, name):
+def test_tensorrt_states_its_versions_by_whichever_name_it_is_installed(monkeypatch, name):
     there = installed(monkeypatch, torch_tensorrt="2.14.0", torch="2.14.0", **{name: "11.1.0"})
     assert TensorRt().versions() == there
 

@@ -1,13 +1,15 @@
-"""A compiler that doesn't know an operator names it, so that its row does."""
+"""A compiler names the operator that it lacks, for the row."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from benchmark.compilers.onnxruntime import OnnxRuntime
 from benchmark.compilers.openvino import OpenVino
 from benchmark.errors import LibraryMissing, UnsupportedOperator
-from benchmark.records import Shape, Workload
+from tests.compilers.neuron_workloads import small_workload
 
 pytestmark = pytest.mark.real
 torch = pytest.importorskip("torch")
@@ -15,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 @torch.library.custom_op("imagined::operator", mutates_args=())
 def imagined(x: torch.Tensor) -> torch.Tensor:
-    """Nobody translates this."""
+    """No compiler translates this."""
     return x + 1
 
 
@@ -31,42 +33,25 @@ class Imagined(torch.nn.Module):
 
 @pytest.fixture
 def workload(tmp_path):
-    from safetensors.torch import save_file
-
-    save_file({"x": torch.zeros(2, 2)}, tmp_path / "inputs.safetensors")
-    return Workload(
-        load_module=Imagined,
-        input_names=("x",),
-        input_shapes={"x": (2, 2)},
-        input_dtypes={"x": "float32"},
-        reference=tmp_path,
-        weights_digest="0",
-        parameters=1,
-        flops_per_call=None,
-        weight_bytes=None,
-        padding_share=None,
-        shape=Shape(batch_size=2),
-        threads=None,
-        torch_device="cpu",
-    )
+    return replace(small_workload(tmp_path), load_module=Imagined)
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("compiler", "told"),
+    ("compiler", "message"),
     [
         (OnnxRuntime(), "torch.onnx has no translation of imagined.operator.default"),
         (OpenVino(), "openvino has no translation of imagined::operator"),
     ],
     ids=["onnxruntime", "openvino"],
 )
-def test_the_operator_is_named(workload, tmp_path, compiler, told):
+def test_the_operator_is_named(workload, tmp_path, compiler, message):
     try:
         compiler.versions()
     except LibraryMissing as missing:
         pytest.skip(str(missing))
     folder = tmp_path / "artefact"
     folder.mkdir()
-    with pytest.raises(UnsupportedOperator, match=f"^{told}$") as raised:
+    with pytest.raises(UnsupportedOperator, match=f"^{message}$") as raised:
         compiler.compile(workload, folder)
-    assert raised.value.operators == (told.rpartition(" ")[2],)
+    assert raised.value.operators == (message.rpartition(" ")[2],)

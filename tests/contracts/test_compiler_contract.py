@@ -231,7 +231,7 @@ def told():
 
 
 @pytest.mark.parametrize("name", COMPILERS)
-def test_versions_are_told_without_importing_the_library(told, name):
+def test_versions_are_reported_without_importing_the_library(told, name):
     versions, imported = told[name]
     assert not {
         "torch",

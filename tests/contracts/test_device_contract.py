@@ -33,7 +33,7 @@ def test_the_identity_of_a_device_is_stable(device):
     assert device.facts() == device.facts() == replace(device).facts()
 
 
-def test_facts_are_told_of_an_absent_device_too(device):
+def test_facts_are_reported_of_an_absent_device_too(device):
     assert device.facts().device_name
     assert device.facts().cores >= 1
 
@@ -67,7 +67,7 @@ def test_a_synchronised_call_gives_the_same_answer(device):
     assert device.synchronized(Session(run=lambda: (1, 2), arithmetic=fp32)).run() == (1, 2)
 
 
-def test_a_device_tells_its_state_or_nothing(device):
+def test_a_device_states_its_state_or_nothing(device):
     if device.missing():
         pytest.skip(f"needs {device.name}: {device.missing()}")
     assert isinstance(device.state(), DeviceState)

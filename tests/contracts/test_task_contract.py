@@ -169,7 +169,7 @@ def test_a_task_takes_a_usual_shape_and_no_absurd_length(asked):
 
 
 @pytest.mark.real
-def test_inputs_are_named_and_have_the_axes_asked_for(asked, seen):
+def test_inputs_are_named_and_have_the_axes_requested(asked, seen):
     shapes = seen[0].shapes
     assert shapes
     assert set(seen[0].names) == set(shapes)

@@ -73,7 +73,7 @@ def test_a_call_ends_when_the_card_has_ended(card, session):
     assert card.waits == 1
 
 
-def test_the_cards_own_times_are_told_once(session):
+def test_the_cards_own_times_are_reported_once(session):
     for _ in range(3):
         session.run()
     assert session.device_ns() == [3_000_000] * 3
@@ -145,7 +145,7 @@ HOT = DeviceState(
 )
 
 
-def test_the_state_of_a_card_is_what_nvml_tells(library):
+def test_the_state_of_a_card_has_the_readings_of_nvml(library):
     assert Cuda().state() == HOT
 
 
@@ -155,7 +155,7 @@ def test_nvml_is_started_once(library):
     assert library.starts == 1
 
 
-def test_reasons_are_asked_for_by_their_older_name_where_the_library_or_the_driver_knows_no_newer(library):
+def test_reasons_are_requested_by_their_older_name_where_the_library_or_the_driver_knows_no_newer(library):
     library.nvmlDeviceGetCurrentClocksThrottleReasons = lambda _: 4
     library.nvmlDeviceGetCurrentClocksEventReasons = unsupported
     assert Cuda().state().throttle_reasons == ("SwPowerCap",)
@@ -172,7 +172,7 @@ def test_reasons_are_asked_for_by_their_older_name_where_the_library_or_the_driv
         ("nvmlDeviceGetTemperature", "temperature_c"),
     ],
 )
-def test_what_a_card_does_not_tell_is_null_and_the_rest_is_told(library, function, field):
+def test_a_reading_that_a_card_lacks_is_null_and_the_rest_is_reported(library, function, field):
     setattr(library, function, unsupported)
     assert Cuda().state() == replace(HOT, **{field: None})
 
@@ -203,7 +203,7 @@ def test_memory_is_the_most_that_torch_held_unless_other_libraries_hold_more(
     assert Cuda().state().memory_bytes == bytes_
 
 
-def test_without_nvml_torch_alone_tells_of_memory(library, monkeypatch):
+def test_without_nvml_torch_alone_states_of_memory(library, monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     assert Cuda().state() == DeviceState()
     monkeypatch.setitem(sys.modules, "torch", torch_that_held(900))
@@ -268,7 +268,7 @@ def broken(library):
         ),
     ],
 )
-def test_where_others_cannot_be_told_of_the_log_says_so_and_it_measures(library, capsys, lacks, why):
+def test_where_other_processes_are_unknown_the_log_says_so_and_it_measures(library, capsys, lacks, why):
     lacks(library)
     Cuda().configure_process()
     assert f"processes of GPU 0 are unknown, {why}" in capsys.readouterr().err

@@ -160,12 +160,12 @@ def test_another_chip_is_not_the_device(firmware, instance_type, chip, found):
     ("instance_type", "chip"),
     [(None, "Inferentia2"), ("inf2.48xlarge", "Inferentia2"), ("inf2.8xlarge", None), ("p9.huge", None)],
 )
-def test_the_same_chip_or_one_that_nobody_tells_is_the_device(firmware, instance_type, chip):
+def test_the_same_chip_or_one_without_a_name_is_the_device(firmware, instance_type, chip):
     firmware(instance_type, chip)
     assert INF2.missing() is None
 
 
-def test_a_smaller_instance_than_was_meant_is_told(firmware):
+def test_a_smaller_instance_than_was_meant_is_reported(firmware):
     firmware("inf2.xlarge", "Inferentia2")
     device = Neuron(name="inf2", instance_type="inf2.24xlarge", cores=4)
     assert device.missing().startswith("hardware.cores=4: inf2.xlarge has 2 NeuronCores, ")
@@ -211,7 +211,7 @@ def test_without_the_tool_the_first_cores_are_taken(fresh, monkeypatch):
     assert settled(Neuron(name="inf2", instance_type="inf2.xlarge", cores=2)) == "0-1"
 
 
-def test_a_tool_that_fails_stops_nothing_and_is_told(fresh, monkeypatch, caplog):
+def test_a_tool_that_fails_stops_nothing_and_is_reported(fresh, monkeypatch, caplog):
     def broken():
         raise Unreadable("neuron-ls gave no answer within 5 s")
 
@@ -253,7 +253,7 @@ def test_too_few_free_cores_name_who_holds_the_others(listed):
     )
 
 
-def test_fewer_cores_than_were_meant_are_told_though_nobody_holds_them(listed):
+def test_fewer_cores_than_were_meant_are_reported_though_they_are_free(listed):
     listed("neuron-ls-old.json")
     device = Neuron(name="inf1", instance_type="inf1.24xlarge", cores=17)
     with pytest.raises(
@@ -288,7 +288,7 @@ def monitored(fresh, monkeypatch):
 
 
 @pytest.mark.usefixtures("monitored")
-def test_the_state_is_what_the_monitor_tells_of_the_settled_process():
+def test_the_state_is_what_the_monitor_states_of_the_settled_process():
     INF2.configure_process()
     assert INF2.state() == DeviceState()
     assert INF2.state() == DeviceState(
@@ -296,7 +296,7 @@ def test_the_state_is_what_the_monitor_tells_of_the_settled_process():
     )
 
 
-def test_without_a_monitor_only_other_processes_are_told(fresh, monkeypatch):
+def test_without_a_monitor_only_other_processes_are_reported(fresh, monkeypatch):
     monkeypatch.setattr(tools, "others", lambda: 2)
     device = Neuron(name="inf2", instance_type="inf2.xlarge", monitor=False)
     assert device.state() == DeviceState(other_processes=2)

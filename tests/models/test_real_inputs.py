@@ -63,7 +63,7 @@ def test_pictures_are_photographs_normalised_about_zero(tmp_path, channels):
 
 
 @pytest.mark.real
-def test_a_model_without_a_tokenizer_is_unavailable_and_told_what_to_do(tmp_path):
+def test_a_model_without_a_tokenizer_is_unavailable_with_advice(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert", "vocab_size": 30522}')
     with pytest.raises(Unavailable, match=r"mine has no tokenizer in .* names no hub_id: use inputs=random"):
         real_inputs.tokens(MODEL, tmp_path, 1, 8, 0)

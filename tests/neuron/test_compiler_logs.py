@@ -29,14 +29,14 @@ Neuron: Num Partitions: 2
 """
 
 
-def test_a_log_of_inf1_tells_subgraphs_operators_and_their_share():
+def test_a_log_of_inf1_states_subgraphs_operators_and_their_share():
     told = compiler_logs.read(INF1)
     assert told.subgraphs == 15
     assert told.ops_on_device_fraction == 242 / 249
     assert told.unsupported_ops == ("aten::embedding", "aten::repeat")
 
 
-def test_a_log_of_the_partitioner_tells_the_same():
+def test_a_log_of_the_partitioner_states_the_same():
     told = compiler_logs.read(PARTITIONER)
     assert told.subgraphs == 2
     assert told.ops_on_device_fraction == 6 / 7
@@ -103,7 +103,7 @@ CODES = [
 
 
 @pytest.mark.parametrize(("said", "kind", "raised", "names"), CODES)
-def test_a_compilers_error_is_told_by_its_code(said, kind, raised, names):
+def test_a_compilers_error_is_reported_by_its_code(said, kind, raised, names):
     failure = compiler_logs.failure(RuntimeError(f"neuronx-cc failed with exit status 70\n{said}\nmore"), "")
     assert type(failure) is kind
     assert (failure.raised, failure.operators) == (raised, names)

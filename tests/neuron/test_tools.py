@@ -105,7 +105,7 @@ def test_what_is_broken_is_refused_by_its_key(name):
 
 
 @pytest.mark.parametrize("name", PARTLY)
-def test_a_value_that_cannot_be_read_is_null_and_the_others_are_told(name):
+def test_a_value_that_cannot_be_read_is_null_and_the_others_are_reported(name):
     lost, why = PARTLY[name]
     found = read(name)
     (complaint,), (runtime,) = found.complaints, found.runtimes
@@ -143,7 +143,7 @@ def test_cores_that_an_old_tool_does_not_number_are_counted_through():
     assert [device.cores[0] for device in read("neuron-ls-old.json")] == [0, 4, 8, 12]
 
 
-def test_a_report_tells_memory_utilisation_and_latency():
+def test_a_report_states_memory_utilisation_and_latency():
     (runtime,) = read("neuron-monitor.json").runtimes
     assert (runtime.pid, runtime.tag, runtime.memory_bytes) == (4242, "run-0001", 445_000_000)
     assert (runtime.utilisation, runtime.latency_p50_s, runtime.errors) == (0.2075, 0.00092, ())
@@ -154,7 +154,7 @@ def test_an_idle_process_has_no_latency_and_no_core_in_use():
     assert (runtime.latency_p50_s, runtime.utilisation, runtime.memory_bytes) == (None, None, 445_000_000)
 
 
-def test_errors_are_told_by_the_monitors_names():
+def test_errors_are_reported_by_the_monitors_names():
     (runtime,) = read("neuron-monitor-errors.json").runtimes
     assert runtime.errors == ("hardware", "timed_out")
 
@@ -195,7 +195,7 @@ def test_this_process_and_what_it_starts_are_not_foreign():
         child.communicate(b"\n")
 
 
-def test_a_process_that_nobody_can_look_at_is_foreign():
+def test_a_process_that_cannot_be_inspected_is_foreign():
     assert tools.foreign(2**22 + 1)
 
 
@@ -212,7 +212,7 @@ def telemetry():
     found.close()
 
 
-def test_the_first_look_waits_for_nothing_and_the_next_tells_the_newest_report(neuron_tool, telemetry):
+def test_the_first_look_waits_for_nothing_and_the_next_states_the_newest_report(neuron_tool, telemetry):
     neuron_tool("neuron-monitor", says="neuron-monitor.json", period=0.02)
     assert telemetry.state() == DeviceState()
     found = telemetry.state()
@@ -236,7 +236,7 @@ def test_a_process_is_known_by_its_tag_too(neuron_tool, telemetry, monkeypatch):
     assert telemetry.state().memory_bytes == 445_000_000
 
 
-def test_errors_of_any_period_since_the_last_look_are_told(neuron_tool, telemetry):
+def test_errors_of_any_period_since_the_last_look_are_reported(neuron_tool, telemetry):
     neuron_tool("neuron-monitor", says="neuron-monitor-errors.json", period=0.02)
     telemetry.state()
     assert telemetry.state().errors == ("hardware", "timed_out")
@@ -252,7 +252,7 @@ def test_errors_of_any_period_since_the_last_look_are_told(neuron_tool, telemetr
         ({"says": "neuron-monitor-no-own-process.json"}, "neuron-monitor reports no process tagged "),
     ],
 )
-def test_a_monitor_that_tells_nothing_is_said_once_and_stops_nothing(neuron_tool, caplog, tool, why):
+def test_a_monitor_that_states_nothing_is_said_once_and_stops_nothing(neuron_tool, caplog, tool, why):
     neuron_tool("neuron-monitor", period=0.02, **tool)
     telemetry = Telemetry(period_s=1, periods=5 if "says" in tool else 0.2)
     try:
@@ -272,7 +272,7 @@ def test_a_value_that_a_report_lacks_is_said_once_and_the_others_stay(neuron_too
     assert len(caplog.messages) == 1
 
 
-def test_without_a_monitor_nothing_is_told_and_the_log_says_why(monkeypatch, tmp_path, caplog):
+def test_without_a_monitor_nothing_is_reported_and_the_log_says_why(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(tools, "_FOLDER", tmp_path)
     telemetry = Telemetry()
@@ -301,7 +301,7 @@ def test_the_monitor_and_its_configuration_are_gone_when_it_is_closed(neuron_too
     assert not psutil.pid_exists(pid)
 
 
-def test_reports_pile_up_until_they_are_asked_for(neuron_tool):
+def test_reports_pile_up_until_they_are_requested(neuron_tool):
     neuron_tool("neuron-monitor", says="neuron-monitor.json", period=0.01)
     monitor = Monitor()
     try:

@@ -53,7 +53,7 @@ def test_the_real_clock_is_in_nanoseconds_and_never_runs_backwards():
     assert all(nanoseconds >= 0 for nanoseconds in measure_calls(lambda: None, 100))
 
 
-def test_exactly_the_least_number_of_calls_is_made_when_time_is_not_asked_for():
+def test_exactly_the_least_number_of_calls_is_made_when_time_is_not_requested():
     clock = Clock(10)
     timing = Latency().measure([clock.session], sampling(warmup_calls=5, min_calls=30))
     assert (timing.warmup_calls, len(timing.nanoseconds), clock.calls) == (5, 30, 35)
@@ -155,7 +155,7 @@ def test_sampling_ends_when_it_is_precise():
 @pytest.mark.parametrize(
     ("limit", "reason"), [({}, "enough"), ({"max_calls": 60}, "max_calls"), ({"max_s": 0.05}, "max_s")]
 )
-def test_what_ended_the_sampling_is_told(limit, reason):
+def test_what_ended_the_sampling_is_reported(limit, reason):
     wanted = sampling(min_calls=100 if limit else 10, precision=1e-6 if limit else None, **limit)
     assert Latency().measure([warming(0).session], wanted).stop_reason == reason
 
