@@ -215,7 +215,8 @@ def _rows(cells: Relation, report: Report) -> pd.DataFrame:
     names = report.rows or ROWS
     known = {*cells.frame("select * from cells limit 0").columns}
     shown = ", ".join(f'"{name}"' for name in dict.fromkeys(("origin", *names)) if name in known)
-    found = cells.frame(f"select {shown} from cells order by started_at desc limit {report.most_rows}")
+    order = f"order by started_at desc, run_id limit {report.most_rows}"
+    found = cells.frame(f"select {shown} from cells {order}")
     return found.dropna(axis="columns", how="all")
 
 
