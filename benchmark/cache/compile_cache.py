@@ -123,11 +123,11 @@ class CompileCache:
             CacheError: the cache can't be written, or the build left a link or a special file.
         """
         key = entry_key(kind, made_of)
-        if found := self.find(key):
-            return found
+        if entry := self.find(key):
+            return entry
         with self._locked(key, wait=True):
-            if found := self._intact_or_moved_aside(self._folder(key)):
-                return found
+            if entry := self._intact_or_moved_aside(self._folder(key)):
+                return entry
             building = self._paths.temporary / work_name()
             try:
                 with self._writing():
@@ -247,10 +247,10 @@ class CompileCache:
         if not folder.is_dir():
             return None
         manifest = self._manifest(folder)
-        found = stamp(folder, manifest)
-        if self._trusted.get(folder.name) != found:
+        stamps = stamp(folder, manifest)
+        if self._trusted.get(folder.name) != stamps:
             check_hashes(folder, manifest)
-            self._trusted[folder.name] = found
+            self._trusted[folder.name] = stamps
         with suppress(OSError):  # in a read-only cache the entry only looks older than it is
             os.utime(self._paths.manifest(folder))
         return Entry(folder=folder, manifest=manifest, hit=True, used_at=time.time())

@@ -53,5 +53,5 @@ class ReadOnlyCache:
 
 
 def cache_only(function: Callable[..., T], /, *arguments: Any) -> T:  # noqa: ARG001 - the seam's signature
-    """Stand in for a child: whoever needs one learns that the cache doesn't hold what it wants."""
+    """Stand in for a child process: what needs one is not in the cache."""
     raise NotCached("not in the cache")

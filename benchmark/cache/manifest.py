@@ -152,12 +152,12 @@ def stamp(folder: Path, manifest: Manifest) -> Stamps:
     stamps = {}
     for name, file in manifest.files.items():
         try:
-            found = (folder / name).stat()
+            status = (folder / name).stat()
         except OSError as error:
             raise CacheError(f"{name} cannot be found ({error.strerror})") from error
-        if found.st_size != file.bytes:
-            raise CacheError(f"{name} has {found.st_size} bytes instead of {file.bytes}")
-        stamps[name] = (found.st_size, found.st_mtime_ns)
+        if status.st_size != file.bytes:
+            raise CacheError(f"{name} has {status.st_size} bytes instead of {file.bytes}")
+        stamps[name] = (status.st_size, status.st_mtime_ns)
     return stamps
 
 

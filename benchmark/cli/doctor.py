@@ -98,8 +98,8 @@ def _print_quiet(probes: Sequence[tuning.Probe], *, as_json: bool) -> None:
 def _hardware(name: str, device: Device) -> dict[str, Any]:
     missing = device.missing()
     facts = device.facts()
-    found = facts.device_name + (f", {facts.instance_type}" if facts.instance_type else "")
-    return {"name": name, "ready": missing is None, "detail": missing or found}
+    device_name = facts.device_name + (f", {facts.instance_type}" if facts.instance_type else "")
+    return {"name": name, "ready": missing is None, "detail": missing or device_name}
 
 
 def _compiler(name: str, compiler: Compiler) -> dict[str, Any]:

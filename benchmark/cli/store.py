@@ -66,8 +66,8 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
 ) -> None:
     """Store published figures as rows with source=published. Without names: list the shipped documents.
 
-    Importing again gives the same rows. Lines that can't become a row are printed,
-    and the exit code is then 2.
+    Importing again gives the same rows. Lines that can't become a row are
+    printed; the exit code is then 2.
     """
     if not what and not everything:
         _list(as_json=as_json)

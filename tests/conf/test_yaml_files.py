@@ -9,6 +9,7 @@ import yaml
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from benchmark.__main__ import VERBS
 from benchmark.config.folder import CONF
 from benchmark.config.sweep import compose_grid
 
@@ -75,3 +76,8 @@ def test_every_cell_of_an_experiment_composes(name):
     singles = [one for one in diff.get("include", ()) if not only or one["model"] in ends]
     laid = compose_grid([f"experiment={name}", *only])
     assert len(laid.experiments) + len(laid.excluded) == product * rows + len(singles)
+
+
+def test_the_help_of_a_run_names_every_verb():
+    header = yaml.safe_load((CONF / "config.yaml").read_text(encoding="utf-8"))["hydra"]["help"]["header"]
+    assert {*VERBS} <= {*header.split()}

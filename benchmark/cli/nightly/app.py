@@ -47,9 +47,9 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
 ) -> int:
     """Find series that became slower in the last campaign of the store.
 
-    A campaign counts as a night; nights are ordered by their start. A series is
-    suspicious if it is slower than in the thirty nights before. It is then rerun:
-    fresh processes of the accepted and of the new build alternate.
+    A campaign counts as a night; nights are ordered by their start.
+    A series is suspicious if it is slower than in the thirty nights before.
+    It is then rerun: fresh processes of the accepted and the new build alternate.
     Exit code 3: a slow-down is confirmed.
     """
     md_option.refuse(md, as_json=as_json)

@@ -77,8 +77,9 @@ def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
 ) -> None:
     """Print a file that runs the nightly benchmark under cron, systemd, GitHub, Kubernetes or AWS Batch.
 
-    Each runs benchmark/recipes/nightly.sh: a grid, its check, a report. Exit code 3,
-    a confirmed slow-down, fails the job. Failed cells don't stop the check.
+    Each runs benchmark/recipes/nightly.sh: a grid, its check, a report.
+    Exit code 3, a confirmed slow-down, fails the job.
+    Failed cells don't stop the check.
     """
     if not name:
         lines = [{"recipe": known, "is": one.purpose, "goes to": one.place} for known, one in RECIPES.items()]
@@ -125,7 +126,7 @@ def filled(name: str, texts: Mapping[str, str], numbers: Mapping[str, int]) -> s
 
 def _read(name: str, values: Mapping[str, str]) -> str:
     template = (FOLDER / RECIPES[name].file).read_text(encoding="utf-8")
-    return _PLACEHOLDER.sub(lambda found: values[found[1]], template)
+    return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
 
 def _made(texts: Mapping[str, str], numbers: Mapping[str, int]) -> dict[str, str]:
