@@ -48,7 +48,7 @@ class Forkserver:
 
     def __init__(self, preload: Iterable[str]) -> None:
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(sorted(preload))
+        self._context.set_forkserver_preload(sorted({*preload, __name__}))  # else each child imports this
         self._answered = False
         self._living: set[Any] = set()
         self._lock = threading.Lock()  # multiprocessing starts and reaps children for one thread at a time
