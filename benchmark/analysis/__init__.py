@@ -1,1 +1,1 @@
-"""What stored rows say: comparison, best cell, lint, nights."""
+"""Conclusions from stored rows: comparison, best cell, lint, nights."""

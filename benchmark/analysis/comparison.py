@@ -1,8 +1,8 @@
-"""Two sets of stored rows, cell by cell: which is slower, and whether the rows can tell.
+"""Compare two sets of stored rows, cell by cell: which is slower, and whether the rows suffice for a verdict.
 
-Rows of one campaign whose cells have several processes each ran in rounds, so round i of one side is compared
-with round i of the other. Anything else was measured apart: then the times at which the baseline's cell was
-measured tell how much a figure differs from time to time, and no verdict is more than a suspicion.
+The cells of one campaign with several processes each ran in rounds, so round i of one side is compared with
+round i of the other. Other rows were measured apart: the earlier times of the baseline's cell show how much a
+figure differs from time to time, and a verdict is only a suspicion.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Compared(NamedTuple):
     """One cell of both sides."""
 
     cell: Mapping[str, Any]
-    """The axes that both share."""
+    """Axes with equal values on both sides."""
     base: float
     candidate: float
     """Geometric means over processes, in the unit of the figure."""
@@ -43,7 +43,7 @@ class Compared(NamedTuple):
 
     @property
     def confirmed(self) -> bool:
-        """Whether the verdict may be relied on: both sides ran in the same rounds."""
+        """Whether the verdict is reliable: both sides ran in the same rounds."""
         return self.evidence == "rounds"
 
 
@@ -85,7 +85,7 @@ def _keys(base: pd.DataFrame, candidate: pd.DataFrame) -> list[str]:
 
 
 def _cells(rows: pd.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], pd.DataFrame]:
-    """Rows by the values of these columns; None is a value too, which pandas would call NaN."""
+    """Rows by the values of these columns; None is a value too, which pandas would treat as NaN."""
     places: dict[tuple[Any, ...], list[int]] = {}
     for place, key in enumerate(rows[keys].itertuples(index=False, name=None)):
         places.setdefault(key, []).append(place)
@@ -93,7 +93,7 @@ def _cells(rows: pd.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], pd.Data
 
 
 def _swapped(base: pd.Series[Any], candidate: pd.Series[Any]) -> bool:
-    """Whether each side has one value of its own: that is what is compared."""
+    """Whether each side has a single value and they differ: then this axis is compared."""
     values = [{*base}, {*candidate}]
     return len(values[0]) == len(values[1]) == 1 and values[0] != values[1]
 
@@ -138,7 +138,7 @@ def _rounds(base: pd.DataFrame, candidate: pd.DataFrame, figure: str) -> Iterato
 
 
 def _times(everything: pd.DataFrame, like: pd.Series[Any], figure: str) -> Iterator[tuple[str, float]]:
-    """One figure for each campaign that measured this cell in this environment."""
+    """Mean figure of each campaign that measured this cell in this environment."""
     same = everything[
         (everything["cell_id"] == like["cell_id"]) & (everything["environment_id"] == like["environment_id"])
     ]

@@ -39,13 +39,13 @@ Mask = Callable[[pd.DataFrame], "pd.Series[bool]"]
 
 @frozen
 class Finding:
-    """What a rule found."""
+    """A finding of one rule."""
 
     rule: str
     rows: Names
     """Their run_ids."""
     reason: str
-    """One sentence: the figures, and what to do."""
+    """One sentence: the figures, and the remedy."""
 
 
 @frozen
@@ -60,7 +60,7 @@ class Rule:
 
 
 def findings(rows: pd.DataFrame) -> list[Finding]:
-    """What every rule finds, in the order of `RULES`.
+    """Findings of all rules, in the order of `RULES`.
 
     The frame is as `results.to_frame` makes it, and may lack any column but run_id.
     """
@@ -73,7 +73,7 @@ def findings(rows: pd.DataFrame) -> list[Finding]:
 
 
 def typed(rows: pd.DataFrame) -> pd.DataFrame:
-    """The frame as rules take it: every column there, numbers float64, texts and lists empty where null."""
+    """The frame that rules take: all columns, numbers as float64, texts and lists empty where null."""
     frame = rows.reindex(columns=[*_NUMBERS, *_TEXTS, *_LISTS, *_REST]).reset_index(drop=True)
     texts = frame[_TEXTS].astype(object)
     lists = frame[_LISTS].astype(object).map(lambda entries: list(entries) if np.ndim(entries) else [])
@@ -111,7 +111,7 @@ _RANGES: Final = {
     "roofline_fraction": (0.0, 1.05),
     "cpu_percent": (0.0, 102.0),
 }
-"""Least and greatest value that a figure can have; what a device can do at best is known to some percent."""
+"""Least and greatest value that a figure can have; the peak of a device is known to some percent."""
 
 _CLOSED_LOOP = ("", "latency", "throughput")
 """Scenarios whose callers wait for an answer before the next call; in others calls queue."""
@@ -217,13 +217,13 @@ def unknown_instance_type(rows: pd.DataFrame) -> Iterator[Found]:
 
 
 def noisy(rows: pd.DataFrame) -> Iterator[Found]:
-    """Rows whose samples drift; then those that something disturbed, with the most frequent flags."""
+    """Rows whose samples drift; then disturbed rows, with their most frequent flags."""
     yield from _unsteady(rows)
     found = rows[(rows["status"] == "ok") & flagged(rows)]
     if len(found):
         often = found["noise_flags"].explode().value_counts().index[:3]
         reason = (
-            f"something disturbed the samples ({'; '.join(map(str, often))}): run again on a quieter host "
+            f"the samples were disturbed ({'; '.join(map(str, often))}): run again on a quieter host "
             "(`doctor --quiet` says how)"
         )
         yield run_ids(found), reason

@@ -1,7 +1,8 @@
 """Rules of `lint` that compare rows: copies, latencies that fall, differences that mean nothing.
 
 They take the frame of `lint.typed`: every column there, numbers as float64, texts and lists empty where null.
-Each yields the run_ids and the reason of what it finds. How rules name and select rows stands here, too.
+Each yields the run_ids and the reason of each finding. The selectors and names of rows that rules share are
+here, too.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ _TWINS = {
     "compiler": ["compiler"],
     "fast_math": ["fast_math"],
 }
-"""Axes along which two series must differ, with what goes by them."""
+"""Axes along which two series must differ, with the columns that change with them."""
 
 _ENVIRONMENT = [
     "hostname",

@@ -1,4 +1,4 @@
-"""The nights of a store: campaigns in order, their series, and what checks found before."""
+"""Nights of a store: campaigns in time order, their series, and the findings of earlier checks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from benchmark.store import query, selection
 from benchmark.store.results import ResultsStore, to_frame
 
 SERIES: Final = ("cell_id", "hardware", "device_name", "instance_type", "hostname", "threads")
-"""What stays the same from night to night; versions may change, that is what is looked for."""
+"""Columns that identify a series from night to night; versions may change, and their effect is checked."""
 _FIGURES: Final = ("latency_p50_ms", "latency_p95_ms", "samples")
 _BUILD: Final = ("git_commit", "framework_versions")
 _NEEDED: Final = (
@@ -33,7 +33,7 @@ _NEEDED: Final = (
 )
 _FAILED: Final = ("status", "stage", "error", *axes.USUAL)
 _HISTORY: Final = 30
-"""Nights before that tell what is usual, as the detector has them."""
+"""Earlier nights that define what is usual, as in the detector."""
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
@@ -45,7 +45,7 @@ class Night(NamedTuple):
 
     @property
     def start(self) -> datetime:
-        """When its first run's turn came."""
+        """Start of its first run."""
         start: datetime = self.rows["started_at"].min().to_pydatetime()
         return start
 
@@ -60,23 +60,23 @@ class Night(NamedTuple):
 
     @property
     def simulated(self) -> bool:
-        """Whether nothing was measured."""
+        """Whether its rows are simulated."""
         return selection.any_simulated(self.rows)
 
 
 def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> list[Night]:
-    """Campaigns in the order of their starts, up to the one that is judged.
+    """Campaigns in time order, up to the judged one.
 
     Raises:
-        ConfigError: there is none, or not the one that was asked for.
+        ConfigError: there is no campaign, or not the requested one.
     """
-    asked = query.parse(text)
-    wanted = query.expression(asked)
+    conditions = query.parse(text)
+    wanted = query.expression(conditions)
     usable = (pc.field("status") == "ok") & pc.field("latency_p50_ms").is_valid()
     found = store.table(list(_NEEDED), usable if wanted is None else usable & wanted)
-    rows = to_frame(selection.judged(found, asked, simulated=simulated))
+    rows = to_frame(selection.judged(found, conditions, simulated=simulated))
     if rows.empty:
-        raise ConfigError("no rows that are ok: run `experiment=nightly` first, or give fewer conditions")
+        raise ConfigError("no rows with status ok: run `experiment=nightly` first, or use fewer conditions")
     rows["series"] = [" ".join(map(str, key)) for key in rows[[*SERIES]].itertuples(index=False)]
     starts = rows.groupby("campaign")["started_at"].min().sort_values()
     if last and last not in starts.index:
@@ -87,21 +87,21 @@ def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> 
 
 
 def failed(store: ResultsStore, text: str, night: Night) -> pd.DataFrame:
-    """What of a night can't be judged because it failed: its statuses, reasons and axes."""
-    asked = query.parse(text)
-    wanted = query.expression(asked)
+    """Failed runs of a night: statuses, reasons and axes."""
+    conditions = query.parse(text)
+    wanted = query.expression(conditions)
     lost = ~pc.field("status").isin(["ok", "incompatible"])
     found = store.table(
         [*_FAILED, *selection.COLUMNS],
         lost if wanted is None else lost & wanted,
         among=pc.field("campaign") == night.campaign,
     )
-    kept = selection.judged(found, asked, simulated=night.simulated)
+    kept = selection.judged(found, conditions, simulated=night.simulated)
     return to_frame(kept)
 
 
 def standing(nights: Sequence[Night]) -> pd.DataFrame:
-    """Each series of the last night against the nights before: the usual one and how much they spread.
+    """Each series of the last night, with its usual latency and spread by the nights before.
 
     Returns:
         By series: `tonight` and `usual`, p50s in ms, and `spread`, a standard deviation of logs; NaN without
@@ -123,12 +123,12 @@ def standing(nights: Sequence[Night]) -> pd.DataFrame:
 
 
 def can_judge(nights: Sequence[Night], least_nights: int) -> bool:
-    """Whether there are nights enough before the latest ones to tell what is usual."""
+    """Whether enough nights precede the latest ones to define what is usual."""
     return len(nights) - NIGHTS >= least_nights
 
 
 def label(row: pd.Series[Any]) -> str:
-    """A series in a few words, for people; in one line, whatever its names are made of."""
+    """A series in a few words, for people, on one line."""
     return one_line(axes.label({name: row[name] for name in axes.USUAL if not pd.isna(row[name])}))
 
 
@@ -139,16 +139,16 @@ def stem(row: pd.Series[Any]) -> str:
 
 
 def kept(store: ResultsStore, campaign: str) -> Sequence[Finding]:
-    """What a check of that night found, if there was one."""
+    """Findings of the check of that night, if there was one."""
     file = store.paths.nightly(campaign)
     return _FINDINGS.validate_json(file.read_bytes()) if store.is_local and file.is_file() else ()
 
 
 def keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> None:
-    """Later nights are judged by it: what was alarmed starts anew at its new level. URLs keep nothing."""
+    """Store the findings: later checks restart an alarmed series at its new level. URLs store nothing."""
     if not store.is_local:
         return
     file = store.paths.nightly(campaign)
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Not by pydantic, which would write the infinite bounds of a single round as null.
+    # Not with pydantic, which writes the infinite bounds of a single round as null.
     write_whole(file, json.dumps([asdict(finding) for finding in findings], indent=1).encode())

@@ -54,7 +54,7 @@ class Stored(NamedTuple):
 
     found: Sequence[Compared]
     names: tuple[str, str]
-    """What was typed for each side."""
+    """Text of each side, as typed."""
     sides: tuple[pd.DataFrame, pd.DataFrame]
     percentile: int
     threshold: float

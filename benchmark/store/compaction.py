@@ -1,7 +1,7 @@
-"""Merge the files of single runs into parts: wherever the program dies, no row is lost and each counts once.
+"""Merge the files of single runs into parts. A crash at any point loses no row and counts none twice.
 
-A journal names the new part before it appears, its inputs are removed after, and `recover` ends what a
-journal tells of. Everything here works on a local folder, under the store's lock.
+A journal names a new part and its inputs before the part appears. The inputs are removed afterwards;
+`recover` completes what a journal lists. Everything here works on a local folder, under the store's lock.
 """
 
 from __future__ import annotations
@@ -35,24 +35,24 @@ from benchmark.store.parquet import (
 from benchmark.store.schema import SCHEMA_VERSION
 
 _SMALL_BYTES, _SMALL_PARTS = 256 << 10, 16
-"""So many parts of less than so many bytes are merged into one: some 15,000 short rows in memory at most."""
+"""From this number on, parts below this size are merged: about 15,000 short rows in memory at most."""
 _LEFTOVER_S = 86_400
-"""A temporary file this old was left by a writer that was killed."""
+"""Age from which a temporary file is one that a killed writer left."""
 
 Kept = tuple[list[int], bytes]
-"""A row still in memory, packed, and the identity of the file it was written to."""
+"""Identity of a row's file, and the row itself, packed in memory."""
 
 
 def merge(paths: StorePaths, kept: Mapping[str, Kept]) -> int:
-    """Merge the files of single runs, and small parts where there are many; return how many files went in.
+    """Merge files of single runs, and small parts where there are many; return the number of merged files.
 
-    `kept` holds rows by the name of their file: those are not read again. Parts that are left alone cost
-    nothing, however many rows they hold.
+    `kept` holds rows by the name of their file, which needn't be read again. Unmerged parts cost nothing,
+    whatever their size.
     """
     runs, parts = sorted(paths.root.glob("run-*.parquet")), _parts(paths)
     small = [path for path in parts if path.stat().st_size < _SMALL_BYTES]
     chosen = [*(small if len(small) >= _SMALL_PARTS else []), *runs]
-    if not chosen or (chosen == runs and len(runs) == 1 and not parts):  # one file is one file already
+    if not chosen or (chosen == runs and len(runs) == 1 and not parts):  # nothing to merge
         return 0
     inputs = {path: identity(path.stat()) for path in chosen}
     known = [path for path in runs if path.name in kept and kept[path.name][0] == inputs[path]]
@@ -63,13 +63,13 @@ def merge(paths: StorePaths, kept: Mapping[str, Kept]) -> int:
 
 
 def new_part(paths: StorePaths, moment: str | None = None) -> Path:
-    """File for a new part; names sort by time, which is now unless it takes the place of an older one."""
+    """File name of a new part. Names sort by time: now, or that of the part which it replaces."""
     moment = moment or time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     return paths.part(f"{moment}-{uuid.uuid4().hex[:8]}")
 
 
 def tidy(paths: StorePaths) -> int:
-    """Rewrite parts that hold rows of runs that were run again, or an older schema; return how many."""
+    """Rewrite parts with replaced rows or an older schema; return their number."""
     parts = _parts(paths)
     versions, identities = _identities(parts)
     rewritten = 0
@@ -79,18 +79,18 @@ def tidy(paths: StorePaths) -> int:
         if counts.any():
             rows = read([str(path)], fs.LocalFileSystem()).filter(pa.array(counts))
             _replace(paths, {path: identity(path.stat())}, rows, new_part(paths, path.stem.split("-")[1]))
-        else:  # each of its rows has a newer one in another part
+        else:  # all its rows are replaced by newer ones in other parts
             path.unlink()
         rewritten += 1
     return rewritten
 
 
 def recover(paths: StorePaths) -> None:
-    """End compactions that were killed, and clear away files of writers that were."""
+    """Complete interrupted compactions, and delete temporary files of killed writers."""
     for journal in paths.journal.glob("*.json"):
         _finish(paths, journal)
     for path in paths.temporary.iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a living writer's, published meanwhile
+        with contextlib.suppress(FileNotFoundError):  # a living writer published it just now
             if time.time() - path.stat().st_mtime > _LEFTOVER_S:
                 path.unlink()
 
@@ -100,7 +100,7 @@ def _parts(paths: StorePaths) -> list[Path]:
 
 
 def _identities(parts: Sequence[Path]) -> tuple[list[int], list[pa.Table]]:
-    """For each part the schema version it was written in, and what tells which of its rows count."""
+    """Schema version of each part, and the columns that identify its newest rows."""
     versions, identities = [], []
     for path in parts:
         try:
@@ -113,7 +113,7 @@ def _identities(parts: Sequence[Path]) -> tuple[list[int], list[pa.Table]]:
 
 
 def _counting(identities: Sequence[pa.Table]) -> list[np.ndarray]:
-    """For each part, which of its rows are the newest of their run."""
+    """Mask of each part: its rows that are the newest of their run."""
     if not identities:
         return []
     rows = pa.concat_tables(part.replace_schema_metadata() for part in identities)
@@ -125,32 +125,32 @@ def _counting(identities: Sequence[pa.Table]) -> list[np.ndarray]:
 
 
 def _replace(paths: StorePaths, inputs: Mapping[Path, list[int]], rows: pa.Table, part: Path) -> None:
-    """Publish rows as a part, and remove the files that they come from."""
+    """Publish rows as a part, then remove their input files."""
     journal = paths.journal / f"{part.stem}.json"
-    told = {"part": part.name, "inputs": [[path.name, *state] for path, state in inputs.items()]}
-    publish(json.dumps(told).encode(), journal, paths)
+    entry = {"part": part.name, "inputs": [[path.name, *state] for path, state in inputs.items()]}
+    publish(json.dumps(entry).encode(), journal, paths)
     publish(serialised(rows, PART_FORMAT), part, paths)
     _finish(paths, journal)
 
 
 def _finish(paths: StorePaths, journal: Path) -> None:
-    """Remove the inputs of a part that was published; one that was not never happened."""
-    told = json.loads(journal.read_bytes())
-    if (paths.root / told["part"]).exists():
-        for name, *state in told["inputs"]:
+    """Remove the inputs of a published part; an unpublished part has no effect."""
+    entry = json.loads(journal.read_bytes())
+    if (paths.root / entry["part"]).exists():
+        for name, *state in entry["inputs"]:
             _remove(paths.root / name, paths.temporary / f"{name}.aside", state)
     journal.unlink()
 
 
 def _remove(path: Path, aside: Path, state: list[int]) -> None:
-    """Remove an input unless it was replaced: a run that was run again keeps its file.
+    """Remove an input unless a newer row replaced it.
 
-    Moved aside and looked at again before it is gone, because it may be replaced at any moment.
+    It may be replaced at any moment, so it is moved aside and checked again before it is deleted.
     """
     if not aside.exists() and path.exists() and identity(path.stat()) == state:
         path.rename(aside)
     if aside.exists():
         if identity(aside.stat()) != state:
-            with contextlib.suppress(FileExistsError):  # a still newer row stands there
+            with contextlib.suppress(FileExistsError):  # a still newer row took its place
                 os.link(aside, path)
         aside.unlink()

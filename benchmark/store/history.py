@@ -24,16 +24,16 @@ from benchmark.store.selection import OWN
 
 _STAGES = ("build", "compile", "measure", "verify")
 _UNDECIDED = ("interrupted", "unavailable", "dominated")
-"""Statuses of cells that were not tried to the end."""
+"""Statuses of cells that did not run to their end."""
 _ROW_COLUMNS = ("run_id", "status", "finished_at")
 _OUT_OF_MEMORY = ("oom_host", "oom_device")
 _ENOUGH_ROWS = 20_000
-"""Rows that medians are taken of, the newest: more would change them little and cost seconds."""
+"""Newest rows that medians are based on: more would hardly change them and cost seconds."""
 
 
 @frozen
 class Medians:
-    """How long stages took, in seconds."""
+    """Median durations of stages, in seconds."""
 
     by_compiler: Mapping[tuple[str, str, str, str], float]
     """By model, hardware, compiler and stage."""
@@ -41,17 +41,17 @@ class Medians:
     """By model, hardware and stage, over all compilers."""
 
     def seconds(self, model: str, hardware: str, compiler: str, stage: str) -> float | None:
-        """Median for this compiler, or else for all of them; None where there is no row of that."""
-        anyone = self.by_hardware.get((model, hardware, stage))
-        return self.by_compiler.get((model, hardware, compiler, stage), anyone)
+        """Median for this compiler, else over all compilers; None without rows."""
+        over_all = self.by_hardware.get((model, hardware, stage))
+        return self.by_compiler.get((model, hardware, compiler, stage), over_all)
 
 
 def fresh(
     store: ResultsStore, environment_ids: Collection[str]
 ) -> dict[tuple[str, str, int], tuple[str, str]]:
-    """Of each cell_id, environment_id and repeat the newest row of any campaign, as its run_id and status.
+    """Newest row by cell_id, environment_id and repeat, of any campaign: its run_id and status.
 
-    Rows of cells that were not tried to the end don't count: an older one then does.
+    Rows of cells that did not run to their end are skipped, so that an older row counts.
 
     Raises:
         StoreError: the store can't be read.
@@ -67,7 +67,7 @@ def fresh(
 
 
 def exhausted(store: ResultsStore, environment_ids: Collection[str]) -> tuple[Exhausted, ...]:
-    """Rows that ran out of memory, unless a newer one of the same cell and environment is ok; oldest first.
+    """Rows that ran out of memory, oldest first, without those that have a newer ok row of the same cell.
 
     Raises:
         StoreError: the store can't be read.
@@ -98,16 +98,16 @@ def exhausted(store: ResultsStore, environment_ids: Collection[str]) -> tuple[Ex
 
 
 def medians(store: ResultsStore, models: Collection[str], hardware: Collection[str]) -> Medians:
-    """Median seconds of each stage over the newest rows that are ok, some 20,000 of those asked for.
+    """Median seconds of each stage over about 20,000 of the newest ok rows of these models and hardware.
 
-    The stage compile takes no time where the cache answers: its seconds are what the compiler once took.
+    On a cache hit the stage compile takes no time, so its seconds are `compile_s`, the original compilation.
 
     Raises:
         StoreError: the store can't be read.
     """
     if not store.exists:
         return Medians(by_compiler={}, by_hardware={})
-    asked = (
+    requested = (
         (pc.field("status") == "ok")
         & OWN
         & pc.field("compiler").is_valid()
@@ -115,7 +115,7 @@ def medians(store: ResultsStore, models: Collection[str], hardware: Collection[s
         & pc.field("hardware").isin(pa.array(list(hardware), pa.string()))
     )
     columns = ["model", "hardware", "compiler", "compile_s", "stage_seconds"]
-    rows = store.recent(columns, asked, _ENOUGH_ROWS)
+    rows = store.recent(columns, requested, _ENOUGH_ROWS)
     by_compiler, by_hardware = defaultdict(list), defaultdict(list)
     for (model, machine, compiler), stage, seconds in _durations(rows):
         by_compiler[model, machine, compiler, stage].append(seconds)
@@ -129,7 +129,7 @@ def _rows(store: ResultsStore, environment_ids: Collection[str], *more: str) -> 
 
 
 def _memory_limits(store: ResultsStore, run_ids: Collection[str]) -> dict[str, float | None]:
-    """What each run might take, as its configuration says."""
+    """Memory limit of each run, by its configuration."""
     found = store.of_runs(run_ids, ["run_id", "config"])
     configs = (json.loads(text or "{}") for text in _texts(found["config"]))
     limits = [config.get("limits", {}).get("memory_gib") for config in configs]
@@ -137,7 +137,7 @@ def _memory_limits(store: ResultsStore, run_ids: Collection[str]) -> dict[str, f
 
 
 def _durations(rows: pa.Table) -> Iterator[tuple[tuple[str, str, str], str, float]]:
-    """Model, hardware and compiler of each row, with the seconds of each of its stages."""
+    """Model, hardware and compiler of each row, with the seconds of each stage."""
     cases = list(zip(*(_texts(rows[name]) for name in ("model", "hardware", "compiler")), strict=True))
     for stage in _STAGES:
         took = (

@@ -22,15 +22,15 @@ from benchmark.paths import StorePaths
 from benchmark.store.schema import REQUIRED, SCHEMA
 
 PLAIN = pa.schema([field.remove_metadata() for field in SCHEMA], metadata=SCHEMA.metadata)
-"""Units and meanings would double the size of a file of one row: the anchor alone carries them."""
+"""The schema without units and meanings, which would double a file of one row; only the anchor has them."""
 ROW_FORMAT: Mapping[str, Any] = {
     "compression": {"config": "zstd", "latency_ns.list.element": "zstd"},
     "use_dictionary": False,
     "write_statistics": False,
     "store_schema": False,
 }
-"""A single row costs by the column: so only the long ones are compressed, and arrow's own copy of the schema
-is left out, which says nothing that Parquet's doesn't. A third less to write, to read and to keep."""
+"""Format of a single row, a third smaller: only long columns are compressed, and arrow's own copy of the
+schema, which repeats Parquet's, is left out."""
 PART_FORMAT: Mapping[str, Any] = {"compression": "zstd", "row_group_size": 8192}
 
 _ROW = pa.struct(list(PLAIN))
@@ -38,43 +38,43 @@ _WHOLE = [field.name for field in PLAIN if pa.types.is_integer(getattr(field.typ
 
 
 def one_row(values: Mapping[str, Any]) -> pa.Table:
-    """Spell a row in the schema.
+    """Convert a row to a table of the schema.
 
     Raises:
         StoreError: a column is unknown, missing or of the wrong type.
     """
-    who = f"the row of run {values.get('run_id')}"
+    subject = f"the row of run {values.get('run_id')}"
     if unknown := sorted(set(values) - set(SCHEMA.names)):
         raise StoreError(
-            f"{who} has columns that the schema lacks: {', '.join(unknown)}: "
+            f"{subject} has columns that the schema lacks: {', '.join(unknown)}: "
             "put them into `config`, or add them to benchmark/store/schema.py"
         )
     if missing := [name for name in REQUIRED if values.get(name) is None]:
-        raise StoreError(f"{who} lacks {', '.join(missing)}: no row may leave them null")
+        raise StoreError(f"{subject} lacks {', '.join(missing)}: they must not be null")
     if not re.fullmatch(r"[\w-]+", str(values["run_id"])):
-        raise StoreError(f"{who}: its run_id is to name a file, so use letters, digits, - and _")
+        raise StoreError(f"{subject}: its run_id is also a file name, so use letters, digits, - and _")
     plain = {name: _entries(value) for name, value in values.items()}
     try:
         if any(_is_fractional(plain.get(name)) for name in _WHOLE):
             raise TypeError  # noqa: TRY301 - arrow would cut the fraction off in silence
         return pa.Table.from_batches([pa.RecordBatch.from_struct_array(pa.array([plain], _ROW))], PLAIN)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise StoreError(f"{who}: {_misfit(plain)}") from error
+        raise StoreError(f"{subject}: {_misfit(plain)}") from error
 
 
 def packed(table: pa.Table) -> bytes:
-    """A row in a tenth of the memory that a table takes."""
+    """A row as bytes, a tenth of the memory of a table."""
     data: bytes = table.to_batches()[0].serialize().to_pybytes()
     return data
 
 
 def unpacked(rows: Iterable[bytes]) -> pa.Table:
-    """Rows as they were before `packed`."""
+    """Reverse of `packed`."""
     return pa.Table.from_batches([pa.ipc.read_record_batch(row, PLAIN) for row in rows], PLAIN)
 
 
 def serialised(table: pa.Table, form: Mapping[str, Any]) -> bytes:
-    """Parquet in memory: a remote stream that breaks publishes what it has got so far."""
+    """Parquet file in memory, since a broken remote stream would publish a part of the file."""
     stream = pa.BufferOutputStream()
     pq.write_table(table, stream, **form)
     data: bytes = stream.getvalue().to_pybytes()
@@ -82,13 +82,13 @@ def serialised(table: pa.Table, form: Mapping[str, Any]) -> bytes:
 
 
 def upload(data: bytes, target: Path, filesystem: fs.FileSystem) -> None:
-    """Write an object in one piece."""
+    """Write an object as a whole."""
     with filesystem.open_output_stream(target.as_posix()) as stream:
         stream.write(data)
 
 
 def publish(data: bytes, target: Path, paths: StorePaths) -> list[int]:
-    """Whole or not at all, and on disk; return the identity of the file."""
+    """Write a file whole or not at all, synced to disk; return its identity."""
     temporary = paths.temporary / uuid.uuid4().hex
     try:
         with temporary.open("xb") as stream:
@@ -108,7 +108,7 @@ def publish(data: bytes, target: Path, paths: StorePaths) -> list[int]:
 
 
 def identity(state: os.stat_result) -> list[int]:
-    """Inode and time of the last change: whether a file is the one that was read."""
+    """Inode and time of the last change: equal for an unchanged file."""
     return [state.st_ino, state.st_mtime_ns]
 
 
@@ -125,7 +125,7 @@ def read(
 def read_few(
     files: Sequence[str], filesystem: fs.FileSystem, projection: Any, where: pc.Expression
 ) -> pa.Table:
-    """As `read`, for few rows of many: it looks where they lie first, and leaves the rest unread."""
+    """As `read`, for few rows of many: only row groups that contain matches are read."""
     pieces = [
         piece
         for file in _dataset(files, filesystem).get_fragments(where)
@@ -139,7 +139,7 @@ def read_few(
 def read_recent(
     files: Sequence[str], filesystem: fs.FileSystem, projection: Any, where: pc.Expression, most: int
 ) -> pa.Table:
-    """As `read_few`; once `most` rows are found, older parts are left unread."""
+    """As `read_few`, but older parts are skipped once `most` rows are found."""
     merged = parts(files)
     found = [PLAIN.empty_table().select(projection)]
     for chosen in (
@@ -153,17 +153,17 @@ def read_recent(
 
 
 def parts(files: Sequence[str]) -> set[str]:
-    """Those files that came from a compaction; their names sort by time."""
+    """Files of compactions; their names sort by time."""
     return {file for file in files if Path(file).name.startswith("part-")}
 
 
 def newest(rows: pa.Table) -> pa.Table:
-    """Last row of each run by `finished_at`; of equals the one read last: runs are read after parts."""
+    """Last row of each run by `finished_at`; among equal ones the last read, since runs follow parts."""
     return rows.take(pa.array(last(rows)))
 
 
 def last(rows: pa.Table) -> np.ndarray:
-    """Where the rows stand that `newest` keeps, in the order of time."""
+    """Indices of the rows that `newest` keeps, sorted by time."""
     moments = pc.fill_null(rows["finished_at"].cast(pa.int64()), 0).to_numpy()
     order = np.argsort(moments, kind="stable")
     ranked = pa.table({"run_id": rows["run_id"].take(pa.array(order)), "rank": np.arange(len(order))})
@@ -173,7 +173,7 @@ def last(rows: pa.Table) -> np.ndarray:
 
 
 def version(schema: pa.Schema) -> int:
-    """Schema version a file was written in; 0 where it does not say."""
+    """Schema version of a file; 0 where it has none."""
     return int((schema.metadata or {}).get(b"schema_version", b"0"))
 
 
@@ -190,7 +190,7 @@ def _is_fractional(value: Any) -> bool:
 
 
 def _misfit(plain: Mapping[str, Any]) -> str:
-    """Which value it was that arrow refused, column by column: of the whole row it tells only the type."""
+    """Find the value that arrow refused; its own error names only the type."""
     for field in PLAIN:
         value = plain.get(field.name)
         if not _fits(field, value):

@@ -1,8 +1,8 @@
-"""One line for the processes of a cell: how rows that differ in `repeat` alone are to be summed up.
+"""One line for the processes of a cell: rows that differ only in `repeat` are combined.
 
-A percentile, a mean, a throughput: the geometric mean of the processes', with a t interval on their
-logarithms, since what differs between processes is many times what differs within one. Samples add up; a
-flag of one process is a flag of all; where one failed, its row stands for all.
+Percentiles, means and throughputs become geometric means over processes, with a t interval of their
+logarithms, since processes differ many times more than calls within one. Samples are added, and a flag of one
+process is a flag of the line. If a process failed, its row replaces the line.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 KEYS: Final = ("campaign", "cell_id", "environment_id")
-"""What rows of one cell share, whatever their process."""
+"""Columns with equal values in all processes of a cell."""
 _BOUNDED: Final = (
     "latency_mean_ms",
     "latency_p50_ms",
@@ -36,13 +36,13 @@ COMBINED: Final = (
     "noise_flags",
     "steady",
 )
-"""Columns in which the line differs from its first process."""
+"""Columns whose values are combined; the others are those of the first process."""
 
 
 def combined(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows with one line for the processes of a cell, where the first stood; `repeat` becomes their number.
+    """Combine the processes of each cell into one line, in the place of the first; `repeat` is their number.
 
-    Columns that are absent stay so. Rows without a `repeat`, or without the keys, are left as they are.
+    Absent columns stay absent. Rows without `repeat` or without KEYS are unchanged.
     """
     import pandas as pd
 
@@ -57,7 +57,7 @@ def combined(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _line(group: pd.DataFrame) -> dict[str, Any]:
-    """The processes of one cell."""
+    """Line for the processes of one cell."""
     failed = group[group["status"] != "ok"] if "status" in group else group[:0]
     first = failed if len(failed) else group
     line: dict[str, Any] = {str(name): first[name].iloc[0] for name in group} | {"repeat": len(group)}

@@ -1,7 +1,7 @@
 """The results store: one Parquet file a run, appended without locks, merged into larger parts now and then.
 
-Every file carries the whole schema and the folder holds nothing else, so pandas, DuckDB and Polars read
-it without this module. What it adds: one row per run, the newest, also while a compaction is under way.
+Every file has the whole schema and the folder holds nothing else, so pandas, DuckDB and Polars can read it
+without this module. The module adds one row per run, the newest, even during a compaction.
 """
 
 from __future__ import annotations
@@ -48,17 +48,17 @@ DEFAULT_ROOT: Final = "outputs/results"
 
 _READ_ATTEMPTS = 50
 _MOST_KEPT, _MOST_BYTES = 2_000, 32 << 10
-"""So many of its own rows, of no more than so many bytes, a store keeps in memory for the next compaction."""
+"""Most of its own rows that a store keeps in memory for the next compaction, and most bytes of each."""
 
 
 class ResultsStore:
     """Rows in a local folder, or below a URL such as s3://bucket/prefix."""
 
     def __init__(self, root: str | Path, filesystem: fs.FileSystem | None = None) -> None:
-        """Writes nothing; `filesystem` is for places that no URL spells, `root` is then a path on it.
+        """Write nothing. With `filesystem`, for places without a URL, `root` is a path on it.
 
         Raises:
-            StoreError: the URL names no file system that can be reached.
+            StoreError: the URL names no reachable file system.
         """
         self.name = str(root)
         self._filesystem, folder = _located(root) if filesystem is None else (filesystem, Path(root))
@@ -67,21 +67,25 @@ class ResultsStore:
 
     @property
     def is_local(self) -> bool:
-        """Whether the rows lie in a folder of this host: there alone they can be compacted."""
+        """Whether the rows are in a folder of this host: only there they can be compacted."""
         return isinstance(self._filesystem, fs.LocalFileSystem)
 
     @property
     def exists(self) -> bool:
-        """Whether anyone has prepared it yet; a StoreError where one can't look."""
+        """Whether the store has been prepared.
+
+        Raises:
+            StoreError: it can't be read.
+        """
         with self._in_words("read", "make it readable, or choose another store"):
             found = self._filesystem.get_file_info(self.paths.root.as_posix())
         return bool(found.type == fs.FileType.Directory)
 
     def prepare(self) -> None:
-        """Make the store ready for `append`: folders, anchor, the end of a compaction that was killed.
+        """Make the store ready for `append`: create folders and anchor, complete an interrupted compaction.
 
         Raises:
-            StoreError: rows can't be written there, or a newer version of this program wrote them.
+            StoreError: the store is not writable, or a newer version of this program wrote it.
         """
         with self._in_words("write", "make it a writable folder, or choose another store.root="):
             if self.is_local:
@@ -91,13 +95,13 @@ class ResultsStore:
             if self.is_local:
                 with contextlib.suppress(Timeout), FileLock(self.paths.compact_lock, timeout=0):
                     recover(self.paths)
-            # Written even where it stands: an unwritable store shows itself now, not after a measurement.
+            # Written even if it exists: an unwritable store fails now instead of after a measurement.
             self._publish(serialised(SCHEMA.empty_table(), PART_FORMAT), self.paths.anchor)
 
     def append(self, *rows: Row) -> None:
-        """Store rows, on disk when this returns. A run's later row replaces its earlier one.
+        """Store rows, synced to disk. A later row of a run replaces the earlier one.
 
-        One gets a file of its own; several are one part, which takes no longer.
+        A single row gets its own file; several rows are one part, which takes no longer.
 
         Raises:
             StoreError: a column is unknown, missing or of the wrong type; or the file can't be written.
@@ -122,10 +126,10 @@ class ResultsStore:
         filter: pc.Expression | None = None,  # noqa: A002 - pyarrow's word for it
         among: pc.Expression | None = None,
     ) -> pa.Table:
-        """Newest row of every run, those that pass the filter, oldest first.
+        """Newest row of every run that passes the filter, oldest first.
 
-        `among` may ask only what all rows of a run answer alike: its campaign, cell_id or environment_id.
-        It is asked while reading, and so spares what need not be read.
+        `among` may use only columns with one value for all rows of a run: campaign, cell_id, environment_id.
+        It is applied while reading, so that other rows are not read.
 
         Raises:
             StoreError: there is no store, or a file in it can't be read.
@@ -133,7 +137,7 @@ class ResultsStore:
         names = SCHEMA.names if columns is None else list(columns)
         projection: Any = _projected(names)
         if filter is not None:
-            # Asked of each row but applied after: else a run's older row would pass where its newest doesn't.
+            # Computed for each row, applied later: else an older row could pass where the newest does not.
             projection = {name: ds.field(name) for name in projection} | {"passes": filter}
         found = newest(self._scan(lambda files: read(files, self._filesystem, projection, among)))
         return (found if filter is None else found.filter(found["passes"])).select(names)
@@ -141,10 +145,10 @@ class ResultsStore:
     def of_runs(
         self, run_ids: Collection[str], columns: Sequence[str] | None = None, campaign: str | None = None
     ) -> pa.Table:
-        """Newest row of each of these runs, oldest first; runs without one are left out.
+        """Newest row of each of these runs, oldest first; runs without a row are left out.
 
-        However many rows there are besides, and however wide: only those are read. The campaign, where
-        all are of one, spares looking for them.
+        Only these rows are read, however many others there are. If all runs belong to one campaign, its name
+        makes the search faster.
 
         Raises:
             StoreError: there is no store, or a file in it can't be read.
@@ -164,9 +168,9 @@ class ResultsStore:
         return newest(self._scan(reading)).select(names)
 
     def recent(self, columns: Sequence[str], filter: pc.Expression, most: int) -> pa.Table:  # noqa: A002
-        """Rows that pass the filter, oldest first; once `most` are found, older files are left unread.
+        """Rows that pass the filter, oldest first; older files are skipped once `most` are found.
 
-        A sample: a row that was replaced may be in it, as long as both lie in the store.
+        A sample: it may contain a replaced row as long as both rows are in the store.
 
         Raises:
             StoreError: there is no store, or a file in it can't be read.
@@ -190,23 +194,23 @@ class ResultsStore:
         return dict(zip(found["run_id"].to_pylist(), found["status"].to_pylist(), strict=True))
 
     def compact(self, *, thorough: bool = True) -> int:
-        """Merge the files of single runs into one part; return how many files went into new ones.
+        """Merge the files of single runs into one part; return the number of merged files.
 
-        Thorough, it also takes out of older parts the rows of runs that were run again. Without, they stay
-        until the next that is, hidden from `table` but not from plain readers; for the middle of a grid,
-        since it costs the same in a store of a million rows as in an empty one.
+        `thorough` also removes replaced rows from older parts. Otherwise they stay, hidden from `table` but
+        not from plain readers, until the next thorough compaction. Without it, the cost doesn't depend on the
+        size of the store, as the middle of a grid needs.
 
-        0 where nothing is to be merged, or another compaction is at it. Writers and readers go on meanwhile.
-        Wherever the program dies, no row is lost and each counts once: a journal names the new part before
-        it appears, its inputs are removed after, and `prepare` ends what a journal tells of.
+        0 where there is nothing to merge, or another compaction is running. Writers and readers continue. A
+        crash at any point loses no row and counts none twice: a journal names the new part before it appears,
+        its inputs are removed afterwards, and `prepare` completes what a journal lists.
 
         Raises:
             StoreError: the store is not a local folder, or can't be read or written.
         """
         if not self.is_local:
             raise StoreError(
-                f"store {self.name} is not a local folder, and only there is compaction safe: "
-                "run `store compact` where the store is a folder"
+                f"store {self.name} is not a local folder, and compaction is safe only there: "
+                "run `store compact` on the host with the folder"
             )
         self._refuse_absent()
         self.prepare()
@@ -225,13 +229,13 @@ class ResultsStore:
         with self._in_words("read", "move a damaged file away, or choose another store"):
             self._refuse_absent()
             for attempt in range(_READ_ATTEMPTS):
-                with contextlib.suppress(FileNotFoundError):  # removed since: its rows are in a new part
+                with contextlib.suppress(FileNotFoundError):  # removed just now: its rows are in a new part
                     return reading(self._listing())
                 time.sleep(min(0.01 * attempt, 0.2))
         raise StoreError(f"results at {self.name} change faster than they can be read: try again")
 
     def _listing(self) -> list[str]:
-        """Files that hold every row. While a part appears, one listing may miss it and its inputs too."""
+        """Files that contain all rows. While a part appears, one listing may miss both it and its inputs."""
         files = self._files()
         while parts(files) != parts(again := self._files()):
             files = again
@@ -249,7 +253,7 @@ class ResultsStore:
     def _refuse_newer(self) -> None:
         try:
             schema = pq.read_schema(self.paths.anchor.as_posix(), filesystem=self._filesystem)
-        except (FileNotFoundError, pa.ArrowInvalid):  # a damaged anchor is written anew: it holds no rows
+        except (FileNotFoundError, pa.ArrowInvalid):  # a damaged anchor is rewritten: it holds no rows
             return
         if version(schema) > SCHEMA_VERSION:
             raise StoreError(
@@ -258,19 +262,19 @@ class ResultsStore:
             )
 
     def _publish(self, data: bytes, target: Path) -> list[int] | None:
-        """Write a file whole; return its identity where the file system has such a thing."""
+        """Write a file whole; return its identity, or None where the file system has none."""
         if self.is_local:
             return publish(data, target, self.paths)
         try:
             upload(data, target, self._filesystem)
-        except FileNotFoundError:  # no object store, but one that wants folders
+        except FileNotFoundError:  # not an object store: it needs folders
             self._filesystem.create_dir(target.parent.as_posix(), recursive=True)
             upload(data, target, self._filesystem)
         return None
 
     @contextlib.contextmanager
     def _in_words(self, verb: str, advice: str) -> Iterator[None]:
-        """What the file system or Parquet says, as one line of ours."""
+        """Turn an error of the file system or Parquet into a StoreError of one line."""
         try:
             yield
         except (OSError, pa.ArrowException) as error:
@@ -282,14 +286,14 @@ def load(root: str | Path = DEFAULT_ROOT, where: str | None = None) -> pd.DataFr
     """Rows for a notebook, simulated ones too: `load(where="model=vit batch<=4 simulated=false")`.
 
     Raises:
-        ConfigError: the conditions can't be understood, see `conditions`.
+        ConfigError: a condition is wrong, see `query`.
         StoreError: there is no store, or it can't be read.
     """
     return ResultsStore(root).frame(filter=query.expression(query.parse(where or "")))
 
 
 def to_frame(rows: pa.Table) -> pd.DataFrame:
-    """Rows for pandas; whole numbers and truth values stay such where some are missing."""
+    """Rows for pandas; integer and boolean columns keep their type where values are missing."""
     import pandas as pd
 
     nullable = {pa.int64(): pd.Int64Dtype(), pa.bool_(): pd.BooleanDtype()}
@@ -321,5 +325,5 @@ def _located(root: str | Path) -> tuple[fs.FileSystem, Path]:
 
 
 def _projected(columns: Iterable[str]) -> list[str]:
-    """What must be read to know which rows are the newest."""
+    """Columns to read: the requested ones, and those that identify the newest rows."""
     return list({*columns, "run_id", "finished_at"})

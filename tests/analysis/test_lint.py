@@ -222,7 +222,7 @@ def test_rows_that_say_they_are_noisy_are_not_also_told_to_fall():
     assert told(frame, "latency falls") == []
     ((found, reason),) = told(frame, "noisy")
     assert found == ("r0",)
-    assert reason.startswith("something disturbed the samples (cpu_share): run again on a quieter host")
+    assert reason.startswith("the samples were disturbed (cpu_share): run again on a quieter host")
 
 
 def test_other_environments_are_no_neighbours():

@@ -172,7 +172,7 @@ def test_recent_rows_are_taken_from_the_newest_files_until_they_are_enough(store
         ({"batch_size": 1.5}, "column batch_size is int64, but got 1.5"),
         ({"latency_ns": [1.5]}, "column latency_ns is list"),
         ({"config": {"a": 1}}, "column config is string"),
-        ({"run_id": "../r"}, "run_id is to name a file"),
+        ({"run_id": "../r"}, "run_id is also a file name"),
     ],
 )
 def test_a_row_that_does_not_fit_the_schema_is_refused(store, values, complaint):
@@ -588,9 +588,9 @@ def test_conditions_choose_rows(shelf, text, runs):
         ("cosine<high", "cosine is a number, but got high"),
         ("simulated=maybe", "simulated is true or false, but got maybe"),
         ("started_at<soon", "started_at is a time such as 2026-11-22.*, but got soon"),
-        ("batch~1", "batch_size is no text"),
-        ("error~(", "is no regular expression"),
-        ("latency_ns=1", "latency_ns holds list<.*>, which conditions can't compare: use --sql"),
+        ("batch~1", "batch_size is not text"),
+        ("error~(", "is not a regular expression"),
+        ("latency_ns=1", "latency_ns holds list<.*>, which conditions can't compare: use results --sql"),
     ],
 )
 def test_a_condition_that_cannot_be_meant_is_refused(text, complaint):

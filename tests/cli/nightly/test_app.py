@@ -140,7 +140,7 @@ def test_an_earlier_night_can_be_judged(checked):
 def test_a_night_that_is_not_there_is_a_mistake(checked):
     with pytest.raises(ConfigError, match="--night july: no such campaign; the last are night09, night10"):
         checked("--night", "july")
-    with pytest.raises(ConfigError, match="no rows that are ok"):
+    with pytest.raises(ConfigError, match="no rows with status ok"):
         checked("model=vit")
 
 
