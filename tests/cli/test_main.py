@@ -145,14 +145,14 @@ def test_the_same_campaign_again_shows_its_rows_and_runs_nothing(simulated, run)
 
 def test_cells_that_are_equal_are_counted(simulated, run):
     _, printed = run(simulated("model=vit_tiny", "seq_len=8"), simulated("model=vit_tiny", "seq_len=16"))
-    assert "1 duplicates left out" in printed
+    assert "1 equal to another and left out" in printed
 
 
 def test_a_cell_of_one_sample_has_a_median_to_show(simulated, run):
     once = simulated("sampling.min_calls=1", "sampling.max_calls=1", "sampling.warmup_calls=0")
     code, printed = run(once)
     assert code == 0
-    assert "ok p50 1.5 ms" in printed
+    assert "ok p50 1.50 ms" in printed
 
 
 def test_an_interrupted_grid_is_exit_code_130_and_says_how_to_resume(simulated, run, statuses):
@@ -236,7 +236,7 @@ def test_a_mistake_in_a_real_process_is_one_line_and_exit_code_1(finished):
 def test_a_simulated_cell_needs_no_heavy_library(finished):
     code, out, err, folder = finished("light")
     assert (code, err) == (0, "")
-    assert "[1/1] bert_tiny simulated simulated none b1 s128: ok p50 1.5 ms" in out
+    assert "[1/1] bert_tiny simulated simulated none b1 s128: ok p50 1.50 ms" in out
     (row,) = ResultsStore(folder / "outputs" / "results").table().to_pylist()
     assert (row["status"], row["overrides"]) == ("ok", COMMANDS["light"])
     assert row["command"] == f"python -m benchmark {' '.join(COMMANDS['light'])}"
