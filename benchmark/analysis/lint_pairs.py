@@ -256,8 +256,8 @@ def _longest_run(both: pd.DataFrame) -> pd.DataFrame | None:
     runs = both[same].groupby((~same).cumsum()[same])
     longest = max((run for _, run in runs), key=len, default=both[:0])
     figures = set(longest[_FIGURES].to_numpy()[~np.isnan(longest[_FIGURES].to_numpy())])
-    telling = [figure for figure in figures if digits(figure) > 1]
-    return longest if len(longest) >= _IN_A_ROW and len(telling) >= _IN_A_ROW else None
+    distinct = [figure for figure in figures if digits(figure) > 1]
+    return longest if len(longest) >= _IN_A_ROW and len(distinct) >= _IN_A_ROW else None
 
 
 def _falls(rows: pd.DataFrame, column: str, step: str, word: str) -> Iterator[Found]:
