@@ -36,14 +36,14 @@ def largest(
     Each batch that is tried leaves its row: doubled until one runs out of memory, then bisected.
     The memory is the device's, or `limits.memory_gib`. `sampling=quick` unless another is given.
     """
-    asked = list(context.args)
-    if taken := [word for word in asked if word.lstrip("+").partition("=")[0] == "batch"]:
-        raise ConfigError(f"{taken[0]}: the batch is what is searched for; --limit bounds it")
-    chosen = any(word.startswith("sampling=") for word in asked)
-    cells = grid([*asked, *([] if chosen else ["sampling=quick"]), "batch=1"])
+    overrides = list(context.args)
+    if taken := [word for word in overrides if word.lstrip("+").partition("=")[0] == "batch"]:
+        raise ConfigError(f"{taken[0]}: `largest` searches for the batch: leave it out; --limit bounds it")
+    chosen = any(word.startswith("sampling=") for word in overrides)
+    cells = grid([*overrides, *([] if chosen else ["sampling=quick"]), "batch=1"])
     if len(cells) != 1:
         raise ConfigError(
-            f"these overrides are {len(cells)} cells: the search is for one, give single values"
+            f"these overrides make {len(cells)} cells, and `largest` searches for one: give single values"
         )
     (first,) = cells
     shared = [*first.overrides, f"campaign={first.campaign}"]
@@ -77,16 +77,16 @@ def largest(
 
 
 def search(fits: Callable[[int], bool | None], limit: int) -> tuple[int, int | None]:
-    """The largest batch up to `limit` that fits, 0 for none, and the least that is known not to.
+    """The largest batch up to `limit` that fits, 0 for none, and the least one that doesn't fit.
 
-    `fits` answers None where it can't be told: there the search ends, with that batch as the second number.
+    The search ends at a batch for which `fits` returns None; that batch is then the second number.
     """
     best, trying = 0, 1
     while True:
-        told = fits(trying)
-        if told is None:
+        fitting = fits(trying)
+        if fitting is None:
             return best, trying
-        if not told:
+        if not fitting:
             break
         best = trying
         if best >= limit:
@@ -95,10 +95,10 @@ def search(fits: Callable[[int], bool | None], limit: int) -> tuple[int, int | N
     above = trying
     while above - best > 1:
         middle = (best + above) // 2
-        told = fits(middle)
-        if told is None:
+        fitting = fits(middle)
+        if fitting is None:
             return best, middle
-        best, above = (middle, above) if told else (best, middle)
+        best, above = (middle, above) if fitting else (best, middle)
     return best, above
 
 

@@ -61,7 +61,7 @@ def replay(
 
 
 def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment:
-    """The experiment of a stored run, for a campaign and places of its own; an empty text leaves the choice.
+    """The experiment of a stored run, in the given campaign and places; an empty text takes the default.
 
     Raises:
         ConfigError: the row holds no configuration, today's program refuses it, or the campaign is the run's.
@@ -69,10 +69,10 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
     then = json.loads(old.values["config"] or "{}")
     run_id = str(old.values["run_id"])
     if not then:
-        raise ConfigError(f"run {run_id} holds no configuration, as imported rows don't: run it by overrides")
+        raise ConfigError(f"run {run_id} has no configuration (imported rows have none): run it by overrides")
     if campaign == old.values["campaign"]:
         raise ConfigError(
-            f"--campaign {campaign} is that of run {run_id} itself: choose another to keep both"
+            f"--campaign {campaign} is that of run {run_id} itself: choose another to keep both rows"
         )
     (today,) = grid([])
     raw = _overlaid(json.loads(today.resolved), then)
@@ -84,16 +84,16 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
     try:
         return load(OmegaConf.create(raw), [*kept, f"campaign={raw['campaign']}"])
     except ConfigError as error:
-        if str(error).startswith("campaign="):  # as typed: the run is not to blame
+        if str(error).startswith("campaign="):  # the mistake is in the option
             raise
         raise ConfigError(
             f"run {run_id} was configured for another version of this program: run it by overrides instead, "
-            f"{' '.join(kept) or 'all defaults'}, with these mended\n{error}"
+            f"{' '.join(kept) or 'all defaults'}, and correct these\n{error}"
         ) from error
 
 
 def _overlaid(today: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration, and today's defaults for the keys that it didn't know yet."""
+    """A stored configuration, completed with today's defaults for keys that are newer."""
     merged = {**today, **then}
     for key, section in then.items():
         if isinstance(section, Mapping) and not _chosen(section) and isinstance(today.get(key), Mapping):
@@ -102,5 +102,5 @@ def _overlaid(today: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, An
 
 
 def _chosen(section: Mapping[str, Any]) -> bool:
-    """Whether a section is one of its group, a model or a plug-in: another one's keys mean nothing to it."""
+    """Whether a section is a model or a plug-in: keys of another one can't complete it."""
     return "_target_" in section or "name" in section

@@ -35,11 +35,11 @@ from benchmark.store.results import ResultsStore, to_frame
 
 OK, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 2, 4, 130
 _GIB_A_WORKER: Final = 8
-"""What compiling a large model may take."""
+"""Memory for the compilation of a large model."""
 _ALIKE: Final = (("budget", "budget"), ("launcher", "launcher"))
-"""Settings of a command, not of a cell, and how YAML spells them."""
+"""Sections that are the same for all cells of a command: field and key."""
 _MOST_ROWS: Final = 60
-"""A longer table is no table: failures and where to look are told instead."""
+"""Above this the failures are printed, and the command that shows the rows."""
 
 
 def run_grid(
@@ -60,7 +60,7 @@ def run_grid(
     cache.prepare()
     planned = laid_out(experiments, excluded, store)
     refuse_unpriced(planned)
-    gc.freeze()  # a grid of 100,000 cells needn't be looked through by each collection
+    gc.freeze()  # garbage collections then skip the plan: it has up to 100,000 cells
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
         interpreters.start()
     budget = BudgetTracker(first.budget)
@@ -85,7 +85,7 @@ def run_grid(
 
 
 def laid_out(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], store: ResultsStore) -> Plan:
-    """The plan of a grid by what its store knows."""
+    """The plan of a grid, by the rows of its store."""
     return plan(
         experiments,
         lambda campaign: store.statuses(campaign) if store.exists else {},
@@ -96,7 +96,7 @@ def laid_out(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], 
 
 
 def refuse_hopeless(experiments: Sequence[Experiment]) -> None:
-    """Refuse a request of which no cell can ever run: that is a mistake, not a result.
+    """Refuse a grid of which no cell can ever run: it is a mistake.
 
     Raises:
         ConfigError: every reason once.
@@ -110,7 +110,7 @@ def refuse_hopeless(experiments: Sequence[Experiment]) -> None:
 
 
 def refuse_different_places(experiments: Sequence[Experiment]) -> None:
-    """Refuse a grid whose cells would be kept in different places, or under different budgets.
+    """Refuse a grid whose cells have different places, launchers or budgets.
 
     Raises:
         ConfigError: names the key and its values.
@@ -121,13 +121,13 @@ def refuse_different_places(experiments: Sequence[Experiment]) -> None:
 
 
 def workers_of(launcher: LauncherOptions) -> int:
-    """Cells to build and compile at a time: as set, else one a core as far as memory reaches."""
+    """Cells to compile at the same time: as configured, else one for each core and each 8 GiB of memory."""
     fits = int(machine.provenance().memory_gib // _GIB_A_WORKER)
     return launcher.compile_workers or max(1, min(machine.usable_cores(), fits))
 
 
 def _estimates(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], float | None]:
-    """How long each cell will hold its device, by the store's history."""
+    """Estimate for each run how long it uses its device, by the rows of the store."""
     to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
     if not to_run:
         return lambda _: None
@@ -137,9 +137,9 @@ def _estimates(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], flo
 
 @contextmanager
 def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[], None]]:
-    """Ctrl-C once stops after the current cell, twice stops now, as does a polite end by the system.
+    """Stop after the current cell at the first Ctrl-C; stop now at the second, or at SIGTERM.
 
-    Yields what makes both be ignored: tidying up goes to its end.
+    Yields a function that ignores both, so that the last steps of a command are not cut off.
     """
 
     def now(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
@@ -162,13 +162,13 @@ def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[],
     try:
         yield unstoppable
     finally:
-        if not budget.stop_requested:  # else a second Ctrl-C may still be on its way, amid the last lines
+        if not budget.stop_requested:  # else a second Ctrl-C may still come during the last lines
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
 def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) -> int:
-    """Print the grid's rows in the order of the plan, old ones included; how it ended is the exit code."""
+    """Print the grid's rows in the order of the plan, also older ones; return the exit code."""
     campaign = planned.runs[0].cell.experiment.campaign
     if ending != "done":
         why = {"interrupted": "interrupted", "budget": "the budget is used up"}[ending]
@@ -193,7 +193,7 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
 
 
 def _all_compiled(planned: Plan, frame: pd.DataFrame) -> bool:
-    """Whether that was what was asked for, and has come out: rows that stop there say `unavailable`."""
-    asked = all(run.cell.experiment.stage == "compile" for run in planned.runs)
+    """Whether stage=compile was requested and every cell was compiled; such rows say `unavailable`."""
+    requested = all(run.cell.experiment.stage == "compile" for run in planned.runs)
     came_through = (frame["status"] == "unavailable") & (frame["stage"] == "measure")
-    return asked and bool((came_through | (frame["status"] == "incompatible")).all())
+    return requested and bool((came_through | (frame["status"] == "incompatible")).all())

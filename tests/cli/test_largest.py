@@ -70,13 +70,13 @@ def test_a_failure_that_is_not_of_memory_is_told_and_ends_the_search(verb):
 def test_several_cells_are_refused(verb):
     code, printed = verb("hardware=simulated", "model=bert_tiny,vit_tiny")
     assert code == 1
-    assert "these overrides are 2 cells: the search is for one" in printed.err
+    assert "these overrides make 2 cells, and `largest` searches for one" in printed.err
 
 
 def test_a_batch_of_ones_own_is_refused(verb):
     code, printed = verb("hardware=simulated", "batch=4")
     assert code == 1
-    assert "batch=4: the batch is what is searched for" in printed.err
+    assert "batch=4: `largest` searches for the batch" in printed.err
 
 
 def test_no_process_is_left_of_the_batches_that_were_tried(verb, interpreters):

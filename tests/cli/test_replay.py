@@ -163,14 +163,14 @@ def test_a_configuration_that_no_longer_fits_says_what_to_do(stored):
         configured({**row, "config": json.dumps(then)})
     first, second = str(refused.value).splitlines()
     assert first.startswith(f"run {row['run_id']} was configured for another version of this program: ")
-    assert first.endswith("run it by overrides instead, hardware=simulated batch=2, with these mended")
+    assert first.endswith("run it by overrides instead, hardware=simulated batch=2, and correct these")
     assert second == "bach: unknown key; did you mean 'batch'?"
 
 
 @pytest.mark.parametrize("config", [None, "", "{}"])
 def test_an_imported_row_cannot_be_replayed(stored, config):
     row = stored()
-    with pytest.raises(ConfigError, match=r"^run \w+ holds no configuration, as imported rows don't: "):
+    with pytest.raises(ConfigError, match=r"^run \w+ has no configuration, as imported rows don't: "):
         configured({**row, "config": config})
 
 
