@@ -72,4 +72,4 @@ def test_a_store_without_rows_of_a_report_is_told_what_would_give_some(tmp_path)
 
 def test_reports_are_listed_with_what_they_are_for(capsys):
     report.report(as_json=True)
-    assert json.loads(capsys.readouterr().out)["overview"].startswith("Everything in the store")
+    assert json.loads(capsys.readouterr().out)["overview"].startswith("All rows of the store")
