@@ -170,14 +170,14 @@ def test_a_configuration_that_no_longer_fits_says_what_to_do(stored):
 @pytest.mark.parametrize("config", [None, "", "{}"])
 def test_an_imported_row_cannot_be_replayed(stored, config):
     row = stored()
-    with pytest.raises(ConfigError, match=r"^run \w+ has no configuration, as imported rows don't: "):
+    with pytest.raises(ConfigError, match=r"^run \w+ has no configuration \(imported rows have none\): "):
         configured({**row, "config": config})
 
 
 @pytest.mark.parametrize(
     ("campaign", "complaint"),
     [
-        ("test", r"^--campaign test is that of run \w+ itself: choose another to keep both$"),
+        ("test", r"^--campaign test is that of run \w+ itself: choose another to keep both rows$"),
         ("a/b", r"^campaign=a/b: should match pattern"),
     ],
 )
