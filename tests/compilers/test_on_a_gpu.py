@@ -197,7 +197,7 @@ def test_what_onnxruntime_would_leave_to_the_cpu_is_a_fallback(monkeypatch, work
     """The real library without CUDA: it would take the CPU for all of the graph, and says so to nobody."""
     onnxruntime = pytest.importorskip("onnxruntime")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
-    with pytest.raises(Fallback, match=rf"to the CPU: {CUDA} doesn't start .*pip install onnxruntime-gpu"):
+    with pytest.raises(Fallback, match=rf"to the CPU: {CUDA} lacks a library.*pip install onnxruntime-gpu"):
         OnnxRuntime().compile(workload, artefact)
 
 
@@ -207,7 +207,7 @@ def test_a_provider_that_did_not_start_is_a_fallback(monkeypatch, workload, arte
     absent = SimpleNamespace(get_providers=lambda: [CUDA, "CPUExecutionProvider"])
     monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: absent)
     monkeypatch.setattr(onnx_export, "export", lambda _, file: file.touch())
-    with pytest.raises(Fallback, match=f"{TRT} doesn't start"):
+    with pytest.raises(Fallback, match=f"{TRT} lacks a library"):
         OnnxRuntime(provider="tensorrt").compile(workload, artefact)
 
 
