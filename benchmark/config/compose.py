@@ -16,7 +16,6 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.core.singleton import Singleton
 from omegaconf import AnyNode, DictConfig, OmegaConf, open_dict
 
 from benchmark.config import experiment
@@ -174,12 +173,13 @@ class _Template:
 
     def _resolved(self) -> Mapping[str, Any]:
         if self._composed is not None:
-            state = Singleton.get_state()
-            HydraConfig.instance().set_config(self._composed)  # for ${hydra:...} in a user's own YAML
+            ours = HydraConfig.instance()
+            before = ours.cfg
+            ours.set_config(self._composed)  # for ${hydra:...} in a user's own YAML
             try:
                 plain = experiment.plain(self._composed)
             finally:
-                Singleton.set_state(state)
+                ours.cfg = before
             self._plain = {key: self._intern(value) for key, value in plain.items()}
             self._composed = None
         return self._plain
