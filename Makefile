@@ -22,21 +22,24 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## the main job: a grid of small real models on this CPU (repeated: nothing runs twice)
 	$(BIN)/python -m benchmark experiment=demo
 
+TESTS := $(BIN)/python -m pytest -q --durations 30
+ON_TWO := $(TESTS) -n 2 --dist loadscope --no-loadscope-reorder
+
 # passive: two suites at a time would spin on each other's cores
 test: $(READY) ## every test, those with real models and compilers too
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "real and not alone"
-	$(BIN)/python -m pytest -q -m alone
+	$(ON_TWO) -m "not real and not benchmarks"
+	OMP_WAIT_POLICY=passive $(ON_TWO) -m "real and not alone"
+	$(TESTS) -m alone
 
-test-core: $(READY) ## the core suite: no torch, seconds
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not real and not chaos and not benchmarks"
+test-core: $(READY) ## the core suite: no torch, a minute and a half
+	$(ON_TWO) -m "not real and not chaos and not benchmarks"
 
 test-neuron-pins: ## core and contract suites with the transformers that Neuron environments have, in .venv-pins
 	test -x .venv-pins/bin/python || $(PYTHON) -m venv .venv-pins
 	sed 's/^transformers==.*/transformers==4.57.6/; s/^diffusers==.*/diffusers==0.35.2/' constraints.txt > .venv-pins/constraints.txt
 	.venv-pins/bin/pip install --quiet -c .venv-pins/constraints.txt -e '.[onnxruntime,openvino,diffusion,real,report,dev]'
-	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m "not real and not benchmarks"
-	.venv-pins/bin/python -m pytest -q -n 2 --dist loadfile -m real tests/contracts
+	.venv-pins/bin/python -m pytest -q -n 2 --dist loadscope -m "not real and not benchmarks"
+	.venv-pins/bin/python -m pytest -q -n 2 --dist loadscope -m real tests/contracts
 
 inf1: ## .venv-inf1: what children on inf1 stand on; PYTHON=python3.9 or 3.10; archived by AWS
 	$(PYTHON) -m venv .venv-inf1

@@ -5,26 +5,40 @@ from __future__ import annotations
 import copy
 import gc
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
+from multiprocessing import forkserver, util
 
 import hydra
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from xdist.scheduler import LoadScopeScheduling
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli.run import laid_out
 from benchmark.config import experiment
 from benchmark.config.folder import CONF
+from benchmark.execution.forkserver import Forkserver
 from benchmark.execution.interpreters import Interpreters
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
+from benchmark.records import ChildLimits
 from benchmark.store.results import ResultsStore
+from tests.plugins import group
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it always is
+OWN_HOST = tempfile.mkdtemp(prefix="host-")  # short: sockets lie there too
+"""Temporary folder of this process and of all that it starts: its host lock is no other test process's."""
+tempfile.tempdir = os.environ["TMPDIR"] = OWN_HOST
+# after multiprocessing has removed its own folder in it, at -100
+util.Finalize(None, shutil.rmtree, (OWN_HOST,), {"ignore_errors": True}, exitpriority=-200)
 
 
 @cache
@@ -105,6 +119,46 @@ CHILDREN = Interpreters(
 """Where children come from, with all that a simulated cell needs."""
 
 
+COMPILERS = sorted(group("compiler"), key=len, reverse=True)
+LONGEST = (
+    "tests/contracts/test_compiler_contract.py aot_inductor",
+    "tests/contracts/test_compiler_contract.py inductor",
+    "tests/contracts/test_task_contract.py",
+    "tests/chaos/test_interrupts.py",
+    "tests/cli/test_launchers.py",
+    "tests/cli/test_main.py",
+    "tests/conf/test_yaml_files.py",
+    "tests/neuron/test_grid.py",
+    "tests/timing/test_duel.py",
+)
+"""Groups that start first, so that no core is idle at the end."""
+
+
+def group_of(nodeid):
+    """Tests of one group run in one process: those of a file, for they share fixtures, or of a part of it."""
+    file = nodeid.partition("::")[0]
+    if file.endswith("test_compiler_contract.py"):
+        return f"{file} {next((name for name in COMPILERS if name in nodeid), '')}"
+    return nodeid if "test_a_run_of_the_guides_works" in nodeid else file
+
+
+class Groups(LoadScopeScheduling):
+    """Distributes tests by group. (xdist's own loadgroup does nothing with pytest 9.2.)"""
+
+    def _split_scope(self, nodeid):
+        return group_of(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    return Groups(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+def pytest_collection_modifyitems(items):
+    order = {item: group_of(item.nodeid) for item in items}
+    items.sort(key=lambda item: LONGEST.index(order[item]) if order[item] in LONGEST else len(LONGEST))
+
+
 def pytest_collection_finish(session):
     """Start the server if some test will want children: it imports for a second, beside the first tests."""
     gc.freeze()  # what is imported stays, so no collection need look at it
@@ -134,6 +188,31 @@ def run_cells(interpreters):
         return [rows[id_] for run in planned.runs if (id_ := run.row_id or run.run_id) in rows]
 
     return ran
+
+
+@pytest.fixture(scope="session")
+def in_a_child(tmp_path_factory):
+    """Call in a child of a server that has torch, the compilers' libraries and every small architecture.
+
+    One server for all files: each architecture takes longer to import than to run.
+    """
+    preload = {"tests.architectures", "benchmark.stages.measure"}
+    for kind in group("compiler").values():
+        if os.environ.get("BENCHMARK_HARDWARE", "cpu") in kind.runs_on:
+            preload.update(kind.preload)
+    limits = ChildLimits(log=tmp_path_factory.mktemp("logs") / "child.log", timeout_s=240)
+    children = Forkserver(preload)
+    children.close()  # of other imports
+    yield partial(children.call, limits)
+    children.close()
+    forkserver.set_forkserver_preload(["__main__"])
+
+
+@pytest.fixture(scope="session")
+def compile_cache_of_all(tmp_path_factory):
+    """Folder of one compile cache for all tests of a run that don't test the cache itself."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compile_cache"
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from benchmark.stages.compile import compile_
 from benchmark.stages.measure import measure
 from benchmark.stages.plan import plan
 from benchmark.stages.verify import compare, judge
-from tests.contracts.folder_listing import group
 from tests.contracts.inductor_cache import cache_hits_and_misses
+from tests.plugins import group
 
 HARDWARE = os.environ.get("BENCHMARK_HARDWARE", "cpu")
 """Where real compilers are asked to run: `BENCHMARK_HARDWARE=cuda make test` on a host with a GPU."""

@@ -10,7 +10,7 @@ import pytest
 from benchmark.measurement import DeviceState
 from benchmark.protocols import Device
 from benchmark.records import Arithmetic, Session
-from tests.contracts.folder_listing import group
+from tests.plugins import group
 
 COMPILERS = group("compiler")
 

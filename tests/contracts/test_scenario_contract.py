@@ -6,7 +6,7 @@ import pytest
 
 from benchmark.protocols import Scenario
 from benchmark.records import Arithmetic, Sampling, Session
-from tests.contracts.folder_listing import group
+from tests.plugins import group
 
 SCENARIOS = group("scenario")
 CALL_NS = 2_000_000

@@ -14,7 +14,7 @@ import pytest
 
 from benchmark.protocols import Task
 from benchmark.records import Model, Shape, frozen
-from tests.contracts.folder_listing import CONF, group, read
+from tests.plugins import CONF, group, read
 
 BATCH, LENGTH = 3, 16
 

@@ -96,9 +96,9 @@ from pathlib import Path
 
 import torch
 
-from benchmark.models import composite, flops
 from benchmark.cell import cell_of
 from benchmark.config.sweep import grid
+from benchmark.models import composite, flops
 
 told = {}
 for name in sys.argv[1:]:
