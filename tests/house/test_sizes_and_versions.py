@@ -28,3 +28,10 @@ def test_no_module_is_a_drawer():
 def test_an_init_holds_a_docstring_and_no_code():
     for path in (ROOT / "benchmark").rglob("__init__.py"):
         assert re.fullmatch(r'"""[^"]+"""\n?', path.read_text(encoding="utf-8")), path
+
+
+def test_the_package_speaks_plainly():
+    """Words that make a reader guess: a program doesn't tell, and nobody is in it."""
+    riddles = re.compile(r"\b(told|tells|somebody|nobody|becomes of)\b")
+    hits = {path for path in (ROOT / "benchmark").rglob("*.py") if riddles.search(path.read_text("utf-8"))}
+    assert hits == set()
