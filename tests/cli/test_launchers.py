@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from importlib import metadata
 
 import pytest
@@ -39,7 +40,7 @@ def is_installed(distribution):
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory):
-    """All of them at once, each in a folder of its own; the sweeper of Hydra under our launcher too."""
+    """All at once, each with a folder and a host lock of its own; Hydra's sweeper under our launcher too."""
     said = {name: [*GRID, f"hydra/launcher={name}"] for name in LAUNCHERS if is_installed(LAUNCHERS[name])}
     said["hydra's sweeper"] = ["-m", "hardware=simulated", "batch=1,2", "hydra/sweeper=basic"]
     running = {}
@@ -48,7 +49,11 @@ def started(tmp_path_factory):
         with (folder / "out.txt").open("w") as out:
             command = [sys.executable, "-m", "benchmark", *arguments, "campaign=stock"]
             process = subprocess.Popen(
-                command, cwd=folder, stdout=out, stderr=out, env={**os.environ, "NO_COLOR": "1"}
+                command,
+                cwd=folder,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, "NO_COLOR": "1", "TMPDIR": tempfile.mkdtemp()},
             )
         running[name] = (process, folder)
     yield running
