@@ -21,7 +21,7 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
     """Return the cell's workload; weights and reference come from the cache if it has them.
 
     Raises:
-        Unavailable: weights that can't be had here.
+        Unavailable: the weights are not available here.
         RunFailure: the model couldn't be built.
     """
     e = cell.experiment
