@@ -172,7 +172,7 @@ def test_an_interrupted_grid_is_exit_code_130_and_says_how_to_resume(simulated, 
         ),
         (
             ["compiler=onnxruntime", "compiler.fast_math=all"],
-            "compiler=onnxruntime: fast_math=all can't",
+            "compiler=onnxruntime: fast_math=all doesn't work here",
         ),
         (
             ["hardware=simulated", "weights=pretrained"],

@@ -156,7 +156,7 @@ def test_yaml_and_overrides_make_a_basis(words, found):
             "price.region=us-west2: the price book has none of it; did you mean 'us-west-2'?",
         ),
         ("price.as_of=yesterday", "price.as_of=yesterday: should be a day such as 2024-09-16, or null"),
-        ("price=spot,reserved", "price=spot,reserved: write price= and one value"),
+        ("price=spot,reserved", "price=spot,reserved: write price= with one value"),
     ],
 )
 def test_what_can_not_be_meant_is_refused_with_its_key(word, told):

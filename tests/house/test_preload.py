@@ -38,7 +38,9 @@ def listed(source):
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 
 
-MODULES = sorted({*preload([]), *(name for file in SOURCES for name in listed(file.read_text("utf-8")))})
+MODULES = sorted(
+    {*preload([]), *(name for file in SOURCES for name in listed(file.read_text("utf-8")))} - {"__main__"}
+)
 
 
 def exists(module):
