@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import logging
 import os
 import shutil
 import subprocess
@@ -97,6 +98,17 @@ class Silent:
 
     def skipped(self, run_id, label):
         pass
+
+
+@pytest.fixture(autouse=True)
+def logs_are_closed():
+    """Close the log that a grid of a test has opened in this process: a later test would get the warning."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if getattr(handler, "baseFilename", "").endswith("benchmark.log"):
+            root.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture
