@@ -173,6 +173,9 @@ class Device(Protocol):
     def isolated(self) -> bool:
         """Whether runs need child processes."""
 
+    def refuse(self) -> str | None:
+        """Return why no host can have this device, such as more cores than the instance type has, or None."""
+
     def missing(self) -> str | None:
         """Return what this host lacks to run on the device, and what to do about it; None: nothing."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt
 
 from benchmark.errors import CompileFailed, Fallback, Incompatible
 from benchmark.neuron import compiler_logs
@@ -81,30 +81,21 @@ class Neuron(NeuronCompiler):
         "--extra-index-url https://pip.repos.neuron.amazonaws.com (Python 3.9 or 3.10)"
     )
 
-    @field_validator("cast_type")
-    @classmethod
-    def _can_be_cast_to(cls, value: str, info: ValidationInfo) -> str:
-        if info.data.get("fast_math") == "all" and value == "mixed":
-            raise ValueError("is for fast_math=matmult: use bf16 or fp16 with fast_math=all")
-        return value
-
-    @field_validator(*_OF_PARTITIONER)
-    @classmethod
-    def _needs_fallback(cls, value: Any, info: ValidationInfo) -> Any:
-        name = str(info.field_name)
-        if not info.data.get("fallback") and value != _OF_PARTITIONER[name]:
-            raise ValueError(
-                f"fallback=false sends the whole model to the device: use fallback=true, or leave {name} out"
-            )
-        return value
-
     @property
     def tolerance(self) -> Tolerance:
         """That of the arithmetic in effect: matrix products have sixteen bits at most."""
         return "all" if self.fast_math == "all" or self.float32_to_float16 else "matmult"
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - it runs on one kind only
-        """Refuse nothing: every option works on its only device."""
+        """Refuse options that exclude each other or have no effect."""
+        if self.fast_math == "all" and self.cast_type == "mixed":
+            return "cast_type=mixed is for fast_math=matmult: use bf16 or fp16 with fast_math=all"
+        for name, default in _OF_PARTITIONER.items():
+            if not self.fallback and (value := getattr(self, name)) != default:
+                return (
+                    f"{name}={value}: fallback=false sends the whole model to the device: use fallback=true, "
+                    f"or leave {name} out"
+                )
         return None
 
     def flags(self) -> list[str]:

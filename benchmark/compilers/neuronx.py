@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, field_validator
 
 from benchmark.errors import CompileFailed, Fallback, Incompatible
 from benchmark.neuron import compiler_logs
@@ -76,13 +76,10 @@ class NeuronX(NeuronCompiler):
     )
     """Installs SDK 2.31's 2.9, the newest and last with trace (src/helperscripts/n2-manifest.json)."""
 
-    @field_validator(*_OF_PARTITIONER)
+    @field_validator("min_subgraph_size", "max_subgraph_count")
     @classmethod
-    def _needs_the_partitioner(cls, value: Any, info: ValidationInfo) -> Any:
-        name = str(info.field_name)
-        if not info.data.get("partitioner") and value != _OF_PARTITIONER[name]:
-            raise ValueError(f"has no effect without partitioner=true: add that, or leave {name} out")
-        if value == 0 and name != "support_threshold":
+    def _is_a_limit(cls, value: int) -> int:
+        if value == 0:
             raise ValueError("should be 1 or more, or -1 for no limit")
         return value
 
@@ -93,7 +90,10 @@ class NeuronX(NeuronCompiler):
         return "int8" if cast_to_8 else self.fast_math
 
     def refuse(self, kind: str) -> str | None:
-        """Refuse options that this generation of cores lacks."""
+        """Refuse options that this generation of cores lacks, or that have no effect."""
+        for name, default in _OF_PARTITIONER.items():
+            if not self.partitioner and (value := getattr(self, name)) != default:
+                return f"{name}={value} has no effect without partitioner=true: add that, or leave {name} out"
         targets = _TARGETS[kind]
         if self.target and self.target not in targets:
             return (

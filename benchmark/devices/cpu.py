@@ -32,6 +32,10 @@ class Cpu:
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
 
+    def refuse(self) -> str | None:
+        """Refuse nothing."""
+        return None
+
     def missing(self) -> str | None:
         """Return which CPUs of `affinity` this process may not use, or None."""
         if self.affinity is None:

@@ -60,6 +60,10 @@ class Cuda:
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
 
+    def refuse(self) -> str | None:
+        """Refuse nothing."""
+        return None
+
     def missing(self) -> str | None:
         """Look for the driver, the card and a torch built for CUDA, without an import."""
         if not _DRIVER.is_file():

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field, PositiveInt, ValidationInfo, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from benchmark.cloud import instances
 from benchmark.cloud.instances import Instance
@@ -66,35 +66,11 @@ class Neuron:
 
     @field_validator("instance_type")
     @classmethod
-    def _has_the_chip(cls, name: str, info: ValidationInfo) -> str:
-        found = instances.find(name)
-        if found.neuroncore_version is None:
+    def _has_a_chip(cls, name: str) -> str:
+        if instances.find(name).neuroncore_version is None:
             neuron = dict.fromkeys(one.family for one in instances.known() if one.neuroncore_version)
             raise ValueError(f"has no Neuron device, choose one of {', '.join(neuron)}")
-        family = instances.known(info.data.get("name"))
-        if family and found.device not in {one.device for one in family}:
-            sizes = ", ".join(one.instance_type for one in family)
-            raise ValueError(f"is {found.family}, not {info.data['name']}: choose one of {sizes}")
         return name
-
-    @field_validator("lnc")
-    @classmethod
-    def _has_logical_cores(cls, lnc: int | None, info: ValidationInfo) -> int | None:
-        name = info.data.get("instance_type")
-        # NCC_EARG001 of the compiler: elsewhere a logical core is a physical one.
-        if lnc and name and (one := instances.find(name)).cores == one.physical_cores:
-            raise ValueError(
-                f"only Trainium2 has logical NeuronCores, {name} has {one.device}: leave it null"
-            )
-        return lnc
-
-    @field_validator("cores")
-    @classmethod
-    def _are_there(cls, cores: int, info: ValidationInfo) -> int:
-        name = info.data.get("instance_type")
-        if name and cores > (most := _cores_of(instances.find(name), info.data.get("lnc"))):
-            raise ValueError(f"{name} has {most} NeuronCores")
-        return cores
 
     @property
     def kind(self) -> str:
@@ -104,6 +80,23 @@ class Neuron:
     @property
     def _instance(self) -> Instance:
         return instances.find(self.instance_type)
+
+    def refuse(self) -> str | None:
+        """Refuse an instance type of another chip, logical cores where there are none, and too many cores."""
+        one, name = self._instance, self.instance_type
+        family = instances.known(self.name)
+        if family and one.device not in {other.device for other in family}:
+            sizes = ", ".join(other.instance_type for other in family)
+            return f"hardware.instance_type={name}: is {one.family}, not {self.name}: choose one of {sizes}"
+        # NCC_EARG001 of the compiler: elsewhere a logical core is a physical one.
+        if self.lnc and one.cores == one.physical_cores:
+            return (
+                f"hardware.lnc={self.lnc}: only Trainium2 has logical NeuronCores, {name} has {one.device}: "
+                "leave it null"
+            )
+        if self.cores > (most := _cores_of(one, self.lnc)):
+            return f"hardware.cores={self.cores}: {name} has {most} NeuronCores"
+        return None
 
     def missing(self) -> str | None:
         """Check the driver's entry in /proc/devices, the chip, and the number of cores."""

@@ -21,6 +21,10 @@ class SimulatedDevice:
     torch_device: ClassVar[None] = None
     simulated: ClassVar[bool] = True
 
+    def refuse(self) -> str | None:
+        """Refuse nothing."""
+        return None
+
     def missing(self) -> str | None:
         """Nothing is missing."""
         return None

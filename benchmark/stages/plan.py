@@ -144,6 +144,8 @@ def refuse(cell: Cell) -> str | None:
 
 def _refusals(cell: Cell) -> Iterator[str]:
     e = cell.experiment
+    if refusal := e.hardware.refuse():
+        yield refusal
     if e.hardware.kind not in e.compiler.runs_on:
         kinds = " or ".join(sorted(e.compiler.runs_on))
         yield (

@@ -58,16 +58,26 @@ def test_trace_is_given_what_differs_from_its_defaults():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"fast_math": "all", "cast_type": "mixed"}, "use bf16 or fp16 with fast_math=all"),
         ({"cast_type": "tf32"}, "'bf16', 'fp16' or 'mixed'"),
-        ({"fallback": False, "force_operators": ["aten::embedding"]}, "leave force_operators out"),
-        ({"fallback": False, "minimum_segment_size": 1}, "leave minimum_segment_size out"),
         ({"force_operators": ["embedding"]}, "embedding is no aten::operator"),
     ],
 )
-def test_options_that_cannot_work_are_refused_at_once(options, told):
+def test_an_option_that_is_none_is_refused_at_once(options, told):
     with pytest.raises(ValidationError, match=told):
         Neuron(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"fast_math": "all", "cast_type": "mixed"}, "use bf16 or fp16 with fast_math=all"),
+        ({"fallback": False, "force_operators": ["aten::embedding"]}, "leave force_operators out"),
+        ({"fallback": False, "minimum_segment_size": 1}, "leave minimum_segment_size out"),
+    ],
+)
+def test_options_that_exclude_each_other_make_the_cell_incompatible(options, advice):
+    assert Neuron(**options).refuse("neuroncore-v1").endswith(advice)
+    assert Neuron().refuse("neuroncore-v1") is None
 
 
 @pytest.mark.parametrize(

@@ -77,17 +77,21 @@ def test_what_it_has_is_taken():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"ops_to_partition": ["aten::sort"]}, "without partitioner=true"),
-        ({"support_threshold": 0.8}, "without partitioner=true"),
         ({"partitioner": True, "max_subgraph_count": 0}, "1 or more, or -1"),
         ({"partitioner": True, "ops_to_partition": ["sort"]}, "sort is no aten::operator"),
         ({"auto_cast_type": "fp32"}, "bf16"),
         ({"lnc": 3}, "1 or 2"),
     ],
 )
-def test_options_that_cannot_work_are_refused_at_once(options, told):
+def test_an_option_that_is_none_is_refused_at_once(options, told):
     with pytest.raises(ValidationError, match=told):
         NeuronX(**options)
+
+
+@pytest.mark.parametrize("options", [{"ops_to_partition": ["aten::sort"]}, {"support_threshold": 0.8}])
+def test_an_option_without_effect_makes_the_cell_incompatible(options):
+    assert "has no effect without partitioner=true" in NeuronX(**options).refuse(V2)
+    assert NeuronX(partitioner=True, **options).refuse(V2) is None
 
 
 def test_answers_are_held_to_the_arithmetic_in_effect():

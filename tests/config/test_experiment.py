@@ -115,7 +115,7 @@ def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose
         ("batch", 1.0, "batch=1.0: should be a valid integer"),
         ("batch", True, "batch=true: should be a valid integer"),
         ("batch", None, "batch=null: should be a valid integer"),
-        ("batch", [1, 2], "batch=[1, 2]: should be a valid integer"),
+        ("batch", [1, 2], "batch=[1,2]: should be one value: to sweep write batch=1,2 after -m, or "),
         ("batch", ..., "batch: is missing"),
         ("seq_len", 0, "seq_len=0: should be greater than 0"),
         ("seed", -1, "seed=-1: should be greater than or equal to 0"),
@@ -189,7 +189,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.devices.cpu.Cpu",
             "Compiler",
-            "refuse, refuse_model, versions, compile, load",
+            "refuse_model, versions, compile, load",
         ),
         (
             "hardware",
@@ -243,6 +243,7 @@ class NoTorchDevice:
     simulated: ClassVar[bool] = True
     isolated: ClassVar[bool] = False
 
+    def refuse(self): ...
     def missing(self): ...
     def facts(self): ...
     def configure_process(self): ...

@@ -88,10 +88,6 @@ def test_the_instance_decides_kind_name_and_target_of_the_hardware(compose, fres
             "hardware.instance_type=inf1.xlarge: is inf1, not inf2: choose one of inf2.xlarge, ",
         ),
         (
-            ["hardware=inf2", "hardware.instance_type=g5.xlarge"],
-            "hardware.instance_type=g5.xlarge: has no Neuron device, choose one of inf1, inf2, ",
-        ),
-        (
             ["hardware=inf2", "hardware.cores=3"],
             "hardware.cores=3: inf2.xlarge has 2 NeuronCores",
         ),
@@ -105,11 +101,18 @@ def test_the_instance_decides_kind_name_and_target_of_the_hardware(compose, fres
         ),
     ],
 )
-def test_what_an_instance_does_not_have_is_refused(compose, overrides, sentence):
-    with pytest.raises(ConfigError) as caught:
-        compose(*overrides)
-    assert str(caught.value).startswith(sentence)
-    assert "\n" not in str(caught.value)
+def test_a_cell_with_what_an_instance_does_not_have_is_incompatible(compose, overrides, sentence):
+    (run,) = plan([compose(*overrides)], lambda _: {}).runs
+    assert run.fate == "incompatible"
+    assert run.reason.startswith(sentence)
+    assert "\n" not in run.reason
+
+
+def test_an_instance_without_a_chip_is_a_mistake(compose):
+    with pytest.raises(
+        ConfigError, match=r"^hardware\.instance_type=g5\.xlarge: has no Neuron device, choose "
+    ):
+        compose("hardware=inf2", "hardware.instance_type=g5.xlarge")
 
 
 def test_smaller_logical_cores_are_more(compose):
