@@ -21,6 +21,7 @@ from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
 from benchmark.execution.interpreters import Interpreters
+from benchmark.execution.preload import distinct
 from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
@@ -60,6 +61,9 @@ def run_grid(
     cache.prepare()
     planned = laid_out(experiments, excluded, store)
     refuse_unpriced(planned)
+    console = Console()
+    for line in thread_lines(experiments):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     gc.freeze()  # garbage collections then skip the plan: it has up to 100,000 cells
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
         interpreters.start()
@@ -67,7 +71,6 @@ def run_grid(
     state = GridProgress(
         planned, _estimates(planned, store), budget, CampaignPaths(folder=Path(first.output_folder))
     )
-    console = Console()
     ending: Ending = "interrupted"
     with _stoppable(budget, console) as unstoppable:
         try:
@@ -118,6 +121,20 @@ def refuse_different_places(experiments: Sequence[Experiment]) -> None:
     for field, key in (("store_root", "store.root"), ("cache_root", "cache.root"), *_ALIKE):
         if len(values := {getattr(experiment, field) for experiment in experiments}) > 1:
             raise ConfigError(f"{key} must be the same for the whole grid, got {sorted(map(str, values))}")
+
+
+def thread_lines(experiments: Sequence[Experiment]) -> list[str]:
+    """Where OMP_NUM_THREADS is set: say whether it or `hardware.threads` decides."""
+    requested = machine.omp_threads()
+    if requested is None:
+        return []
+    counts = {e.hardware.facts().threads for e in distinct(experiments)}
+    return [
+        f"threads: {count}, as OMP_NUM_THREADS={requested} says"
+        if count == requested
+        else f"threads: {count}, as hardware.threads says; it wins over OMP_NUM_THREADS={requested}"
+        for count in sorted(filter(None, counts))
+    ]
 
 
 def workers_of(launcher: LauncherOptions) -> int:

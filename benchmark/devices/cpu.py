@@ -21,7 +21,7 @@ class Cpu:
 
     name: str = "cpu"
     threads: PositiveInt | None = None
-    """Intra-op threads; null: one for each physical core that this process may use."""
+    """Intra-op threads; null: OMP_NUM_THREADS, else one for each physical core that this process may use."""
     affinity: Cores | None = None
     """Logical CPUs to run on, numbered as by `taskset -c`; null: those of this process."""
     instance_type: InstanceType | None = None
@@ -51,7 +51,7 @@ class Cpu:
             device_name=machine.cpu_model(),
             cores=cores,
             instance_type=self.instance_type or machine.instance_type(),
-            threads=self.threads or cores,
+            threads=self.threads or machine.omp_threads() or cores,
             isa=machine.isa(),
         )
 

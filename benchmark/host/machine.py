@@ -108,6 +108,12 @@ def speed_settings() -> dict[str, str]:
     return {name: value for name, value in sorted(os.environ.items()) if _SPEED.match(name)}
 
 
+def omp_threads() -> int | None:
+    """Threads that OMP_NUM_THREADS requests: the first number of its list, for the outermost loop."""
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(text) if text.isdigit() and int(text) else None
+
+
 @lru_cache(maxsize=1)
 def instance_type() -> str | None:
     """Cloud instance type by the DMI tables; EC2 and Alibaba write it into the product name, others don't."""

@@ -199,7 +199,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("scenario", _TEXT, "", "how the model was called, such as `latency` or `throughput`"),
         ("replicas", _INT, "", "loaded copies of the model"),
         ("workers", _INT, "", "threads that call each copy"),
-        ("threads", _INT, "", "threads that compute one operator"),
+        (
+            "threads",
+            _INT,
+            "",
+            "threads that compute one operator: `hardware.threads`, else OMP_NUM_THREADS, else the cores",
+        ),
         ("pipeline_cores", _INT, "", "device cores that share one model, a part of the layers each"),
         ("tensor_parallel", _INT, "", "devices that share one tensor"),
         ("data_parallel", _INT, "", "devices that share one batch"),

@@ -106,3 +106,9 @@ def test_settings_that_can_change_speed_are_told_and_others_are_not(monkeypatch)
     told = machine.speed_settings()
     assert (told["OMP_NUM_THREADS"], told["NEURON_RT_NUM_CORES"]) == ("3", "2")
     assert "EDITOR" not in told
+
+
+@pytest.mark.parametrize(("text", "threads"), [("4", 4), ("4,2", 4), ("", None), ("0", None), ("all", None)])
+def test_the_threads_of_openmp(monkeypatch, text, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", text)
+    assert machine.omp_threads() == threads
