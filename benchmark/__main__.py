@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import NoReturn
+from contextlib import nullcontext
+from typing import Any, NoReturn
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from benchmark.cli.error_messages import explained
+from benchmark.config.command_line import flags_first
 from benchmark.config.folder import CONF
 
 VERBS = frozenset(
@@ -21,20 +24,35 @@ VERBS = frozenset(
 """By name only: deciding which parser gets the command must not cost the import of `cli.app`."""
 
 
-@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def measure(cfg: DictConfig) -> int:
     """Run one cell. The cells of a grid come here only under a stock launcher, one by one."""
     from benchmark.cli.start import start
     from benchmark.config import experiment
-    from benchmark.config.sweep import refuse_unread_algebra
+    from benchmark.config.hydra_settings import refuse_in_job, refuse_in_single_run, refuse_lists_of_names
 
-    composed = HydraConfig.get()
-    if composed.mode != RunMode.RUN:
-        refuse_unread_algebra(cfg, composed.sweeper._target_)
-        return start([experiment.load(cfg, composed.overrides.task)])
-    with explained():  # inside Hydra, which prints a line of its own about every error that reaches it
-        refuse_unread_algebra(cfg, None)
-        raise SystemExit(start([experiment.load(cfg, composed.overrides.task)]))
+    own: Any = HydraConfig.get()  # typed by Hydra as what it isn't: it is a DictConfig
+    single = own.mode == RunMode.RUN
+    # Inside Hydra, which prints a line of its own about every error that reaches it.
+    with explained() if single else nullcontext():
+        if single:
+            refuse_in_single_run(cfg, own)
+            refuse_lists_of_names(GlobalHydra.instance().config_loader(), own, own.overrides.task)
+        else:
+            refuse_in_job(cfg, own)
+        variables = experiment.variables(own.job.env_set)
+        return start([experiment.load(cfg, own.overrides.task, variables)])
+
+
+def run() -> int:
+    """Run the cell or the grid of the command line; return the exit code."""
+    codes: list[int] = []  # Hydra drops what its task returns; a grid raises SystemExit from the sweeper
+
+    def task(cfg: DictConfig) -> int:
+        codes.append(measure(cfg))
+        return codes[-1]
+
+    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    return codes[0] if codes else 0  # none where only the configuration is shown
 
 
 def run_verb() -> NoReturn:
@@ -62,10 +80,8 @@ def main() -> None:
             run_verb()
         # Without this variable Hydra prints its own, longer account of an exception, which lacks the key.
         os.environ["HYDRA_FULL_ERROR"] = "1"
-        flags = [word for word in sys.argv[1:] if word in {"-m", "--multirun"}]
-        rest = [word for word in sys.argv[1:] if word not in flags]
-        sys.argv[1:] = [*flags, *rest]  # Hydra wants its flags first
-        measure()
+        sys.argv[1:] = flags_first(sys.argv[1:])
+        raise SystemExit(run())
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def compile_(
     device. The rows say `unavailable`, since nothing is timed; on a host with the device the same cells are
     cache hits. The exit code is 0 once all are compiled.
     """
-    laid = compose_grid([*context.args, "stage=compile"])
+    laid = compose_grid([*context.args, "stage=compile"], "compile")
     code = start(laid.experiments, laid.excluded)
     if as_json:
         first = laid.experiments[0]

@@ -81,7 +81,7 @@ def _message(error: BaseException) -> str:
     elif isinstance(error, HydraException):
         message = _uncomposable(str(error), error.__cause__)
     elif isinstance(error, OmegaConfBaseException):
-        message = f"{error.full_key}: {_first_line(error.msg)}"
+        message = f"{error.full_key}: {_first_line(error.msg)}" if error.full_key else _first_line(error)
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.filename}: {error.strerror}: {_PLACES}"
     else:
@@ -100,6 +100,8 @@ def _absent(group: str, name: str, options: Sequence[str]) -> str:
     """Message for a name that is not in its config group."""
     known = f"known: {', '.join(options) or 'none'}"
     hints = " ".join(filter(None, (did_you_mean(name, options), known)))
+    if group == "hydra/launcher":
+        hints += "; pip install hydra-joblib-launcher or hydra-submitit-launcher for others"
     return f"{group}={name}: there is no such {group}; {hints}"
 
 
@@ -107,6 +109,8 @@ def _uncomposable(text: str, cause: BaseException | None) -> str:
     """Hydra's message about overrides that don't fit, in one line."""
     if unknown := re.match(r"Could not override '([^']+)'", text):
         return f"{unknown[1]}: unknown key; {did_you_mean(unknown[1], _known_keys(cause)) or _KEYS}"
+    if of_hydra := re.match(r"Sweeping over Hydra's configuration is not supported : '(.+)'$", text):
+        return _swept_setting(of_hydra[1])
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
         return f"{several[1]} names several values: add -m to run the grid of them"
     if twice := re.match(r"Multiple values for (\S+)\.", text):
@@ -114,6 +118,15 @@ def _uncomposable(text: str, cause: BaseException | None) -> str:
     message = " ".join(text.partition("\n\n")[0].split())
     reason = _first_line(cause.msg) if isinstance(cause, OmegaConfBaseException) else ""
     return ": ".join(part for part in (message.removeprefix("Error merging override "), reason) if part)
+
+
+def _swept_setting(written: str) -> str:
+    """Message for several values of a setting that Hydra reads once for a grid."""
+    axis = re.match(r"\+*hydra\.sweeper\.params\.(.+)", written)
+    advice = f"write {axis[1]} instead" if axis else "run one command for each value"
+    if "OMP_NUM_THREADS" in written:
+        advice = "sweep hardware.threads instead"
+    return f"{written}: Hydra reads its own settings once for the whole grid: {advice}"
 
 
 def _known_keys(cause: BaseException | None) -> list[str]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmark.cell import cell_of
 from benchmark.cli.explain import newest
 from benchmark.cli.run import OK, SOME_FAILED, run_grid
+from benchmark.cli.start import set_environment
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.execution.preload import interpreters
@@ -40,13 +41,15 @@ def largest(
     if taken := [word for word in overrides if word.lstrip("+").partition("=")[0] == "batch"]:
         raise ConfigError(f"{taken[0]}: `largest` searches for the batch: leave it out; --limit bounds it")
     chosen = any(word.startswith("sampling=") for word in overrides)
-    cells = grid([*overrides, *([] if chosen else ["sampling=quick"]), "batch=1"])
+    shared = [*overrides, *([] if chosen else ["sampling=quick"])]
+    cells = grid([*shared, "batch=1"], "largest")
     if len(cells) != 1:
         raise ConfigError(
             f"these overrides make {len(cells)} cells, and `largest` searches for one: give single values"
         )
     (first,) = cells
-    shared = [*first.overrides, f"campaign={first.campaign}"]
+    shared.append(f"campaign={first.campaign}")
+    set_environment(cells)
     rows: dict[int, Row] = {}
 
     def fits(batch: int) -> bool | None:

@@ -12,7 +12,8 @@ from rich.console import Console
 from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, PlannedRun
 from benchmark.cli.progress import duration
-from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, workers_of
+from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, thread_lines, workers_of
+from benchmark.cli.start import set_environment
 from benchmark.cloud.prices import price
 from benchmark.config.sweep import compose_grid
 from benchmark.pipeline.budget import hourly
@@ -44,6 +45,7 @@ def plan(
     unavailable   can't work on this host
     """  # noqa: D301 - \b keeps click from wrapping the text
     grid = compose_grid(context.args)
+    set_environment(grid.experiments)
     refuse_hopeless(grid.experiments)
     refuse_different_places(grid.experiments)
     first = grid.experiments[0]
@@ -145,7 +147,7 @@ def _basis(usd_per_hour: float, run: PlannedRun) -> str:
 
 def _warnings(planned: Plan, ahead: Forecast) -> list[str]:
     """What the user should know before the grid starts."""
-    warnings = []
+    warnings = thread_lines([run.cell.experiment for run in planned.runs])
     budget = planned.runs[0].cell.experiment.budget
     hours = (ahead.compile_s + ahead.measure_s) / 3600
     if budget.hours is not None and hours > budget.hours:

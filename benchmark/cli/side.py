@@ -96,16 +96,20 @@ def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[d
 
 def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
     from benchmark.cli.replay import configured_as
+    from benchmark.cli.start import set_environment
     from benchmark.config.sweep import grid
     from benchmark.store.results import DEFAULT_ROOT
 
     experiments = (
-        [configured_as(Row(values=json.loads(row)), "", DEFAULT_ROOT, "")] if row else grid(overrides)
+        [configured_as(Row(values=json.loads(row)), "", DEFAULT_ROOT, "")]
+        if row
+        else grid(overrides, "compare --run")
     )
     cells = {cell.cell_id: cell for cell in map(cell_of, experiments)}
     if len(cells) > 1:
         raise ConfigError(f"a side is one cell, but {' '.join(overrides)} makes {len(cells)}: choose one")
     (cell,) = cells.values()
+    set_environment(experiments)
     return replace(cell, experiment=replace(cell.experiment, output_folder=folder))
 
 

@@ -3,24 +3,45 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
+from benchmark.errors import ConfigError
 from benchmark.execution.preload import can_run, distinct, interpreters
 from benchmark.paths import CampaignPaths
 
 
 def start(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = ()) -> int:
     """Run a grid; the libraries of its children load while this process loads its own and plans."""
+    set_environment(experiments)
     with interpreters(experiments) as children:
         if any(map(can_run, distinct(experiments))) and not _is_finished(experiments[0]):
             children.start()
         from benchmark.cli.run import run_grid
 
         return run_grid(experiments, excluded, children)
+
+
+def set_environment(experiments: Sequence[Experiment]) -> None:
+    """Set the environment variables of `hydra.job.env_set` for this command and its children.
+
+    Raises:
+        ConfigError: cells need different ones.
+    """
+    names = {name: None for e in experiments for name in e.environment}
+    for name in names:
+        values = dict.fromkeys(e.environment.get(name) for e in experiments)
+        if len(values) > 1:
+            raise ConfigError(
+                f"hydra.job.env_set.{name}: differs between cells ({', '.join(map(str, values))}), which "
+                "share one environment: run one command for each, or choose hydra/launcher=basic, where each "
+                "cell has its own"
+            )
+        os.environ[name] = str(*values)
 
 
 def _is_finished(e: Experiment) -> bool:

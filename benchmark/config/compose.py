@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import AnyNode, DictConfig, OmegaConf, open_dict
 
 from benchmark.config import experiment
+from benchmark.config.hydra_settings import overrides_parser, refuse_lists_of_names, refuse_set_by_swept
 
 _RESOLVER = re.compile(r"\$\{\s*([\w.]+)\s*:")
+_HYDRA_KEY = re.compile(r"\$\{\s*hydra\b")
 _RESOLVERS_BY_TEXT = frozenset({"now", "oc.env", "oc.select", "oc.decode", "oc.create"})
 """Resolvers whose result is the same in every cell, unless a key that their text names changes."""
 
@@ -31,6 +32,8 @@ class ComposedCell(NamedTuple):
     plain: Mapping[str, Any]
     choices: Mapping[str, str | None]
     """Config group to the name chosen from it."""
+    environment: Mapping[str, str]
+    """Environment variables of the cell: `hydra.job.env_set`."""
 
     def values(self, keys: Iterable[str]) -> dict[str, Any]:
         """Name chosen from a group, or value, by key. Keys that the cell lacks are left out."""
@@ -61,7 +64,7 @@ class Composer:
 
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
-        self._parser = OverridesParser.create(config_loader=loader)
+        self._parser = overrides_parser(loader, master)
         self._pieces: dict[str, _Piece] = {}
         self._groups: dict[str, bool] = {}
         self._templates: dict[tuple[str, ...], _Template] = {}
@@ -80,9 +83,8 @@ class Composer:
         template = self._template(base)
         if template.differs_by_cell:
             template = self._made(base, number)
-        return ComposedCell(
-            template.changed([piece for piece in pieces if piece.key in free]), template.choices
-        )
+        changed = template.changed([piece for piece in pieces if piece.key in free])
+        return ComposedCell(changed, template.choices, template.environment)
 
     def _parse(self, text: str) -> _Piece:
         (override,) = self._parser.parse_overrides([text])
@@ -125,6 +127,8 @@ class Composer:
 
     def _made(self, base: tuple[str, ...], number: int) -> _Template:
         composed = self._loader.load_sweep_config(self._master, list(base))
+        refuse_lists_of_names(self._loader, composed.hydra, base)
+        refuse_set_by_swept(self._master, composed)
         with open_dict(composed):
             composed.hydra.job.id, composed.hydra.job.num = str(number), number
             composed.hydra.runtime.output_dir = str(Path(self._master.hydra.sweep.dir).resolve())
@@ -139,13 +143,22 @@ class _Template:
         self._composed: DictConfig | None = composed
         self._interned = interned
         self._plain: dict[str, Any] = {}
+        self._environment: Mapping[str, str] = {}
         self._sections: dict[tuple[str, ...], Any] = {}
         own = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-        texts = list(_interpolations(OmegaConf.to_container(own)))
+        variables = OmegaConf.to_container(composed.hydra.job.env_set)
+        texts = [*_interpolations(OmegaConf.to_container(own)), *_interpolations(variables)]
         self._words = {word for text in texts for word in re.findall(r"\w+", text)}
         resolvers = {name for text in texts for name in _RESOLVER.findall(text)}
-        self.differs_by_cell = not resolvers <= _RESOLVERS_BY_TEXT
+        of_the_job = any(_HYDRA_KEY.search(text) for text in texts)  # such as override_dirname
+        self.differs_by_cell = of_the_job or not resolvers <= _RESOLVERS_BY_TEXT
         self._leaves = frozenset() if self.differs_by_cell else frozenset(_leaves(own))
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """Environment variables of the cells."""
+        self._resolved()
+        return self._environment
 
     def takes(self, key: str) -> bool:
         """Whether setting a value at this key afterwards gives Hydra's own result."""
@@ -178,6 +191,7 @@ class _Template:
             ours.set_config(self._composed)  # for ${hydra:...} in a user's own YAML
             try:
                 plain = experiment.plain(self._composed)
+                self._environment = experiment.variables(self._composed.hydra.job.env_set)
             finally:
                 ours.cfg = before
             self._plain = {key: self._intern(value) for key, value in plain.items()}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib import import_module
@@ -119,6 +119,8 @@ class Experiment:
     store_root: str
     cache_root: str
     output_folder: str
+    environment: Annotated[Mapping[str, str], SkipValidation]
+    """Environment variables of its processes: `hydra.job.env_set`. The row has them all."""
     overrides: tuple[str, ...]
     """What the command line or the axes of the experiment changed, for the row."""
     composed: Annotated[Mapping[str, Any], SkipValidation]
@@ -135,6 +137,8 @@ class Experiment:
         return json.dumps(self.composed, sort_keys=True)
 
 
+_TYPES_OF_LISTS = frozenset({"too_short", "too_long", "list_type", "tuple_type", "missing_argument"})
+"""Mistakes in a list that pydantic finds where a list is right."""
 _SECTIONS: Mapping[str, type] = {
     "model": Model,
     "sampling": Sampling,
@@ -148,18 +152,20 @@ _SECTIONS: Mapping[str, type] = {
 _PLAIN_FIELDS = [
     str(field.name)
     for field in fields(Experiment)
-    if field.name not in {*_SECTIONS, *_PLUGINS, *_ELSEWHERE, "overrides", "composed"}
+    if field.name not in {*_SECTIONS, *_PLUGINS, *_ELSEWHERE, "environment", "overrides", "composed"}
 ]
 """Fields of an experiment whose values stand at the top level of the YAML."""
 
 
-def load(cfg: DictConfig, overrides: Iterable[str] = ()) -> Experiment:
+def load(
+    cfg: DictConfig, overrides: Iterable[str] = (), environment: Mapping[str, str] | None = None
+) -> Experiment:
     """Type a composed configuration.
 
     Raises:
         ConfigError: every mistake, one per line, each with its full key and the allowed values.
     """
-    return Gate().experiment(plain(cfg), overrides)
+    return Gate().experiment(plain(cfg), overrides, environment)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -174,6 +180,18 @@ def plain(cfg: DictConfig) -> dict[str, Any]:
         raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
 
 
+def variables(env_set: DictConfig) -> dict[str, str]:
+    """Resolve `hydra.job.env_set`.
+
+    Raises:
+        ConfigError: an interpolation can't be resolved.
+    """
+    try:
+        return {str(name): str(value) for name, value in env_set.items()}
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from error
+
+
 class Gate:
     """Types the configurations of a grid. Sections that are the same object are typed once."""
 
@@ -181,7 +199,12 @@ class Gate:
         self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
         """(slot, id of its YAML) to (typed object, YAML). Keeping the YAML keeps its id from being reused."""
 
-    def experiment(self, raw: Mapping[str, Any], overrides: Iterable[str] = ()) -> Experiment:
+    def experiment(
+        self,
+        raw: Mapping[str, Any],
+        overrides: Iterable[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> Experiment:
         """Type what `plain` returned.
 
         Raises:
@@ -189,7 +212,11 @@ class Gate:
         """
         new = {key: value for key, value in raw.items() if (key, id(value)) not in self._known}
         mistakes = [*_unknown_keys(raw), *_infinite(new)]
-        made: dict[str, Any] = {"overrides": tuple(overrides), "composed": raw}
+        made: dict[str, Any] = {
+            "environment": environment or {},
+            "overrides": tuple(overrides),
+            "composed": raw,
+        }
         for section, kind in _SECTIONS.items():
             made[section] = self._once(section, raw.get(section), partial(_section, kind, section, mistakes))
         for slot, seam in _PLUGINS.items():
@@ -312,8 +339,20 @@ def _sentence(error: Any, prefix: str, kind: type) -> str:
         return _unknown(key, str(error["loc"][-1]), getattr(kind, "__dataclass_fields__", ()))
     if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{key}: is missing"
+    if isinstance(error["input"], list) and error["type"] not in _TYPES_OF_LISTS:
+        return list_for_one_value(key, [_spelled(value) for value in error["input"]])
     message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"].removeprefix("Value error, "))
     return f"{key}={_spelled(error['input'])}: {message}"
+
+
+def list_for_one_value(key: str, values: Sequence[str]) -> str:
+    """Message for a list where one value is meant: how to sweep, or to pair, the values."""
+    joined = ",".join(values)
+    return (
+        f"{key}=[{joined}]: should be one value: to sweep write {key}={joined} after -m, or "
+        f'{key}: "{joined}" in hydra.sweeper.params; to pair it with another key write '
+        f"pair: [{{{key}: [{joined}], ...: [...]}}]"
+    )
 
 
 def _spelled(value: Any) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, Quote, QuotedString
@@ -16,13 +19,20 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from benchmark.config.command_line import command_line
 from benchmark.config.compose import ComposedCell, Composer
-from benchmark.config.experiment import ALGEBRA, Experiment, Gate
+from benchmark.config.experiment import Experiment, Gate
 from benchmark.config.folder import CONF
 from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refuse_unknown_keys
+from benchmark.config.hydra_settings import (
+    algebra,
+    overrides_parser,
+    refuse_in_grid,
+    refuse_in_verb,
+    refuse_lists_of_names,
+    refuse_set_by_swept,
+)
 from benchmark.errors import ConfigError
-
-_SWEEPER = "hydra_plugins.benchmark_sweepers.grid.GridSweeper"
 
 
 class Job(NamedTuple):
@@ -41,52 +51,123 @@ class TypedGrid(NamedTuple):
     excluded: tuple[Excluded, ...] = ()
 
 
-def grid(arguments: Sequence[str]) -> list[Experiment]:
+def grid(arguments: Sequence[str], verb: str | None = None) -> list[Experiment]:
     """Experiments of a run with these overrides, without the excluded ones."""
-    return compose_grid(arguments).experiments
+    return compose_grid(arguments, verb).experiments
 
 
-def compose_grid(arguments: Sequence[str]) -> TypedGrid:
-    """Compose and type the grid of these overrides, without creating Hydra's output folder."""
-    given = [argument for argument in arguments if argument not in {"-m", "--multirun"}]
+def compose_grid(arguments: Sequence[str], verb: str | None = None) -> TypedGrid:
+    """Compose and type the grid of these words of a command line, without creating Hydra's output folder.
+
+    `verb` names a verb that uses no launcher and no callbacks, so that they are refused.
+
+    Raises:
+        ConfigError, HydraException: words that a run doesn't take either, or the first cell that fails.
+    """
+    words = command_line(arguments)
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONF), version_base="1.3", job_name="benchmark"):
+    with initialize_config_dir(str(words.config_path or CONF), version_base="1.3", job_name="benchmark"):
         loader = GlobalHydra.instance().config_loader()
-        master = loader.load_configuration("config", given, run_mode=RunMode.MULTIRUN)
+        if words.config_dir is not None:
+            loader = _with_folder(loader, words.config_dir)
+        master = loader.load_configuration(words.config_name, words.overrides, run_mode=RunMode.MULTIRUN)
+        if verb:
+            refuse_in_verb(master, verb)
         master.get("campaign")  # resolves its ${now:} once, as Hydra's own runs do, so that cells share it
         return typed_grid(loader, master, list(master.hydra.overrides.task))
+
+
+def _with_folder(loader: ConfigLoader, folder: Path) -> ConfigLoader:
+    """A loader that looks into this folder too, as `--config-dir` of a run."""
+    from hydra._internal.hydra import Hydra
+
+    path = loader.get_search_path()
+    path.prepend(provider="command-line", path=f"file://{folder}", anchor=SearchPathQuery(provider="schema"))
+    GlobalHydra.instance().clear()
+    return Hydra.create_main_hydra2("benchmark", path).config_loader
 
 
 def typed_grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> TypedGrid:
     """Type every cell of a sweep that isn't excluded.
 
     Raises:
-        ConfigError, HydraException: the first cell that can't be composed or typed.
+        ConfigError, HydraException: settings that would be ignored, or the first cell that can't be composed
+            or typed.
     """
     gate, kept, excluded = Gate(), [], []
     for job in jobs(loader, master, arguments):
         if job.excluded is None:
-            kept.append(gate.experiment(job.composed.plain, filter_overrides(job.overrides)))
+            cell = job.composed
+            kept.append(gate.experiment(cell.plain, filter_overrides(job.overrides), cell.environment))
         else:
             excluded.append(Excluded(overrides=job.overrides, reason=job.excluded))
     return TypedGrid(kept, tuple(excluded))
 
 
 def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> Iterator[Job]:
-    """Compose every cell of a sweep, excluded ones too.
+    """Compose every cell of a sweep, excluded ones too. Each of several experiments has its own grid.
 
     Raises:
-        ConfigError, HydraException: the algebra can't be read, or a cell can't be composed.
+        ConfigError, HydraException: settings that would be ignored, an algebra that can't be read, or a cell
+            that can't be composed.
     """
-    algebra = _algebra(master)
-    exclude = exclusions(algebra["exclude"])
-    grid = _grid(loader, master, arguments, algebra)
-    composer, number, composed = Composer(loader, master), 0, None
+    refuse_in_grid(master)
+    refuse_lists_of_names(loader, master.hydra, arguments, RunMode.MULTIRUN)
+    number = 0
+    for own, words in _by_experiment(loader, master, arguments):
+        for job in _jobs(loader, own, words, number):
+            number += job.excluded is None
+            yield job
+
+
+def _explain_unknown_option(grid: Grid, overrides: Texts, message: str) -> None:
+    """Refuse an option that only some of the swept plug-ins have; say how to give it to these only."""
+    found = re.match(r"Could not override '((\w+)\.[^']+)'", message)
+    texts = {**grid.axes, **grid.requested}.get(found[2], ()) if found else ()
+    if found and len(texts) > 1:
+        key, group = found[1], found[2]
+        (name,) = [word.partition("=")[2] for word in overrides if word.startswith(f"{group}=")]
+        rest = ",".join(text for text in texts if text != name)
+        raise ConfigError(
+            f"{key}: {group}={name} has no such key: run {group}={name} by itself in the same campaign, and "
+            f"{group}={rest} with {key}; or, in an experiment, add it by include: [{{{group}: {name}}}]"
+        )
+
+
+def _by_experiment(
+    loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]
+) -> Iterator[tuple[DictConfig, Sequence[str]]]:
+    """The configuration and the overrides of each experiment, where several are requested."""
+    parsed = overrides_parser(loader, master).parse_overrides(list(arguments))
+    swept = [one for one in parsed if one.key_or_group == "experiment" and one.is_sweep_override()]
+    if not swept:
+        yield master, arguments
+        return
+    others = [word for word, one in zip(arguments, parsed, strict=True) if one.key_or_group != "experiment"]
+    for text in swept[-1].sweep_string_iterator():
+        words = [*others, f"experiment={text}"]
+        own = loader.load_configuration(
+            master.hydra.job.config_name, [*master.hydra.overrides.hydra, *words], run_mode=RunMode.MULTIRUN
+        )
+        OmegaConf.copy_cache(from_config=master, to_config=own)
+        refuse_set_by_swept(master, own, axes_too=False)
+        yield own, words
+
+
+def _jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], number: int) -> Iterator[Job]:
+    written = algebra(master)
+    exclude = exclusions(written["exclude"])
+    grid = _grid(loader, master, arguments, written)
+    composer, composed, first = Composer(loader, master), None, number
     seen: set[str] = set()
     conditional = {key for exclusion in exclude for key in exclusion.conditions}
     cells = chain(((cell, exclude) for cell in grid.swept()), ((cell, ()) for cell in grid.singles()))
     for overrides, conditions in cells:
-        composed = composer.compose(overrides, number)
+        try:
+            composed = composer.compose(overrides, number)
+        except HydraException as error:
+            _explain_unknown_option(grid, overrides, str(error))
+            raise
         values = composed.values(conditional)
         seen.update(values)
         reasons = [exclusion.reason for exclusion in conditions if exclusion.matches(values)]
@@ -94,47 +175,36 @@ def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
         yield Job(overrides, composed, reasons[0] if reasons else None)
     if composed is not None:
         refuse_unknown_keys(exclude, seen, [*composed.choices, *composed.plain])
-    if not number:
+    if number == first:
         removed_by = "; ".join(exclusion.reason for exclusion in exclude)
         cause = f"exclude removes all ({removed_by})" if removed_by else "include has no matching cell"
         raise ConfigError(f"the grid has no cell: {cause}")
 
 
-def refuse_unread_algebra(cfg: DictConfig, sweeper: str | None) -> None:
-    """Refuse `pair`, `include` and `exclude` in a single run or under another sweeper: they would be ignored.
-
-    Raises:
-        ConfigError: says what to change.
-    """
-    if sweeper == _SWEEPER:
-        return
-    for key, written in _algebra(cfg).items():
-        if written:
-            advice = (
-                "leave out hydra/sweeper=" if sweeper else "add -m, or hydra.mode: MULTIRUN to the experiment"
-            )
-            raise ConfigError(f"{key}: works only in a grid with this project's sweeper: {advice}")
-
-
-def _algebra(cfg: DictConfig) -> dict[str, Any]:
-    plain: Any = OmegaConf.to_container(
-        OmegaConf.masked_copy(cfg, [key for key in ALGEBRA if key in cfg]), resolve=True
-    )
-    return {key: plain.get(key) or [] for key in ALGEBRA}
-
-
 def _grid(
-    loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], algebra: Mapping[str, Any]
+    loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], written: Mapping[str, Any]
 ) -> Grid:
-    parser = OverridesParser.create(config_loader=loader)
+    parser = overrides_parser(loader, master)
     params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
-    blocks = algebra["pair"] if isinstance(algebra["pair"], list) else [algebra["pair"]]
+    blocks = written["pair"] if isinstance(written["pair"], list) else [written["pair"]]
     return Grid(
         axes=_axes(parser.parse_overrides(params)),
-        requested=_axes(parser.parse_overrides(list(arguments))),
+        requested=_axes(_once_each(parser.parse_overrides(list(arguments)))),
         pairs=tuple(_rows(parser, f"pair[{number}]", block) for number, block in enumerate(blocks)),
-        include=tuple(_line(parser, f"include[{n}]", line) for n, line in enumerate(algebra["include"])),
+        include=tuple(_line(parser, f"include[{n}]", line) for n, line in enumerate(written["include"])),
     )
+
+
+def _once_each(overrides: Sequence[Override]) -> Sequence[Override]:
+    """Refuse a key that is given twice and swept: values would be lost. Of plain values the last one wins."""
+    first: dict[str, Override] = {}
+    for one in overrides:
+        before = first.setdefault(one.get_key_element(), one)
+        if before is not one and (before.is_sweep_override() or one.is_sweep_override()):
+            raise ConfigError(
+                f"{before.input_line} and {one.input_line}: write the values of a key in one place"
+            )
+    return overrides
 
 
 def _axes(overrides: Iterable[Override]) -> dict[str, Texts]:
@@ -145,7 +215,9 @@ def _axes(overrides: Iterable[Override]) -> dict[str, Texts]:
             raise ConfigError(f"{override.input_line}: a grid needs single values, such as a,b or range(1,4)")
         swept = override.is_sweep_override()
         texts = override.sweep_string_iterator() if swept else [override.get_value_element_as_str()]
-        axes[override.get_key_element()] = tuple(texts)
+        if not (spelled := tuple(texts)):
+            raise ConfigError(f"{override.input_line}: no name matches")
+        axes[override.get_key_element()] = spelled
     return axes
 
 

@@ -198,4 +198,5 @@ class _Environments:
                 versions.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))
-        return environment_of(hardware.facts(), versions, machine.speed_settings()), "; ".join(wants) or None
+        settings = {**machine.speed_settings(), **experiment.environment}
+        return environment_of(hardware.facts(), versions, settings), "; ".join(wants) or None

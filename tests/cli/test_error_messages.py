@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
 
 import pytest
-from hydra.core.singleton import Singleton
 
 from benchmark import __main__ as program
 from benchmark.cli import error_messages
@@ -16,43 +13,6 @@ from benchmark.config.folder import CONF
 from benchmark.errors import ConfigError
 
 SIMULATED = "hardware=simulated"
-
-
-@pytest.fixture
-def main(tmp_path, monkeypatch, capsys):
-    """Run the program here, in tmp_path; return its exit code and its lines on stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(error_messages, "TRACEBACKS", False)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    hydra_state = Singleton.get_state()
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-
-    def ran(*arguments):
-        # Without its snapshots Hydra is twice as fast.
-        monkeypatch.setattr(sys, "argv", ["benchmark", *arguments, "hydra.output_subdir=null"])
-        with pytest.raises(SystemExit) as stopped:
-            program.main()
-        return stopped.value.code, capsys.readouterr().err.splitlines()
-
-    yield ran
-    root.handlers[:], root.level = handlers, level
-    Singleton.set_state(hydra_state)
-
-
-@pytest.fixture
-def told(main, tmp_path):
-    """The one or two lines of a command that has to be refused, and must not leave a row."""
-
-    def refused(*arguments):
-        code, lines = main(*arguments)
-        assert code == 1, lines
-        assert 1 <= len(lines) <= 2, lines
-        assert lines[0].startswith("error: ")
-        assert list(tmp_path.rglob("run-*.parquet")) == []
-        return "\n".join(lines).removeprefix("error: ")
-
-    return refused
 
 
 @pytest.mark.parametrize(
@@ -134,7 +94,7 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told,
     [
         (
             ["pair=[{batch:[1]}]"],
-            "pair: works only in a grid with this project's sweeper: add -m, or hydra.mod",
+            "pair: works only in a grid: add -m, or hydra.mode: MULTIRUN",
         ),
         (
             ["-m", "hydra/sweeper=basic", "include=[{batch:1}]"],
@@ -142,7 +102,7 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told,
         ),
     ],
 )
-def test_a_grid_s_algebra_is_refused_where_nobody_reads_it(told, arguments, advice):
+def test_a_grid_s_algebra_is_refused_where_nothing_reads_it(told, arguments, advice):
     assert re.match(advice, told(*arguments, SIMULATED))
 
 
@@ -191,13 +151,13 @@ def test_a_yaml_that_is_none_is_told_in_two_lines_at_most(told, own_model, text,
 
 
 def test_a_bug_keeps_its_traceback(main, monkeypatch):
-    monkeypatch.setattr(program, "measure", lambda: {}["a key that a programmer forgot"])
+    monkeypatch.setattr(program, "run", lambda: {}["a key that a programmer forgot"])
     with pytest.raises(KeyError):
         main()
 
 
 def test_a_value_error_of_ours_keeps_its_traceback(main, monkeypatch):
-    monkeypatch.setattr(program, "measure", lambda: int("three"))
+    monkeypatch.setattr(program, "run", lambda: int("three"))
     with pytest.raises(ValueError, match="invalid literal"):
         main()
 
@@ -206,7 +166,7 @@ def test_whoever_asks_for_tracebacks_gets_them(main, monkeypatch):
     def refused():
         raise ConfigError("batch=0: should be greater than 0")
 
-    monkeypatch.setattr(program, "measure", refused)
+    monkeypatch.setattr(program, "run", refused)
     assert main() == (1, ["error: batch=0: should be greater than 0"])
     monkeypatch.setattr(error_messages, "TRACEBACKS", True)
     with pytest.raises(ConfigError):
@@ -217,7 +177,7 @@ def test_an_interrupt_before_the_grid_is_exit_code_130(main, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program, "measure", interrupted)
+    monkeypatch.setattr(program, "run", interrupted)
     assert main() == (130, ["interrupted"])
 
 

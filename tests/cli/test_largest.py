@@ -86,3 +86,17 @@ def test_no_process_is_left_of_the_batches_that_were_tried(verb, interpreters):
     code, printed = verb("hardware=simulated", "hardware.isolated=true", "--limit", "2", "--json")
     assert (code, json.loads(printed.out.splitlines()[-1])["largest_batch"]) == (0, 2)
     assert set(psutil.Process().children(recursive=True)) <= before
+
+
+def test_a_model_of_another_folder_is_found_for_every_batch(verb, tmp_path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("# @package _global_\nseq_len: 16")
+    found = f"hydra.searchpath=[file://{tmp_path}/mine]"
+    code, printed = verb("hardware=simulated", found, "experiment=own", "--limit", "2")
+    assert (code, "largest batch that fits: 2" in printed.out) == (0, True)
+
+
+def test_a_launcher_is_refused(verb):
+    code, printed = verb("hardware=simulated", "hydra/launcher=basic")
+    assert (code, printed.err.startswith("error: hydra/launcher: largest doesn't use it")) == (1, True)

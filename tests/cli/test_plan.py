@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.cli.start import start
 from benchmark.config.sweep import compose_grid
+from benchmark.errors import ConfigError
 
 SIMULATED = "hardware=simulated"
 
@@ -121,3 +122,66 @@ def test_it_fits_a_terminal_of_80_columns(plan, monkeypatch):
     table = [line for line in lines if line.startswith(("model", "bert_tiny", "vit_tiny"))]
     assert len(table) == 7
     assert max(map(len, table)) <= 80
+
+
+@pytest.mark.parametrize(
+    ("grid", "reason"),
+    [
+        (
+            ["hardware.instance_type=inf1.xlarge", "scenario=throughput", "scenario.replicas=4,8"],
+            "hardware.cores=8: inf1.xlarge has 4 NeuronCores",
+        ),
+        (
+            ["hardware.instance_type=inf1.xlarge,inf2.xlarge"],
+            "hardware.instance_type=inf2.xlarge: is inf2, not inf1: choose one of inf1.xlarge, ",
+        ),
+        (["hardware.lnc=null,1"], "hardware.lnc=1: only Trainium2 has logical NeuronCores, "),
+        (
+            ["compiler.fallback=true,false", "compiler.minimum_segment_size=8"],
+            "compiler=neuron: minimum_segm",
+        ),
+    ],
+)
+def test_an_impossible_cell_does_not_end_a_grid(sums, grid, reason):
+    _, (possible, impossible) = sums("-m", "model=bert", "hardware=inf1", *grid)
+    assert (possible["fate"], impossible["fate"]) == ("unavailable", "incompatible")
+    assert impossible["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize("flag", [["--config-dir", "mine"], ["-cd", "mine"], ["--config-dir=mine"]])
+def test_it_takes_the_flags_of_a_run(sums, flag):
+    folder = Path("mine", "experiment")
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("# @package _global_\nbatch: 3")
+    Path("mine", "other.yaml").write_text("defaults: [config, _self_]\nseq_len: 16")
+    _, (cell,) = sums(SIMULATED, "experiment=own", *flag, "--config-name", "other", "seed=1")
+    assert (cell["batch"], cell["seq_len"]) == (3, 16)
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--cfg", "job"], "--cfg: a verb has no such flag"),
+        (["--bogus"], "--bogus: a verb has no such flag"),
+        (["--config-dir", "absent"], "--config-dir absent: there is no such folder"),
+    ],
+)
+def test_other_flags_are_refused(plan, flags, complaint):
+    with pytest.raises(ConfigError, match=f"^{complaint}"):
+        plan(SIMULATED, *flags)
+
+
+def test_omp_num_threads_counts_where_the_hardware_says_nothing(sums, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    last, _ = sums("-m", "hardware=cpu", "compiler=eager", "hardware.threads=null,2")
+    assert last["warnings"] == [
+        "threads: 2, as hardware.threads says; it wins over OMP_NUM_THREADS=3",
+        "threads: 3, as OMP_NUM_THREADS=3 says",
+    ]
+
+
+def test_variables_of_the_experiment_are_part_of_what_a_run_is(sums):
+    _, (plain,) = sums(SIMULATED, "campaign=night")
+    _, (marked,) = sums(SIMULATED, "campaign=night", "+hydra.job.env_set.PLAN_MARK=1")
+    assert plain["run_id"] != marked["run_id"]
+    del os.environ["PLAN_MARK"]

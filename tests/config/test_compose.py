@@ -130,3 +130,18 @@ def test_a_configuration_that_asks_hydra_differs_by_cell(hydra):
     composer = Composer(hydra, master)
     numbers = [composer.compose(["+mine=${hydra:job.num}", f"batch={n}"], n).plain["mine"] for n in (4, 5)]
     assert numbers == [4, 5]
+
+
+def test_what_hydra_derives_from_the_overrides_differs_by_cell(hydra):
+    own = ["hydra.job.config.override_dirname.exclude_keys=[mine]"]
+    composer = Composer(hydra, hydra.load_configuration("config", own, run_mode=RunMode.MULTIRUN))
+    key = "+mine=${hydra.job.override_dirname}"
+    names = [composer.compose([f"batch={n}", key]).plain["mine"] for n in (4, 5)]
+    assert ["batch=4" in names[0], "batch=5" in names[1]] == [True, True]
+
+
+def test_variables_see_the_values_of_the_cell(hydra):
+    own = ["+hydra.job.env_set.MARK='${batch}-${model.name}'"]
+    composer = Composer(hydra, hydra.load_configuration("config", own, run_mode=RunMode.MULTIRUN))
+    found = [composer.compose([f"batch={n}"]).environment for n in (1, 2)]
+    assert found == [{"MARK": "1-bert_tiny"}, {"MARK": "2-bert_tiny"}]

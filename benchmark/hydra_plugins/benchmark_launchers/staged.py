@@ -1,6 +1,7 @@
 """The launcher of this project: it plans the whole grid before the first cell runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.types import HydraContext, TaskFunction
@@ -10,6 +11,9 @@ from omegaconf import DictConfig, open_dict
 
 class StagedLauncher(GridLauncher):
     """Composes and types every cell, then starts the grid."""
+
+    def __init__(self, **options: Any) -> None:
+        """Take any options: `setup` refuses them all, with the launcher that has them."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:  # noqa: ARG002
         """Keep what composing a cell needs."""
@@ -30,15 +34,16 @@ class StagedLauncher(GridLauncher):
         from benchmark.cli.start import start
         from benchmark.config.compose import Composer
         from benchmark.config.experiment import Gate
-        from benchmark.config.sweep import refuse_unread_algebra
+        from benchmark.config.hydra_settings import refuse_in_grid
 
         self._configure()
-        refuse_unread_algebra(self.config, self.config.hydra.sweeper._target_)
+        refuse_in_grid(self.config)
         composer, gate = Composer(self.hydra_context.config_loader, self.config), Gate()
+        cells = [composer.compose(overrides, number) for number, overrides in enumerate(job_overrides)]
         code = start(
             [
-                gate.experiment(composer.compose(overrides, number).plain, filter_overrides(overrides))
-                for number, overrides in enumerate(job_overrides)
+                gate.experiment(cell.plain, filter_overrides(overrides), cell.environment)
+                for cell, overrides in zip(cells, job_overrides, strict=True)
             ]
         )
         return [

@@ -16,7 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 class GridSweeper(Sweeper):
     """Hands the whole grid to a `GridLauncher`, and lists of overrides to any other launcher."""
 
-    def __init__(self, params: Mapping[str, Any] | None = None, max_batch_size: int | None = None) -> None:
+    def __init__(
+        self,
+        params: Mapping[str, Any] | None = None,
+        max_batch_size: int | None = None,
+        **unknown: Any,  # noqa: ARG002 - refused with a message when the cells are made
+    ) -> None:
         self.params = params  # read from the configuration, where the command line may have narrowed them
         self.max_batch_size = max_batch_size
 
@@ -32,7 +37,10 @@ class GridSweeper(Sweeper):
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(self.config, folder / "multirun.yaml")
-        raise SystemExit(_launch(self.launcher, self, arguments))
+        code = _launch(self.launcher, self, arguments)
+        name = self.config.hydra.job.config_name
+        self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=name)
+        raise SystemExit(code)
 
 
 @singledispatch

@@ -1,0 +1,219 @@
+"""Sweeps as public repositories write them: each runs as written, or is refused with the way to write it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hydra.experimental.callback import Callback
+
+from benchmark.store.results import ResultsStore
+
+LISTS = "hydra: {mode: MULTIRUN, sweeper: {params: {model: [bert_tiny, vit_tiny], batch: [1, 2]}}}"
+SHAPES = {
+    "optuna's search": (
+        'hydra: {mode: MULTIRUN, sweeper: {n_trials: 20, params: {batch: "range(1,3)"}}}',
+        "error: hydra.sweeper.n_trials: unknown to the sweeper of this project, whose keys are params and",
+    ),
+    "axes as texts": (
+        'hydra: {mode: MULTIRUN, sweeper: {params: {model: "bert_tiny,vit_tiny", batch: "1,2"}}}',
+        [("bert_tiny", 1), ("bert_tiny", 2), ("vit_tiny", 1), ("vit_tiny", 2)],
+    ),
+    "axes by functions": (
+        'hydra: {mode: MULTIRUN, sweeper: {params: {model: glob(bert_t*), batch: "choice(1,4)"}}}',
+        [("bert_tiny", 1), ("bert_tiny", 4)],
+    ),
+    "lists of names and values": (
+        LISTS,
+        "error: model=[bert_tiny,vit_tiny]: should be one value: to sweep write model=bert_tiny,vit_tiny ",
+    ),
+    "a list where a value is meant": (
+        "batch: [1, 2, 4]\nhydra: {mode: MULTIRUN}",
+        "error: batch=[1,2,4]: should be one value: to sweep write batch=1,2,4 after -m, or",
+    ),
+    "paired lists": (
+        "pair: [{model: [bert_tiny, vit_tiny], batch: [1, 8]}]\nhydra: {mode: MULTIRUN}",
+        [("bert_tiny", 1), ("vit_tiny", 8)],
+    ),
+    "a launcher of its own": (
+        """
+        defaults: [{override /hydra/launcher: basic}]
+        hydra: {mode: MULTIRUN, sweeper: {params: {batch: "1,2"}}}
+        """,
+        [("bert_tiny", 1), ("bert_tiny", 2)],
+    ),
+    "options of another launcher": (
+        'hydra: {mode: MULTIRUN, launcher: {n_jobs: 2}, sweeper: {params: {batch: "1,2"}}}',
+        "error: hydra.launcher.n_jobs: the launcher `staged` has no options: choose the launcher that has it",
+    ),
+    "a folder for each job": (
+        """
+        hydra:
+          mode: MULTIRUN
+          sweep: {dir: "sweeps/${campaign}", subdir: "${hydra.job.override_dirname}"}
+          sweeper: {params: {batch: "1,2"}}
+        """,
+        "error: hydra.sweep.subdir=${hydra.job.override_dirname}: the cells of a grid share output_folder",
+    ),
+    "a folder to work in": (
+        'hydra: {mode: MULTIRUN, job: {chdir: true}, sweeper: {params: {batch: "1,2"}}}',
+        "error: hydra.job.chdir=true: ",
+    ),
+    "variables": (
+        'hydra: {mode: MULTIRUN, job: {env_set: {SHAPE_MARK: "1"}}, sweeper: {params: {batch: "1,2"}}}',
+        [("bert_tiny", 1), ("bert_tiny", 2)],
+    ),
+    "variables of each cell": (
+        'hydra: {mode: MULTIRUN, job: {env_set: {SHAPE_MARK: "${seed}"}}, sweeper: {params: {seed: "1,2"}}}',
+        "error: hydra.job.env_set.SHAPE_MARK: differs between cells (1, 2), which share one environment",
+    ),
+    "a callback for each job": (
+        f"hydra: {{mode: MULTIRUN, callbacks: {{mine: {{_target_: {__name__}.OnJob}}}}}}",
+        "error: hydra.callbacks.mine: the launcher `staged` never calls on_job_end: use on_multirun_end, or",
+    ),
+    "axes without a mode": (
+        'hydra: {sweeper: {params: {batch: "1,2"}}}',
+        "error: hydra.sweeper.params: works only in a grid: add -m, or hydra.mode: MULTIRUN",
+    ),
+}
+"""A diff over the defaults, and the cells that it makes or the start of the refusal."""
+
+
+class OnJob(Callback):
+    """Wants each job's end."""
+
+    def on_job_end(self, config, job_return, **kwargs): ...
+
+
+class AtTheEnd(Callback):
+    """Leaves a file when a grid or a run has ended."""
+
+    def on_multirun_end(self, config, **kwargs):  # noqa: ARG002 - Hydra's signature
+        with open("ended", "a") as file:  # noqa: PTH123
+            file.write("grid ")
+
+    def on_run_end(self, config, job_return, **kwargs):  # noqa: ARG002
+        with open("ended", "a") as file:  # noqa: PTH123
+            file.write(f"run {job_return.return_value} ")
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Write experiments into a folder of one's own; return the flag that finds them."""
+
+    def written(**experiments):
+        folder = tmp_path / "mine" / "experiment"
+        folder.mkdir(parents=True)
+        for name, text in experiments.items():
+            (folder / f"{name}.yaml").write_text(f"# @package _global_\n{text}")
+        return f"hydra.searchpath=[file://{tmp_path}/mine]"
+
+    return written
+
+
+@pytest.fixture
+def cells(main, tmp_path, monkeypatch):
+    """Run a command on the simulated device; return model and batch of its rows, or its last error."""
+    monkeypatch.setenv("SHAPE_MARK", "before")  # restored afterwards: a run sets it for this process
+
+    def ran(*arguments):
+        code, lines = main(*arguments, "hardware=simulated", "sampling=quick")
+        if code:
+            return next(line for line in lines if line.startswith("error: "))
+        rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
+        assert {row["status"] for row in rows} == {"ok"}
+        return sorted((row["model"], row["batch_size"]) for row in rows)
+
+    return ran
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_public_shape_of_a_sweep_runs_or_is_refused_with_what_to_write(cells, own, name):
+    text, expected = SHAPES[name]
+    found = cells("experiment=shape", own(shape=text))
+    assert found == expected or (isinstance(expected, str) and found.startswith(expected))
+
+
+def test_each_of_several_experiments_has_its_own_grid(cells, own):
+    flag = own(
+        a='hydra: {mode: MULTIRUN, sweeper: {params: {batch: "1,2"}}}',
+        b="defaults: [{override /model: vit_tiny}]\npair: [{batch: [4, 8], seed: [1, 2]}]",
+    )
+    assert cells("-m", "experiment=a,b", "campaign=both", flag) == [
+        ("bert_tiny", 1),
+        ("bert_tiny", 2),
+        ("vit_tiny", 4),
+        ("vit_tiny", 8),
+    ]
+
+
+def test_a_launcher_in_one_of_several_experiments_is_refused(cells, own):
+    flag = own(a="batch: 1", b="defaults: [{override /hydra/launcher: basic}]")
+    told = cells("-m", "experiment=a,b", flag)
+    assert told.startswith("error: hydra.launcher: set by a choice that is swept (experiment=b")
+
+
+@pytest.mark.parametrize("command", [[], ["-m"]])
+@pytest.mark.parametrize(
+    ("override", "start"),
+    [
+        ("model=[bert_tiny,vit_tiny]", "error: model=[bert_tiny,vit_tiny]: should be one value"),
+        ("experiment=[a,b]", "error: experiment=[a,b]: should be one value: to sweep write experiment=a,b"),
+        ("experiment=c", "error: model=[bert_tiny,vit_tiny]: should be one value"),
+    ],
+)
+def test_a_list_of_names_is_never_merged_in_silence(cells, own, command, override, start):
+    sweep = 'hydra: {mode: MULTIRUN, sweeper: {params: {batch: "1,2"}}}'
+    flag = own(a=sweep, b=sweep, c="defaults: [{override /model: [bert_tiny, vit_tiny]}]")
+    assert cells(*command, override, flag).startswith(start)
+
+
+def test_variables_are_set_and_are_in_the_row(cells, tmp_path):
+    cells("-m", "batch=1,2", "+hydra.job.env_set.SHAPE_MARK=here")
+    assert os.environ["SHAPE_MARK"] == "here"
+    rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
+    assert [dict(row["environment_variables"])["SHAPE_MARK"] for row in rows] == ["here", "here"]
+
+
+def test_callbacks_hear_of_the_end_of_a_grid_and_of_a_run(cells, tmp_path):
+    callback = f"+hydra.callbacks.mine._target_={__name__}.AtTheEnd"
+    cells("-m", "batch=1,2", callback)
+    cells("batch=1", callback)
+    assert (tmp_path / "ended").read_text() == "grid run 0 "
+
+
+@pytest.mark.parametrize(
+    ("arguments", "start"),
+    [
+        (
+            ["-m", "batch=1,2", "batch=4"],
+            "error: batch=1,2 and batch=4: write the values of a key in one place",
+        ),
+        (["-m", "model=glob(zzz*)"], "error: model=glob(zzz*): no name matches"),
+        (
+            ["-m", "hydra.sweeper.params.batch=1,2"],
+            "error: hydra.sweeper.params.batch=1,2: Hydra reads its own",
+        ),
+        (["-m", "+hydra.sweeper.n_trials=3"], "error: hydra.sweeper.n_trials: unknown to the sweeper"),
+        (["-m", "hydra.sweeper.max_batch_size=3"], "error: hydra.sweeper.max_batch_size: `staged` takes the"),
+    ],
+)
+def test_nothing_of_the_command_line_is_dropped(cells, arguments, start):
+    assert cells(*arguments).startswith(start)
+
+
+def test_an_option_of_one_compiler_only_is_explained(main):
+    code, lines = main("-m", "compiler=simulated,eager", "compiler.fault=none,raise", "hardware=simulated")
+    assert code == 1
+    assert lines[0].startswith("error: compiler.fault: compiler=eager has no such key: ")
+
+
+def test_flags_may_stand_anywhere(main, tmp_path):
+    folder = tmp_path / "mine" / "experiment"
+    folder.mkdir(parents=True)
+    (folder / "own.yaml").write_text("# @package _global_\nbatch: 3")
+    code, _ = main(
+        "hardware=simulated", "--config-dir", str(tmp_path / "mine"), "experiment=own", "-m", "seed=1,2"
+    )
+    rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
+    assert (code, [row["batch_size"] for row in rows]) == (0, [3, 3])
