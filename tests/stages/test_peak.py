@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from functools import partial
 from importlib import metadata
 
 import pytest
 
 from benchmark.cache.compile_cache import CompileCache
-from benchmark.errors import Unavailable
+from benchmark.errors import Crashed, LibraryMissing, Unavailable
 from benchmark.records import ChildLimits
 from benchmark.stages.peak import peak
 from benchmark.stages.plan import plan
@@ -50,10 +52,10 @@ def on_cpu(compose, monkeypatch):
 
 
 @pytest.fixture
-def peak_of(cache, child):
+def peak_of(cache, child, tmp_path):
     def told(experiment, call=child):
         (run,) = plan([experiment], lambda _: {}).runs
-        return peak(experiment.hardware, run.environment, cache, call)
+        return peak(experiment.hardware, run.environment, cache, call, tmp_path / "refusals")
 
     return told
 
@@ -93,13 +95,39 @@ def test_a_device_without_kernels_of_torch_has_no_peak(on_cpu, peak_of, child, c
     assert (child.calls, cache.entries()) == (0, [])
 
 
-def test_a_failed_measurement_costs_the_peak_alone_and_is_tried_again(on_cpu, peak_of, child, cache, caplog):
-    def busy(*_):
-        raise Unavailable("this host was busy")
+def busy(*_):
+    raise Unavailable("this host was busy")
 
+
+def test_a_failed_measurement_costs_the_peak_alone(on_cpu, peak_of, cache, caplog):
     assert peak_of(on_cpu(), busy) is None
     assert "hardware=cpu: roofline_fraction skipped: this host was busy" in caplog.text
     assert cache.entries() == []
+
+
+def test_a_busy_host_is_not_measured_again_for_ten_minutes(on_cpu, peak_of, child, caplog, tmp_path):
+    peak_of(on_cpu(), busy)
+    assert peak_of(on_cpu()) is None
+    assert child.calls == 0
+    (file,) = (tmp_path / "refusals").iterdir()
+    assert f"this host was busy; next attempt in 10 min, or delete {file}" in caplog.text
+    assert peak_of(on_cpu("hardware.threads=3")) is not None, "another environment is not refused"
+    os.utime(file, (time.time() - 601,) * 2)
+    assert peak_of(on_cpu()) is not None
+
+
+def test_a_measured_peak_is_used_however_busy_the_host_is(on_cpu, peak_of, tmp_path):
+    found = peak_of(on_cpu())
+    (tmp_path / "refusals").mkdir()
+    assert peak_of(on_cpu(), busy) == found
+
+
+@pytest.mark.parametrize("failure", [LibraryMissing("pip install torch"), Crashed("killed")])
+def test_other_failures_are_tried_again(on_cpu, peak_of, failure):
+    def fail(*_):
+        raise failure
+
+    assert peak_of(on_cpu(), fail) is None
     assert peak_of(on_cpu()) is not None
 
 
