@@ -24,12 +24,14 @@ from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 app = typer.Typer(help="Maintain, import and export stored rows.", no_args_is_help=True)
 
 _REJECTED: Final = 2
-"""Exit code if a line of a document became no row."""
+"""Exit code if a line or a whole document became no row."""
 _NEEDS_MAPPING: Final = "tidy"
 """The format that can't be detected: the user says which header is which column."""
 _STORE = Annotated[str, typer.Option(help="Folder or URL that holds the rows.")]
 _WHAT = "Names of shipped documents, YAMLs like those in conf/published, or files of figures."
-_FORMAT = "Format of the files: name of a YAML in conf/importer, or path of your own. Default: each is tried."
+_FORMAT = (
+    "Format of the files: name of a YAML in conf/importer, or path of your own. Default: by the content."
+)
 
 
 @app.callback()
@@ -67,7 +69,7 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
     """Store published figures as rows with source=published. Without names: list the shipped documents.
 
     Importing again gives the same rows. Lines that can't become a row are
-    printed; the exit code is then 2.
+    printed; the exit code is then 2, likewise if a file gives no row.
     """
     if not what and not everything:
         _list(as_json=as_json)
@@ -84,7 +86,7 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
             target.append(*made)
         readings.append((one, reading))
     _print_readings(readings, store, as_json=as_json)
-    if any(reading.rejected for _, reading in readings):
+    if any(reading.rejected or not reading.figures for _, reading in readings):
         raise typer.Exit(_REJECTED)
 
 
@@ -148,7 +150,7 @@ def _documents(name: str, format_: str, given: dict[str, Any]) -> Iterator[Docum
 
 
 def _importer(file: Path, format_: str) -> Importer:
-    """Importer of the requested format, or the first that can read the file."""
+    """Importer of the requested format, or the only one that can read the file."""
     if format_:
         own = Path(format_)
         chosen = own if own.suffix == ".yaml" and own.is_file() else file_of("importer", format_)
@@ -156,15 +158,25 @@ def _importer(file: Path, format_: str) -> Importer:
             known = ", ".join(options("importer"))
             raise ConfigError(f"--format {format_} is neither a YAML file nor one of {known}")
         return load_object(chosen, Importer)  # type: ignore[type-abstract]  # a protocol
-    for name in options("importer"):
-        if name != _NEEDS_MAPPING:
-            importer = load_object(file_of("importer", name), Importer)  # type: ignore[type-abstract]
-            try:
-                importer.read(file)
-            except ConfigError:
-                continue
-            return importer
-    raise ConfigError(f"{file} has no known format: name it with --format; conf/importer/tidy.yaml shows how")
+    names = [name for name in options("importer") if name != _NEEDS_MAPPING]
+    readable = {name: importer for name in names if (importer := _reader(name, file))}
+    if not readable:
+        raise ConfigError(
+            f"{file} has no known format: name it with --format; conf/importer/tidy.yaml shows how"
+        )
+    if len(readable) > 1:
+        raise ConfigError(f"{file} can be read as {' and as '.join(readable)}: choose one with --format")
+    return next(iter(readable.values()))
+
+
+def _reader(name: str, file: Path) -> Importer | None:
+    """The importer of this name, if the file has its format."""
+    importer = load_object(file_of("importer", name), Importer)  # type: ignore[type-abstract]
+    try:
+        importer.read(file)
+    except ConfigError:
+        return None
+    return importer
 
 
 def _list(*, as_json: bool) -> None:
@@ -209,9 +221,12 @@ def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *,
         rejected = f", {len(reading.rejected)} rejected" if reading.rejected else ""
         made, lines = _counted(len(reading.figures), "row"), _counted(reading.lines, "line")
         print(f"{one.name}: {made} of {lines}{again}{rejected}")
+        if not reading.figures:
+            print("  no row: correct the file, or choose its format with --format")
         for line in reading.rejected:
             print(f"  rejected: {line.file} line {line.line}: {line.reason}")
-    print(f"stored at {store}; `results source=published` shows them")
+    if any(reading.figures for _, reading in readings):
+        print(f"stored at {store}; `results source=published` shows them")
 
 
 def _counted(count: int, word: str) -> str:

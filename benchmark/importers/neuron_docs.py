@@ -71,10 +71,9 @@ class NeuronDocs:
         Raises:
             ConfigError: the file is no table of figures.
         """
-        lines, rejected = printed_figures.table(file)
-        headers = list(lines[0].texts) if lines else []
+        headers, lines, rejected = printed_figures.table(file)
         columns = {header: column for header in headers if (column := _column(header))}
-        if lines and not ("Model" in headers and set(columns.values()) & set(_FIGURES)):
+        if not ("Model" in headers and set(columns.values()) & set(_FIGURES)):
             raise ConfigError(
                 f"{file} is no benchmark table of the Neuron documentation: it needs a column Model and one "
                 "of throughput or latency"

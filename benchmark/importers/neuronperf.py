@@ -15,7 +15,7 @@ from typing import Any, Final
 from benchmark.errors import ConfigError
 from benchmark.published import printed_figures
 from benchmark.published.documents import Figures, Reading, read_lines, whole_line
-from benchmark.published.printed_figures import Line, Rejected
+from benchmark.published.printed_figures import Line, Rejected, Table
 from benchmark.records import frozen
 
 _COLUMNS: Final = {
@@ -33,6 +33,8 @@ _COLUMNS: Final = {
     "latency_ms_p100": "latency_max_ms",
     "cpu_avg_percent": "cpu_percent",
 }
+_SETTINGS: Final = ("performance_level", "compiler_args", "multiprocess", "multiinterpreter")
+"""Columns that distinguish configurations, and have none in the store; only JSON has the last three."""
 _NEEDED: Final = ("model_name", "batch_size", "throughput_avg", "latency_ms_p50")
 _CASTS: Final = {"0": "none", "1": "matmult", "2": "matmult", "3": "all"}
 """performance_level 0 to 3: --fast-math none, fp32-cast-matmult no-fast-relayout, fp32-cast-matmult, all."""
@@ -51,8 +53,9 @@ class NeuronPerf:
         Raises:
             ConfigError: NeuronPerf didn't write the file.
         """
-        lines, rejected = _reports(file) if file.suffix == ".json" else printed_figures.table(file)
-        if lines and (lacking := printed_figures.missing([*lines[0].texts], _NEEDED)):
+        read = _reports if printed_figures.is_json(file) else printed_figures.table
+        headers, lines, rejected = read(file)
+        if lacking := printed_figures.missing(headers, _NEEDED):
             raise ConfigError(f"{file} is no report of NeuronPerf: it lacks {', '.join(lacking)}")
         figures, wrong = read_lines(file, lines, self._figures)
         return Reading(lines=len(lines) + len(rejected), figures=tuple(figures), rejected=(*rejected, *wrong))
@@ -70,6 +73,7 @@ class NeuronPerf:
             "model": printed_figures.model(texts["model_name"]),
             "model_id": texts["model_name"],
             "fast_math": _CASTS.get(level),
+            "compiler_flags": [f"{name}={texts[name]}" for name in _SETTINGS if texts.get(name)] or None,
             "scenario": "throughput",
             "throughput_unit": "items",
             "samples": int(calls / found["batch_size"]) if calls and found["batch_size"] else None,
@@ -102,7 +106,7 @@ def _typed(column: str, text: str) -> Any:
         raise ValueError(f"{column}: {error}") from None
 
 
-def _reports(file: Path) -> tuple[list[Line], list[Rejected]]:
+def _reports(file: Path) -> Table:
     """Reports of a JSON file, numbered from 1; nested values as JSON."""
     reports = printed_figures.read_json(file)
     reports = reports if isinstance(reports, list) else [reports]
@@ -115,7 +119,7 @@ def _reports(file: Path) -> tuple[list[Line], list[Rejected]]:
             status = report.get("status") if isinstance(report, dict) else None
             reason = f"report without figures{f', status {status}' if status else ''}"
             rejected.append(Rejected(file=file.name, line=number, reason=reason))
-    return lines, rejected
+    return Table([*lines[0].texts] if lines else [], lines, rejected)
 
 
 def _text(value: Any) -> str:

@@ -66,9 +66,9 @@ class Tidy:
         Raises:
             ConfigError: the table lacks a header of these options.
         """
-        lines, rejected = printed_figures.table(file)
+        headers, lines, rejected = printed_figures.table(file)
         count = len(lines) + len(rejected)
-        if lines and (lacking := printed_figures.missing([*lines[0].texts], self._needed())):
+        if lacking := printed_figures.missing(headers, self._needed()):
             raise ConfigError(f"{file} lacks {', '.join(lacking)}: correct the importer's headers")
         texts: dict[int, dict[str, str]] = {}
         if self.metric:

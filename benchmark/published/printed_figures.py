@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal, InvalidOperation
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 
@@ -49,8 +49,17 @@ class Rejected:
     reason: str
 
 
-def table(file: Path) -> tuple[list[Line], list[Rejected]]:
-    """Lines of a CSV with a header; lines shorter or longer than it are rejected.
+class Table(NamedTuple):
+    """A CSV with a line of headers."""
+
+    headers: list[str]
+    lines: list[Line]
+    rejected: list[Rejected]
+    """Lines that are shorter or longer than the headers."""
+
+
+def table(file: Path) -> Table:
+    """Headers and lines of a CSV.
 
     Raises:
         ConfigError: the file can't be read, or has no header.
@@ -72,7 +81,20 @@ def table(file: Path) -> tuple[list[Line], list[Rejected]]:
         else:
             reason = f"{len(texts)} fields under {len(headers)} headers"
             rejected.append(Rejected(file=file.name, line=number, reason=reason))
-    return lines, rejected
+    return Table(headers, lines, rejected)
+
+
+def is_json(file: Path) -> bool:
+    """Whether the content of a file begins as a JSON object or array does; its name doesn't matter.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} can't be read: {error}") from error
+    return text.lstrip().startswith(("{", "["))
 
 
 def read_json(file: Path) -> Any:
@@ -82,7 +104,7 @@ def read_json(file: Path) -> Any:
         ConfigError: the file can't be read.
     """
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file} can't be read as JSON: {error}") from error
 

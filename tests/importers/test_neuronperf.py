@@ -105,3 +105,20 @@ def test_broken_reports_are_rejected_with_their_number(write):
 def test_a_file_that_is_none_of_its_own_is_refused(write, name, text):
     with pytest.raises(ConfigError, match=r"a\.(csv|json)"):
         NeuronPerf().read(write(name, text))
+
+
+def test_json_is_recognised_by_its_content_not_by_its_name(write):
+    assert len(NeuronPerf().read(write("a.txt", f"\ufeff{json.dumps([REPORT], indent=1)}")).figures) == 1
+
+
+def test_json_without_any_report_of_it_is_refused(write):
+    with pytest.raises(ConfigError, match=r"no report of NeuronPerf"):
+        NeuronPerf().read(write("a.json", json.dumps({"report": {"forward": {}}}, indent=1)))
+
+
+def test_levels_that_are_one_fast_math_are_told_apart(write):
+    flags = [
+        NeuronPerf().read(write("a.csv", as_csv({**REPORT, "performance_level": level}))).figures[0].values
+        for level in (1, 2)
+    ]
+    assert [one["compiler_flags"] for one in flags] == [["performance_level=1"], ["performance_level=2"]]
