@@ -32,6 +32,7 @@ AXES: Final = (
     Axis("instance_type", "hardware.instance_type", "instance"),
     Axis("compiler", "compiler", "compiler"),
     Axis("fast_math", "compiler.fast_math", "math"),
+    Axis("quantization", "compiler.quantization", "quantization"),
     Axis("batch_size", "batch", "batch", "b", "items"),
     Axis("sequence_length", "seq_len", "seq", "s", "tokens"),
     Axis("input_length", "input_length", "input", "in", "tokens"),

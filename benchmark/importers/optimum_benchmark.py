@@ -3,14 +3,16 @@
 Layout of huggingface/optimum-benchmark 0.2 to 0.7: `config` and `report`; a report has a target for each
 method (forward, call, generate, prefill, decode, per_token), each with latency in seconds and all samples,
 throughput, memory in MB, energy in kWh and efficiency in units per kWh. Of a generation, prefill is the first
-token and per_token the others. Where tokens are timed one by one, `generate` writes samples/s for tokens/s
+token and per_token the others; where a report has no target `generate`, a generation is prefill and decode of
+the same repetition. Where tokens are timed one by one, `generate` writes samples/s for tokens/s
 (scenarios/inference/scenario.py of 0.6.0), so its rate is computed from batch and mean latency.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +29,18 @@ _MAIN: Final = ("forward", "call", "generate")
 _TARGETS: Final = (*_MAIN, "prefill", "decode", "per_token")
 _UNITS: Final = {"forward": "items", "call": "images", "generate": "items"}
 _TYPES: Final = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
+_WITH_COLUMN: Final = frozenset(
+    {
+        *("name", "version", "model", "task", "library", "model_type", "device", "device_ids"),
+        *("no_weights", "torch_dtype", "dtype", "torch_compile", "intra_op_num_threads"),
+        "seed",
+        *("input_shapes.batch_size", "input_shapes.sequence_length", "generate_kwargs.max_new_tokens"),
+        *("generate_kwargs.min_new_tokens", "call_kwargs.num_inference_steps"),
+    }
+)
+"""Settings that have a column, or that follow from one."""
+_UNQUANTISED: Final[tuple[Any, ...]] = (None, False, "", "none", {}, [])
+_UNSET: Final = frozenset({"", "false", "null", "[]", "{}"})
 _BYTES, _JOULES, _NS, _MS = 1e6, 3.6e6, 1e9, 1e3
 """Bytes of a MB (trackers/memory.py divides by 1e6), joules of a kWh, ns and ms of a second."""
 
@@ -52,7 +66,7 @@ class OptimumBenchmark:
             )
         try:
             figures = (_figures(config, report),)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             rejected = Rejected(file=file.name, line=0, reason=f"{type(error).__name__}: {error}")
             return Reading(lines=1, figures=(), rejected=(rejected,))
         return Reading(lines=1, figures=figures, rejected=())
@@ -66,7 +80,10 @@ def _json(file: Path) -> dict[str, Any]:
 
 
 def _figures(config: Mapping[str, Any], report: Mapping[str, Any]) -> Figures:
+    texts = dict(_flat({"config": config, "report": report}))
     main = next((name for name in _MAIN if _part(report, name, "latency")), "")
+    if not main and (whole := _generation(report)):
+        main, report = "generate", {**report, "generate": {"latency": whole}}
     cell = _cell(config)
     values = {
         **cell,
@@ -77,13 +94,22 @@ def _figures(config: Mapping[str, Any], report: Mapping[str, Any]) -> Figures:
     }
     if not any(name.endswith(("_ms", "_per_s")) for name, value in values.items() if value is not None):
         raise ValueError("neither latency nor throughput in any target")
-    texts = dict(_flat({"config": config, "report": report}))
     rate = texts.get(f"report.{main}.throughput.value")
     return whole_line(Line(number=0, texts=texts), values, {"throughput_per_s": rate} if rate else {})
 
 
 def _part(report: Mapping[str, Any], target: str, measure: str) -> Mapping[str, Any]:
     return (report.get(target) or {}).get(measure) or {}
+
+
+def _generation(report: Mapping[str, Any]) -> dict[str, Any]:
+    """Latency of whole generations, from those of their two parts; empty where a part is missing."""
+    first, rest = _part(report, "prefill", "latency"), _part(report, "decode", "latency")
+    samples = first.get("values") or [], rest.get("values") or []
+    if len(samples[0]) != len(samples[1]) or not samples[0] or first.get("unit") != rest.get("unit"):
+        return {}
+    values = [sum(pair) for pair in zip(*samples, strict=True)]
+    return {"unit": first.get("unit", "s"), "values": values, "mean": sum(values) / len(values)}
 
 
 def _cell(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,9 +121,11 @@ def _cell(config: Mapping[str, Any]) -> dict[str, Any]:
     length = inputs.get("sequence_length")
     library = backend.get("name")
     compiled = "inductor" if backend.get("torch_compile") else "eager"
-    hardware = printed_figures.DEVICES.get(str(backend.get("device") or "").lower())
+    kind, _, index = str(backend.get("device") or "").lower().partition(":")
+    hardware = printed_figures.DEVICES.get(kind)
     dtype = backend.get("torch_dtype") or backend.get("dtype")
-    gpus = environment.get("gpu") or []
+    cards = environment.get("gpu") or []
+    gpus = [cards] if isinstance(cards, str) else [*map(str, cards)]
     return {
         "model": printed_figures.model(name) if name else None,
         "model_id": name or None,
@@ -105,6 +133,7 @@ def _cell(config: Mapping[str, Any]) -> dict[str, Any]:
         "weights": "random" if backend.get("no_weights") else "pretrained" if name else None,
         "hardware": hardware,
         "compiler": compiled if library == "pytorch" else library,
+        "quantization": _quantization(backend),
         "model_dtype": _TYPES.get(str(dtype), dtype),
         "scenario": scenario.get("name") and "latency",
         "batch_size": inputs.get("batch_size"),
@@ -115,10 +144,46 @@ def _cell(config: Mapping[str, Any]) -> dict[str, Any]:
         "threads": backend.get("intra_op_num_threads"),
         "warmup_calls": scenario.get("warmup_runs"),
         "cpu_model": str(environment["cpu"]).strip() if environment.get("cpu") else None,
-        "device_name": ", ".join(dict.fromkeys(map(str, gpus))) if hardware == "cuda" and gpus else None,
+        "device_name": _device_name(gpus, backend.get("device_ids"), index) if hardware == "cuda" else None,
+        "compiler_flags": [*_flags(backend, scenario)] or None,
         "os": environment.get("platform"),
         "framework_versions": _versions(backend, environment),
     }
+
+
+def _quantization(backend: Mapping[str, Any]) -> str | None:
+    """Scheme and settings, such as `gptq bits=2`; None without quantisation."""
+    found = {
+        name: value
+        for name, value in sorted(backend.items())
+        if _is_quantization(name) and value not in _UNQUANTISED
+    }
+    schemes = [value for value in found.values() if isinstance(value, str)]
+    settings = [f"{name}={text}" for value in found.values() for name, text in sorted(_flat(value)) if name]
+    return " ".join([*(schemes or ["quantized"]), *settings]) if found else None
+
+
+def _is_quantization(setting: str) -> bool:
+    """Whether a backend's setting says how weights are quantised; each backend names it otherwise."""
+    return "quantiz" in setting
+
+
+def _device_name(gpus: Sequence[str], ids: Any, index: str) -> str | None:
+    """Cards that were used: those of the indices in `device_ids`, or in a device such as cuda:1; else all."""
+    chosen = [part.strip() for part in str(index if ids is None else ids).split(",")]
+    if all(part.isdecimal() and int(part) < len(gpus) for part in chosen):
+        gpus = [gpus[int(part)] for part in chosen]
+    counts = Counter(gpus)
+    return ", ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items()) or None
+
+
+def _flags(backend: Mapping[str, Any], scenario: Mapping[str, Any]) -> Iterator[str]:
+    """Settings without a column of their own, such as `attn_implementation=sdpa`; unset ones are left out."""
+    calls = ("input_shapes", "generate_kwargs", "call_kwargs", "forward_kwargs")
+    settings = {**backend, **{name: scenario.get(name) or {} for name in calls}}
+    for path, text in _flat(settings):
+        if path not in _WITH_COLUMN and not _is_quantization(path) and text not in _UNSET:
+            yield f"{path}={text}"
 
 
 def _versions(backend: Mapping[str, Any], environment: Mapping[str, Any]) -> list[tuple[str, str]] | None:

@@ -33,7 +33,9 @@ version of those files, and what the page's sentences claim."""
 PAGE, PRICE_KIND, PRICE_REGION = "(page) ", "(price kind)", "(price region)"
 """Keys for the whole page: how it sorts and heads its columns, and the price basis of its costs."""
 
-_WHERE: Final = ("hardware", "instance_type", "device_name", "os", "driver_version", "framework_versions")
+_WHERE: Final = (
+    *("hardware", "instance_type", "device_name", "cpu_model", "os", "driver_version", "framework_versions"),
+)
 _FAMILY: Final = (*axes.without(*axes.GROWING), "compiler_flags", "model_dtype")
 """What the cells of a family share."""
 

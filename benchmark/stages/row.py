@@ -12,6 +12,7 @@ from pydantic import Field
 
 from benchmark.cell import Cell, PlannedRun, stated_parameters
 from benchmark.host import machine
+from benchmark.identity import options_of
 from benchmark.measurement import Measurement, Timing
 from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
 from benchmark.store.schema import SCHEMA_VERSION
@@ -99,11 +100,13 @@ def _model(attempt: Attempt) -> dict[str, Any]:
 def _axes(attempt: Attempt) -> dict[str, Any]:
     cell, facts = attempt.planned.cell, attempt.planned.environment.facts
     e = cell.experiment
+    quantization = options_of(e.compiler).get("quantization", "none")
     return {
         "hardware": e.hardware.name,
         "instance_type": facts.instance_type,
         "compiler": e.compiler.name,
         "fast_math": e.compiler.fast_math,
+        "quantization": None if quantization == "none" else quantization,
         **asdict(cell.shape),
         "input_source": e.inputs,
         "padding_share": attempt.workload.padding_share if attempt.workload else None,

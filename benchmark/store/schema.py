@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -188,6 +188,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("instance_type", _TEXT, "", "cloud instance type"),
         ("compiler", _TEXT, "", "name of the compiler"),
         ("fast_math", _TEXT, "", "operations that may leave fp32: `none`, `matmult` or `all`"),
+        (
+            "quantization",
+            _TEXT,
+            "",
+            "how weights are quantised, such as `int8` or `gptq 4 bits`; null: not at all",
+        ),
         ("batch_size", _INT, "items", "items in one call: texts, images or generations"),
         ("sequence_length", _INT, "tokens", "tokens in one item; null for models without tokens"),
         ("image_size", _INT, "pixels", "height and width of one image"),

@@ -121,3 +121,75 @@ def test_a_report_that_cannot_be_mapped_is_rejected(read):
 def test_a_file_that_is_none_of_its_own_is_refused(read, whole):
     with pytest.raises(ConfigError, match=r"benchmark\.json"):
         read(whole)
+
+
+def backend(**changed):
+    return {**CONFIG, "backend": {**CONFIG["backend"], **changed}}
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"quantization_scheme": None, "quantization_config": {}}, None),
+        ({"quantization_scheme": "gptq", "quantization_config": {"bits": 2}}, "gptq bits=2"),
+        (
+            {
+                "quantization_scheme": "torchao",
+                "quantization_config": {"quant_type": "int4", "group_size": 8},
+            },
+            "torchao group_size=8 quant_type=int4",
+        ),
+        ({"name": "openvino", "quantization": True, "quantization_config": {"bits": 4}}, "quantized bits=4"),
+        ({"name": "onnxruntime", "auto_quantization": "avx512_vnni"}, "avx512_vnni"),
+        ({"name": "vllm", "quantization": "awq"}, "awq"),
+    ],
+)
+def test_quantisation_has_a_column(read, changed, text):
+    values = only(read({"config": backend(**changed), "report": {"forward": FORWARD}})).values
+    assert values.get("quantization") == text
+
+
+def test_settings_without_a_column_are_flags_and_unset_ones_are_none(read):
+    changed = {"attn_implementation": "sdpa", "autocast_enabled": False, "model_kwargs": {"a": {"b": 1}}}
+    values = only(read({"config": backend(**changed), "report": {"forward": FORWARD}})).values
+    assert values["compiler_flags"] == ["attn_implementation=sdpa", "model_kwargs.a.b=1"]
+
+
+@pytest.mark.parametrize(
+    ("device", "ids", "name"),
+    [
+        ("cuda", "1", "B"),
+        ("cuda", 0, "A"),
+        ("cuda", "0,2", "2 x A"),
+        ("cuda", "0, 1", "A, B"),
+        ("cuda:1", None, "B"),
+        ("cuda", None, "2 x A, B"),
+        ("cuda", "7", "2 x A, B"),
+        ("cpu", None, None),
+    ],
+)
+def test_the_device_is_the_card_of_the_index(read, device, ids, name):
+    config = backend(device=device, device_ids=ids) | {"environment": {"gpu": ["A", "B", "A"]}}
+    values = only(read({"config": config, "report": {"forward": FORWARD}})).values
+    assert values.get("device_name") == name
+    assert values["hardware"] == device.partition(":")[0]
+
+
+def test_a_generation_of_prefill_and_decode_has_the_latency_of_both(read):
+    report = {
+        "prefill": {"latency": latency(0.1, 0.1)},
+        "decode": {"latency": latency(0.9, 1.1), "throughput": {"unit": "tokens/s", "value": 220.0}},
+    }
+    one = only(read({"config": CONFIG, "report": report}))
+    assert (one.values["latency_p50_ms"], one.values["samples"]) == (pytest.approx(1100), 2)
+    assert (one.values["throughput_per_s"], one.values["throughput_unit"]) == (
+        pytest.approx(2 / 1.1),
+        "items",
+    )
+    assert one.values["output_tokens_per_s"] == 220.0
+    assert not [name for name in one.as_printed if name.startswith("report.generate")], "it is not printed"
+
+
+def test_a_configuration_of_another_shape_is_rejected_in_words(read):
+    (rejected,) = read({"config": {"backend": "pytorch"}, "report": {"forward": FORWARD}}).rejected
+    assert rejected.reason.startswith("AttributeError")

@@ -10,7 +10,18 @@ import pandas as pd
 from benchmark.formatting import floored, significant
 
 NEEDED = (
-    *("model", "compiler", "fast_math", "model_dtype", "status", "stage", "error", "started_at", "hardware"),
+    *(
+        "model",
+        "compiler",
+        "fast_math",
+        "quantization",
+        "model_dtype",
+        "status",
+        "stage",
+        "error",
+        "started_at",
+        "hardware",
+    ),
     *(
         "compile_s",
         "artifact_bytes",
@@ -34,7 +45,7 @@ FIGURES = {
 
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
-    """Newest row of every pair; its `compiler` includes the arithmetic where that is not fp32."""
+    """Newest row of every pair; its `compiler` includes quantisation or arithmetic other than fp32."""
     named = rows.assign(compiler=[_column(row) for row in rows.itertuples()]).sort_values("started_at")
     return named.drop_duplicates(["model", "compiler"], keep="last").sort_values(["model", "compiler"])
 
@@ -68,8 +79,10 @@ def caption(pairs: pd.DataFrame, figures: Iterable[str]) -> str:
 
 
 def _column(row: Any) -> str:
-    """Compiler, with its arithmetic where that is not fp32."""
-    if row.fast_math != "none":
+    """Compiler, with its quantisation or its arithmetic where that is not fp32."""
+    if not pd.isna(row.quantization):
+        return f"{row.compiler} {row.quantization}"
+    if not pd.isna(row.fast_math) and row.fast_math != "none":
         return f"{row.compiler} {row.fast_math}"
     plain = pd.isna(row.model_dtype) or row.model_dtype == "fp32"
     return str(row.compiler) if plain else f"{row.compiler} {row.model_dtype}"
