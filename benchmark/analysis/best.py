@@ -51,10 +51,13 @@ NEEDED: Final = (
         "steady",
         "noise_flags",
     ),
+    "latency_p50_ms",
     *("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "latency_p99_ms", "latency_p99_ms_hi"),
-    *("throughput_per_s", "cosine", "accuracy", "accuracy_lo"),
+    *("throughput_per_s", "output_tokens_per_s", "cosine", "accuracy", "accuracy_lo"),
 )
 """Columns that rows must have; `cost.priced` adds `usd_per_hour` and `usd_per_1m`."""
+_OUTPUT_TOKENS: Final = "output tokens"
+"""Unit of a throughput that counts generated tokens only."""
 HOURS_A_MONTH: Final = 730
 """A twelfth of the 8,760 hours of a year, as in the cloud's own calculator."""
 
@@ -134,6 +137,7 @@ class Answer:
 def cells(rows: pd.DataFrame) -> Cells:
     """Newest line of each setup: processes combined, failures separate."""
     lines = combined(rows.reset_index(drop=True)).sort_values("finished_at", kind="stable")
+    lines = _with_output_tokens(lines)
     lines["throughput_unit"] = _units(lines)
     # As text, since lists and missing values equal nothing.
     lines = lines.assign(setup=_hashed(lines, (*WORK[:-1], *_SETUP)), exact=_hashed(lines, (*WORK, *HOW)))
@@ -142,6 +146,15 @@ def cells(rows: pd.DataFrame) -> Cells:
     failed = failed.drop_duplicates("setup", keep="last")
     kept = [name for name in lines if name not in {"setup", "exact"}]
     return Cells(done=done[kept].reset_index(drop=True), failed=failed[kept].reset_index(drop=True))
+
+
+def _with_output_tokens(lines: pd.DataFrame) -> pd.DataFrame:
+    """Take the rate of generated tokens where a line has no other throughput, as in many documents."""
+    alone = lines["throughput_per_s"].isna() & lines["output_tokens_per_s"].notna()
+    return lines.assign(
+        throughput_per_s=lines["throughput_per_s"].where(~alone, lines["output_tokens_per_s"]),
+        throughput_unit=lines["throughput_unit"].astype(object).where(~alone, _OUTPUT_TOKENS),
+    )
 
 
 def _units(lines: pd.DataFrame) -> pd.Series[Any]:
@@ -186,7 +199,7 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
         aim = "fastest"
     order = ["p95", "value", "slowness"] if aim == "fastest" else ["value", "p95", "slowness"]
     objectives = objectives.assign(slowness=-group["throughput_per_s"].astype(float))
-    known = objectives[within & (objectives[order[0]] < math.inf)].sort_values(order, kind="stable")
+    known = objectives[within & objectives[order].lt(math.inf).any(axis=1)].sort_values(order, kind="stable")
     first = group.iloc[0]
     return Answer(
         work={name: _plain(first[name]) for name in WORK if not pd.isna(first[name])},
@@ -212,7 +225,8 @@ def units_per_item(group: pd.DataFrame) -> pd.Series[Any]:
     """Units of one item in a throughput: 1, or its tokens, prompt and generated together; NaN if unknown."""
     lengths = group[["input_length", "output_length"]].astype(float)
     tokens = lengths.sum(axis=1, min_count=1).fillna(group["sequence_length"].astype(float))
-    return tokens.where(group["throughput_unit"] == "tokens", 1.0)
+    units = tokens.where(group["throughput_unit"] == "tokens", 1.0)
+    return units.where(group["throughput_unit"] != _OUTPUT_TOKENS, lengths["output_length"])
 
 
 def _fit(group: pd.DataFrame, limits: SloLimits, by: str) -> tuple[pd.Series[Any], pd.Series[Any]]:

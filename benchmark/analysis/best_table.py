@@ -66,7 +66,8 @@ def _lines(chosen: pd.DataFrame, wanted: Wanted, first: Sequence[tuple[str, Any]
         wider = lines.assign(**{head: [word(value) for value in chosen[name]]})
         if _kinds(wider) > _kinds(lines):
             lines = wider
-    figures = {"p95\nms": "latency_p95_ms", "per s": "throughput_per_s"}
+    typical = "p95" if chosen["latency_p95_ms"].notna().any() else "p50"
+    figures = {f"{typical}\nms": f"latency_{typical}_ms", "per s": "throughput_per_s"}
     if wanted.requests_per_s is None:
         figures |= {"$ per\n1M": "usd_per_1m"}
     else:  # both costs are too wide for a terminal

@@ -59,17 +59,20 @@ def cell_words(cell: Any) -> str:
     batch = [] if pd.isna(cell["batch_size"]) else [f"batch {cell['batch_size']}"]
     compiler = [] if pd.isna(cell["compiler"]) else [str(cell["compiler"])]
     math = [f"fast_math {cell['fast_math']}"] if fast else []
+    weights = [] if pd.isna(cell["quantization"]) else [str(cell["quantization"])]
     origin = [] if cell["origin"] == "measured" else [str(cell["origin"])]
-    return ", ".join([*batch, machine(cell), *compiler, *math, *copies, *origin])
+    return ", ".join([*batch, machine(cell), *compiler, *math, *weights, *copies, *origin])
 
 
 def figures(cell: Any, answer: Answer) -> str:
-    """Its p95 with the interval, its throughput, its cost."""
+    """Its p95 with the interval, else its p50, its throughput, its cost."""
     texts = []
     if not pd.isna(cell["latency_p95_ms"]):
         lo, hi = cell["latency_p95_ms_lo"], cell["latency_p95_ms_hi"]
         interval = " (no interval)" if pd.isna(lo) or pd.isna(hi) else f" ({_figure(lo)} to {_figure(hi)})"
         texts.append(f"p95 {_figure(cell['latency_p95_ms'])} ms{interval}")
+    elif not pd.isna(cell["latency_p50_ms"]):
+        texts.append(f"p50 {_figure(cell['latency_p50_ms'])} ms")
     if not pd.isna(cell["throughput_per_s"]):
         texts.append(f"{_figure(cell['throughput_per_s'])} {unit_word(answer)}/s")
     if not pd.isna(cell["usd_per_1m"]):
@@ -107,6 +110,8 @@ def notes(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> tuple[str, ..
     if answer.chosen is None:
         found += _nearest(answer, wanted)
     else:
+        if answer.aim == "fastest" and answer.cells["latency_p95_ms"].isna().all():
+            found.append("no cell has a p95: this is the cell of the greatest throughput")
         found += [*_doubts(answer, wanted), *_all_within(answer, wanted, failed)]
     return tuple(found)
 

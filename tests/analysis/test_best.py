@@ -278,3 +278,18 @@ def test_the_headline_has_work_limit_cell_and_figures():
         "vit, image-classification, image size 224: the cheapest within p95 <= 10 ms is batch 4, "
         "inf2.xlarge, neuronx: p95 7.80 ms (7.02 to 8.58), 513 images/s, $0.411 per 1M images"
     )
+
+
+def test_a_document_without_p95_is_answered_by_its_throughput():
+    bare = dict.fromkeys(("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi"), math.nan)
+    lines = [{**bare, "batch_size": batch, "throughput_per_s": 100.0 * batch} for batch in (1, 8)]
+    ((answer,), (notes,)) = asked(*lines, aim="fastest")
+    assert answer.best["batch_size"] == 8
+    assert "no cell has a p95: this is the cell of the greatest throughput" in notes
+
+
+def test_generated_tokens_are_a_throughput_where_there_is_no_other():
+    line = {"throughput_per_s": None, "throughput_unit": None, "output_tokens_per_s": 250.0}
+    ((answer,), _) = asked(line)
+    assert answer.work["throughput_unit"] == "output tokens"
+    assert answer.best["throughput_per_s"] == 250.0
