@@ -37,7 +37,8 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
     stored = ResultsStore(store).table((*report.NEEDED, *selection.COLUMNS), query.expression(conditions))
     shown = selection.shown(stored, conditions, simulated=simulated, published=published)
     if not len(shown.rows):
-        print("[]" if as_json else "no rows: use fewer conditions or another --store")
+        header = "| model |\n| --- |" if as_md else "no rows: use fewer conditions or another --store"
+        print("[]" if as_json else header)
     else:
         _print(report.newest(to_frame(shown.rows)), figures, as_md=as_md, as_json=as_json)
     if not as_json and not as_md:

@@ -78,7 +78,7 @@ def _columns(typed: str, form: str, *, everything: bool) -> list[str]:
         return [query.column(name.strip()) for name in typed.split(",")]
     if everything or form in {"json", "csv"}:
         return list(SCHEMA.names)
-    return list(table.USUAL if form == "md" else table.NEEDED)
+    return list(table.NEEDED)
 
 
 def _ordered(rows: pa.Table, order: str, *, desc: bool, limit: int) -> pa.Table:
@@ -111,7 +111,7 @@ def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
     elif form == "csv":
         print(as_csv_text(frame), end="")
     elif form == "md":
-        print(table.markdown_rows(frame))
+        print(table.markdown_rows(table.with_swept(frame[[*table.USUAL]], frame) if usual else frame))
     elif frame.empty:
         print("no rows: use fewer conditions or another --store")
     elif usual:
@@ -139,7 +139,7 @@ def _flat(frame: pd.DataFrame) -> pd.DataFrame:
     """Lists and maps as JSON: a cell of CSV holds one value."""
     flat = frame.copy()
     for name in frame:
-        if frame[name].map(lambda value: isinstance(value, (np.ndarray, dict))).any():
+        if any(isinstance(value, (np.ndarray, dict)) for value in frame[name]):
             flat[name] = frame[name].map(_as_json, na_action="ignore")
     return flat
 

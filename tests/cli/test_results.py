@@ -180,6 +180,21 @@ def test_no_rows_are_said_to_be_none(typed):
     assert typed("model=none").startswith("no rows")
 
 
+@pytest.mark.parametrize("form", ["--csv", "--json", "--md", "--each"])
+@pytest.mark.parametrize("more", [[], ["--all-columns"], ["--columns", "started_at,latency_ns"]])
+def test_an_empty_answer_has_a_header_in_every_form(typed, form, more):
+    first, *rest = typed("model=nothing", form, *more).splitlines()
+    if form == "--csv":
+        assert first.startswith(("schema_version,", "started_at,latency_ns"))
+        assert not rest
+    elif form == "--md":
+        assert first.startswith("| ")
+        assert len(rest) == 1
+    else:
+        words = {"--json": "[]", "--each": "no rows: use fewer conditions or another --store"}
+        assert first == words[form]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

@@ -12,6 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from benchmark.cli import store
+from benchmark.cli.best import best
 from benchmark.cli.lint import lint
 from benchmark.cli.matrix import matrix
 from benchmark.cli.results import results
@@ -28,6 +29,7 @@ program = typer.Typer()
 program.command()(results)
 program.command()(lint)
 program.command()(matrix)
+program.command()(best)
 program.add_typer(store.app, name="store")
 
 
@@ -167,3 +169,71 @@ def test_rows_are_exported_for_other_programs(typed, tmp_path):
 def test_an_export_needs_a_name_that_says_its_format(typed, tmp_path):
     with pytest.raises(ConfigError, match=r"the name must end in \.csv, \.json or \.parquet"):
         typed("store", "export", str(tmp_path / "a.xlsx"))
+
+
+def optimum(**backend) -> str:
+    """A report of optimum-benchmark: a generation of two tokens, indented as `json.dumps(indent=4)` does."""
+    latency = {"unit": "s", "values": [0.1, 0.2], "mean": 0.15}
+    config = {
+        "backend": {"name": "pytorch", "model": "a/b", "task": "text-generation", "device": "cpu", **backend},
+        "scenario": {
+            "name": "inference",
+            "input_shapes": {"batch_size": 1, "sequence_length": 8},
+            "generate_kwargs": {"max_new_tokens": 2},
+        },
+    }
+    report = {"prefill": {"latency": latency}, "decode": {"latency": latency}}
+    return json.dumps({"config": config, "report": report}, indent=4)
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Write files, import each and return the last outcome."""
+
+    def imported(*texts: str, name: str = "{}.json", options: tuple[str, ...] = ()):
+        files = [tmp_path / name.format(number) for number in range(len(texts))]
+        for file, text in zip(files, texts, strict=True):
+            file.write_text(text, encoding="utf-8")
+        return call("store", "import", *map(str, files), *options, "--store", str(tmp_path / "results"))
+
+    return imported
+
+
+@pytest.mark.parametrize("name", ["{}.json", "{}.txt", "{}.csv"])
+def test_json_of_any_name_and_layout_goes_to_its_own_importer(imported, tmp_path, name):
+    assert imported(optimum(), json.dumps(json.loads(optimum())), name=name).exit_code == 0
+    assert len(load(tmp_path / "results")) == 2
+
+
+def test_a_file_of_two_formats_is_an_error(imported):
+    both = "Model,Throughput (/sec),model_name,batch_size,throughput_avg,latency_ms_p50\na,1,a,1,1,1\n"
+    with pytest.raises(ConfigError, match="can be read as neuron_docs and as neuronperf: choose one with"):
+        imported(both, name="{}.csv")
+
+
+@pytest.mark.parametrize("options", [(), ("--format", "neuron_docs")])
+def test_no_row_is_never_success(imported, options):
+    outcome = imported(TABLE.partition("\n")[0] + "\n", name="{}.csv", options=options)
+    assert outcome.exit_code == 2
+    assert "no row: correct the file, or choose its format with --format" in outcome.stdout
+    assert "stored at" not in outcome.stdout
+
+
+def test_configurations_that_differ_look_different_in_results(imported, tmp_path):
+    quantised = {"quantization_scheme": "gptq", "quantization_config": {"bits": 2}}
+    variants = [{}, quantised, {"torch_dtype": "bfloat16"}, {"attn_implementation": "sdpa"}]
+    assert imported(*(optimum(**one) for one in variants)).exit_code == 0
+    found = load(tmp_path / "results")
+    assert found["family_id"].nunique() == len(variants)
+    table = call("results", "--published", "--md", "--store", str(tmp_path / "results")).stdout.splitlines()
+    assert {"quantization", "dtype", "attn_implementation"} <= {*map(str.strip, table[0].split("|"))}
+    looks = {line.partition("latency")[0].rsplit("|", 7)[0] for line in table[2:]}
+    assert len(looks) == len(variants)
+
+
+def test_imported_rows_show_their_figures(imported, tmp_path):
+    imported(optimum())
+    shown = call("results", "--published", "--store", str(tmp_path / "results")).stdout
+    assert " 300 " in shown, "p50 of prefill and decode"
+    answer = call("best", "--published", "--json", "--store", str(tmp_path / "results"))
+    assert json.loads(answer.stdout)["answers"][0]["chosen"]["latency_p95_ms"] == pytest.approx(390)

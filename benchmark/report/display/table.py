@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from benchmark import axes
 from benchmark.formatting import floored, significant
+from benchmark.report.display import swept
 from benchmark.report.sanitize import inert
 from benchmark.store.repeats import KEYS, combined
 
@@ -29,21 +31,45 @@ HEADERS: Mapping[str, str] = {
     "status": "status",
 }
 """Columns shown by default, with short headers."""
+OTHER_FIGURES: Mapping[str, str] = {
+    "latency_mean_ms": "mean\nms",
+    "latency_p90_ms": "p90\nms",
+    "latency_p99_ms": "p99\nms",
+    "first_token_p50_ms": "first\ntoken",
+    "token_latency_p50_ms": "token\nms",
+    "output_tokens_per_s": "tokens\nper s",
+    "throughput_peak_per_s": "peak\nper s",
+    "accuracy": "accuracy",
+    "speedup_lo": "speedup",
+}
+"""Columns shown where a row has a figure there, but none by default: documents print what they like."""
 _MADE = "p95_half_width"
 """Half width of the interval of p95, computed from columns of the row."""
 USUAL = tuple(name for name in HEADERS if name != _MADE)
 """Those of them that are columns of a row."""
 NEEDED = (
-    *USUAL,
-    *("latency_p95_ms_lo", "latency_p95_ms_hi", "samples", "steady", "noise_flags"),
-    *("stage", "error", "repeat", *KEYS),
+    *dict.fromkeys(
+        (
+            *USUAL,
+            *("latency_p95_ms_lo", "latency_p95_ms_hi", "samples", "steady", "noise_flags"),
+            *("stage", "error", "repeat", *KEYS),
+            *OTHER_FIGURES,
+            *swept.NEEDED,
+        )
+    ),
 )
 """Columns that `print_rows` reads; any of them may be absent."""
 
 _NAMES = ("model", "hardware", "compiler")
+_FIGURES = ("latency_p50_ms", "latency_p95_ms", "throughput_per_s")
+_LAST = ("cosine", "cache_hit", "status")
 _WHOLE = {"fast_math", "math", "cache_hit", "hit", "status"}
 """Columns whose texts are never wrapped; names are wrapped instead."""
 _ANY_WIDTH = 10_000
+_MOST_WIDTH = 160
+"""Width up to which no option is left out, also where the terminal has less."""
+_LEAST_WIDTH = 10
+"""Characters that the column of an option keeps, if its texts are that long."""
 _FEW, _REFUSED = "few", "?"
 _NOT_APPLICABLE = "N/A"
 """Word for `incompatible` in tables, as in the published ones."""
@@ -59,14 +85,21 @@ _LIST_HEAD = 8
 
 
 def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
-    """Print the usual columns, then every failure. Values that all rows share are printed once, above.
+    """Print the usual columns and every option that differs, then every failure.
 
-    The processes of a cell are one line; doubts about a figure stand beside it.
+    Values that all rows share are printed once, above. The processes of a cell are one line; doubts about a
+    figure stand beside it.
     """
     lines = combined(frame.reset_index(drop=True))
     marked = _marked(lines)
-    shown = marked[[name for name in HEADERS if name in marked and marked[name].notna().any()]]
+    headers = {**HEADERS, **_other_figures(lines)}
+    shown = marked[[name for name in headers if name in marked and marked[name].notna().any()]]
+    shown = shown[
+        [*(name for name in shown if name not in _LAST), *(name for name in shown if name in _LAST)]
+    ]
     shared = _shared(shown)
+    plain, shown = {*shown}, with_swept(shown, lines)
+    options = [str(name) for name in shown if name not in plain]
     rows = f"{len(frame)} rows" + (
         f" in {len(lines)} lines, one per cell," if len(lines) < len(frame) else ""
     )
@@ -75,13 +108,50 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
         console.print(Text(f"{rows} with {words}", style="dim"))
     elif len(lines) < len(frame):
         console.print(Text(rows.rstrip(","), style="dim"))
-    shown = shown.drop(columns=list(shared)).rename(columns=HEADERS)
-    table = _table(shown, lines=console.is_terminal)
-    if console.measure(table, options=console.options.update_width(_ANY_WIDTH)).maximum > console.width:
-        table = _table(_narrowed(shown), lines=console.is_terminal)
-    console.print(table)
+    shown = shown.drop(columns=list(shared)).rename(columns=headers)
+    table = _table(shown, lines=console.is_terminal, options=options)
+    if _widths(table, console).maximum > console.width:
+        narrow, hidden = _narrowed(shown), list[str]()
+        table = _table(narrow, lines=console.is_terminal, options=options)
+        while (least := _widths(table, console).minimum) > max(console.width, _MOST_WIDTH) and options:
+            hidden.insert(0, options.pop())
+            narrow = narrow.drop(columns=hidden[0])
+            table = _table(narrow, lines=console.is_terminal, options=options)
+        _print_wide(table, least, console=console)
+        if hidden:
+            console.print(Text(f"differ too: {', '.join(hidden)}: choose fewer rows, or --md", style="dim"))
+    else:
+        console.print(table)
     _print_legend(marked, console=console)
     print_failures(frame, console=console)
+
+
+def _widths(table: Table, console: Console) -> Measurement:
+    return console.measure(table, options=console.options.update_width(_ANY_WIDTH))
+
+
+def _print_wide(table: Table, least: int, *, console: Console) -> None:
+    """Print a table in the console's width, or in the least that it needs."""
+    width = console.width
+    console.width = max(width, least)
+    console.print(table)
+    console.width = width
+
+
+def _other_figures(lines: pd.DataFrame) -> dict[str, str]:
+    """Headers of the figures of rows that have none of the usual ones."""
+    usual = [name for name in _FIGURES if name in lines]
+    bare = lines[lines[usual].isna().all(axis=1)]
+    return {
+        name: header for name, header in OTHER_FIGURES.items() if name in bare and bare[name].notna().any()
+    }
+
+
+def with_swept(shown: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
+    """Add the options that differ, after the sizes of the call."""
+    place = sum(name in axes.USUAL for name in shown)
+    options = pd.DataFrame(swept.swept(lines), index=shown.index)
+    return pd.concat([shown.iloc[:, :place], options, shown.iloc[:, place:]], axis=1)
 
 
 def _marked(lines: pd.DataFrame) -> pd.DataFrame:
@@ -161,7 +231,7 @@ def markdown_rows(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _table(frame: pd.DataFrame, *, lines: bool) -> Table:
+def _table(frame: pd.DataFrame, *, lines: bool, options: Collection[str] = ()) -> Table:
     """Figures are aligned right and never wrapped; long names wrap where the width is too small."""
     look = box.SIMPLE_HEAD if lines else None
     table = Table(box=look, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -169,7 +239,9 @@ def _table(frame: pd.DataFrame, *, lines: bool) -> Table:
     for name in names:
         figures = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
         whole = figures or name in _WHOLE
-        table.add_column(Text(name), justify="right" if figures else "left", overflow="fold", no_wrap=whole)
+        least = min(max(map(len, frame[name])), _LEAST_WIDTH) if name in options else None
+        side: Literal["right", "left"] = "right" if figures else "left"
+        table.add_column(Text(name), justify=side, overflow="fold", no_wrap=whole, min_width=least)
     for row in _texts(frame):
         table.add_row(*(Text(cell, style=_style(name, cell)) for name, cell in zip(names, row, strict=True)))
     return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pandas as pd
 import pytest
@@ -93,3 +94,28 @@ def test_a_failure_is_not_called_noisy():
 def test_the_widest_row_fits_eighty_columns():
     rows = [row(compiler="aot_inductor", steady=False), row(model="roberta", hardware="inf2", batch_size=16)]
     assert max(map(len, printed(*rows).splitlines())) <= 80
+
+
+def test_what_was_swept_stands_beside_the_sizes():
+    rows = [row(config=json.dumps({"compiler": {"dtype": one}}), cell_id=one) for one in ("fp32", "bf16")]
+    table = printed(*rows)
+    assert "dtype" in table
+    assert "bf16" in table
+
+
+def test_more_options_than_fit_are_named_below():
+    rows = [
+        row(config=json.dumps({f"option_{n}": f"{value}-of-{n}" for n in range(40)}), cell_id=value)
+        for value in ("first", "second")
+    ]
+    lines = printed(*rows).splitlines()
+    assert max(map(len, lines)) <= 160
+    assert "option_0" in "".join(lines)
+    assert "differ too: " in "".join(lines)
+    assert "option_39" in " ".join(lines).partition("differ too: ")[2]
+
+
+def test_figures_besides_the_usual_are_shown_for_rows_that_have_no_other():
+    nothing = dict.fromkeys(("latency_p50_ms", "latency_p95_ms", "throughput_per_s", "samples"))
+    assert "0.912" in printed(row(**nothing, accuracy=0.912, source="published"))
+    assert "0.912" not in printed(row(accuracy=0.912))
