@@ -69,7 +69,7 @@ _ANY_WIDTH = 10_000
 _MOST_WIDTH = 160
 """Width up to which no option is left out, also where the terminal has less."""
 _LEAST_WIDTH = 10
-"""Characters that the column of an option keeps, if its texts are that long."""
+"""Characters that the column of a name or an option keeps, if its texts are that long."""
 _FEW, _REFUSED = "few", "?"
 _NOT_APPLICABLE = "N/A"
 """Word for `incompatible` in tables, as in the published ones."""
@@ -113,10 +113,13 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     if _widths(table, console).maximum > console.width:
         narrow, hidden = _narrowed(shown), list[str]()
         table = _table(narrow, lines=console.is_terminal, options=options)
-        while (least := _widths(table, console).minimum) > max(console.width, _MOST_WIDTH) and options:
+        while options and _least(narrow, table, console) > max(console.width, _MOST_WIDTH):
             hidden.insert(0, options.pop())
             narrow = narrow.drop(columns=hidden[0])
             table = _table(narrow, lines=console.is_terminal, options=options)
+        least = _least(narrow, table, console) if options else 0
+        if least > console.width:  # then nothing needs to be folded
+            least = max(least, min(_widths(table, console).maximum, _MOST_WIDTH))
         _print_wide(table, least, console=console)
         if hidden:
             console.print(Text(f"differ too: {', '.join(hidden)}: choose fewer rows, or --md", style="dim"))
@@ -128,6 +131,12 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
 
 def _widths(table: Table, console: Console) -> Measurement:
     return console.measure(table, options=console.options.update_width(_ANY_WIDTH))
+
+
+def _least(frame: pd.DataFrame, table: Table, console: Console) -> int:
+    """Width that a table needs if its names are folded and nothing else is."""
+    longest = (max(map(len, frame[name].astype(str))) for name in _NAMES if name in frame)
+    return _widths(table, console).minimum - sum(max(0, length - _LEAST_WIDTH) for length in longest)
 
 
 def _print_wide(table: Table, least: int, *, console: Console) -> None:
