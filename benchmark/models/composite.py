@@ -39,6 +39,16 @@ class CompositeModel:
         """Make one call as a user does; call `on_token` after each token, where there are tokens."""
         raise NotImplementedError
 
+    def run_reference(
+        self, parts: Mapping[str, Network], modules: Mapping[str, Positional], inputs: Tensors
+    ) -> Tensors:
+        """Make the reference's call, and hold it to an independent path where there is one.
+
+        `parts` call the `modules` and record the calls.
+        """
+        del modules
+        return self.run(parts, inputs, _ignore_token)
+
     def run_teacher_forced(
         self, parts: Mapping[str, Network], inputs: Tensors, forced_tokens: Tensors
     ) -> Tensors:
@@ -76,8 +86,9 @@ def write_reference(
         _save_answers(answers, folder)
         return facts | {"name": "model", "calls": 1} | _facts(module, inputs)
     recorders = {name: _Recorder(load()) for name, load in module.parts.items()}
+    networks = {name: recorder.network for name, recorder in recorders.items()}
     with torch.inference_mode():
-        answers = module.run(recorders, inputs, _ignore_token)
+        answers = module.run_reference(recorders, networks, inputs)
     _save({name: answers.pop(name) for name in module.forced_tokens}, folder / "forced_tokens.safetensors")
     _save_answers(answers, folder)
     parts = [recorder.facts(name, folder) for name, recorder in recorders.items() if recorder.inputs]

@@ -7,17 +7,33 @@ They are inputs of the second network, whose outputs have the new column. Import
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache, StaticLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache, StaticLayer
 
+from benchmark.errors import Incompatible
 from benchmark.models import networks
 from benchmark.models.composite import CompositeModel, Network, Tensors
+from benchmark.models.networks import Positional
 from benchmark.records import Shape
+
+_TOLERANCE = 1e-3
+"""Most relative error of fp32 logits with a cache, against those without one.
+
+Right caches gave 4e-7 to 4e-6, an ignored window 0.04 to 0.97 (tiny random models of 60 families, 2026-11).
+"""
+_NO_STATES = (
+    "keeps a recurrent state (as state-space models and linear attention do), where the generation here "
+    "keeps keys and values: choose a model whose layers are all attention"
+)
+_NO_MEMORY = re.compile("allocate memory|enough memory|out of memory", re.IGNORECASE)
+_UNFIT = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""Errors of a model that doesn't take the cache or the mask of `decode`."""
 
 
 class Generation(CompositeModel):
@@ -48,6 +64,47 @@ class Generation(CompositeModel):
     def run(self, parts: Mapping[str, Network], inputs: Tensors, on_token: Callable[[], None]) -> Tensors:
         """Generate the tokens, each from the one before."""
         return self._generate(parts, inputs, on_token, None)
+
+    def run_reference(
+        self, parts: Mapping[str, Network], modules: Mapping[str, Positional], inputs: Tensors
+    ) -> Tensors:
+        """Generate, and compare with one forward of the whole sequence without a cache.
+
+        Raises:
+            Incompatible: this model can't be decoded here, or its logits with a cache are others.
+        """
+        model = modules["prefill"].model
+        config = model.config.get_text_config(decoder=True)
+        if any(getattr(DynamicCache(config=config), "is_linear", ())):  # transformers before 5 has none
+            raise Incompatible(f"{config.model_type} {_NO_STATES}")
+        try:
+            answers = self.run(parts, inputs, lambda: None)
+        except _UNFIT as error:
+            if _NO_MEMORY.search(str(error)):
+                raise
+            self._without_cache(model, inputs, torch.ones((1, self._output_length), dtype=torch.int64))
+            raise Incompatible(
+                f"{config.model_type} runs without a cache, but not with a cache of fixed length "
+                f"({_first_line(error)}): choose another model"
+            ) from error
+        if difference := _difference(answers, self._without_cache(model, inputs, answers["tokens"])):
+            is_encoder = getattr(config, "is_decoder", None) is False
+            advice = "set is_decoder: true in its architecture, or " if is_encoder else ""
+            raise Incompatible(
+                f"{config.model_type} gives other logits with a cache of fixed length than without one, so "
+                f"its tokens would be wrong: {difference}; {advice}choose another model"
+            )
+        return answers
+
+    def _without_cache(self, model: torch.nn.Module, inputs: Tensors, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits before each token, (batch, tokens, vocabulary), by one forward of the whole sequence."""
+        name = "decoder_input_ids" if "decoder_input_ids" in inputs else self._prompt
+        batch, count = inputs[name].shape[0], tokens.shape[1]
+        sequence = torch.cat([inputs[name], tokens[:, :-1].expand(batch, -1)], dim=1)
+        known = inspect.signature(model.forward).parameters
+        options = {"use_cache": False, "logits_to_keep": count}
+        options = {option: value for option, value in options.items() if option in known}
+        return model(**{**inputs, name: sequence}, **options).logits[:, -count:]  # type: ignore[no-any-return]
 
     def run_teacher_forced(
         self, parts: Mapping[str, Network], inputs: Tensors, forced_tokens: Tensors
@@ -112,7 +169,9 @@ class _Prefill(torch.nn.Module):  # type: ignore[misc]
             use_cache=True,
             **self.last_logits_only,
         )
-        states = (state for layers in kinds for layer in layers for state in (layer.keys, layer.values))
+        states = [state for layers in kinds for layer in layers for state in (layer.keys, layer.values)]
+        if any(state is None for state in states):
+            raise TypeError("it leaves layers of the cache empty")
         return (outputs.logits[:, -1], *states)
 
 
@@ -123,6 +182,13 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
         super().__init__()
         self.model = model
         self.is_encoder_decoder = bool(model.config.is_encoder_decoder)
+        config = model.config.get_text_config(decoder=True)
+        self.first_columns = _first_columns(config)
+        self.in_rows = config.model_type == "gpt_neo"
+        if self.in_rows:
+            _read_rows(model, [*self.first_columns])
+        # ALiBi counts the columns of a mask of two dimensions, and the model makes its own mask from it.
+        self.is_alibi = config.model_type == "bloom" or bool(getattr(config, "alibi", False))
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -138,9 +204,7 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
         own = states[: len(states) // 2] if self.is_encoder_decoder else states
         layers = [_Column(key, value, position) for key, value in _pairs(own)]
         cache = Cache(layers=layers)
-        # The mask that transformers makes, in one operation instead of a dozen: it hides later positions.
-        hidden = torch.arange(own[0].shape[2], device=token.device) > position
-        seen = torch.where(hidden, torch.finfo(own[0].dtype).min, 0.0).to(own[0].dtype)[None, None, None]
+        seen = self._seen(token, position, own[0])
         if self.is_encoder_decoder:
             read = [_filled(key, value) for key, value in _pairs(states[len(own) :])]
             length = read[0].keys.shape[2]
@@ -163,6 +227,26 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
             )
         new = (column for layer in layers for column in (layer.new_key, layer.new_value))
         return (outputs.logits[:, -1], *new)
+
+    def _seen(
+        self, token: torch.Tensor, position: torch.Tensor, keys: torch.Tensor
+    ) -> torch.Tensor | dict[str, torch.Tensor]:
+        """The attention mask that transformers makes, in one operation instead of a dozen.
+
+        It hides later positions and those before the window. Layers of different windows have a mask each.
+        """
+        columns = torch.arange(keys.shape[2], device=token.device)
+        later = columns > position
+        if self.is_alibi:
+            return (~later).long().expand(token.shape[0], -1)
+        masks = {}
+        for kind, first_column in self.first_columns.items():
+            hidden = later if first_column is None else later | (columns < first_column(position))
+            mask = torch.where(hidden, torch.finfo(keys.dtype).min, 0.0).to(keys.dtype)
+            masks[kind] = mask[None, None, None]
+        if self.in_rows:
+            return torch.cat([*masks.values()], dim=2)
+        return masks if len(masks) > 1 else next(iter(masks.values()))
 
     def _width(self) -> int:
         return int(getattr(self.model.config, "d_model", 0) or self.model.config.hidden_size)
@@ -201,11 +285,71 @@ class _FilledOnce(DynamicLayer):  # type: ignore[misc]
         return key_states, value_states
 
 
+def _first_columns(config: Any) -> dict[str, Callable[[torch.Tensor], torch.Tensor] | None]:
+    """The first column that a token sees, from its position, by kind of layer; None: the first of all."""
+    known = {}
+    if config.model_type == "gpt_neo":
+        known["local"] = partial(_window_start, config.window_size)
+        return {kind: known.get(kind) for kind in dict.fromkeys(config.attention_layers)}
+    if window := getattr(config, "sliding_window", None):
+        known["sliding_attention"] = partial(_window_start, window)
+    if chunk := getattr(config, "attention_chunk_size", None):
+        known["chunked_attention"] = partial(_chunk_start, chunk)
+    kinds = getattr(config, "layer_types", None) or [*known, "full_attention"][:1]  # or all are alike
+    return {kind: known.get(kind) for kind in dict.fromkeys(kinds)}
+
+
+def _window_start(window: int, position: torch.Tensor) -> torch.Tensor:
+    return position - (window - 1)
+
+
+def _chunk_start(chunk: int, position: torch.Tensor) -> torch.Tensor:
+    return position - position % chunk
+
+
+def _read_rows(model: torch.nn.Module, kinds: Sequence[str]) -> None:
+    """Let each layer of GPT-Neo read its kind's row of the mask.
+
+    Its own mask counts from the end of the cache, so it can't be used with one of fixed length.
+    """
+    from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoSelfAttention
+
+    for module in model.modules():
+        if isinstance(module, GPTNeoSelfAttention):
+            module.bias.fill_(True)  # noqa: FBT003 - a value
+            row = kinds.index(module.attention_type)
+            module.register_forward_pre_hook(partial(_with_row, row), with_kwargs=True)
+
+
+def _with_row(row: int, _: Any, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    return args, {**named, "attention_mask": named["attention_mask"][:, :, row : row + 1]}
+
+
+def _difference(answers: Tensors, expected: torch.Tensor) -> str | None:
+    """What differs between the answers and the logits of each step; None where it is rounding."""
+    scale = (expected - expected.mean(-1, keepdim=True)).norm(dim=-1)
+    errors = {
+        name: float(((answers[f"{name}_logits"] - expected[:, step]).norm(dim=-1) / scale[:, step]).max())
+        for name, step in {"first": 0, "last": -1}.items()
+    }
+    chosen = expected.gather(-1, answers["tokens"][:, :, None])[:, :, 0]
+    wrong = int((expected.max(-1).values - chosen > 2 * _TOLERANCE * scale).sum())
+    if not wrong and all(error <= _TOLERANCE for error in errors.values()):
+        return None
+    texts = [f"the {name} logits by {error:.2%}" for name, error in errors.items()]
+    return f"{', '.join(texts)} ({_TOLERANCE:.1%} is rounding); {wrong} of {chosen.numel()} tokens"
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 def _layers(model: torch.nn.Module) -> range:
     """Indices of the layers that have keys and values."""
-    config = model.config
     names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
-    return range(next(int(getattr(config, name)) for name in names if getattr(config, name, None)))
+    configs = (model.config, model.config.get_text_config(decoder=True))
+    counts = (getattr(config, name, None) for config in configs for name in names)
+    return range(next(count for count in counts if count))
 
 
 def _filled(keys: torch.Tensor, values: torch.Tensor) -> DynamicLayer:

@@ -11,6 +11,14 @@ from benchmark.models.transformers_task import TransformersTask, random_tokens
 from benchmark.records import Model, Shape, Unit, frozen
 
 
+_RECURRENT = frozenset({
+    "bamba", "falcon_h1", "falcon_mamba", "jamba", "mamba", "mamba2", "nemotron_h", "qwen3_next",
+    "recurrent_gemma", "rwkv", "xlstm", "zamba", "zamba2",
+})  # fmt: skip
+"""Architectures whose layers keep a recurrent state. The child that makes the reference refuses others."""
+_RECURRENT_LAYERS = frozenset({"linear_attention", "conv", "mamba", "hybrid", "hybrid_sliding"})
+
+
 @frozen
 class Generator(TransformersTask):
     """One call generates `output_length` tokens for each item of the batch."""
@@ -22,7 +30,9 @@ class Generator(TransformersTask):
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.generation", "transformers.models.t5.modeling_t5")
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse lengths beyond the position embeddings."""
+        """Refuse lengths beyond the position embeddings, and layers without keys and values."""
+        if reason := refuse_recurrent(model):
+            return reason
         most = model.max_sequence_length
         for axis in self.axes:
             length = getattr(shape, axis)
@@ -54,3 +64,15 @@ class Generator(TransformersTask):
             return real_inputs.prompt(model, real, shape.batch_size, shape.input_length, seed)
         size = (shape.batch_size, shape.input_length)
         return random_tokens(model, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def refuse_recurrent(model: Model) -> str | None:
+    """Why a model that keeps a recurrent state can't be generated from; None where it keeps none."""
+    kind = str(model.architecture.get("model_type"))
+    layers = _RECURRENT_LAYERS.intersection(map(str, model.architecture.get("layer_types") or ()))
+    if kind not in _RECURRENT and not layers:
+        return None
+    return (
+        f"model={model.name} keeps a recurrent state ({', '.join(sorted(layers)) or kind}), and the generation "
+        "here keeps keys and values: choose a model whose layers are all attention"
+    )

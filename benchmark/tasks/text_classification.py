@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 from benchmark.models.text_encoder import TextEncoder
-from benchmark.records import frozen
+from benchmark.records import Model, Shape, frozen
+
+_NO_TOKEN = -1
+"""Padding id of a model without one: no token has it, so the last token is the last of the sequence."""
 
 
 @frozen
@@ -14,3 +19,22 @@ class TextClassification(TextEncoder):
 
     name: ClassVar[str] = "text-classification"
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+
+    def module(self, folder: Path, shape: Shape) -> Any:
+        """Load the network. A decoder answers at its last token that isn't padding, so it needs a padding id."""
+        module = super().module(folder, shape)
+        config = module.model.config.get_text_config()
+        if getattr(config, "pad_token_id", None) is None:
+            end = getattr(config, "eos_token_id", None)  # the tokenizer of `real_inputs` pads with it too
+            config.pad_token_id = end if isinstance(end, int) else _NO_TOKEN
+        return module
+
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
+        """As those of an encoder. An encoder-decoder answers at the end token, so random inputs get one."""
+        from benchmark.models import networks
+
+        inputs = super().inputs(model, shape, seed, real)
+        config = networks.configuration(model)
+        if real is None and config.is_encoder_decoder:
+            inputs["input_ids"][:, -1] = config.eos_token_id
+        return inputs

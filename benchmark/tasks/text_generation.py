@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from benchmark.models.generator import Generator
+from benchmark.models.generator import Generator, refuse_recurrent
 from benchmark.records import Model, Shape, frozen
 
 
@@ -16,7 +16,9 @@ class TextGeneration(Generator):
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse lengths that together exceed the position embeddings."""
+        """Refuse lengths that together exceed the position embeddings, and layers without keys and values."""
+        if reason := refuse_recurrent(model):
+            return reason
         most = model.max_sequence_length
         together = (shape.input_length or 0) + (shape.output_length or 0)
         if most is not None and together > most:
