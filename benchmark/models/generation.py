@@ -104,7 +104,7 @@ class Generation(CompositeModel):
         known = inspect.signature(model.forward).parameters
         options = {"use_cache": False, "logits_to_keep": count}
         options = {option: value for option, value in options.items() if option in known}
-        return model(**{**inputs, name: sequence}, **options).logits[:, -count:]  # type: ignore[no-any-return]
+        return model(**{**inputs, name: sequence}, **options).logits[:, -count:]
 
     def run_teacher_forced(
         self, parts: Mapping[str, Network], inputs: Tensors, forced_tokens: Tensors

@@ -10,7 +10,6 @@ from benchmark.models import real_inputs
 from benchmark.models.transformers_task import TransformersTask, random_tokens
 from benchmark.records import Model, Shape, Unit, frozen
 
-
 _RECURRENT = frozenset({
     "bamba", "falcon_h1", "falcon_mamba", "jamba", "mamba", "mamba2", "nemotron_h", "qwen3_next",
     "recurrent_gemma", "rwkv", "xlstm", "zamba", "zamba2",
@@ -73,6 +72,6 @@ def refuse_recurrent(model: Model) -> str | None:
     if kind not in _RECURRENT and not layers:
         return None
     return (
-        f"model={model.name} keeps a recurrent state ({', '.join(sorted(layers)) or kind}), and the generation "
-        "here keeps keys and values: choose a model whose layers are all attention"
+        f"model={model.name} keeps a recurrent state ({', '.join(sorted(layers)) or kind}), but the "
+        "generation here keeps keys and values: choose a model whose layers are all attention"
     )

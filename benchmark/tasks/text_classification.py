@@ -21,7 +21,7 @@ class TextClassification(TextEncoder):
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
 
     def module(self, folder: Path, shape: Shape) -> Any:
-        """Load the network. A decoder answers at its last token that isn't padding, so it needs a padding id."""
+        """Load the network. A decoder answers at the last token before the padding, so it needs its id."""
         module = super().module(folder, shape)
         config = module.model.config.get_text_config()
         if getattr(config, "pad_token_id", None) is None:

@@ -1,7 +1,7 @@
 """Child of `test_decoders.py`: generations of tiny random models against independent paths, as JSON.
 
 Each family is generated from by the two networks of `benchmark.models.generation`, by transformers' own
-`generate`, and by one forward of the whole sequence without a cache. Then the generation is broken on purpose.
+`generate`, and by one forward of the whole sequence without a cache. Then it is broken on purpose.
 """
 
 from __future__ import annotations
@@ -125,7 +125,11 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Mamba": {"model_type": "mamba", "vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 2},
     "BERT, an encoder": {"model_type": "bert", **_SIZES},
 }
-_AUTO_CLASSES = {"t5": "AutoModelForSeq2SeqLM", "bart": "AutoModelForSeq2SeqLM", "whisper": "AutoModelForSpeechSeq2Seq"}
+_AUTO_CLASSES = {
+    "t5": "AutoModelForSeq2SeqLM",
+    "bart": "AutoModelForSeq2SeqLM",
+    "whisper": "AutoModelForSpeechSeq2Seq",
+}
 
 
 class Broken(generation.Generation):
@@ -147,7 +151,9 @@ def main() -> None:
     torch.set_num_threads(1)
     transformers.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        rows = [_row(name, fields, Path(folder) / str(i)) for i, (name, fields) in enumerate(FAMILIES.items())]
+        rows = [
+            _row(name, fields, Path(folder) / str(i)) for i, (name, fields) in enumerate(FAMILIES.items())
+        ]
     json.dump(rows, sys.stdout)
 
 
@@ -167,7 +173,7 @@ def _row(name: str, fields: dict[str, Any], folder: Path) -> dict[str, Any]:
         made, answers = generate(generation.Generation)
     except Incompatible as error:
         return {"family": name, "refused": str(error)}
-    expected = made._without_cache(network, inputs, answers["tokens"])  # noqa: SLF001 - the independent path
+    expected = made._without_cache(network, inputs, answers["tokens"])
     row = {
         "family": name,
         "refused": None,
@@ -179,18 +185,18 @@ def _row(name: str, fields: dict[str, Any], folder: Path) -> dict[str, Any]:
         "broken": _refusal(lambda: generate(Broken)),
         "no_window": None,
     }
-    if any(first is not None for first in generation._first_columns(network.config).values()):  # noqa: SLF001
-        real = generation._first_columns  # noqa: SLF001
+    if any(first is not None for first in generation._first_columns(network.config).values()):
+        real = generation._first_columns
         with mock.patch.object(generation, "_first_columns", lambda config: dict.fromkeys(real(config))):
             row["no_window"] = _refusal(lambda: generate(generation.Generation))
     return row
 
 
 def _written(auto_class: str, fields: dict[str, Any], folder: Path) -> Any:
-    """The network, saved and loaded as the product does; larger weights, so that what is attended to matters."""
+    """The network, saved and loaded as the product does. Its weights are large, so that attention matters."""
     config = networks.configuration(Model(name="tiny", architecture=fields, parameters={}))
     torch.manual_seed(0)
-    network = networks.network_class(auto_class, config)._from_config(config).eval()  # noqa: SLF001
+    network = networks.network_class(auto_class, config)._from_config(config).eval()
     for parameter in network.parameters():
         if parameter.dim() > 1:
             parameter.mul_(4.0)
@@ -203,7 +209,10 @@ def _inputs(config: Any) -> dict[str, torch.Tensor]:
     start = {"decoder_input_ids": torch.full((BATCH, 1), START)} if config.is_encoder_decoder else {}
     if config.model_type == "whisper":
         frames = 2 * config.max_source_positions
-        return {"input_features": torch.randn(BATCH, config.num_mel_bins, frames, generator=generator), **start}
+        return {
+            "input_features": torch.randn(BATCH, config.num_mel_bins, frames, generator=generator),
+            **start,
+        }
     return {"input_ids": torch.randint(5, config.vocab_size, (BATCH, GIVEN), generator=generator), **start}
 
 
