@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from benchmark.cli.error_messages import explained
 from benchmark.config.command_line import flags_first
 from benchmark.config.folder import CONF
+from benchmark.errors import NotAllOk
 
 VERBS = frozenset(
     "plan compile largest results matrix report best status explain lint replay compare "  # noqa: SIM905 - a list
@@ -28,7 +29,12 @@ def measure(cfg: DictConfig) -> int:
     """Run one cell. The cells of a grid come here only under a stock launcher, one by one."""
     from benchmark.cli.start import start
     from benchmark.config import experiment
-    from benchmark.config.hydra_settings import refuse_in_job, refuse_in_single_run, refuse_lists_of_names
+    from benchmark.config.hydra_settings import (
+        SWEEPER,
+        refuse_in_job,
+        refuse_in_single_run,
+        refuse_lists_of_names,
+    )
 
     own: Any = HydraConfig.get()  # typed by Hydra as what it isn't: it is a DictConfig
     single = own.mode == RunMode.RUN
@@ -40,7 +46,10 @@ def measure(cfg: DictConfig) -> int:
         else:
             refuse_in_job(cfg, own)
         variables = experiment.variables(own.job.env_set)
-        return start([experiment.load(cfg, own.overrides.task, variables)])
+        code = start([experiment.load(cfg, own.overrides.task, variables)], in_a_grid=not single)
+    if code and not single and own.sweeper._target_ != SWEEPER:
+        raise NotAllOk(code)
+    return code
 
 
 def run() -> int:
@@ -51,8 +60,11 @@ def run() -> int:
         codes.append(measure(cfg))
         return codes[-1]
 
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
-    return codes[0] if codes else 0  # none where only the configuration is shown
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    except NotAllOk as ended:
+        return ended.code
+    return max(codes, default=0)  # none where only the configuration is shown
 
 
 def run_verb() -> NoReturn:

@@ -4,6 +4,7 @@ BenchmarkError                 a mistake of the user or a fault of the environme
 ├── ConfigError                an invalid configuration
 ├── StoreError                 results that cannot be read or written
 ├── CacheError                 compiled artefacts that cannot be read or written
+├── NotAllOk                   a job of one of Hydra's sweepers ended with another exit code than 0
 └── RunFailure                 one cell can't be measured: becomes a row with its status, and the grid goes on
     ├── Incompatible           the combination can never work
     ├── Unavailable            this host lacks the device, the weights or the data
@@ -56,6 +57,14 @@ class StoreError(BenchmarkError):
 
 class CacheError(BenchmarkError):
     """Compiled artefacts that cannot be read or written."""
+
+
+class NotAllOk(BenchmarkError):
+    """A job of one of Hydra's own sweepers ended with this exit code: they drop what a job returns."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class RunFailure(BenchmarkError):

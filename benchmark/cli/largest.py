@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmark.cell import cell_of
 from benchmark.cli.explain import newest
-from benchmark.cli.run import OK, SOME_FAILED, run_grid
+from benchmark.cli.run import OK, SOME_FAILED, refuse_hopeless, run_grid
 from benchmark.cli.start import set_environment
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
@@ -64,6 +64,7 @@ def largest(
         rows[batch] = found
         return None if found.status not in {"ok", *_TOO_LARGE} else found.status == "ok"
 
+    refuse_hopeless(cells)
     with interpreters(cells) as children:
         best, above = search(fits, limit)
     answer = {

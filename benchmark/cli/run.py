@@ -49,10 +49,9 @@ def run_grid(
     """Plan, run what is pending, show every cell of the grid; return the exit code.
 
     Raises:
-        ConfigError: places that differ between cells, a budget without a price, nothing that can ever run.
+        ConfigError: places that differ between cells, a budget without a price.
         StoreError, CacheError, OSError: places that can't be written.
     """
-    refuse_hopeless(experiments)
     first = experiments[0]
     refuse_different_places(experiments)
     store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)

@@ -15,14 +15,21 @@ from benchmark.execution.preload import can_run, distinct, interpreters
 from benchmark.paths import CampaignPaths
 
 
-def start(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = ()) -> int:
-    """Run a grid; the libraries of its children load while this process loads its own and plans."""
+def start(
+    experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = (), *, in_a_grid: bool = False
+) -> int:
+    """Run a grid; the libraries of its children load while this process loads its own and plans.
+
+    `in_a_grid`: the cells are part of a larger grid, so one that can't work leaves its row.
+    """
     set_environment(experiments)
     with interpreters(experiments) as children:
         if any(map(can_run, distinct(experiments))) and not _is_finished(experiments[0]):
             children.start()
-        from benchmark.cli.run import run_grid
+        from benchmark.cli.run import refuse_hopeless, run_grid
 
+        if not in_a_grid:
+            refuse_hopeless(experiments)
         return run_grid(experiments, excluded, children)
 
 

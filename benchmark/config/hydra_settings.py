@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from benchmark.config.experiment import ALGEBRA, list_for_one_value
 from benchmark.errors import ConfigError
 
-_SWEEPER: Final = "hydra_plugins.benchmark_sweepers.grid.GridSweeper"
+SWEEPER: Final = "hydra_plugins.benchmark_sweepers.grid.GridSweeper"
 _BASIC_SWEEPER: Final = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _LAUNCHER: Final = "hydra_plugins.benchmark_launchers.staged.StagedLauncher"
 _ONE_NAME: Final = ("model", "task", "compiler", "hardware", "scenario", "sampling", "experiment")
@@ -56,8 +56,8 @@ def refuse_in_job(cfg: DictConfig, hydra: DictConfig) -> None:
     Raises:
         ConfigError: says what to change.
     """
-    mistakes = [*_chdir(hydra), *_unread_algebra(cfg, hydra)]
-    if hydra.sweeper._target_ != _SWEEPER:
+    mistakes = [*_chdir(hydra), *_unread_algebra(cfg, hydra), *_nested(hydra)]
+    if hydra.sweeper._target_ != SWEEPER:
         swept = {word.partition("=")[0].lstrip("+") for word in hydra.overrides.task}
         mistakes += [
             f"hydra.sweeper.params.{key}: comes with a choice that is swept, too late to be an axis: "
@@ -75,7 +75,7 @@ def refuse_in_grid(master: DictConfig) -> None:
         ConfigError: every one, with what to write instead.
     """
     hydra = master.hydra
-    mistakes = [*_chdir(hydra), *_unread_algebra(master, hydra), *_foreign_sweeper(hydra)]
+    mistakes = [*_chdir(hydra), *_unread_algebra(master, hydra), *_foreign_sweeper(hydra), *_nested(hydra)]
     if hydra.launcher._target_ == _LAUNCHER:
         mistakes += _unknown_to_staged(hydra)
     _refuse(mistakes)
@@ -174,22 +174,33 @@ def _chdir(hydra: DictConfig) -> Iterator[str]:
 
 
 def _unread_algebra(cfg: DictConfig, hydra: DictConfig) -> Iterator[str]:
-    if hydra.sweeper._target_ == _SWEEPER:
+    if hydra.sweeper._target_ == SWEEPER:
         return
     for key, value in algebra(cfg).items():
         if value:
             yield f"{key}: works only in a grid with this project's sweeper: leave out hydra/sweeper="
 
 
+def _nested(hydra: DictConfig) -> Iterator[str]:
+    """An experiment among the axes of an experiment: one of both would be lost."""
+    chosen = OmegaConf.select(hydra, "runtime.choices.experiment")
+    swept = _params(hydra).get("experiment")
+    if chosen and swept:
+        yield (
+            f"hydra.sweeper.params.experiment: experiment={chosen} can't sweep experiments: write "
+            f"experiment={swept} after -m"
+        )
+
+
 def _foreign_sweeper(hydra: DictConfig) -> Iterator[str]:
     target = hydra.sweeper._target_
-    if target not in {_SWEEPER, _BASIC_SWEEPER}:
+    if target not in {SWEEPER, _BASIC_SWEEPER}:
         yield (
             f"hydra/sweeper={hydra.runtime.choices['hydra/sweeper']}: chooses cells by a number that a task "
             "returns, and a run returns an exit code: leave it out, and write the values: batch=1,2,4"
         )
     extra = set(hydra.sweeper) - {"_target_", "params", "max_batch_size"}
-    if target == _SWEEPER and extra:
+    if target == SWEEPER and extra:
         yield (
             f"hydra.sweeper.{min(extra)}: unknown to the sweeper of this project, whose keys are params and "
             "max_batch_size"
@@ -212,7 +223,7 @@ def _unknown_to_staged(hydra: DictConfig) -> Iterator[str]:
         )
     if hydra.output_subdir not in {None, ".hydra"}:
         yield f"hydra.output_subdir={hydra.output_subdir}: rows hold it all: leave it out, or {stock}"
-    if hydra.sweeper.get("max_batch_size") and hydra.sweeper._target_ == _SWEEPER:
+    if hydra.sweeper.get("max_batch_size"):
         yield f"hydra.sweeper.max_batch_size: `staged` takes the whole grid: leave it out, or {stock}"
     for name, callback in (hydra.callbacks or {}).items():
         hooks = [hook for hook in _SINGLE_CELL_HOOKS if _overrides(callback, hook)]

@@ -217,3 +217,22 @@ def test_flags_may_stand_anywhere(main, tmp_path):
     )
     rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
     assert (code, [row["batch_size"] for row in rows]) == (0, [3, 3])
+
+
+@pytest.mark.parametrize("sweeper", ["basic", "grid"])
+@pytest.mark.parametrize("launcher", ["basic", "staged"])
+def test_one_impossible_and_one_failed_cell_end_no_grid(main, tmp_path, sweeper, launcher):
+    chosen = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]
+    code, _ = main("-m", "hardware=simulated", "seq_len=8,1000000", *chosen)
+    assert code == 0
+    code, _ = main("-m", "hardware=simulated", "compiler.fault=raise,none", *chosen)
+    assert code == 2
+    rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
+    assert sorted(row["status"] for row in rows) == ["crashed", "incompatible", "ok", "ok"]
+
+
+def test_an_experiment_cannot_sweep_experiments(cells, own):
+    flag = own(a="batch: 1", b='hydra: {mode: MULTIRUN, sweeper: {params: {experiment: "a,b"}}}')
+    assert cells("experiment=b", flag).startswith(
+        "error: hydra.sweeper.params.experiment: experiment=b can't sweep experiments: write experiment=a,b"
+    )

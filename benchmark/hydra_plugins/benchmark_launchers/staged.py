@@ -46,6 +46,8 @@ class StagedLauncher(GridLauncher):
                 for cell, overrides in zip(cells, job_overrides, strict=True)
             ]
         )
+        if code:
+            raise SystemExit(code)  # another sweeper drops what a job returns
         return [
             JobReturn(overrides=filter_overrides(overrides), status=JobStatus.COMPLETED, _return_value=code)
             for overrides in job_overrides
