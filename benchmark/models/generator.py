@@ -72,6 +72,6 @@ def refuse_recurrent(model: Model) -> str | None:
     if kind not in _RECURRENT and not layers:
         return None
     return (
-        f"model={model.name} keeps a recurrent state ({', '.join(sorted(layers)) or kind}), but the "
+        f"it keeps a recurrent state ({', '.join(sorted(layers)) or kind}), but the "
         "generation here keeps keys and values: choose a model whose layers are all attention"
     )
