@@ -135,7 +135,8 @@ def _widths(table: Table, console: Console) -> Measurement:
 
 def _least(frame: pd.DataFrame, table: Table, console: Console) -> int:
     """Width that a table needs if its names are folded and nothing else is."""
-    longest = (max(map(len, frame[name].astype(str))) for name in _NAMES if name in frame)
+    names = [name for name in _NAMES if name in frame]
+    longest = (max(len(_text(name, value)) for value in frame[name]) for name in names)
     return _widths(table, console).minimum - sum(max(0, length - _LEAST_WIDTH) for length in longest)
 
 
