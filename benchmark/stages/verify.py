@@ -27,12 +27,12 @@ def compare(workload: Workload, measured: Measurement) -> Quality:
     pairs = list(zip(measured.answers, expected, strict=True))
     first, reference = pairs[0]
     with np.errstate(invalid="ignore"):
-        errors = [np.max(np.abs(answer - reference)) for answer, reference in pairs]
+        errors = [np.max(np.abs(answer - reference), initial=0) for answer, reference in pairs]
     return Quality(
         # numpy's min and max: Python's ignore a NaN that isn't the first.
         cosine=float(np.min([cosine(answer, reference) for answer, reference in pairs])),
         max_abs_error=float(np.max(errors)),
-        top1_agreement=float(np.mean(first.argmax(-1) == reference.argmax(-1))),
+        top1_agreement=_top1_agreement(first, reference),
     )
 
 
@@ -54,8 +54,28 @@ def judge(cell: Cell, quality: Quality) -> None:
 
 
 def cosine(answer: np.ndarray, reference: np.ndarray) -> float:
-    """Least cosine over the items of the batch (first axis), in float64; NaN if either has one."""
-    a, b = (array.reshape(len(array), -1).astype(np.float64) for array in (answer, reference))
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    """Least cosine over the items of the batch (first axis), in float64.
+
+    Two zeros are equal: 1. A zero and another answer have nothing in common: 0. NaN if either has a number
+    that isn't finite.
+    """
+    a, b = (_items(array) for array in (answer, reference))
+    of_answer, of_reference = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return float(np.min((a * b).sum(axis=1) / norms))
+        cosines = (a * b).sum(axis=1) / (of_answer * of_reference)
+    zeros = np.stack([of_answer == 0, of_reference == 0])
+    cosines = np.where(zeros.any(axis=0) & np.isfinite(of_answer + of_reference), zeros.all(axis=0), cosines)
+    return float(np.min(cosines))
+
+
+def _items(array: np.ndarray) -> np.ndarray:
+    """The values of each item in a row, in float64."""
+    several = np.atleast_1d(array)
+    return several.reshape(len(several), -1).astype(np.float64)
+
+
+def _top1_agreement(answer: np.ndarray, reference: np.ndarray) -> float | None:
+    """Share of items with the same greatest entry; null where an item has one entry only."""
+    if reference.ndim < 2 or reference.shape[-1] < 2:  # noqa: PLR2004 - items, and entries to choose from
+        return None
+    return float(np.mean(answer.argmax(-1) == reference.argmax(-1)))

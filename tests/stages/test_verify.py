@@ -146,7 +146,6 @@ def test_where_nothing_was_computed_nothing_is_compared_or_refused(simulated):
     [
         ([[1, math.nan]], [[1, 1]]),
         ([[1, 1]], [[math.nan, 1]]),
-        ([[1, 1]], [[0, 0]]),
         ([[math.inf, 1]], [[1, 1]]),
         ([[math.inf, 1]], [[math.inf, 1]]),
     ],
@@ -156,6 +155,25 @@ def test_answers_that_are_no_numbers_are_refused_without_a_warning(simulated, co
     assert math.isnan(quality.cosine)
     with pytest.raises(WrongAnswer, match="cosine to the fp32 reference is nan"):
         judge(cell_of(simulated()), quality)
+
+
+def test_equal_zeros_are_equal(simulated, compared):
+    quality = compared([[[0, 0], [1, 2]]], [[[0, -0.0], [1, 2]]])
+    assert quality.cosine == pytest.approx(1)
+    judge(cell_of(simulated()), quality)
+
+
+@pytest.mark.parametrize("answer", [[[1, 1]], [[0, 0]]])
+def test_a_zero_has_nothing_in_common_with_another_answer(simulated, compared, answer):
+    quality = compared([answer], [np.ones((1, 2)) - answer])
+    assert quality.cosine == 0
+    with pytest.raises(WrongAnswer, match="cosine to the fp32 reference is 0"):
+        judge(cell_of(simulated()), quality)
+
+
+@pytest.mark.parametrize("reference", [[[1], [2]], [1, 2], 1, np.zeros((2, 0))])
+def test_one_entry_is_no_choice_so_its_top1_is_null(compared, reference):
+    assert compared([reference], [reference]).top1_agreement is None
 
 
 @pytest.mark.parametrize("broken", [0, 1])
