@@ -128,6 +128,8 @@ class Measurement:
     """Duration of the call before the warm-up, which includes lazy initialisation."""
     answers: tuple[np.ndarray, ...]
     """Outputs of the first call, as float32 on the host."""
+    second_answers: tuple[np.ndarray, ...] = ()
+    """Outputs of one more call after the timing, with the second inputs; empty where they weren't given."""
     arithmetic: Arithmetic
     noise: Noise
     attempts: PositiveInt

@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 _STRICT = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True)
 
+SECOND = "second"
+"""Folder of the second inputs, in that of a reference."""
+
 Names = Annotated[tuple[str, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
 Unit = Literal["items", "images", "tokens"]
 FastMath = Literal["none", "matmult", "all"]
@@ -168,8 +171,8 @@ class Workload:
     input_shapes: Mapping[str, tuple[int, ...]]
     input_dtypes: Mapping[str, str]
     reference: Path | None
-    """Folder with `inputs.safetensors` and their fp32 answers in `outputs.safetensors`; null for simulated
-    devices, which compute nothing."""
+    """Folder with `inputs.safetensors` and their fp32 answers in `outputs.safetensors`, and a folder `second`
+    with other inputs and their answers. Null for simulated devices, which compute nothing."""
     weights_digest: str
     parameters: PositiveInt | None
     flops_per_call: NonNegativeInt | None
@@ -187,6 +190,12 @@ class Workload:
     """As Hugging Face names it."""
     weights: Path | None = None
     """Folder as `save_pretrained` writes it, for libraries that load models their own way."""
+
+    @property
+    def second_reference(self) -> Path | None:
+        """Folder with the second inputs and the fp32 answers to them; null where there is none."""
+        second = self.reference and self.reference / SECOND
+        return second if second and second.is_dir() else None
 
 
 @frozen
@@ -245,8 +254,8 @@ class Session:
     """Called before each block of timed calls; not timed."""
     call: Callable[..., Sequence[Any]] | None = None
     """Calls the same network with other inputs: positional, same shapes and types as `inputs`."""
-    answers: Callable[[], Sequence[Any]] | None = None
-    """Makes the answers to compare with the reference, where `run` doesn't return them."""
+    answers: Callable[[Path], Sequence[Any]] | None = None
+    """Makes the answers to compare with the reference in this folder, where `run` doesn't return them."""
     save_image: Callable[[Path], bool] | None = None
     """Saves the image that `answers` made; returns False if it made none."""
     token_ns: Callable[[], Sequence[Sequence[int]]] | None = None
@@ -259,13 +268,18 @@ class Session:
 
 @frozen
 class Quality:
-    """The compiled model's answers against the fp32 reference on the same inputs."""
+    """The compiled model's answers against the fp32 reference on the same inputs, of both sets."""
 
     cosine: float | None = None
-    """Least over the items of the batch and the outputs."""
+    """Least over the items of the batches and the outputs."""
+    relative_error: float | None = None
+    """Distance to the reference, divided by the distance between the reference's answers to different inputs:
+    greatest over items and outputs. Null where that distance is too small, or wasn't measured."""
     max_abs_error: float | None = None
     top1_agreement: float | None = None
-    """Share of items whose first output has its maximum at the same index."""
+    """Share of items whose first output has its maximum at the same index; null where it has one entry."""
+    verify_flags: Names = ()
+    """Reasons why the comparison says little, see `schema.VERIFY_FLAGS`."""
 
 
 @frozen

@@ -107,6 +107,7 @@ _RANGES: Final = {
     "latency_std_ms": (0.0, _FINITE),
     "throughput_per_s": (_ABOVE_0, _FINITE),
     "cosine": (-1 - _SLACK, 1 + _SLACK),
+    "relative_error": (0.0, _FINITE),
     **dict.fromkeys(("top1_agreement", "accuracy", "ops_on_device_fraction"), (0.0, 1 + _SLACK)),
     "roofline_fraction": (0.0, 1.05),
     "cpu_percent": (0.0, 102.0),

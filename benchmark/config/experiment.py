@@ -42,6 +42,8 @@ class Verify:
 
     min_cosine: Annotated[Mapping[Tolerance, Annotated[float, Field(ge=-1, le=1)]], Field(min_length=4)]
     """Least cosine similarity to the fp32 reference, by the least exact arithmetic that is allowed."""
+    max_relative_error: Annotated[Mapping[Tolerance, PositiveFloat], Field(min_length=4)]
+    """Greatest error, relative to the distance between the reference's answers to different inputs."""
 
 
 @frozen

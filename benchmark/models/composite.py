@@ -6,7 +6,7 @@ Imported by children only.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from benchmark.models import flops, networks
 from benchmark.models.networks import Positional
-from benchmark.records import Session, Workload
+from benchmark.records import SECOND, Session, Workload
 
 Network = Callable[..., Sequence[torch.Tensor]]
 """A part, compiled or not: positional tensors in, tensors out."""
@@ -66,9 +66,15 @@ class CompositeModel:
 
 
 def write_reference(
-    module: Any, inputs: Mapping[str, torch.Tensor], folder: Path, threads: int | None
+    module: Any,
+    inputs: Mapping[str, torch.Tensor],
+    folder: Path,
+    threads: int | None,
+    second_inputs: Mapping[str, torch.Tensor] | None = None,
 ) -> Mapping[str, Any]:
     """Save the inputs and the fp32 answers to them; return facts about the call and its parts.
+
+    `second_inputs` and the answers to them are saved in the folder `second`.
 
     These are names, shapes and dtypes of inputs, parameters, and the counts of `models.flops`. The module
     can't be used afterwards.
@@ -77,20 +83,23 @@ def write_reference(
         torch.set_num_threads(threads)
     torch.set_float32_matmul_precision("highest")
     inputs = dict(inputs)
-    _save(inputs, folder / "inputs.safetensors")
     facts = _padding(inputs)
     if not isinstance(module, CompositeModel):
-        with torch.inference_mode():
-            outputs = module(*inputs.values())
-        answers = dict(zip(module.output_names, outputs, strict=True))
-        _save_answers(answers, folder)
+        for given, target in _sets(inputs, second_inputs, folder):
+            with torch.inference_mode():
+                outputs = module(*given.values())
+            _save_answers(dict(zip(module.output_names, outputs, strict=True)), target)
         return facts | {"name": "model", "calls": 1} | _facts(module, inputs)
     recorders = {name: _Recorder(load()) for name, load in module.parts.items()}
     networks = {name: recorder.network for name, recorder in recorders.items()}
-    with torch.inference_mode():
-        answers = module.run_reference(recorders, networks, inputs)
-    _save({name: answers.pop(name) for name in module.forced_tokens}, folder / "forced_tokens.safetensors")
-    _save_answers(answers, folder)
+    called: Mapping[str, Network] = recorders
+    for given, target in _sets(inputs, second_inputs, folder):
+        with torch.inference_mode():
+            answers = module.run_reference(called, networks, given)
+        forced = {name: answers.pop(name) for name in module.forced_tokens}
+        _save(forced, target / "forced_tokens.safetensors")
+        _save_answers(answers, target)
+        called = networks  # the first call's inputs are recorded, and its calls counted
     parts = [recorder.facts(name, folder) for name, recorder in recorders.items() if recorder.inputs]
     return (
         facts
@@ -106,13 +115,30 @@ def write_reference(
     )
 
 
+def unlike(first: Mapping[str, torch.Tensor], drawn: Mapping[str, torch.Tensor]) -> Tensors:
+    """Random inputs that differ from the first ones in more than their draw.
+
+    A mean over many positions is almost the same for each draw, and a mask of ones could be dropped unseen.
+    So normal numbers are shifted by one, up and down in turn by item, and a mask of ones hides the last
+    quarter of the tokens.
+    """
+    changed = dict(drawn)
+    for name, values in drawn.items():
+        if values.is_floating_point() and values.abs().max() > 1:  # others, such as images, are bounded
+            items = torch.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
+            changed[name] = values / 2 + 1 - 2 * (items % 2)
+        elif values.ndim == 2 and (values == 1).all() and (first[name] == 1).all():  # noqa: PLR2004 - tokens
+            shown = values.shape[1] - values.shape[1] // 4
+            changed[name] = (torch.arange(values.shape[1]) < shown).to(values.dtype).expand_as(values).clone()
+    return changed
+
+
 def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Session:
     """Return a session of the whole model, from the sessions of its parts."""
     model: CompositeModel = workload.load_module()
     stored = networks.read_inputs(workload)
     inputs = dict(zip(workload.input_names, stored, strict=True))
     by_part = {name: _network(session) for name, session in sessions.items()}
-    forced_tokens = _read_forced_tokens(workload)
     calls: list[list[int]] = []
     latest: Tensors = {}
 
@@ -123,8 +149,9 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         with torch.inference_mode():
             return model.run(by_part, inputs, lambda: token_times.append(time.perf_counter_ns() - start))
 
-    def answers() -> Sequence[Any]:
+    def answers(reference: Path) -> Sequence[Any]:
         nonlocal latest
+        forced_tokens = dict(load_file(reference / "forced_tokens.safetensors", device=workload.torch_device))
         with torch.inference_mode():
             latest = model.run_teacher_forced(by_part, inputs, forced_tokens)
         return [tensor for name, tensor in latest.items() if name not in model.forced_tokens]
@@ -219,9 +246,15 @@ def _times(parts: Sequence[Mapping[str, Any]], what: str) -> int | None:
     )
 
 
-def _read_forced_tokens(workload: Workload) -> Tensors:
-    assert workload.reference is not None  # noqa: S101 - simulated workloads never come here
-    return dict(load_file(workload.reference / "forced_tokens.safetensors", device=workload.torch_device))
+def _sets(
+    inputs: Tensors, second: Mapping[str, torch.Tensor] | None, folder: Path
+) -> Iterator[tuple[Tensors, Path]]:
+    """Save each set of inputs; yield it with the folder for its answers."""
+    for given, target in ((inputs, folder), (second, folder / SECOND)):
+        if given is not None:
+            target.mkdir(exist_ok=True)
+            _save(dict(given), target / "inputs.safetensors")
+            yield dict(given), target
 
 
 def _save(tensors: Tensors, file: Path) -> None:

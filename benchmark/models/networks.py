@@ -19,6 +19,11 @@ from benchmark.models import numerics
 from benchmark.precision import Dtype
 from benchmark.records import Arithmetic, Model, Session, Workload
 
+_DRAWN = 0.1
+"""Standard deviation of weights that are born constant."""
+_NO_SCALE = 0.5
+"""Constants from here on are something else, such as temperatures."""
+
 with suppress(ImportError, AttributeError):  # transformers before 5 has none
     from transformers import conversion_mapping
 
@@ -63,8 +68,43 @@ def write_weights(  # noqa: PLR0913, PLR0917 - which model, and where to
     torch.manual_seed(seed)
     network = network_class(auto_class, config)._from_config(config).eval()  # noqa: SLF001 - from_config, of a class
     check_parameters(model, task, network.num_parameters())
+    spread_weights(network, seed)
     network.save_pretrained(folder)
     return {"parameters": network.num_parameters()}
+
+
+def spread_weights(network: torch.nn.Module, seed: int) -> None:
+    """Change the weights that hide others, so that every block and bias reaches the answers.
+
+    Constant ones are drawn: biases and tables of zeros become small, scales of one vary around it, and the
+    scales that open a block slowly in training, such as ConvNeXt's 1e-6, become one. Matrices whose draw lets
+    the signal vanish get the size that keeps it: 1 / sqrt(inputs), convolutions He's (2015).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, module in network.named_modules():
+            if isinstance(module, torch.nn.modules.conv._ConvNd):  # noqa: SLF001 - the base of all
+                # Residual networks draw the last one of a block smaller, and would grow without that.
+                _enlarge(module.weight, (2 / module.weight[0].numel()) ** 0.5, if_below=1 / 3)
+            elif isinstance(module, torch.nn.Linear) and not name.endswith(".q"):
+                # T5's `q` has in its weights what others divide the products of attention by.
+                _enlarge(module.weight, module.in_features**-0.5)
+            elif isinstance(module, transformers.pytorch_utils.Conv1D):
+                _enlarge(module.weight, module.weight.shape[0] ** -0.5)
+            elif isinstance(module, torch.nn.modules.batchnorm._NormBase) and module.affine:  # noqa: SLF001
+                module.weight.fill_(1)  # MobileViT's are near zero
+        for parameter in network.parameters():
+            value = float(parameter.flatten()[0]) if parameter.numel() else 0.0
+            is_scale = parameter.numel() > 1 and (value == 1 or 0 < value < _NO_SCALE)
+            if (parameter == value).all() and (value == 0 or is_scale):
+                noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+                parameter.copy_(_DRAWN * noise + (1 if is_scale else 0))
+
+
+def _enlarge(weight: torch.Tensor, size: float, if_below: float = 1.0) -> None:
+    """Give the weight this standard deviation, if its own is less than that share of it."""
+    if 0 < (own := float(weight.std())) < if_below * size:
+        weight.mul_(size / own)
 
 
 def configuration(model: Model) -> Any:

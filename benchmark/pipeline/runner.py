@@ -89,7 +89,7 @@ class Pipeline:
                 measured = measure(run.cell, workload, artifact, call, run.picture)
             attempt = replace(attempt, measured=measured)
             with clock.stage("verify"):
-                quality = compare(workload, measured)
+                quality = compare(workload, measured, run.cell.experiment.compiler.tolerance)
                 attempt = replace(attempt, quality=quality)
                 judge(run.cell, quality)
         except (RunFailure, KeyboardInterrupt) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from benchmark.cell import Cell
 from benchmark.measurement import Measurement, Noise, Timing
@@ -51,26 +52,29 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         called = session.clock()
         outputs = session.run()
         first_call_ns = session.clock() - called
-        if session.answers:
-            outputs = session.answers()
+        if session.answers and workload.reference:
+            outputs = session.answers(workload.reference)
         drawn = bool(picture and session.save_image and session.save_image(picture))
-        answers = tuple(_host_array(output) for output in _several(outputs))
+        answers = _host_arrays(outputs)
         copies = [copy for copy, _ in loaded]
         if e.sampling.inputs == "varied":
             copies = [replace(copy, before_block=harness.shuffler(copy, e.seed)) for copy in copies]
         attempts = _attempts(cell, copies)
+        peak_host_bytes = _peak_host_bytes()
+        second_answers = _second_answers(session, workload)
     best = max(attempts, key=lambda attempt: attempt.quiet)
     return Measurement(
         timing=best.timing,
         summary=summary(np.array(best.timing.nanoseconds) / 1e6),
         first_call_ns=first_call_ns,
         answers=answers,
+        second_answers=second_answers,
         arithmetic=session.arithmetic,
         noise=best.noise,
         attempts=len(attempts),
         harness=harness.describe(),
         load_s=sum(load_s for _, load_s in loaded),
-        peak_host_bytes=_peak_host_bytes(),
+        peak_host_bytes=peak_host_bytes,
         picture=picture if drawn else None,
     )
 
@@ -88,8 +92,19 @@ def _attempts(cell: Cell, copies: Sequence[Session]) -> list[_Attempt]:
     return attempts
 
 
-def _several(outputs: Any) -> Iterable[Any]:
-    return outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+def _second_answers(session: Session, workload: Workload) -> tuple[np.ndarray, ...]:
+    """Answers to the second inputs, by the same session as was timed; empty where it can't take them."""
+    second = workload.second_reference
+    if second is None or not session.inputs:
+        return ()
+    stored = load_file(second / "inputs.safetensors")
+    harness.replace_inputs(session, [stored[name] for name in workload.input_names])
+    return _host_arrays(session.answers(second) if session.answers else session.run())
+
+
+def _host_arrays(outputs: Any) -> tuple[np.ndarray, ...]:
+    several: Iterable[Any] = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    return tuple(_host_array(output) for output in several)
 
 
 def _host_array(output: Any) -> np.ndarray:

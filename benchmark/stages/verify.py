@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
 import numpy as np
 from safetensors.numpy import load_file
 
 from benchmark.cell import Cell
 from benchmark.errors import WrongAnswer
 from benchmark.measurement import Measurement
+from benchmark.precision import Tolerance
 from benchmark.records import Quality, Workload
 
+_LEAST_SPREAD: Mapping[Tolerance, float] = {"none": 1e-3, "matmult": 0.05, "all": 0.05, "int8": 0.05}
+"""Least distance between the reference's answers to different inputs, of their norm. Rounding is 1e-6 of
+the norm in fp32 and 4e-3 in bf16: beside a smaller distance it looks like a wrong answer."""
 
-def compare(workload: Workload, measured: Measurement) -> Quality:
+
+def compare(workload: Workload, measured: Measurement, tolerance: Tolerance = "none") -> Quality:
     """Distances between the answers and the reference; all null where nothing was computed.
 
     Raises:
@@ -19,37 +27,74 @@ def compare(workload: Workload, measured: Measurement) -> Quality:
     """
     if workload.reference is None:
         return Quality()
-    stored = load_file(workload.reference / "outputs.safetensors")
-    expected = [stored[name] for name in sorted(stored)]
-    shapes, wanted = [a.shape for a in measured.answers], [e.shape for e in expected]
-    if shapes != wanted:
-        raise WrongAnswer(f"outputs have the shapes {shapes}, the reference has {wanted}")
-    pairs = list(zip(measured.answers, expected, strict=True))
-    first, reference = pairs[0]
+    pairs = _pairs(measured.answers, workload.reference)
+    second = workload.second_reference if measured.second_answers else None
+    second_pairs = _pairs(measured.second_answers, second) if second else []
+    every = pairs + second_pairs
+    least_spread = _LEAST_SPREAD[tolerance]
     with np.errstate(invalid="ignore"):
-        errors = [np.max(np.abs(answer - reference), initial=0) for answer, reference in pairs]
+        errors = [np.max(np.abs(answer - reference), initial=0) for answer, reference in every]
+        by_output = [relative_error(*both, least_spread) for both in zip(pairs, second_pairs, strict=False)]
+    relative = [error for error in by_output if error is not None]
     return Quality(
         # numpy's min and max: Python's ignore a NaN that isn't the first.
-        cosine=float(np.min([cosine(answer, reference) for answer, reference in pairs])),
+        cosine=float(np.min([cosine(answer, reference) for answer, reference in every])),
+        relative_error=float(np.max(relative)) if relative else None,
         max_abs_error=float(np.max(errors)),
-        top1_agreement=_top1_agreement(first, reference),
+        top1_agreement=_top1_agreement(*pairs[0]),
+        verify_flags=("one_input",) if not second else ("untellable",) if None in by_output else (),
     )
+
+
+def _pairs(answers: Sequence[np.ndarray], reference: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Each answer with the reference's."""
+    stored = load_file(reference / "outputs.safetensors")
+    expected = [stored[name] for name in sorted(stored)]
+    shapes, wanted = [a.shape for a in answers], [e.shape for e in expected]
+    if shapes != wanted:
+        raise WrongAnswer(f"outputs have the shapes {shapes}, the reference has {wanted}")
+    return list(zip(answers, expected, strict=True))
+
+
+def relative_error(
+    first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray], least_spread: float
+) -> float | None:
+    """Greatest distance of an item to the reference, divided by the distance between the reference's items.
+
+    The latter is the root mean square over all pairs of items of both sets. Null where it is less than
+    `least_spread` of the greatest norm.
+    """
+    answers, references = (np.concatenate([_items(a), _items(b)]) for a, b in zip(first, second, strict=True))
+    deviations = references - references.mean(axis=0)
+    spread = np.sqrt(2 * np.square(deviations).sum() / (len(references) - 1))
+    if spread <= least_spread * np.linalg.norm(references, axis=1).max():
+        return None
+    return float(np.max(np.linalg.norm(answers - references, axis=1)) / spread)
 
 
 def judge(cell: Cell, quality: Quality) -> None:
     """Refuse a model that answers wrongly, however fast it is.
 
+    The cosine counts where outputs have no relative error. Beside one it adds nothing but chance:
+    few numbers near zero turn within what int8 rounds.
+
     Raises:
-        WrongAnswer: the cosine is below `verify.min_cosine` for the compiler's `tolerance`, or not a number.
+        WrongAnswer: for this `tolerance` the relative error is above `verify.max_relative_error`, or
+            the cosine is below `verify.min_cosine`; or one isn't a number.
     """
     if quality.cosine is None:
         return
-    tolerance = cell.experiment.compiler.tolerance
-    floor = cell.experiment.verify.min_cosine[tolerance]
-    if not quality.cosine >= floor:  # also true for NaN
+    tolerance, limits = cell.experiment.compiler.tolerance, cell.experiment.verify
+    floor, most = limits.min_cosine[tolerance], limits.max_relative_error[tolerance]
+    error, similarity = quality.relative_error, quality.cosine
+    if np.isnan(similarity) or ((error is None or quality.verify_flags) and similarity < floor):
         raise WrongAnswer(
-            f"cosine to the fp32 reference is {quality.cosine:.6f}, "
-            f"below verify.min_cosine.{tolerance}={floor:g}"
+            f"cosine to the fp32 reference is {similarity:.6f}, below verify.min_cosine.{tolerance}={floor:g}"
+        )
+    if error is not None and not error <= most:  # also true for NaN
+        raise WrongAnswer(
+            f"the error is {error:.3g} times the distance between the fp32 reference's answers to different "
+            f"inputs, above verify.max_relative_error.{tolerance}={most:g}"
         )
 
 

@@ -25,7 +25,13 @@ _BOUNDED: Final = (
     "throughput_per_s",
 )
 _SUMMED: Final = ("samples", "effective_samples")
-_GREATEST: Final = ("latency_max_ms", "peak_host_bytes", "peak_device_bytes", "max_abs_error")
+_GREATEST: Final = (
+    "latency_max_ms",
+    "peak_host_bytes",
+    "peak_device_bytes",
+    "max_abs_error",
+    "relative_error",
+)
 _LEAST: Final = ("latency_min_ms", "cosine", "top1_agreement", "on_cpu")
 
 COMBINED: Final = (

@@ -81,6 +81,11 @@ NOISE_FLAGS: Mapping[str, str] = {
     "device_errors": "the driver reported device errors, see `device_errors`",
 }
 
+VERIFY_FLAGS: Mapping[str, str] = {
+    "untellable": "the reference answers different inputs alike: a wrong model can have a `cosine` of 1",
+    "one_input": "the answers to one input only were compared, so there is no `relative_error`",
+}
+
 REQUIRED: Final = (
     "schema_version",
     "run_id",
@@ -327,8 +332,23 @@ COLUMNS: Final[tuple[Column, ...]] = (
     *_section(
         "quality",
         ("cosine", _REAL, "-1…1", "similarity to the fp32 reference: least over items and outputs"),
+        (
+            "relative_error",
+            _REAL,
+            "",
+            (
+                "distance to the fp32 reference, divided by the distance between its answers to different "
+                "inputs: greatest over items and outputs"
+            ),
+        ),
         ("max_abs_error", _REAL, "", "greatest difference from the fp32 reference"),
-        ("top1_agreement", _REAL, "0…1", "share of items whose greatest output is that of the reference"),
+        (
+            "top1_agreement",
+            _REAL,
+            "0…1",
+            "share of items whose greatest output is that of the reference; null where there is one output",
+        ),
+        ("verify_flags", _TEXTS, "", "why the comparison with the reference says little; see above"),
         ("accuracy", _REAL, "0…1", "share of right answers on `dataset`"),
         ("accuracy_lo", _REAL, "0…1", "lower bound of the confidence interval of `accuracy`"),
         ("accuracy_hi", _REAL, "0…1", "upper bound of the confidence interval of `accuracy`"),
@@ -409,6 +429,8 @@ def markdown() -> str:
     ]
     lines += ["", "| entry of `noise_flags` | meaning |", "| --- | --- |"]
     lines += [f"| `{flag}` | {meaning} |" for flag, meaning in NOISE_FLAGS.items()]
+    lines += ["", "| entry of `verify_flags` | meaning |", "| --- | --- |"]
+    lines += [f"| `{flag}` | {meaning} |" for flag, meaning in VERIFY_FLAGS.items()]
     for section in dict.fromkeys(column.section for column in COLUMNS):
         lines += ["", f"## {section}", "", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
         lines += [

@@ -175,7 +175,7 @@ def test_it_answers_in_bf16_even_for_none(workload, tmp_path):
     assert (report.subgraphs, report.script_modules, report.neff_bytes) == (1, 5, 1024)
     assert (report.ops_on_device_fraction, report.unsupported_ops) == (1.0, None)
     session = Neuron().load(workload, tmp_path)
-    answer, exact = session.answers(), workload.load_module()(*session.inputs)
+    answer, exact = session.answers(tmp_path), workload.load_module()(*session.inputs)
     assert not torch.allclose(answer, exact, atol=1e-5)
     assert torch.allclose(answer, exact, atol=1e-2)
 
@@ -188,7 +188,7 @@ def test_outputs_that_are_not_calculated_are_never_timed(workload, tmp_path, fai
     Neuron().compile(workload, tmp_path)
     failing("not_calculated")
     with pytest.raises(Fallback, match="NOT CALCULATED"):
-        Neuron().load(replace(workload, name=name), tmp_path).answers()
+        Neuron().load(replace(workload, name=name), tmp_path).answers(tmp_path)
     capfd.readouterr()
 
 

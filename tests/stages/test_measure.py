@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from benchmark.cell import cell_of, environment_of
 from benchmark.devices.simulated import SimulatedDevice
@@ -85,7 +86,9 @@ def measured(simulated):
     """Measure an experiment as the pipeline would."""
     cell = cell_of(simulated())
     workload = build(cell, environment_of(cell.experiment.hardware.facts(), {}, {}), None, None)
-    return lambda experiment, call=inline: measure(cell_of(experiment), workload, NOTHING, call)
+    return lambda experiment, call=inline, **changes: measure(
+        cell_of(experiment), replace(workload, **changes), NOTHING, call
+    )
 
 
 def test_every_timed_call_is_kept_and_the_first_one_apart(experiment, measured):
@@ -107,6 +110,31 @@ def test_the_answers_are_copies_of_those_of_the_first_call_as_float32(experiment
 def test_an_answer_that_is_not_in_a_tuple_is_one_answer(experiment, measured):
     (answer,) = measured(replace(experiment, compiler=Reused(answers="array"))).answers
     assert answer.shape == (2, 3)
+
+
+def test_the_second_inputs_are_given_in_place_after_the_timing(experiment, measured, tmp_path):
+    (tmp_path / "second").mkdir()
+    save_file({"x": np.full((1, 2), 7, np.int64)}, tmp_path / "second" / "inputs.safetensors")
+
+    @frozen
+    class Echo(Reused):
+        """Answers with its input, at the same address whatever it holds."""
+
+        calls: ClassVar[list[int]] = []
+
+        def load(self, workload, folder):  # noqa: ARG002 - the seam's signature
+            held = np.ones((1, 2), np.int64)
+
+            def run():
+                self.calls.append(1)
+                return (held,)
+
+            return Session(run=run, arithmetic=BF16, inputs=(held,), clock=lambda: len(self.calls) * MS)
+
+    found = measured(replace(experiment, compiler=Echo()), reference=tmp_path, input_names=("x",))
+    assert found.answers[0].tolist() == [[1, 1]]
+    assert found.second_answers[0].tolist() == [[7, 7]]
+    assert len(Echo.calls) == 5  # the first, a warm-up, two samples, the second inputs
 
 
 def test_the_arithmetic_is_what_the_session_says_whatever_was_asked_for(experiment, measured):

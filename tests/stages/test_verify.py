@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import replace
 
@@ -19,13 +20,22 @@ from benchmark.stats.intervals import summary
 
 @pytest.fixture
 def compared(tmp_path):
-    """Compare answers with a reference, both lists of arrays."""
+    """Compare answers with a reference, both lists of arrays; and perhaps those to the second inputs."""
 
-    def against(answers, reference):
+    def save(folder, reference):
+        folder.mkdir(exist_ok=True)
         names = [f"{place:03d}-output" for place in range(len(reference))]
         stored = {name: np.asarray(array, np.float32) for name, array in zip(names, reference, strict=True)}
-        save_file(stored, tmp_path / "outputs.safetensors")
-        return compare(workload(tmp_path), measured(*answers))
+        save_file(stored, folder / "outputs.safetensors")
+
+    def against(answers, reference, second=None, tolerance="none"):
+        save(tmp_path, reference)
+        both = measured(*answers)
+        if second:
+            save(tmp_path / "second", second[1])
+            arrays = tuple(np.asarray(answer, np.float32) for answer in second[0])
+            both = replace(both, second_answers=arrays)
+        return compare(workload(tmp_path), both, tolerance)
 
     return against
 
@@ -110,6 +120,65 @@ def test_top1_counts_the_items_of_the_first_output_with_the_same_greatest_entry(
     reference = [[0, 1], [1, 0], [0, 1], [0, 1]]
     answer = [[0, 9], [9, 0], [1, 0], [0, 1]]
     assert compared([answer, [[1]]], [reference, [[1]]]).top1_agreement == 0.75
+
+
+def test_the_error_is_relative_to_the_distance_between_answers_to_different_inputs(compared):
+    quality = compared([[[0, 0.3]]], [[[0, 0]]], second=([[[4, 3]]], [[[4, 3]]]))
+    assert quality.relative_error == pytest.approx(0.3 / 5)
+    assert quality.verify_flags == ()
+
+
+def test_the_second_inputs_answers_count_as_much(compared):
+    quality = compared([[[1, 0]]], [[[1, 0]]], second=([[[0, 1]]], [[[1, 1]]]))
+    assert quality.relative_error == pytest.approx(1)
+    assert quality.cosine == pytest.approx(math.sqrt(0.5))
+    assert quality.max_abs_error == 1
+
+
+def test_the_relative_error_is_the_greatest_over_items_and_outputs(compared):
+    reference, other = [[[0.0], [0.0]], [[0.0], [0.0]]], [[[1.0], [1.0]], [[1.0], [1.0]]]
+    answers = copy.deepcopy(reference)
+    answers[1][1] = [0.5]
+    apart = math.sqrt(2 * 4 * 0.25 / 3)  # of two answers of 0 and two of 1, over all pairs
+    assert compared(answers, reference, (other, other)).relative_error == pytest.approx(0.5 / apart)
+
+
+@pytest.mark.parametrize(("apart", "tolerance"), [(0, "none"), (5e-4, "none"), (0.04, "all")])
+def test_where_the_reference_answers_alike_the_check_says_so(simulated, compared, apart, tolerance):
+    quality = compared([[[1, 1]]], [[[1, 1]]], ([[[1, 1 + apart]]], [[[1, 1 + apart]]]), tolerance)
+    assert quality.relative_error is None
+    assert quality.verify_flags == ("untellable",)
+    judge(cell_of(simulated()), quality)
+
+
+def test_an_output_that_is_alike_is_flagged_beside_one_that_differs(compared):
+    reference, other = [[[1, 1]], [[1]]], [[[1, 1]], [[2]]]
+    quality = compared(reference, reference, (other, other))
+    assert (quality.relative_error, quality.verify_flags) == (0, ("untellable",))
+
+
+def test_beside_a_relative_error_the_cosine_of_few_numbers_counts_no_more(simulated):
+    cell = cell_of(simulated())
+    judge(cell, Quality(cosine=-1.0, relative_error=0.001))
+    with pytest.raises(WrongAnswer, match="cosine to the fp32 reference is -1"):
+        judge(cell, Quality(cosine=-1.0, relative_error=0.001, verify_flags=("untellable",)))
+
+
+def test_answers_to_one_input_only_are_flagged(compared):
+    quality = compared([[[1, 1]]], [[[1, 1]]])
+    assert (quality.relative_error, quality.verify_flags) == (None, ("one_input",))
+
+
+def test_one_logit_of_the_right_sign_is_not_right(simulated, compared):
+    quality = compared([[[0.5]]], [[[0.4]]], second=([[[0.8]]], [[[0.9]]]))
+    assert quality.cosine == pytest.approx(1)
+    with pytest.raises(WrongAnswer, match=r"the error is 0.2 times .* above verify.max_relative_error.none"):
+        judge(cell_of(simulated()), quality)
+
+
+def test_a_relative_error_that_is_no_number_is_refused(simulated):
+    with pytest.raises(WrongAnswer, match="the error is nan"):
+        judge(cell_of(simulated()), Quality(cosine=1.0, relative_error=math.nan))
 
 
 def test_outputs_of_any_rank_are_compared_item_by_item():

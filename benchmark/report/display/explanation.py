@@ -226,10 +226,11 @@ def _figures(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "p50", _with_bounds(row, "latency_p50_ms", "ms")
     yield "p95", _with_bounds(row, "latency_p95_ms", "ms")
     yield "throughput", _with_bounds(row, "throughput_per_s", f"{row.get('throughput_unit') or 'units'}/s")
-    yield "cosine", _listed(row, cosine="")
+    yield "cosine", _listed(row, cosine="", relative_error="relative error")
     after = f" after {row.get('warmup_calls')} of warm-up"
     yield "samples", f"{row['samples']}{after}" if row.get("samples") else ""
-    yield "doubts", ", ".join([*(row.get("noise_flags") or ()), *["unsteady"] * (row.get("steady") is False)])
+    doubts = [*(row.get("noise_flags") or ()), *["unsteady"] * (row.get("steady") is False)]
+    yield "doubts", ", ".join([*doubts, *(row.get("verify_flags") or ())])
     made = " by an earlier run, now from the cache" * bool(row.get("cache_hit"))
     yield "compiled", f"in {_text('', row['compile_s'])} s{made}" if row.get("compile_s") is not None else ""
     yield (
