@@ -15,6 +15,10 @@ _PICTURES = ("chelsea", "astronaut", "coffee", "rocket")
 """Colour photographs in scikit-image's wheel, in the public domain or CC0."""
 _MEAN, _SPREAD = 0.5, 0.5
 """Mean and spread of ViT's and BEiT's image processors, for weights that come without a processor."""
+_PROCESSORS = ("preprocessor_config.json", "processor_config.json")
+"""Files of which one lies beside a model that has an image processor."""
+_RESIZING = ("do_resize", "do_center_crop", "do_pad")
+"""Steps of image processors that change the size of an image."""
 _FEWEST_WORDS = 20
 """Smallest vocabulary of a tokenizer. Without a file transformers 5 makes one with special tokens only."""
 
@@ -70,14 +74,34 @@ def pixels(folder: Path, batch_size: int, channels: int, size: int, seed: int) -
         ) from error
     photographs = [Image.fromarray(getattr(data, name)()) for name in _PICTURES]
     chosen = [_square(photographs[(seed + item) % len(photographs)], size) for item in range(batch_size)]
-    if (folder / "preprocessor_config.json").is_file():
-        from transformers import AutoImageProcessor
-
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        return processor(chosen, size={"height": size, "width": size}, return_tensors="pt")["pixel_values"]
+    if any((folder / name).is_file() for name in _PROCESSORS):
+        return _prepared(folder, chosen, (batch_size, channels, size, size))
     grey = chosen if channels == 3 else [picture.convert("L") for picture in chosen]  # noqa: PLR2004 - colours
     stacked = np.stack([np.asarray(picture, np.float32).reshape(size, size, -1) for picture in grey])
     return torch.from_numpy((stacked / 255 - _MEAN) / _SPREAD).permute(0, 3, 1, 2).contiguous()
+
+
+def _prepared(folder: Path, pictures: list[Any], shape: tuple[int, ...]) -> Any:
+    """Pictures as the image processor in the folder prepares them: scaled to its range, and normalised.
+
+    They are squares of the right size already. Processors name sizes in their own ways (`height`,
+    `shortest_edge`, `longest_edge`, `crop_pct`), so their steps that change the size are left out.
+
+    Raises:
+        Unavailable: the processor makes another shape.
+    """
+    from transformers import AutoImageProcessor
+
+    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    left_out = {name: False for name in _RESIZING if getattr(processor, name, None)}
+    prepared = processor(pictures, **left_out, return_tensors="pt")["pixel_values"]
+    if tuple(prepared.shape) != shape:
+        kind = type(processor).__name__
+        raise Unavailable(
+            f"inputs=real: {kind} in {folder} makes pixels of {list(prepared.shape)} "
+            f"instead of {list(shape)}: use inputs=random"
+        )
+    return prepared
 
 
 def refuse(model: Model, kind: str) -> Unavailable:

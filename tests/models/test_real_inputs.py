@@ -8,7 +8,7 @@ from benchmark.errors import Unavailable
 from benchmark.models import real_inputs
 from benchmark.records import Model
 
-MODEL = Model(name="mine", architecture={"model_type": "bert"}, parameters={"fill_mask": 1})
+MODEL = Model(name="mine", architecture={"model_type": "bert"})
 
 
 def test_passages_are_of_many_lengths():
@@ -67,3 +67,23 @@ def test_a_model_without_a_tokenizer_is_unavailable_with_advice(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "bert", "vocab_size": 30522}')
     with pytest.raises(Unavailable, match=r"mine has no tokenizer in .* names no hub_id: use inputs=random"):
         real_inputs.tokens(MODEL, tmp_path, 1, 8, 0)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("ConvNextImageProcessor", {"size": {"shortest_edge": 64}, "crop_pct": 0.875}),
+        ("CLIPImageProcessor", {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}),
+        ("DetrImageProcessor", {"size": {"shortest_edge": 800, "longest_edge": 1333}}),
+        ("ViTImageProcessor", {"size": {"height": 32, "width": 32}}),
+    ],
+)
+def test_a_processor_prepares_squares_whatever_it_calls_its_sizes(tmp_path, kind, fields):
+    import transformers
+
+    pytest.importorskip("skimage")
+    getattr(transformers, kind)(**fields).save_pretrained(tmp_path)
+    found = real_inputs.pixels(tmp_path, 2, 3, 48, 0)
+    assert found.shape == (2, 3, 48, 48)
+    assert found.min() < 0 < found.max()
