@@ -198,7 +198,7 @@ def _shape(e: Experiment) -> Shape:
         "sequence_length": e.seq_len,
         "input_length": e.input_length,
         "output_length": e.output_length,
-        "image_size": e.image_size or e.model.image_size or e.model.architecture.get("image_size"),
+        "image_size": e.image_size or e.model.image_size,
         "steps": e.steps,
     }
     return Shape(batch_size=e.batch, **{axis: sizes[axis] for axis in e.task.axes})
@@ -209,7 +209,7 @@ def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
     e = experiment
     return {
         **({} if e.stage == "measure" else {"stage": e.stage}),
-        "model": {field.name: getattr(e.model, field.name) for field in fields(e.model)},
+        "model": {f.name: getattr(e.model, f.name) for f in fields(e.model) if f.compare},
         "task": options_of(e.task),
         "hardware": options_of(e.hardware),
         "compiler": options_of(e.compiler),

@@ -100,7 +100,8 @@ def weights_digest(folder: Path) -> str | None:
 
     It is one as `save_pretrained` writes it: of a network, or of a pipeline with a sub-folder for each.
     """
-    tensors, settings = sorted(folder.rglob("*.safetensors")), sorted(folder.rglob("*.json"))
+    tensors = sorted([*folder.rglob("*.safetensors"), *folder.rglob("pytorch_model*.bin")])
+    settings = sorted(folder.rglob("*.json"))
     if not tensors or not any((folder / name).is_file() for name in ("config.json", "model_index.json")):
         return None
     stamps = tuple(
@@ -108,6 +109,16 @@ def weights_digest(folder: Path) -> str | None:
         for file in (*tensors, *settings)
     )
     return _digest(folder, stamps)
+
+
+def no_weights(folder: Path) -> str:
+    """Say what a folder without weights lacks, and which of its sub-folders has them."""
+    if not folder.is_dir():
+        return f"weights={folder}: there is no such folder: use random, pretrained, or a folder"
+    inside = [file.parent for file in sorted(folder.glob("*/config.json")) if weights_digest(file.parent)]
+    named = " or ".join(f"weights={inner}" for inner in inside[:3])
+    advice = named or "random, pretrained, or a folder written by save_pretrained"
+    return f"weights={folder}: no config.json with *.safetensors there; use {advice}"
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -46,17 +46,20 @@ class Model:
     """The stem of its YAML, as in `model=bert`."""
     architecture: Mapping[str, Any]
     """`model_type` and the fields of its transformers configuration that differ from the defaults."""
-    parameters: Mapping[str, PositiveInt]
+    parameters: Mapping[str, PositiveInt] = Field(default_factory=dict)
     """Task to number of parameters of the published model with that head. The model has these tasks;
-    building fails if the architecture has another number."""
+    building fails if the architecture has another number. Empty: any task, and nothing is checked."""
     max_sequence_length: PositiveInt | None = None
-    """Most tokens, special ones included; null where nothing limits them."""
+    """Most tokens, special ones included; null where nothing limits them. A YAML without it means the
+    limit of the configuration, such as its `max_position_embeddings`."""
     image_size: PositiveInt | None = None
-    """Usual pixels along an edge; null where the architecture states the only size."""
+    """Usual pixels along an edge. A YAML without it means the size that the configuration is for."""
     hub_id: str | None = None
     """Hugging Face id of `weights=pretrained`; without it only random or local weights are possible."""
     revision: str | None = None
     """Commit of the hub repository; null is the branch `main`."""
+    file: str | None = field(default=None, compare=False)
+    """The YAML that it was read from, for messages; no part of its identity."""
 
 
 @frozen
@@ -190,6 +193,8 @@ class Workload:
     """As Hugging Face names it."""
     weights: Path | None = None
     """Folder as `save_pretrained` writes it, for libraries that load models their own way."""
+    untrained: Names = ()
+    """Tensors that published weights lack, such as those of a head: their values are random."""
 
     @property
     def second_reference(self) -> Path | None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from rich.console import Console
@@ -34,7 +34,8 @@ from benchmark.stages.plan import plan, refuse
 from benchmark.store import history
 from benchmark.store.results import ResultsStore, to_frame
 
-OK, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 2, 4, 130
+OK, MISTAKE, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 4, 130
+_OF_HINTS: Final = ("run_id", "parameters", "untrained_weights")
 _GIB_A_WORKER: Final = 8
 """Memory for the compilation of a large model."""
 _ALIKE: Final = (("budget", "budget"), ("launcher", "launcher"))
@@ -201,11 +202,42 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
         print_failures(frame, console=console)
     else:
         print_rows(frame.sort_values("run_id", key=lambda ids: ids.map(order)), console=console)
+    for hint in _hints(planned, store):
+        console.print(hint, style="yellow", markup=False, soft_wrap=True)
+    if (frame["status"] == "incompatible").all():
+        return MISTAKE  # as when the plan refuses every cell
     return (
         OK
         if frame["status"].isin(["ok", "incompatible"]).all() or _all_compiled(planned, frame)
         else SOME_FAILED
     )
+
+
+def _hints(planned: Plan, store: ResultsStore) -> Iterator[str]:
+    """What to add to a model's YAML, or to know about its weights; each once."""
+    loose = {
+        run.row_id or run.run_id: run.cell.experiment
+        for run in planned.runs
+        if not run.cell.experiment.model.parameters or run.cell.experiment.weights == "pretrained"
+    }
+    said = dict.fromkeys(
+        hint
+        for row in (store.of_runs(loose, _OF_HINTS).to_pylist() if loose else ())
+        for hint in _hints_of(loose[row["run_id"]], row)
+    )
+    yield from said
+
+
+def _hints_of(e: Experiment, row: Mapping[str, Any]) -> Iterator[str]:
+    if not e.model.parameters and row["parameters"]:
+        stated = f"parameters: {{{e.task.name.replace('-', '_')}: {row['parameters']}}}"
+        yield f"model={e.model.name}: its parameters aren't checked: add `{stated}` to {e.model.file}"
+    if lacking := row["untrained_weights"]:
+        more = f" and {len(lacking) - 1} more" if lacking[1:] else ""
+        yield (
+            f"model={e.model.name}: the published weights lack {lacking[0]}{more}: random values there, "
+            "which is right for latency and wrong for answers"
+        )
 
 
 def _all_compiled(planned: Plan, frame: pd.DataFrame) -> bool:

@@ -9,16 +9,20 @@ import json
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SkipValidation, ValidationError
 
+from benchmark.config.folder import read_from, search_path
 from benchmark.errors import ConfigError
+from benchmark.models.architectures import image_edge, most_tokens
 from benchmark.precision import Tolerance
 from benchmark.protocols import Compiler, Device, Scenario, Task
 from benchmark.records import Model, Sampling, frozen
@@ -167,7 +171,8 @@ def load(
     Raises:
         ConfigError: every mistake, one per line, each with its full key and the allowed values.
     """
-    return Gate().experiment(plain(cfg), overrides, environment)
+    folders = search_path(HydraConfig.get()) if HydraConfig.initialized() else ()
+    return Gate(folders).experiment(plain(cfg), overrides, environment)
 
 
 def plain(cfg: DictConfig) -> dict[str, Any]:
@@ -197,7 +202,9 @@ def variables(env_set: DictConfig) -> dict[str, str]:
 class Gate:
     """Types the configurations of a grid. Sections that are the same object are typed once."""
 
-    def __init__(self) -> None:
+    def __init__(self, folders: Sequence[Path] = ()) -> None:
+        """`folders` is the search path of the YAMLs, for messages."""
+        self._folders = folders
         self._known: dict[tuple[str, int], tuple[Any, Any]] = {}
         """(slot, id of its YAML) to (typed object, YAML). Keeping the YAML keeps its id from being reused."""
 
@@ -220,7 +227,8 @@ class Gate:
             "composed": raw,
         }
         for section, kind in _SECTIONS.items():
-            made[section] = self._once(section, raw.get(section), partial(_section, kind, section, mistakes))
+            typed = partial(_model, self._folders) if kind is Model else partial(_section, kind, section)
+            made[section] = self._once(section, raw.get(section), partial(typed, mistakes))
         for slot, seam in _PLUGINS.items():
             made[slot] = self._once(slot, raw.get(slot), partial(_plugin, slot, seam, mistakes))
         for section in ("store", "cache"):
@@ -245,6 +253,22 @@ class Gate:
 
 def _section(kind: type[T], section: str, mistakes: list[str], raw: Any) -> T | None:
     return _typed(kind, raw, section, mistakes)
+
+
+def _model(folders: Sequence[Path], mistakes: list[str], raw: Any) -> Model | None:
+    """A model; limits that its YAML doesn't state are those of its configuration in transformers."""
+    if isinstance(raw, Mapping) and "file" in raw:
+        mistakes.append("model.file: unknown key; this program fills it in")
+    model = _typed(Model, raw, "model", mistakes)
+    if model is None:
+        return None
+    limit, architecture = model.max_sequence_length, model.architecture
+    return replace(
+        model,
+        max_sequence_length=limit if "max_sequence_length" in raw else most_tokens(architecture),
+        image_size=model.image_size or image_edge(architecture),
+        file=str(read_from(folders, "model", model.name)),
+    )
 
 
 def _plain(node: Any) -> Any:

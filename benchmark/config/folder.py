@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,6 +21,18 @@ def options(group: str) -> list[str]:
 def file_of(group: str, name: str) -> Path:
     """The YAML of this name in a config group; it need not exist."""
     return CONF / group / f"{name}.yaml"
+
+
+def search_path(hydra: Any) -> tuple[Path, ...]:
+    """Folders that Hydra searches for YAMLs, by its composed section `hydra`."""
+    sources = hydra.runtime.config_sources
+    return tuple(Path(source.path) for source in sources if source.schema == "file")
+
+
+def read_from(folders: Iterable[Path], group: str, name: str) -> Path:
+    """The YAML that Hydra reads: from the first folder that has it, else from conf/."""
+    files = (Path(folder, group, f"{name}.yaml") for folder in folders)
+    return next((file for file in files if file.is_file()), file_of(group, name))
 
 
 def first_comment(group: str, name: str) -> str:

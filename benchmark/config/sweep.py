@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from benchmark.config.command_line import command_line
 from benchmark.config.compose import ComposedCell, Composer
 from benchmark.config.experiment import Experiment, Gate
-from benchmark.config.folder import CONF
+from benchmark.config.folder import CONF, search_path
 from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refuse_unknown_keys
 from benchmark.config.hydra_settings import (
     algebra,
@@ -94,7 +94,7 @@ def typed_grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
         ConfigError, HydraException: settings that would be ignored, or the first cell that can't be composed
             or typed.
     """
-    gate, kept, excluded = Gate(), [], []
+    gate, kept, excluded = Gate(search_path(master.hydra)), [], []
     for job in jobs(loader, master, arguments):
         if job.excluded is None:
             cell = job.composed

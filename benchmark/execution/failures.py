@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from benchmark.errors import FAILURES, Crashed, RunFailure, Status
+from benchmark.errors import FAILURES, ConfigError, Crashed, RunFailure, Status
 
 NO_MEMORY = re.compile(
     r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE
@@ -23,6 +23,8 @@ def serialize_error(error: BaseException) -> tuple[Status, str, str | None, tupl
     if isinstance(error, RunFailure) and error.raised:
         return status, text, error.raised, operators
     kind = type(_root(error))
+    if issubclass(kind, ConfigError):
+        return status, text, None, operators
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return status, text, None if issubclass(kind, RunFailure) else name, operators
 
@@ -38,6 +40,8 @@ def describe(error: BaseException) -> tuple[Status, str]:
     """Status and text of any exception that a stage raised."""
     if isinstance(error, RunFailure):
         return error.status, str(error)
+    if isinstance(error, ConfigError):
+        return "incompatible", str(error)
     text = _ANSI.sub("", f"{type(error).__name__}: {error}").strip()
     if (root := _root(error)) is not error:
         text = f"{text.splitlines()[0]}\ncaused by {type(root).__name__}: {_ANSI.sub('', str(root))}".strip()

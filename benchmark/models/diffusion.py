@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -20,7 +21,9 @@ import transformers
 from diffusers.configuration_utils import FrozenDict
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKLOutput
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from safetensors import safe_open
 
+from benchmark.errors import ConfigError
 from benchmark.models import networks
 from benchmark.models.composite import CompositeModel, Network, Tensors
 from benchmark.models.networks import Positional
@@ -51,6 +54,28 @@ def write_weights(model: Model, task: str, seed: int, folder: Path) -> Mapping[s
     networks.check_parameters(model, task, count)
     index = json.dumps({"_class_name": model.architecture["pipeline"]})
     (folder / _INDEX).write_text(index, encoding="utf-8")
+    return {"parameters": count}
+
+
+def check_folder(model: Model, task: str, folder: Path) -> Mapping[str, Any]:
+    """Check that a local folder holds the pipeline of the YAML, by its class, networks and parameters.
+
+    Raises:
+        ConfigError: it holds another one.
+    """
+    stated, names = model.architecture["pipeline"], [name for name in NETWORKS if name in model.architecture]
+    kind = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["_class_name"]
+    absent = [name for name in names if not (folder / name).is_dir()]
+    if kind != stated or absent:
+        why = f"it lacks {', '.join(absent)}" if absent else f"a {kind} is no {stated}"
+        raise ConfigError(f"weights={folder}: not those of model={model.name}: {why}: choose another model")
+    count = 0
+    for file in (file for name in names for file in sorted((folder / name).glob("*.safetensors"))):
+        with safe_open(file, "pt") as tensors:
+            slices = map(tensors.get_slice, tensors.keys())
+            # Old files also hold positions: integers, no parameters.
+            count += sum(math.prod(part.get_shape()) for part in slices if "F" in part.get_dtype())
+    networks.check_parameters(model, task, count)
     return {"parameters": count}
 
 

@@ -28,7 +28,7 @@ class Generator(TransformersTask):
     unit: ClassVar[Unit] = "tokens"
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.generation", "transformers.models.t5.modeling_t5")
 
-    def refuse(self, model: Model, shape: Shape) -> str | None:
+    def refuse_shape(self, model: Model, shape: Shape) -> str | None:
         """Refuse lengths beyond the position embeddings, and layers without keys and values."""
         if reason := refuse_recurrent(model):
             return reason
@@ -49,11 +49,14 @@ class Generator(TransformersTask):
         """Random tokens or the first tokens of a text; for an encoder-decoder also its first token."""
         import torch
 
-        prompt = self._prompt(model, shape, seed, real)
-        start = model.architecture.get("decoder_start_token_id")
-        if start is None:
+        from benchmark.models import networks
+
+        prompt, config = self._prompt(model, shape, seed, real), networks.configuration(model)
+        if not config.is_encoder_decoder:
             return {self.prompt: prompt}
-        return {self.prompt: prompt, "decoder_input_ids": torch.full((shape.batch_size, 1), int(start))}
+        known = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "pad", "bos"))
+        start = next((token for token in known if token is not None and token < config.vocab_size), 0)
+        return {self.prompt: prompt, "decoder_input_ids": torch.full((shape.batch_size, 1), start)}
 
     def _prompt(self, model: Model, shape: Shape, seed: int, real: Path | None) -> Any:
         import torch

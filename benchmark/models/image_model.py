@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,9 +26,9 @@ class ImageModel(TransformersTask):
         "transformers.models.vit.modeling_vit",
     )
 
-    def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse images that the position embeddings don't fit."""
-        return refuse_size(shape, model.architecture.get("image_size"))
+    def refuse_shape(self, model: Model, shape: Shape) -> str | None:  # noqa: ARG002 - as its base's
+        """Refuse a model without an image size."""
+        return refuse_size(shape)
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
         """Save random weights by the seed, or the published ones."""
@@ -36,17 +37,23 @@ class ImageModel(TransformersTask):
         convnets.register()
         return super().make_weights(model, weights, seed, folder)
 
-    def module(self, folder: Path, shape: Shape) -> Any:  # noqa: ARG002 - the weights have the size
-        """Load the network."""
+    def module(self, folder: Path, shape: Shape) -> Any:
+        """Load the network; position embeddings are interpolated to a size other than their own."""
         from benchmark.models import convnets, networks
 
         convnets.register()
-        return networks.read_module(self.auto_class, folder, ("pixel_values",), self.outputs)
+        network = networks.read_network(self.auto_class, folder)
+        return networks.Positional(
+            network, ("pixel_values",), self.outputs, **interpolation(network, shape)
+        ).eval()
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random pixels, normalised as image processors do; or photographs."""
+        from benchmark.models import convnets, networks
+
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
-        channels = int(model.architecture.get("num_channels", 3))
+        convnets.register()
+        channels = getattr(networks.configuration(model), "num_channels", 3)
         if real is not None:
             photographs = real_inputs.pixels(real, shape.batch_size, channels, shape.image_size, seed)
             return {"pixel_values": photographs}
@@ -54,16 +61,21 @@ class ImageModel(TransformersTask):
         return {"pixel_values": pixels(*size, seed=seed)}
 
 
-def refuse_size(shape: Shape, own: Any) -> str | None:
-    """Refuse a size other than the model's only one.
+def refuse_size(shape: Shape) -> str | None:
+    """Refuse a model that states no size. Whether it can take another one, its fp32 reference shows."""
+    return (
+        None
+        if shape.image_size
+        else "neither its YAML nor its configuration states an image_size: give image_size=N"
+    )
 
-    A pair of sizes, as of YOLOS, is the size of training: its embeddings are interpolated to other sizes.
-    """
-    if shape.image_size is None:
-        return "its YAML states no image_size: give image_size=N"
-    if isinstance(own, int) and shape.image_size != own:
-        return f"image_size={shape.image_size}: its position embeddings are for {own}"
-    return None
+
+def interpolation(network: Any, shape: Shape) -> dict[str, bool]:
+    """The argument that interpolates position embeddings, where the network has it and the size needs it."""
+    own = getattr(getattr(network.config, "vision_config", network.config), "image_size", None)
+    known = "interpolate_pos_encoding" in inspect.signature(network.forward).parameters
+    is_own = shape.image_size in (own if isinstance(own, (list, tuple)) else [own])
+    return {"interpolate_pos_encoding": True} if known and not is_own else {}
 
 
 def pixels(*size: int, seed: int) -> Any:

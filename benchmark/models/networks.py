@@ -5,8 +5,8 @@ Imported by children only. Tasks and compilers share it; the core never imports 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from benchmark.errors import ConfigError, Unavailable
-from benchmark.models import numerics
+from benchmark.errors import BenchmarkError, ConfigError, Unavailable
+from benchmark.models import architectures, numerics
 from benchmark.precision import Dtype
 from benchmark.records import Arithmetic, Model, Session, Workload
+from benchmark.spelling import nearest, suggest
 
 _DRAWN = 0.1
 """Standard deviation of weights that are born constant."""
@@ -58,15 +59,21 @@ def write_weights(  # noqa: PLR0913, PLR0917 - which model, and where to
 ) -> Mapping[str, Any]:
     """Save a model with random weights by the seed, or the published one, into `folder`.
 
+    `weights` may also be a folder: then nothing is saved, and the folder is held to the YAML.
+
     Raises:
-        ConfigError: the YAML states another number of parameters for the task.
+        ConfigError: the YAML states another number of parameters for the task, or another model.
         Unavailable: the hub can't be reached, and its cache on this host lacks the model.
     """
     if weights == "pretrained":
         return _write_pretrained(auto_class, model, folder)
+    if weights != "random":
+        return _check_folder(auto_class, model, task, Path(weights))
     config = configuration(model)
+    kind = network_class(auto_class, config)
     torch.manual_seed(seed)
-    network = network_class(auto_class, config)._from_config(config).eval()  # noqa: SLF001 - from_config, of a class
+    with _built(model):
+        network = kind._from_config(config).eval()  # noqa: SLF001 - from_config, of a class
     check_parameters(model, task, network.num_parameters())
     spread_weights(network, seed)
     network.save_pretrained(folder)
@@ -107,10 +114,38 @@ def _enlarge(weight: torch.Tensor, size: float, if_below: float = 1.0) -> None:
         weight.mul_(size / own)
 
 
+@contextmanager
+def explained(what: str, advice: str) -> Iterator[None]:
+    """Turn what transformers says into a mistake of the configuration.
+
+    Raises:
+        ConfigError: the library refused it; errors of memory and of files stay as they are.
+    """
+    try:
+        yield
+    except (BenchmarkError, MemoryError, OSError, RuntimeError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ConfigError(f"{what}: {type(error).__name__}: {reason}; {advice}") from error
+
+
+def _built(model: Model) -> AbstractContextManager[None]:
+    return explained(
+        f"model={model.name}: transformers can't build this architecture",
+        f"correct `architecture` in {model.file or 'its YAML'}",
+    )
+
+
 def configuration(model: Model) -> Any:
-    """The transformers configuration of an architecture; a nested one names its own `model_type`."""
-    fields = {name: _nested(value) for name, value in model.architecture.items() if name != "model_type"}
-    return transformers.AutoConfig.for_model(model.architecture["model_type"], **fields)
+    """The transformers configuration of an architecture; a nested one names its own `model_type`.
+
+    Raises:
+        ConfigError: transformers doesn't know the architecture, or refuses a field.
+    """
+    with _built(model):
+        fields = {name: _nested(value) for name, value in model.architecture.items() if name != "model_type"}
+        return transformers.AutoConfig.for_model(model.architecture["model_type"], **fields)
 
 
 def _nested(value: Any) -> Any:
@@ -124,11 +159,19 @@ def network_class(auto_class: str, config: Any) -> Any:
     """The class that an Auto class chooses; of several, the one that `architectures` names.
 
     `auto_class` may also be a class of one architecture, for models without an Auto class.
+
+    Raises:
+        ConfigError: the Auto class has no class for this architecture.
     """
     kind = getattr(transformers, auto_class)
     if not hasattr(kind, "_model_mapping"):
         return kind
-    found = kind._model_mapping[type(config)]  # noqa: SLF001 - it has no public name
+    try:
+        found = kind._model_mapping[type(config)]  # noqa: SLF001 - it has no public name
+    except KeyError as error:
+        raise ConfigError(
+            f"transformers has no {auto_class} for model_type {config.model_type}: choose another task"
+        ) from error
     classes = found if isinstance(found, (tuple, list)) else (found,)
     named = [kind for kind in classes if kind.__name__ in (config.architectures or ())]
     return (named or classes)[0]
@@ -140,24 +183,85 @@ def check_parameters(model: Model, task: str, count: int) -> None:
     Raises:
         ConfigError: the YAML states another number for the task.
     """
-    if count != (stated := model.parameters[task]):
-        raise ConfigError(
-            f"model.parameters.{task}={stated}: this architecture has {count}; "
-            f"correct conf/model/{model.name}.yaml, or give the model another name"
+    if count == (stated := model.parameters.get(task, count)):
+        return
+    names = architectures.field_names(str(model.architecture.get("model_type")))
+    hints = {name: nearest(name, names, 0.8) for name in model.architecture if name not in names}
+    misspelled = [f"{name}: {suggest(hint)} " for name, hint in hints.items() if hint]
+    raise ConfigError(
+        f"model.parameters.{task}={stated}: this architecture has {count}; "
+        f"{''.join(misspelled)}correct {model.file or 'its YAML'}, or give the model another name"
+    )
+
+
+def _check_folder(auto_class: str, model: Model, task: str, folder: Path) -> Mapping[str, Any]:
+    """Check that the weights in a local folder are those of the YAML's model with this task's head.
+
+    Raises:
+        ConfigError: another model, another number of parameters, or tensors that are missing or left over.
+    """
+    own = configuration(model)
+    with explained(f"weights={folder}: transformers can't read it", "save it again with save_pretrained"):
+        theirs = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        kind = network_class(auto_class, theirs)
+        network, loaded = kind.from_pretrained(
+            folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
         )
+    other = {
+        name: f"{name} is {getattr(theirs, name, None)}, the YAML's {getattr(own, name)}"
+        for name in ("num_labels", *model.architecture)
+        if isinstance(getattr(own, name, None), (str, int, float, list))
+        and not name.endswith(("architectures", "token_id"))
+        and getattr(theirs, name, None) != getattr(own, name)
+    }
+    hint = other.pop("num_labels", None)
+    shapes = [str(key[0] if isinstance(key, tuple) else key) for key in loaded["mismatched_keys"]]
+    body = {name for name, _ in network.base_model.named_children()}  # keys elsewhere are other heads
+    prefix = f"{network.base_model_prefix}."
+    over = [key for key in loaded["unexpected_keys"] if key.removeprefix(prefix).partition(".")[0] in body]
+    count = network.num_parameters()
+    with torch.device("meta"):
+        stated = model.parameters.get(task) or kind(own).num_parameters()
+    for found, why in (
+        (theirs.model_type != own.model_type, f"a {theirs.model_type} is no {own.model_type}"),
+        (shapes, f"its tensors have other shapes: {_few(shapes)}"),
+        (loaded["missing_keys"], f"it lacks {_few(loaded['missing_keys'])}"),
+        (over, f"it has layers that the model lacks: {_few(over)}"),
+        (other, "; ".join(other.values())),
+        (
+            count != stated,
+            f"it has {count} parameters, and the YAML {stated}" + (f" ({hint})" if hint else ""),
+        ),
+    ):
+        if found:
+            raise ConfigError(
+                f"weights={folder}: not those of model={model.name} with this task: {why}: "
+                f"choose another model, task or folder, or correct {model.file or 'its YAML'}"
+            )
+    return {"parameters": count}
+
+
+def _few(names: Iterable[str]) -> str:
+    first, *more = [*sorted(names), ""][:-1] or [""]
+    return f"{first} and {len(more)} more" if more else first
 
 
 def _write_pretrained(auto_class: str, model: Model, folder: Path) -> Mapping[str, Any]:
     revision = model.revision or "main"
+    torch.manual_seed(0)  # of a head that the published weights lack
     try:
         config = transformers.AutoConfig.from_pretrained(model.hub_id, revision=revision)
         kind = network_class(auto_class, config)
-        network = kind.from_pretrained(model.hub_id, revision=revision).eval()
+        network, loaded = kind.from_pretrained(model.hub_id, revision=revision, output_loading_info=True)
     except OSError as error:
         raise not_published_here(model) from error
     network.save_pretrained(folder)
     _write_processors(model.hub_id, revision, folder)
-    return {"parameters": network.num_parameters(), "commit": getattr(network.config, "_commit_hash", None)}
+    return {
+        "parameters": network.num_parameters(),
+        "commit": getattr(network.config, "_commit_hash", None),
+        "untrained": sorted(loaded["missing_keys"]),
+    }
 
 
 def not_published_here(model: Model) -> Unavailable:
@@ -180,14 +284,6 @@ def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     kind = network_class(auto_class, config)
     return kind.from_pretrained(folder, local_files_only=True).float().eval()
-
-
-def read_module(
-    auto_class: str, folder: Path, input_names: Sequence[str], output_names: Sequence[str], **constants: Any
-) -> Positional:
-    """Load it with positional inputs; `constants` are further arguments of every call."""
-    network = read_network(auto_class, folder)
-    return Positional(network, input_names, output_names, **constants).eval()  # type: ignore[no-any-return]
 
 
 def read_inputs(workload: Workload, dtype: Dtype = "fp32") -> tuple[torch.Tensor, ...]:

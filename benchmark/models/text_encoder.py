@@ -49,7 +49,7 @@ class TextEncoder(TransformersTask):
         "transformers.models.bert.modeling_bert",
     )
 
-    def refuse(self, model: Model, shape: Shape) -> str | None:
+    def refuse_shape(self, model: Model, shape: Shape) -> str | None:
         """Refuse sequences longer than the position embeddings."""
         length, most = shape.sequence_length, model.max_sequence_length
         if length is not None and most is not None and length > most:

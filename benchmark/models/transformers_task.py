@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.records import Model, frozen
+from benchmark.models import architectures
+from benchmark.records import Model, Shape, frozen
 
-_FIRST_WORD = 5
+FIRST_WORD = 5
 """Smaller ids are special tokens (padding, begin, end, unknown) in the vocabularies of these models."""
 
 
@@ -21,8 +22,17 @@ class TransformersTask:
     """Auto class that chooses a model's class; or that class itself, where no Auto class leads to it."""
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
 
+    def refuse(self, model: Model, shape: Shape) -> str | None:
+        """Refuse architectures that transformers lacks, and shapes that the model can't take."""
+        return architectures.refuse(model.architecture, self.auto_class) or self.refuse_shape(model, shape)
+
+    def refuse_shape(self, model: Model, shape: Shape) -> str | None:
+        """Return why the model can't take this shape, or None."""
+        del model, shape
+        return None
+
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
-        """Save random weights by the seed, or the published ones."""
+        """Save random weights by the seed, or the published ones; check those of a local folder."""
         from benchmark.models import networks
 
         task = self.name.replace("-", "_")
@@ -33,4 +43,7 @@ def random_tokens(model: Model, *size: int, generator: Any) -> Any:
     """Random tokens of the model's vocabulary, special tokens excluded: int64."""
     import torch
 
-    return torch.randint(_FIRST_WORD, int(model.architecture["vocab_size"]), size, generator=generator)
+    from benchmark.models import networks
+
+    words = networks.configuration(model).get_text_config().vocab_size
+    return torch.randint(min(FIRST_WORD, words - 1), words, size, generator=generator)

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from benchmark.cache.compile_cache import Entries, Entry
 from benchmark.cache.manifest import content_key
 from benchmark.cell import Cell, Environment, stated_parameters
-from benchmark.errors import Unavailable
-from benchmark.identity import code_digest, options_of, source_digest, weights_digest
+from benchmark.errors import Incompatible, Unavailable
+from benchmark.execution.failures import describe
+from benchmark.identity import code_digest, no_weights, options_of, source_digest, weights_digest
 from benchmark.protocols import Call
 from benchmark.records import Workload
 
@@ -31,18 +32,29 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
     if e.hardware.simulated:
         return _imagined(cell, environment)
     versions = {name: environment.versions[name] for name in e.task.libraries}
-    weights, digest = _weights(cell, versions, cache, call)
-    reference = _reference(cell, versions, (weights, digest), cache, call)
-    load = partial(e.task.module, weights, cell.shape)
-    made = _Made(weights, digest, reference.folder)
+    weights = _weights(cell, versions, cache, call)
+    reference = _reference(cell, versions, weights, cache, call)
+    load = partial(e.task.module, weights.folder, cell.shape)
+    made = _Made(weights.folder, weights.digest, reference.folder)
     whole = _workload(cell, environment, made, load, reference.manifest.facts)
     parts = (
         _workload(cell, environment, made.of_part(facts["name"]), partial(_part, load, facts["name"]), facts)
         for facts in reference.manifest.facts.get("parts", ())
     )
     if e.weights == "random":  # a part may be left out, such as the encoder of a VAE
-        whole = replace(whole, parameters=stated_parameters(e))
-    return replace(whole, parts=tuple(parts))
+        whole = replace(whole, parameters=weights.facts["parameters"])
+    untrained = tuple(weights.facts.get("untrained", ()))
+    return replace(whole, parts=tuple(parts), untrained=untrained)
+
+
+class _Weights(NamedTuple):
+    """Weights of a model."""
+
+    folder: Path
+    digest: str
+    """Hash of their content."""
+    facts: Mapping[str, Any]
+    """What `Task.make_weights` returned."""
 
 
 class _Made(NamedTuple):
@@ -111,15 +123,15 @@ def _nothing() -> None:
     """The module of a simulated workload."""
 
 
-def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call) -> tuple[Path, str]:
-    """Folder of the weights, and a digest of their content."""
+def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call) -> _Weights:
+    """Weights from the cache, made if it lacks them; or those of a local folder."""
     e = cell.experiment
     if e.weights not in {"random", "pretrained"}:
-        return _local_weights(Path(e.weights))
+        return _local_weights(cell, versions, cache, call)
     made_of: dict[str, Any] = {"task": options_of(e.task), "weights": e.weights}
     if e.weights == "random":
         made_of |= {"architecture": dict(e.model.architecture), "seed": e.seed, "versions": versions}
-        made_of["code"] = code_digest(e.task)
+        made_of |= {"code": code_digest(e.task), "parameters": stated_parameters(e)}
     else:
         made_of |= {"hub_id": e.model.hub_id, "revision": e.model.revision or "main"}
     entry = cache.get_or_build(
@@ -127,29 +139,38 @@ def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call
         made_of,
         lambda folder: call(_make_weights, e.task, e.model, e.weights, e.seed, folder),
     )
-    return entry.folder, content_key(
-        {"files": {name: file.sha256 for name, file in entry.manifest.files.items()}}
-    )
+    digest = content_key({"files": {name: file.sha256 for name, file in entry.manifest.files.items()}})
+    return _Weights(entry.folder, digest, entry.manifest.facts)
 
 
-def _local_weights(folder: Path) -> tuple[Path, str]:
+def _local_weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call) -> _Weights:
+    """The folder itself, once it is checked: the cache remembers that it holds this model."""
+    e = cell.experiment
+    folder = Path(e.weights).resolve()
     digest = weights_digest(folder)
     if digest is None:
-        raise Unavailable(
-            f"weights={folder}: no config.json with *.safetensors there; "
-            "use random, pretrained, or a folder written by save_pretrained"
-        )
-    return folder.resolve(), digest
+        raise Unavailable(no_weights(Path(e.weights)))
+    checked = {
+        "checked": digest,
+        "task": options_of(e.task),
+        "architecture": dict(e.model.architecture),
+        "parameters": stated_parameters(e),
+        "versions": versions,
+        "code": code_digest(e.task),
+    }
+    entry = cache.get_or_build(
+        "weights", checked, lambda target: call(_make_weights, e.task, e.model, str(folder), e.seed, target)
+    )
+    return _Weights(folder, digest, entry.manifest.facts)
 
 
 def _reference(
-    cell: Cell, versions: Mapping[str, str], weights: tuple[Path, str], cache: Entries, call: Call
+    cell: Cell, versions: Mapping[str, str], weights: _Weights, cache: Entries, call: Call
 ) -> Entry:
     """Inputs, and the answers of the eager fp32 model to them."""
-    folder, digest = weights
     e = cell.experiment
     made_of = {
-        "weights": digest,
+        "weights": weights.digest,
         "task": options_of(e.task),
         "code": code_digest(e.task),
         "reference": source_digest(frozenset({"benchmark.models.composite"})),
@@ -162,7 +183,7 @@ def _reference(
     return cache.get_or_build(
         "reference",
         made_of,
-        lambda target: call(_make_reference, cell, folder, target),
+        lambda target: call(_make_reference, cell, weights.folder, target),
     )
 
 
@@ -183,5 +204,21 @@ def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any
     if real is None:
         second = composite.unlike(inputs, second)
     module = e.task.module(weights, cell.shape)
-    facts = composite.write_reference(module, inputs, folder, e.hardware.facts().threads, second)
+    try:
+        facts = composite.write_reference(module, inputs, folder, e.hardware.facts().threads, second)
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        if refusal := _refused_size(cell, error):
+            raise Incompatible(refusal) from error
+        raise
     return {"label": f"{e.model.name} {cell.shape.label}", **facts}
+
+
+def _refused_size(cell: Cell, error: Exception) -> str | None:
+    """Reason of a row whose model refuses the size of its inputs; None: the error has another cause."""
+    model, shape = cell.experiment.model, cell.shape
+    unusual = shape.image_size != model.image_size if shape.image_size else isinstance(error, IndexError)
+    if not unusual or describe(error)[0] != "crashed":
+        return None
+    reason = " ".join(str(error).split())[:200]
+    usual = f"; its own image_size is {model.image_size}" if shape.image_size and model.image_size else ""
+    return f"model={model.name}: it can't take {shape.label}: {reason}{usual}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.cell import (
@@ -22,6 +25,7 @@ from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine
+from benchmark.identity import no_weights, weights_digest
 from benchmark.records import Exhausted
 
 Statuses = Callable[[str], Mapping[str, str]]
@@ -159,13 +163,45 @@ def _refusals(cell: Cell) -> Iterator[str]:
     pipeline = e.compiler.pipeline_cores or 1
     if pipeline > 1 and (needed := pipeline * e.scenario.replicas) > (cores := e.hardware.facts().cores):
         yield f"compiler.pipeline_cores={pipeline} needs hardware.cores={needed}, not {cores}"
-    if stated_parameters(e) is None:
+    if e.model.parameters and stated_parameters(e) is None:
         known = " or ".join(f"task={task}" for task in e.model.parameters)
         yield f"model={e.model.name}: its YAML states no parameters of a {e.task.name} head: choose {known}"
     if refusal := e.task.refuse(e.model, cell.shape):
         yield f"model={e.model.name}: {refusal}"
     if e.weights == "pretrained" and e.model.hub_id is None:
-        yield f"weights=pretrained: conf/model/{e.model.name}.yaml names no hub_id; use random or a folder"
+        yield f"weights=pretrained: {_yaml(e)} names no hub_id; use random or a folder"
+    if e.weights not in {"random", "pretrained"} and (refusal := _refuse_folder(e)):
+        yield refusal
+
+
+def _refuse_folder(e: Experiment) -> str | None:
+    """Why a local folder can't be the weights of this model, as far as a glance shows."""
+    folder = Path(e.weights)
+    if (digest := weights_digest(folder)) is None:
+        return no_weights(folder)
+    model_type, stated = _model_type(folder, digest), e.model.architecture.get("model_type")
+    if model_type and stated and model_type != stated:
+        return (
+            f"weights={folder}: a {model_type} is no {stated}, the architecture of model={e.model.name}: "
+            "choose another model or folder"
+        )
+    return None
+
+
+@lru_cache(maxsize=64)
+def _model_type(folder: Path, digest: str) -> str | None:
+    """Architecture of a folder of weights, by its `config.json`; null for pipelines."""
+    del digest  # changed content is read again
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return config.get("model_type") if isinstance(config, dict) else None
+
+
+def _yaml(e: Experiment) -> str:
+    """The model's YAML, for messages."""
+    return e.model.file or f"the YAML of model={e.model.name}"
 
 
 class _Environments:

@@ -94,6 +94,8 @@ def _model(attempt: Attempt) -> dict[str, Any]:
         "weights": e.weights,
         "task": e.task.name,
         "parameters": attempt.workload.parameters if attempt.workload else stated_parameters(e),
+        "parameters_checked": stated_parameters(e) is not None,
+        "untrained_weights": (attempt.workload.untrained or None) if attempt.workload else None,
     }
 
 

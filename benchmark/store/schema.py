@@ -186,6 +186,18 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("weights", _TEXT, "", "`random`, `pretrained` or a path"),
         ("task", _TEXT, "", "kind of model: how it is loaded and fed"),
         ("parameters", _INT, "", "parameters of the model"),
+        (
+            "parameters_checked",
+            _BOOL,
+            "",
+            "whether the YAML of the model states their number, which is checked",
+        ),
+        (
+            "untrained_weights",
+            _TEXTS,
+            "",
+            "tensors that published weights lack, such as those of a head: their values are random",
+        ),
     ),
     *_section(
         "axes",

@@ -23,14 +23,15 @@ class DocumentClassification(TextEncoder):
     axes: ClassVar[tuple[str, ...]] = ("sequence_length", "image_size")
     input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "bbox", "pixel_values")
 
-    def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse a shape that the position embeddings of words or of patches don't fit."""
-        own = model.architecture["input_size"]
-        return super().refuse(model, shape) or image_model.refuse_size(shape, own)
+    def refuse_shape(self, model: Model, shape: Shape) -> str | None:
+        """Refuse lengths that the position embeddings don't fit, and a model without an image size."""
+        return super().refuse_shape(model, shape) or image_model.refuse_size(shape)
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random words at random places of a random image."""
         import torch
+
+        from benchmark.models import networks
 
         if real is not None:
             raise real_inputs.refuse(model, "scanned page")
@@ -39,7 +40,7 @@ class DocumentClassification(TextEncoder):
         generator = torch.Generator().manual_seed(seed)
         size = (shape.batch_size, shape.sequence_length, 2, 2)
         first_last = torch.randint(0, _PAGE + 1, size, generator=generator).sort(dim=2).values
-        channels = int(model.architecture["num_channels"])
+        channels = networks.configuration(model).num_channels
         picture = (shape.batch_size, channels, shape.image_size, shape.image_size)
         return {
             **super().inputs(model, shape, seed),

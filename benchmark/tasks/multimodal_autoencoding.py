@@ -25,11 +25,6 @@ class MultimodalAutoencoding(TransformersTask):
     unit: ClassVar[Unit] = "items"
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.composite", "benchmark.models.perceiver")
 
-    def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse nothing: the architecture states the only sizes."""
-        del model, shape
-        return None
-
     def module(self, folder: Path, shape: Shape) -> Any:  # noqa: ARG002 - the architecture has the shape
         """Load the network."""
         from benchmark.models import networks, perceiver
@@ -40,13 +35,15 @@ class MultimodalAutoencoding(TransformersTask):
         """Random frames and sound; the label to predict is zeros, as the model's authors give it."""
         import torch
 
+        from benchmark.models import networks
+
         if real is not None:
             raise real_inputs.refuse(model, "video")
-        a = model.architecture
-        frames, height, width = a["output_shape"][1:]
-        samples = a["num_frames"] * a["audio_samples_per_frame"]
+        config = networks.configuration(model)
+        frames, height, width = config.output_shape[1:]
+        samples = config.num_frames * config.audio_samples_per_frame
         return {
             "image": image_model.pixels(shape.batch_size, frames, 3, height, width, seed=seed),
             "audio": image_model.pixels(shape.batch_size, samples, 1, seed=seed + 1),
-            "label": torch.zeros(shape.batch_size, a["num_labels"]),
+            "label": torch.zeros(shape.batch_size, config.num_labels),
         }

@@ -15,7 +15,7 @@ class TextGeneration(Generator):
     name: ClassVar[str] = "text-generation"
     auto_class: ClassVar[str] = "AutoModelForCausalLM"
 
-    def refuse(self, model: Model, shape: Shape) -> str | None:
+    def refuse_shape(self, model: Model, shape: Shape) -> str | None:
         """Refuse lengths that together exceed the position embeddings, and layers without keys and values."""
         if reason := refuse_recurrent(model):
             return reason

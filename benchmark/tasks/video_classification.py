@@ -21,9 +21,11 @@ class VideoClassification(ImageModel):
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random pixels of as many frames as the model takes."""
+        from benchmark.models import networks
+
         if real is not None:
             raise real_inputs.refuse(model, "video")
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
-        frames, channels = (int(model.architecture[name]) for name in ("num_frames", "num_channels"))
-        size = (shape.batch_size, frames, channels, shape.image_size, shape.image_size)
+        config = networks.configuration(model)
+        size = (shape.batch_size, config.num_frames, config.num_channels, shape.image_size, shape.image_size)
         return {"pixel_values": image_model.pixels(*size, seed=seed)}

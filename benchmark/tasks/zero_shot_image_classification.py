@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from benchmark.models import image_model, real_inputs
 from benchmark.models.text_encoder import TextEncoder
+from benchmark.models.transformers_task import FIRST_WORD
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -22,20 +23,33 @@ class ZeroShotImageClassification(TextEncoder):
     input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "pixel_values")
     outputs: ClassVar[tuple[str, ...]] = ("logits_per_image", "logits_per_text")
 
-    def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse images that the position embeddings of patches don't fit."""
-        return image_model.refuse_size(shape, model.architecture["vision_config"]["image_size"])
+    def refuse_shape(self, model: Model, shape: Shape) -> str | None:  # noqa: ARG002 - as its base's
+        """Refuse a model without an image size."""
+        return image_model.refuse_size(shape)
+
+    def module(self, folder: Path, shape: Shape) -> Any:
+        """Load the network; position embeddings are interpolated to a size other than their own."""
+        module = super().module(folder, shape)
+        module.constants |= image_model.interpolation(module.model, shape)
+        return module
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random tokens between those of begin and end, as many as CLIP pads to, and random images."""
         import torch
 
+        from benchmark.models import networks
+
         assert shape.image_size is not None  # noqa: S101 - cells of this task have one
-        begin, end = (int(model.architecture["text_config"][f"{place}_token_id"]) for place in ("bos", "eos"))
-        size = (shape.batch_size, int(model.architecture["text_config"]["max_position_embeddings"]))
-        words = torch.randint(0, begin, size, generator=torch.Generator().manual_seed(seed))
-        words[:, 0], words[:, -1] = begin, end  # the text's embedding is the one at the end token
-        channels = int(model.architecture["vision_config"]["num_channels"])
+        config = networks.configuration(model)
+        text, channels = config.text_config, config.vision_config.num_channels
+        size = (shape.batch_size, model.max_sequence_length or text.max_position_embeddings)
+        begin, end, vocabulary = text.bos_token_id, text.eos_token_id, text.vocab_size
+        # As in CLIP's vocabulary: above all words, and the text's embedding is the one at its end.
+        last = begin is not None and isinstance(end, int) and FIRST_WORD < begin < end < vocabulary
+        between = (0, begin) if last else (min(FIRST_WORD, vocabulary - 1), vocabulary)
+        words = torch.randint(*between, size, generator=torch.Generator().manual_seed(seed))
+        if last:
+            words[:, 0], words[:, -1] = begin, end
         if real is not None:
             photographs = real_inputs.pixels(real, shape.batch_size, channels, shape.image_size, seed)
             return {**real_inputs.tokens(model, real, *size, seed), "pixel_values": photographs}

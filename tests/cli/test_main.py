@@ -18,6 +18,7 @@ from benchmark import __main__ as program
 from benchmark.cli.error_messages import sentence
 from benchmark.cli.start import start
 from benchmark.compilers.simulated import Simulated
+from benchmark.config.folder import CONF
 from benchmark.devices import neuron
 from benchmark.errors import CacheError, ConfigError, StoreError
 from benchmark.records import frozen
@@ -176,7 +177,7 @@ def test_an_interrupted_grid_is_exit_code_130_and_says_how_to_resume(simulated, 
         ),
         (
             ["hardware=simulated", "weights=pretrained"],
-            "weights=pretrained: conf/model/bert_tiny.yaml ",
+            f"weights=pretrained: {CONF / 'model' / 'bert_tiny.yaml'} names no hub_id",
         ),
     ],
 )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from importlib import import_module
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from benchmark.config.folder import CONF
+from benchmark.records import Model
 
 
 def read(path):
@@ -85,7 +85,8 @@ def count(stated):
     counts = {}
     for name, task in stated:
         with torch.device("meta"):
-            config = networks.configuration(SimpleNamespace(architecture=MODELS[name]["architecture"]))
+            model = Model(name=name, architecture=MODELS[name]["architecture"])
+            config = networks.configuration(model)
             network = networks.network_class(CLASSES[task], config)._from_config(config)
         counts[name, task] = network.num_parameters()
     return counts

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
+from importlib.util import find_spec
 from typing import ClassVar
 
 import hydra
@@ -299,3 +300,18 @@ class WithOptions(Simulated):
 def test_an_option_that_can_be_no_part_of_a_cells_identity_is_refused(mistakes, value, kind):
     (sentence,) = mistakes({"compiler._target_": f"{__name__}.WithOptions", "compiler.options": value})
     assert sentence.startswith(f"compiler.options={value}: is a {kind}; an option of a plug-in is ")
+
+
+@pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
+def test_what_a_models_yaml_leaves_out_is_the_default_of_its_configuration(load):
+    left_out = ("max_sequence_length", "architecture.max_position_embeddings", "parameters")
+    model = load({f"model.{name}": ... for name in left_out}).model
+    assert (model.max_sequence_length, model.parameters) == (512, {})
+    assert load({"model.max_sequence_length": None}).model.max_sequence_length is None
+    pictures = {"model.architecture": {"model_type": "vit"}}
+    assert load(pictures).model.image_size == 224
+
+
+def test_a_model_knows_the_yaml_it_was_read_from_and_cannot_be_given_one(load, mistakes):
+    assert load({}).model.file == str(CONF / "model" / "bert_tiny.yaml")
+    assert mistakes({"model.file": "x.yaml"}) == ["model.file: unknown key; this program fills it in"]

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import hydra
 import pytest
 
-from benchmark.config.folder import CONF, file_of, first_comment, load_object, options, read
+from benchmark.config.folder import (
+    CONF,
+    file_of,
+    first_comment,
+    load_object,
+    options,
+    read,
+    read_from,
+    search_path,
+)
 from benchmark.errors import ConfigError
 from benchmark.tasks.fill_mask import FillMask
 
@@ -38,3 +48,14 @@ def test_a_yaml_that_describes_no_such_object_is_refused_by_its_path(tmp_path, t
     with pytest.raises(ConfigError, match=reason) as refused:
         load_object(file, FillMask)
     assert str(refused.value).startswith(str(file))
+
+
+def test_the_yaml_that_hydra_reads_is_that_of_the_first_folder_of_its_search_path(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "mine.yaml").write_text("name: mine\n")
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        words = [f"hydra.searchpath=[file://{tmp_path}]"]
+        composed = hydra.compose("config", overrides=words, return_hydra_config=True)
+    folders = search_path(composed.hydra)
+    assert read_from(folders, "model", "mine") == tmp_path / "model" / "mine.yaml"
+    assert read_from(folders, "model", "bert_tiny") == file_of("model", "bert_tiny")

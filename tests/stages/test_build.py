@@ -138,7 +138,9 @@ def test_local_weights_are_used_where_they_lie_and_known_by_their_content(on_cpu
     (folder / "model.safetensors").write_bytes(b"weights")
     experiment = replace(on_cpu, weights=str(folder))
     first = built(experiment)
-    assert child.asked == ["_make_reference"]
+    assert child.asked == ["_make_weights", "_make_reference"]  # the first checks the folder
+    assert built(experiment).weights_digest == first.weights_digest
+    assert len(child.asked) == 2
     assert first.load_module.args == (folder, first.shape)
     (folder / "model.safetensors").write_bytes(b"others")
     second = built(experiment)

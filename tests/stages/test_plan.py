@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from importlib import metadata
@@ -157,10 +158,37 @@ def test_options_that_a_compiler_does_not_have_are_incompatible(compose, fates):
 def test_pretrained_weights_need_a_hub_id(simulated, fates):
     ((fate, reason),) = fates(simulated("weights=pretrained"))
     assert fate == "incompatible"
-    assert reason.startswith("weights=pretrained: conf/model/bert_tiny.yaml names no hub_id")
+    assert reason.endswith("conf/model/bert_tiny.yaml names no hub_id; use random or a folder")
     experiment = simulated("weights=pretrained")
     published = replace(experiment.model, hub_id="google-bert/bert-base-uncased")
     assert fates(replace(experiment, model=published)) == [("run", "")]
+
+
+def folder_of(tmp_path, name, model_type):
+    """A folder of weights, as far as the plan looks."""
+    folder = tmp_path / name
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({"model_type": model_type}))
+    (folder / "model.safetensors").write_bytes(b"weights")
+    return folder
+
+
+def test_a_local_folder_is_refused_unless_it_holds_weights_of_this_architecture(simulated, fates, tmp_path):
+    bert, distilbert = (folder_of(tmp_path, f"{name}/0_Transformer", name) for name in ("bert", "distilbert"))
+    folders = [bert, distilbert, bert.parent, tmp_path / "nothing"]
+    taken, other, above, absent = fates(*(simulated(f"weights={folder}") for folder in folders))
+    assert taken == ("run", "")
+    assert "a distilbert is no bert, the architecture of model=bert_tiny" in other[1]
+    assert above[1].endswith(f"no config.json with *.safetensors there; use weights={bert}")
+    assert "there is no such folder" in absent[1]
+
+
+def test_a_model_that_transformers_lacks_is_refused_before_a_child_starts(simulated, fates):
+    experiment = simulated()
+    model = replace(experiment.model, architecture={"model_type": "bertt"})
+    ((fate, reason),) = fates(replace(experiment, model=model))
+    assert fate == "incompatible"
+    assert "did you mean 'bert'?" in reason
 
 
 def test_a_missing_library_makes_a_cell_unavailable_and_tells_the_command(

@@ -34,11 +34,13 @@ class StagedLauncher(GridLauncher):
         from benchmark.cli.start import start
         from benchmark.config.compose import Composer
         from benchmark.config.experiment import Gate
+        from benchmark.config.folder import search_path
         from benchmark.config.hydra_settings import refuse_in_grid
 
         self._configure()
         refuse_in_grid(self.config)
-        composer, gate = Composer(self.hydra_context.config_loader, self.config), Gate()
+        composer = Composer(self.hydra_context.config_loader, self.config)
+        gate = Gate(search_path(self.config.hydra))
         cells = [composer.compose(overrides, number) for number, overrides in enumerate(job_overrides)]
         code = start(
             [
