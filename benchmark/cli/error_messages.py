@@ -40,8 +40,8 @@ def explained() -> Iterator[None]:
         raise SystemExit(1) from None
     except _MISTAKES as error:
         raise _stopped(error) from error
-    except ValueError as error:
-        if _origin(error) != "hydra":
+    except (ValueError, KeyError) as error:
+        if _origin(error) != "hydra" and not _of_env_copy(error):
             raise
         raise _stopped(error) from error
     except SystemExit as stop:
@@ -70,6 +70,12 @@ def _origin(error: BaseException) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
+def _of_env_copy(error: Exception) -> bool:
+    """Whether Hydra looked for a variable of `hydra.job.env_copy`, which it does without a message."""
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    return isinstance(error, KeyError) and names[-2:] == ["_load_configuration_impl", "__getitem__"]
+
+
 def _message(error: BaseException) -> str:
     if isinstance(error, MarkedYAMLError):
         message = _malformed(error)
@@ -82,6 +88,8 @@ def _message(error: BaseException) -> str:
         message = _uncomposable(str(error), error.__cause__)
     elif isinstance(error, OmegaConfBaseException):
         message = f"{error.full_key}: {_first_line(error.msg)}" if error.full_key else _first_line(error)
+    elif isinstance(error, KeyError):
+        message = f"hydra.job.env_copy: the variable {error.args[0]} is not set here"
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.filename}: {error.strerror}: {_PLACES}"
     else:

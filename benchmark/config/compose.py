@@ -18,7 +18,12 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import AnyNode, DictConfig, OmegaConf, open_dict
 
 from benchmark.config import experiment
-from benchmark.config.hydra_settings import overrides_parser, refuse_lists_of_names, refuse_set_by_swept
+from benchmark.config.hydra_settings import (
+    overrides_parser,
+    refuse_lists_of_names,
+    refuse_set_by_swept,
+    settings_of_grid,
+)
 
 _RESOLVER = re.compile(r"\$\{\s*([\w.]+)\s*:")
 _HYDRA_KEY = re.compile(r"\$\{\s*hydra\b")
@@ -65,6 +70,7 @@ class Composer:
     def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
         self._loader, self._master = loader, master
         self._parser = overrides_parser(loader, master)
+        self._settings = settings_of_grid(master)
         self._pieces: dict[str, _Piece] = {}
         self._groups: dict[str, bool] = {}
         self._templates: dict[tuple[str, ...], _Template] = {}
@@ -128,7 +134,7 @@ class Composer:
     def _made(self, base: tuple[str, ...], number: int) -> _Template:
         composed = self._loader.load_sweep_config(self._master, list(base))
         refuse_lists_of_names(self._loader, composed.hydra, base)
-        refuse_set_by_swept(self._master, composed)
+        refuse_set_by_swept(self._settings, self._master, composed)
         with open_dict(composed):
             composed.hydra.job.id, composed.hydra.job.num = str(number), number
             composed.hydra.runtime.output_dir = str(Path(self._master.hydra.sweep.dir).resolve())

@@ -93,14 +93,25 @@ def refuse_in_verb(master: DictConfig, verb: str) -> None:
     _refuse([f"{key}: {verb} doesn't use it: use {advice}" for key, value in written.items() if value])
 
 
-def refuse_set_by_swept(master: DictConfig, composed: DictConfig, *, axes_too: bool = True) -> None:
-    """Refuse a cell whose choices set what Hydra reads once, before it makes the cells.
+def settings_of_grid(cfg: DictConfig) -> dict[str, Any]:
+    """What Hydra, or the sweeper, reads once for a whole grid, by key."""
+    hydra = {f"hydra.{key}": _plain(cfg.hydra, key) for key in cfg.hydra if key not in _OF_THE_COMMAND}
+    sweeper = hydra["hydra.sweeper"]
+    axes = {"hydra.sweeper.params": sweeper.pop("params", None) or {}} if sweeper else {}
+    return hydra | axes | {key: _plain(cfg, key) or [] for key in ALGEBRA if key in cfg}
+
+
+def refuse_set_by_swept(
+    before: Mapping[str, Any], master: DictConfig, composed: DictConfig, *, axes_too: bool = True
+) -> None:
+    """Refuse a cell whose choices set what is read once, before the cells are made. `before`: of `master`.
 
     Raises:
         ConfigError: names the keys.
     """
-    before, now = _settings(master, axes_too=axes_too), _settings(composed, axes_too=axes_too)
-    if changed := [key for key in now if now[key] != before.get(key)]:
+    now = settings_of_grid(composed)
+    axes = set() if axes_too else {"hydra.sweeper.params", *ALGEBRA}
+    if changed := [key for key in now if now[key] != before.get(key) and key not in axes]:
         common = master.hydra.overrides.task
         words = " ".join(word for word in composed.hydra.overrides.task if word not in common)
         raise ConfigError(
@@ -158,6 +169,11 @@ class _Groups:
     ) -> list[str]:
         """Names of a group, of `hydra.searchpath` too."""
         return self._loader.get_group_options(group_name, results_filter, self._name, self._overrides)
+
+
+def _plain(cfg: DictConfig, key: Any) -> Any:
+    node = cfg._get_node(key)  # noqa: SLF001 - the only access to an unresolved node
+    return OmegaConf.to_container(node) if OmegaConf.is_config(node) else str(node)
 
 
 def _params(hydra: DictConfig) -> Mapping[str, Any]:
@@ -240,19 +256,6 @@ def _overrides(callback: DictConfig, hook: str) -> bool:
     except (ImportError, ValueError) as error:
         raise ConfigError(f"hydra.callbacks: {callback._target_} cannot be imported ({error})") from error
     return own is not None and own is not getattr(Callback, hook)
-
-
-def _settings(cfg: DictConfig, *, axes_too: bool) -> dict[str, Any]:
-    """What Hydra reads once for a whole grid, by key."""
-    plain: Any = OmegaConf.to_container(
-        OmegaConf.masked_copy(cfg, ["hydra", *(key for key in ALGEBRA if key in cfg)]), resolve=False
-    )
-    hydra = plain.pop("hydra")
-    params = hydra["sweeper"].pop("params", None) or {}
-    found = {f"hydra.{key}": value for key, value in hydra.items() if key not in _OF_THE_COMMAND}
-    if axes_too:
-        found |= {"hydra.sweeper.params": params, **{key: value or [] for key, value in plain.items()}}
-    return found
 
 
 def _refuse(mistakes: Sequence[str]) -> None:

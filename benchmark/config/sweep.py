@@ -31,6 +31,7 @@ from benchmark.config.hydra_settings import (
     refuse_in_verb,
     refuse_lists_of_names,
     refuse_set_by_swept,
+    settings_of_grid,
 )
 from benchmark.errors import ConfigError
 
@@ -150,7 +151,7 @@ def _by_experiment(
             master.hydra.job.config_name, [*master.hydra.overrides.hydra, *words], run_mode=RunMode.MULTIRUN
         )
         OmegaConf.copy_cache(from_config=master, to_config=own)
-        refuse_set_by_swept(master, own, axes_too=False)
+        refuse_set_by_swept(settings_of_grid(master), master, own, axes_too=False)
         yield own, words
 
 

@@ -68,6 +68,8 @@ def test_several_values_need_a_grid(told):
         (["+model=vit"], "model: has a value already: leave out the + before model="),
         (["hydra.mode=zzz"], "hydra.mode=zzz: Invalid value 'zzz', expected one of [RUN, MULTIRUN]"),
         (["=3"], "Config group override must be a string"),
+        (["hydra.job.env_copy=[NOT_SET]"], "hydra.job.env_copy: the variable NOT_SET is not set here"),
+        (["-m", "hydra/launcher=joblip"], "hydra/launcher=joblip: there is no such hydra/launcher; did you"),
         (["--config-dir", "absent"], "Additional config directory "),
         (["--resolve"], "The --resolve flag can only be used"),
     ],
