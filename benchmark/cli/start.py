@@ -26,11 +26,12 @@ def start(
     with interpreters(experiments) as children:
         if any(map(can_run, distinct(experiments))) and not _is_finished(experiments[0]):
             children.start()
-        from benchmark.cli.run import refuse_hopeless, run_grid
+        from benchmark.cli.run import MISTAKE, OK, refuse_hopeless, run_grid
 
         if not in_a_grid:
             refuse_hopeless(experiments)
-        return run_grid(experiments, excluded, children)
+        code = run_grid(experiments, excluded, children)
+        return OK if in_a_grid and code == MISTAKE else code
 
 
 def set_environment(experiments: Sequence[Experiment]) -> None:
