@@ -64,16 +64,12 @@ class Task(Protocol):
         """
 
     def module(self, folder: Path, shape: Shape) -> Any:
-        """Load the weights into a torch module in eval mode: positional tensors in, a tensor or a tuple out.
-
-        A model of several networks is a `models.composite.CompositeModel`, whose parts are such modules.
-        """
+        """A torch module in eval mode, positional tensors in, tensors out; or a `CompositeModel` of such."""
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Tensors by name, in the order of the module's positional inputs.
 
-        Seeded random values; or, where `real` names a folder, real text and pictures, prepared by the
-        tokenizer and image processor in it.
+        Seeded random values; or real text and images, prepared by the processors in the folder `real`.
 
         Raises:
             Unavailable: the real inputs can't be loaded on this host.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -47,11 +46,9 @@ class Model:
     architecture: Mapping[str, Any]
     """`model_type` and the fields of its transformers configuration that differ from the defaults."""
     parameters: Mapping[str, PositiveInt] = Field(default_factory=dict)
-    """Task to number of parameters of the published model with that head. The model has these tasks;
-    building fails if the architecture has another number. Empty: any task, and nothing is checked."""
+    """Task to parameters of the published model, which building checks; empty: any task, unchecked."""
     max_sequence_length: PositiveInt | None = None
-    """Most tokens, special ones included; null where nothing limits them. A YAML without it means the
-    limit of the configuration, such as its `max_position_embeddings`."""
+    """Most tokens; null: no limit. A YAML without it means that of the configuration."""
     image_size: PositiveInt | None = None
     """Usual pixels along an edge. A YAML without it means the size that the configuration is for."""
     hub_id: str | None = None
@@ -107,8 +104,7 @@ class Sampling:
     max_s: PositiveFloat
     """Most seconds of sampling."""
     order: Literal["grid", "random"] = "grid"
-    """Order in which cells are timed: that of the grid, or shuffled, so that a drift of the host doesn't
-    look like the effect of an axis."""
+    """Order in which cells are timed; random, a drift of the host doesn't look like an effect of an axis."""
     order_seed: NonNegativeInt = 0
     """Seed of the shuffling; rows keep it in `config`."""
     precision: PositiveFloat | None = None
@@ -140,20 +136,7 @@ class DeviceFacts:
     isa: str = ""
     """Instruction sets that change generated code; part of the cache key."""
     target: str | None = None
-    """Target of code generation, as the device's compiler names it, for compilers that work without the
-    device. Null where the compiler needs the device, or the host is the device."""
-
-
-@frozen
-class ChildLimits:
-    """Limits of a child process, and the file for its output."""
-
-    log: Path
-    timeout_s: PositiveFloat
-    memory_bytes: PositiveInt | None = None
-    """Private memory it may take (RLIMIT_DATA) beyond what imports hold; null sets no limit."""
-    command_pid: PositiveInt = Field(default_factory=os.getpid)
-    """Process of the command that the child works for; see `machine.command_pid`."""
+    """Target of code generation for compilers that work without the device; else null."""
 
 
 @frozen
@@ -163,8 +146,7 @@ class Workload:
     name: str = "model"
     """Name of the part, in a model of several."""
     load_module: Callable[[], Any]
-    """Called in a child: the module in eval mode, positional tensors in, a tensor or a tuple out. A model in
-    parts is a `models.composite.CompositeModel`, which calls them."""
+    """Called in a child: the module in eval mode, or the `CompositeModel` that calls the parts."""
     parts: tuple[Workload, ...] = ()
     """Networks that are compiled separately; empty for a model that is one network."""
     calls: PositiveInt = 1
@@ -174,8 +156,7 @@ class Workload:
     input_shapes: Mapping[str, tuple[int, ...]]
     input_dtypes: Mapping[str, str]
     reference: Path | None
-    """Folder with `inputs.safetensors` and their fp32 answers in `outputs.safetensors`, and a folder `second`
-    with other inputs and their answers. Null for simulated devices, which compute nothing."""
+    """Folder with inputs and their fp32 answers, twice (`second`); null for simulated devices."""
     weights_digest: str
     parameters: PositiveInt | None
     flops_per_call: NonNegativeInt | None
@@ -278,8 +259,7 @@ class Quality:
     cosine: float | None = None
     """Least over the items of the batches and the outputs."""
     relative_error: float | None = None
-    """Distance to the reference, divided by the distance between the reference's answers to different inputs:
-    greatest over items and outputs. Null where that distance is too small, or wasn't measured."""
+    """Greatest distance to the reference, in distances between its answers to different inputs."""
     max_abs_error: float | None = None
     top1_agreement: float | None = None
     """Share of items whose first output has its maximum at the same index; null where it has one entry."""

@@ -25,12 +25,11 @@ from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli.run import laid_out
 from benchmark.config import experiment
 from benchmark.config.folder import CONF
-from benchmark.execution.forkserver import Forkserver
+from benchmark.execution.forkserver import ChildLimits, Forkserver
 from benchmark.execution.interpreters import Interpreters
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
-from benchmark.records import ChildLimits
 from benchmark.store.results import ResultsStore
 from tests.plugins import group
 

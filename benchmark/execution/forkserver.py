@@ -22,10 +22,12 @@ from multiprocessing import connection, forkserver, resource_tracker, util
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
+from pydantic import Field, PositiveFloat, PositiveInt
+
 from benchmark.errors import Crashed, OutOfMemory, RunFailure, TimedOut
 from benchmark.execution.failures import NO_MEMORY, deserialize_error, serialize_error
 from benchmark.host.machine import COMMAND_PID
-from benchmark.records import ChildLimits
+from benchmark.records import frozen
 
 T = TypeVar("T")
 
@@ -41,6 +43,18 @@ _ENVIRONMENT = {
 _GRACE_S = 5.0
 _LAST_WORDS_S = 0.5
 _STOPS = (signal.SIGINT, signal.SIGTERM)
+
+
+@frozen
+class ChildLimits:
+    """Limits of a child process, and the file for its output."""
+
+    log: Path
+    timeout_s: PositiveFloat
+    memory_bytes: PositiveInt | None = None
+    """Private memory it may take (RLIMIT_DATA) beyond what imports hold; null sets no limit."""
+    command_pid: PositiveInt = Field(default_factory=os.getpid)
+    """Process of the command that the child works for; see `machine.command_pid`."""
 
 
 class Forkserver:

@@ -26,9 +26,8 @@ from typing_extensions import Self
 
 from benchmark.errors import Crashed, TimedOut
 from benchmark.execution.failures import deserialize_error
-from benchmark.execution.forkserver import Forkserver
+from benchmark.execution.forkserver import ChildLimits, Forkserver
 from benchmark.execution.peer import Peer
-from benchmark.records import ChildLimits
 
 T = TypeVar("T")
 

@@ -6,11 +6,10 @@ from functools import partial
 from typing import NamedTuple
 
 from benchmark.cell import PlannedRun
-from benchmark.execution.forkserver import inline
+from benchmark.execution.forkserver import ChildLimits, inline
 from benchmark.execution.interpreters import Interpreters
 from benchmark.host import machine
 from benchmark.protocols import Call
-from benchmark.records import ChildLimits
 
 
 class StageCalls(NamedTuple):

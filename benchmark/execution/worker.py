@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import IO
 
 from benchmark.execution.failures import serialize_error
-from benchmark.execution.forkserver import Forkserver
+from benchmark.execution.forkserver import ChildLimits, Forkserver
 from benchmark.execution.interpreters import framed, packed, read_frame, unpacked, work
-from benchmark.records import ChildLimits
 
 
 def main() -> None:

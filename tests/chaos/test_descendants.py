@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmark.errors import RunFailure
-from benchmark.execution.forkserver import Forkserver
-from benchmark.records import ChildLimits
+from benchmark.execution.forkserver import ChildLimits, Forkserver
 from tests.chaos.survivors import alive, marked, survivors, wait_for
 
 pytestmark = pytest.mark.chaos
@@ -43,7 +42,7 @@ COMPILE = """
 import os, sys
 from pathlib import Path
 from benchmark.execution.forkserver import Forkserver
-from benchmark.records import ChildLimits
+from benchmark.execution.forkserver import ChildLimits
 from tests.chaos.test_descendants import compile_with_help
 
 limits = ChildLimits(log=Path(sys.argv[1]), timeout_s=60)

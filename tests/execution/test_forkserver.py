@@ -18,15 +18,14 @@ import pytest
 
 from benchmark.errors import Crashed, OutOfMemory, TimedOut, Unavailable
 from benchmark.execution.failures import describe
-from benchmark.execution.forkserver import inline
+from benchmark.execution.forkserver import ChildLimits, inline
 from benchmark.host import libraries, machine
-from benchmark.records import ChildLimits
 
 PARENT = """
 import sys
 from pathlib import Path
 from benchmark.execution.forkserver import Forkserver
-from benchmark.records import ChildLimits
+from benchmark.execution.forkserver import ChildLimits
 
 work = "import ctypes, os; os.system('sleep 60 & echo $!'); ctypes.PyDLL(None).sleep(60)"
 Forkserver(()).call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), exec, work)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.execution.forkserver import ChildLimits
 from benchmark.execution.interpreters import Interpreters
-from benchmark.records import ChildLimits
 
 ROOT = Path(__file__).parents[2]
 OLD = os.environ.get("BENCHMARK_OLD_PYTHON")

@@ -18,10 +18,10 @@ import psutil
 import pytest
 
 from benchmark.errors import Crashed, LibraryMissing, OutOfMemory, TimedOut, Unavailable
+from benchmark.execution.forkserver import ChildLimits
 from benchmark.execution.interpreters import Interpreters, packed, unpacked
 from benchmark.execution.stage_calls import stage_calls
 from benchmark.host import libraries
-from benchmark.records import ChildLimits
 from benchmark.stages.plan import plan
 
 HERE = sys.executable
@@ -31,7 +31,7 @@ PARENT = f"""
 import sys
 from pathlib import Path
 from benchmark.execution.interpreters import Interpreters
-from benchmark.records import ChildLimits
+from benchmark.execution.forkserver import ChildLimits
 
 work = "import os, time; os.system('sleep 60 & echo $!'); time.sleep(60)"
 call = Interpreters((), {{{HERE!r}: ()}}).call_in({HERE!r})

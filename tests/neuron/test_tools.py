@@ -13,12 +13,12 @@ import psutil
 import pytest
 
 from benchmark.errors import Crashed
+from benchmark.execution.forkserver import ChildLimits
 from benchmark.measurement import DeviceState
 from benchmark.neuron import monitor as neuron_monitor
 from benchmark.neuron import tools
 from benchmark.neuron.monitor import Monitor, Telemetry
 from benchmark.neuron.tools import NeuronDevice, NeuronProcess, NotInstalled, Unreadable
-from benchmark.records import ChildLimits
 
 FIXTURES = Path(__file__).with_name("fixtures")
 BIN = Path(__file__).parents[1] / "fakes" / "bin"

@@ -12,7 +12,7 @@ import pytest
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.errors import Crashed, LibraryMissing, Unavailable
-from benchmark.records import ChildLimits
+from benchmark.execution.forkserver import ChildLimits
 from benchmark.stages.peak import peak
 from benchmark.stages.plan import plan
 from benchmark.timing.roofline import Peak
