@@ -11,7 +11,6 @@ from benchmark.tasks.text_generation import TextGeneration
 SHAPE = Shape(batch_size=1, input_length=8, output_length=4)
 
 
-@pytest.mark.parametrize("task", [TextGeneration(), Text2TextGeneration()])
 @pytest.mark.parametrize(
     ("architecture", "reason"),
     [
@@ -19,10 +18,15 @@ SHAPE = Shape(batch_size=1, input_length=8, output_length=4)
         ({"model_type": "lfm2", "layer_types": ["conv", "full_attention"]}, "keeps a recurrent state (conv)"),
     ],
 )
-def test_a_recurrent_state_is_refused(task, architecture, reason):
-    refusal = task.refuse(Model(name="tiny", architecture=architecture, parameters={}), SHAPE)
+def test_a_recurrent_state_is_refused(architecture, reason):
+    refusal = TextGeneration().refuse(Model(name="tiny", architecture=architecture, parameters={}), SHAPE)
     assert reason in refusal
     assert "choose a model whose layers are all attention" in refusal
+
+
+def test_a_decoder_is_no_text2text_model():
+    model = Model(name="tiny", architecture={"model_type": "mamba"}, parameters={})
+    assert "has no AutoModelForSeq2SeqLM" in Text2TextGeneration().refuse(model, SHAPE)
 
 
 @pytest.mark.parametrize("kinds", [None, ["full_attention", "sliding_attention"]])
