@@ -13,7 +13,7 @@ import pytest
 
 from benchmark.cache.manifest import Manifest
 from benchmark.cell import cell_of
-from benchmark.errors import LibraryMissing, RunFailure
+from benchmark.errors import LibraryMissing, RunFailure, WrongAnswer
 from benchmark.execution.forkserver import inline
 from benchmark.measurement import Measurement
 from benchmark.paths import CachePaths
@@ -41,6 +41,9 @@ HARD = {
     "openvino": ("beit_tiny", "t5_tiny", "timesformer_tiny"),
 }
 """Models that a compiler had trouble with, such as BEiT's position bias, and models of several parts."""
+WRONG = {("openvino", "timesformer_tiny")}
+"""Pairs whose compiled model answers wrongly: the check has to see it. OpenVINO 2026.4.1 is off by .077 of
+the distance between two inputs' answers (cosine .9927), torchscript by 5e-8, onnxruntime by 4e-7, 2026-11."""
 SLOW = {"aot_inductor": ("none",), "inductor": ("none",)}
 """Those that call a C++ compiler, half a minute each time, do with bert_tiny and these."""
 OPTIONS = {
@@ -109,7 +112,11 @@ def made(request, experiment, cache):
 
 
 def test_a_compiled_model_answers_as_the_reference_does(made):
-    quality = compare(made.workload, made.measured)
+    quality, e = compare(made.workload, made.measured), made.cell.experiment
+    if (e.compiler.name, e.model.name) in WRONG:
+        with pytest.raises(WrongAnswer):
+            judge(made.cell, quality)
+        return
     judge(made.cell, quality)
     assert quality.cosine is not None or made.cell.experiment.hardware.simulated
 
