@@ -25,6 +25,30 @@ _MISTAKES = (BenchmarkError, HydraException, OmegaConfBaseException, YAMLError, 
 _GRAMMAR = "write key=value, key=a,b with -m, and quotes around a value with special characters"
 _PLACES = "choose another folder with output_folder=, store.root= or cache.root="
 _KEYS = "`python -m benchmark --cfg job` shows every key"
+_SENTENCES: Final = {
+    r"Multiple values for (\S+)\.": (
+        r"\1: has a value already: leave out the + before \1=, or in a defaults list write `override /\1:`"
+    ),
+    r"force-add of config groups is not supported: '\+\+([^=]+)=": (
+        r"\1: has a value already: leave out the ++ before \1="
+    ),
+    r"Could not append to config. An item is already at '([^']+)'": (
+        r"\1: has a value already: leave out the + before \1="
+    ),
+    r"In '(([^']*?/?)[^/']+)': Could not override '\2([^'@]+)": (
+        r"\1.yaml: there is no such group beside it: write `override /\3:` with the slash"
+    ),
+    r"Cannot find primary config '([^']+)'": (
+        r"--config-name \1: there is no \1.yaml in conf/ or --config-dir (hydra.searchpath doesn't count)"
+    ),
+    r"MissingMandatoryValue while resolving interpolation: Missing mandatory value: (.+)": (
+        r"needs \1, which only a single job has"
+    ),
+    r"Unknown plugin class : '(.+)'": (
+        r"\1: no installed plug-in of Hydra: choose one by name, as hydra/launcher=basic (see --info plugins)"
+    ),
+}
+"""Starts of Hydra's messages, and what is said instead."""
 
 
 @contextmanager
@@ -40,7 +64,7 @@ def explained() -> Iterator[None]:
         raise SystemExit(1) from None
     except _MISTAKES as error:
         raise _stopped(error) from error
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, RuntimeError) as error:
         if _origin(error) != "hydra" and not _of_env_copy(error):
             raise
         raise _stopped(error) from error
@@ -87,13 +111,17 @@ def _message(error: BaseException) -> str:
     elif isinstance(error, HydraException):
         message = _uncomposable(str(error), error.__cause__)
     elif isinstance(error, OmegaConfBaseException):
-        message = f"{error.full_key}: {_first_line(error.msg)}" if error.full_key else _first_line(error)
+        text = _first_line(error.msg)
+        if str(error.full_key).startswith("hydra.job.env_set."):
+            text += ": without -m Hydra knows its own keys only: write the value"
+        message = f"{error.full_key}: {_plain_words(text) or text}" if error.full_key else _first_line(error)
     elif isinstance(error, KeyError):
         message = f"hydra.job.env_copy: the variable {error.args[0]} is not set here"
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.filename}: {error.strerror}: {_PLACES}"
     else:
         message = f"a YAML file is not UTF-8: {error}" if isinstance(error, UnicodeError) else str(error)
+        message = _plain_words(message) or message
     return message
 
 
@@ -116,16 +144,29 @@ def _absent(group: str, name: str, options: Sequence[str]) -> str:
 def _uncomposable(text: str, cause: BaseException | None) -> str:
     """Hydra's message about overrides that don't fit, in one line."""
     if unknown := re.match(r"Could not override '([^']+)'", text):
-        return f"{unknown[1]}: unknown key; {did_you_mean(unknown[1], _known_keys(cause)) or _KEYS}"
+        return _unknown_key(unknown[1], cause)
     if of_hydra := re.match(r"Sweeping over Hydra's configuration is not supported : '(.+)'$", text):
         return _swept_setting(of_hydra[1])
     if several := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '([^']+)'", text):
         return f"{several[1]} names several values: add -m to run the grid of them"
-    if twice := re.match(r"Multiple values for (\S+)\.", text):
-        return f"{twice[1]}: has a value already: leave out the + before {twice[1]}="
+    if plain := _plain_words(text):
+        return plain
     message = " ".join(text.partition("\n\n")[0].split())
     reason = _first_line(cause.msg) if isinstance(cause, OmegaConfBaseException) else ""
     return ": ".join(part for part in (message.removeprefix("Error merging override "), reason) if part)
+
+
+def _plain_words(text: str) -> str | None:
+    matches = ((re.match(pattern, text), sentence) for pattern, sentence in _SENTENCES.items())
+    return next((found.expand(sentence) for found, sentence in matches if found), None)
+
+
+def _unknown_key(key: str, cause: BaseException | None) -> str:
+    if axis := re.match(r"hydra\.sweeper\.params\.(.+)", key):
+        return f"{key}: no axis of the experiment: write {axis[1]}= instead"
+    if key.startswith("hydra."):
+        return f"{key}: not set yet: write +{key}="
+    return f"{key}: unknown key; {did_you_mean(key, _known_keys(cause)) or _KEYS}"
 
 
 def _swept_setting(written: str) -> str:

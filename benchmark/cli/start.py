@@ -46,8 +46,7 @@ def set_environment(experiments: Sequence[Experiment]) -> None:
         if len(values) > 1:
             raise ConfigError(
                 f"hydra.job.env_set.{name}: differs between cells ({', '.join(map(str, values))}), which "
-                "share one environment: run one command for each, or choose hydra/launcher=basic, where each "
-                "cell has its own"
+                "share one environment: run one command for each"
             )
         os.environ[name] = str(*values)
 

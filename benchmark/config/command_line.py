@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentError, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +29,7 @@ def command_line(words: Sequence[str]) -> CommandLine:
     Raises:
         ConfigError: a flag that only a run has, or a folder that doesn't exist.
     """
-    read, unknown = get_args_parser().parse_known_intermixed_args(list(words))
+    read, unknown = _parsed(words)
     shows = {"--help": read.help, "--hydra-help": read.hydra_help, "--cfg": read.cfg, "--info": read.info}
     shows |= {"--resolve": read.resolve, "--package": read.package, "--run": read.run}
     shows |= {"--shell-completion": read.shell_completion, "--experimental-rerun": read.experimental_rerun}
@@ -43,14 +44,32 @@ def command_line(words: Sequence[str]) -> CommandLine:
 
 
 def flags_first(words: Sequence[str]) -> list[str]:
-    """The words as Hydra's parser wants them: no flag behind an override."""
-    read, _ = get_args_parser().parse_known_intermixed_args(list(words))
+    """The words as Hydra's parser wants them: no flag behind an override.
+
+    Raises:
+        ConfigError: a flag that would be ignored, or that doesn't exist.
+    """
+    read, unknown = _parsed(words)
+    for flag in unknown:
+        raise ConfigError(f"{flag}: there is no such flag; --hydra-help lists them")
+    if read.package and not read.cfg:
+        raise ConfigError("--package: works only with --cfg, which shows a part of the configuration")
     rest = list(words)
     for override in read.overrides:
         rest.reverse()
         rest.remove(override)
         rest.reverse()
     return [*rest, *read.overrides]
+
+
+def _parsed(words: Sequence[str]) -> tuple[Namespace, list[str]]:
+    """Flags and overrides, and words that are neither."""
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        return parser.parse_known_intermixed_args(list(words))
+    except ArgumentError as error:
+        raise ConfigError(f"{error} (see --hydra-help)") from error
 
 
 def _folder(flag: str, name: str | None) -> Path | None:

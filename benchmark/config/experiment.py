@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SkipValidation, ValidationError
 
-from benchmark.config.folder import read_from, search_path
+from benchmark.config.folder import options, read_from, search_path
 from benchmark.errors import ConfigError
 from benchmark.models.architectures import image_edge, most_tokens
 from benchmark.precision import Tolerance
@@ -34,7 +34,7 @@ _PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": 
 """Keys whose YAML names a class by `_target_`, and the protocol that the class must satisfy."""
 ALGEBRA = ("pair", "include", "exclude")
 """Keys that add cells to the product of a grid's axes or remove some. The sweeper reads them."""
-NOT_OF_A_CELL = frozenset({"hydra", "experiment", *ALGEBRA})
+NOT_OF_A_CELL = frozenset({"hydra", *ALGEBRA})
 """Keys of a composed configuration that don't describe a cell."""
 _ELSEWHERE = {"store_root": "store.root", "cache_root": "cache.root"}
 """Fields of an experiment, and their keys in YAML where these differ."""
@@ -145,6 +145,8 @@ class Experiment:
 
 _TYPES_OF_LISTS = frozenset({"too_short", "too_long", "list_type", "tuple_type", "missing_argument"})
 """Mistakes in a list that pydantic finds where a list is right."""
+_TYPES_OF_ONE_VALUE = frozenset({"int_type", "int_parsing", "float_type", "float_parsing", "literal_error"})
+"""Mistakes in a text with commas that pydantic finds where a number or one of some words is right."""
 _SECTIONS: Mapping[str, type] = {
     "model": Model,
     "sampling": Sampling,
@@ -278,7 +280,11 @@ def _plain(node: Any) -> Any:
 
 def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
     known = [*_PLUGINS, *_SECTIONS, *_PLAIN_FIELDS]
-    return (_unknown(key, key, known) for key in raw if key not in known)
+    for key in raw:
+        if key == "experiment":
+            yield "experiment: its YAML sets nothing: let it begin with the line `# @package _global_`"
+        elif key not in known:
+            yield _unknown(key, key, known)
 
 
 def _unknown(key: str, name: str, known: Iterable[str]) -> str:
@@ -297,7 +303,7 @@ def _infinite(raw: Any, key: str = "") -> Iterator[str]:
 def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
     """Object of the class that `_target_` names; the other keys of the YAML are its fields."""
     if not isinstance(raw, dict) or not isinstance(raw.get("_target_"), str):
-        mistakes.append(f"{key}={_spelled(raw)}: should be a mapping with a `_target_`")
+        mistakes.append(_name_for_a_section(key, raw, "a mapping with a `_target_`"))
         return None
     target = raw["_target_"]
     module_name, _, class_name = target.rpartition(".")
@@ -346,7 +352,7 @@ def _typed(
     """Instance of `kind` from a mapping. Mistakes become sentences, except in `reported` fields."""
     if not isinstance(raw, Mapping):
         keys = ", ".join(f"{prefix}.{field.name}" for field in fields(kind))  # type: ignore[arg-type]
-        mistakes.append(f"{prefix}={_spelled(raw)}: should be a mapping; its keys: {keys}")
+        mistakes.append(_name_for_a_section(prefix, raw, f"a mapping; its keys: {keys}"))
         return None
     try:
         return kind(**raw)
@@ -367,15 +373,30 @@ def _sentence(error: Any, prefix: str, kind: type) -> str:
         return f"{key}: is missing"
     if isinstance(error["input"], list) and error["type"] not in _TYPES_OF_LISTS:
         return list_for_one_value(key, [_spelled(value) for value in error["input"]])
+    if isinstance(error["input"], str) and "," in error["input"] and error["type"] in _TYPES_OF_ONE_VALUE:
+        return list_for_one_value(key, error["input"].split(","), error["input"])
     message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"].removeprefix("Value error, "))
+    if error["type"] in {"int_type", "float_type"} and re.fullmatch(r"[\d.]+", str(error["input"])):
+        message += ", is a text: leave out the quotes"
     return f"{key}={_spelled(error['input'])}: {message}"
 
 
-def list_for_one_value(key: str, values: Sequence[str]) -> str:
-    """Message for a list where one value is meant: how to sweep, or to pair, the values."""
-    joined = ",".join(values)
+def _name_for_a_section(key: str, raw: Any, expected: str) -> str:
+    """Message for a name, or several, where the content of a group is meant."""
+    if not isinstance(raw, str) or not raw or not options(key):
+        return f"{key}={_spelled(raw)}: should be {expected}"
+    if "," in raw:
+        return list_for_one_value(key, raw.split(","), raw)
     return (
-        f"{key}=[{joined}]: should be one value: to sweep write {key}={joined} after -m, or "
+        f"{key}={raw}: a YAML chooses a name in its defaults list: write `defaults: [override /{key}: {raw}]`"
+    )
+
+
+def list_for_one_value(key: str, values: Sequence[str], written: str = "") -> str:
+    """Message for a list where one value is meant: how to sweep, or to pair, the values."""
+    joined = ",".join(map(str.strip, values))
+    return (
+        f"{key}={written or f'[{joined}]'}: should be one value: to sweep write {key}={joined} after -m, or "
         f'{key}: "{joined}" in hydra.sweeper.params; to pair it with another key write '
         f"pair: [{{{key}: [{joined}], ...: [...]}}]"
     )

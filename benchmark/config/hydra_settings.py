@@ -44,7 +44,9 @@ def refuse_in_single_run(cfg: DictConfig, hydra: DictConfig) -> None:
         ConfigError: says what to change.
     """
     mistakes = list(_chdir(hydra))
-    written = {"hydra.sweeper.params": _params(hydra), **algebra(cfg)}
+    launcher = "" if hydra.launcher._target_ == _LAUNCHER else hydra.runtime.choices.get("hydra/launcher", "")
+    written = {"hydra.sweeper.params": sweeper_params(hydra), **algebra(cfg)}
+    written |= {f"hydra/launcher={launcher}": launcher}
     add = "add -m, or hydra.mode: MULTIRUN to the experiment"
     mistakes += [f"{key}: works only in a grid: {add}" for key, value in written.items() if value]
     _refuse(mistakes)
@@ -62,7 +64,7 @@ def refuse_in_job(cfg: DictConfig, hydra: DictConfig) -> None:
         mistakes += [
             f"hydra.sweeper.params.{key}: comes with a choice that is swept, too late to be an axis: "
             "run one command for each, or leave out hydra/sweeper="
-            for key in _params(hydra)
+            for key in sweeper_params(hydra)
             if key.lstrip("+") not in swept
         ]
     _refuse(mistakes)
@@ -149,7 +151,7 @@ def _several_sweep(loader: ConfigLoader, config_name: str, own: Sequence[str], n
         loader.load_configuration(config_name, [*own, f"experiment={name}"], RunMode.MULTIRUN)
         for name in names
     ]
-    return sum(bool(_params(one.hydra) or any(algebra(one).values())) for one in alone) > 1
+    return sum(bool(sweeper_params(one.hydra) or any(algebra(one).values())) for one in alone) > 1
 
 
 def overrides_parser(loader: ConfigLoader, master: DictConfig) -> OverridesParser:
@@ -176,8 +178,22 @@ def _plain(cfg: DictConfig, key: Any) -> Any:
     return OmegaConf.to_container(node) if OmegaConf.is_config(node) else str(node)
 
 
-def _params(hydra: DictConfig) -> Mapping[str, Any]:
-    params: Mapping[str, Any] = OmegaConf.select(hydra, "sweeper.params") or {}
+def sweeper_params(hydra: DictConfig) -> Mapping[str, Any]:
+    """Axes of the experiment, by key.
+
+    Raises:
+        ConfigError: they are not keys with their values.
+    """
+    params: Any = OmegaConf.select(hydra, "sweeper.params") or {}
+    if not isinstance(params, Mapping):
+        raise ConfigError(f'hydra.sweeper.params={params}: should be a mapping such as {{batch: "1,2"}}')
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            inner, values = next(iter(value.items()), ("KEY", "A,B"))
+            raise ConfigError(
+                f"hydra.sweeper.params.{key}: an axis is one key with its values: write "
+                f'{key}.{inner}: "{values}"'
+            )
     return params
 
 
@@ -200,7 +216,7 @@ def _unread_algebra(cfg: DictConfig, hydra: DictConfig) -> Iterator[str]:
 def _nested(hydra: DictConfig) -> Iterator[str]:
     """An experiment among the axes of an experiment: one of both would be lost."""
     chosen = OmegaConf.select(hydra, "runtime.choices.experiment")
-    swept = _params(hydra).get("experiment")
+    swept = sweeper_params(hydra).get("experiment")
     if chosen and swept:
         yield (
             f"hydra.sweeper.params.experiment: experiment={chosen} can't sweep experiments: write "

@@ -32,6 +32,7 @@ from benchmark.config.hydra_settings import (
     refuse_lists_of_names,
     refuse_set_by_swept,
     settings_of_grid,
+    sweeper_params,
 )
 from benchmark.errors import ConfigError
 
@@ -186,7 +187,7 @@ def _grid(
     loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], written: Mapping[str, Any]
 ) -> Grid:
     parser = overrides_parser(loader, master)
-    params = [f"{key}={value}" for key, value in (master.hydra.sweeper.params or {}).items()]
+    params = [f"{key}={value}" for key, value in sweeper_params(master.hydra).items()]
     blocks = written["pair"] if isinstance(written["pair"], list) else [written["pair"]]
     return Grid(
         axes=_axes(parser.parse_overrides(params)),

@@ -71,6 +71,55 @@ SHAPES = {
         f"hydra: {{mode: MULTIRUN, callbacks: {{mine: {{_target_: {__name__}.OnJob}}}}}}",
         "error: hydra.callbacks.mine: the launcher `staged` never calls on_job_end: use on_multirun_end, or",
     ),
+    "axes as a list": (
+        "hydra: {mode: MULTIRUN, sweeper: {params: [batch=1]}}",
+        "error: hydra.sweeper.params=['batch=1']: should be a mapping such as {batch: \"1,2\"}",
+    ),
+    "axes below a group": (
+        'hydra: {mode: MULTIRUN, sweeper: {params: {compiler: {fast_math: "none,all"}}}}',
+        (
+            "error: hydra.sweeper.params.compiler: an axis is one key with its values: write "
+            'compiler.fast_math: "none,all"'
+        ),
+    ),
+    "a sweep where a number is meant": (
+        'batch: "1, 2"\nhydra: {mode: MULTIRUN}',
+        "error: batch=1, 2: should be one value: to sweep write batch=1,2 after -m, or",
+    ),
+    "a name where a group is meant": (
+        "model: vit_tiny",
+        (
+            "error: model=vit_tiny: a YAML chooses a name in its defaults list: write "
+            "`defaults: [override /model: vit_tiny]`"
+        ),
+    ),
+    "names where a group is meant": (
+        'scenario: "latency,throughput"',
+        "error: scenario=latency,throughput: should be one value: to sweep write scenario=latency,throughput",
+    ),
+    "a group without its slash": (
+        "defaults: [{override hydra/launcher: basic}]",
+        "error: experiment/shape.yaml: there is no such group beside it: write `override /hydra/launcher:`",
+    ),
+    "a group that isn't overridden": (
+        "defaults: [{/model: vit_tiny}]",
+        (
+            "error: model: has a value already: leave out the + before model=, or in a defaults list write "
+            "`override /model:`"
+        ),
+    ),
+    "a sweeper by its class": (
+        "hydra: {mode: MULTIRUN, sweeper: {_target_: hydra_plugins.hydra_ax_sweeper.AxSweeper}}",
+        "error: hydra_plugins.hydra_ax_sweeper.AxSweeper: no installed plug-in of Hydra: choose one by name",
+    ),
+    "a folder by the number of the job": (
+        "output_folder: outputs/${hydra.job.num}\nhydra: {mode: MULTIRUN}",
+        "error: hydra.sweep.dir: needs hydra.job.num, which only a single job has",
+    ),
+    "a launcher for one cell": (
+        "defaults: [{override /hydra/launcher: basic}]",
+        "error: hydra/launcher=basic: works only in a grid: add -m, or hydra.mode: MULTIRUN",
+    ),
     "axes without a mode": (
         'hydra: {sweeper: {params: {batch: "1,2"}}}',
         "error: hydra.sweeper.params: works only in a grid: add -m, or hydra.mode: MULTIRUN",
@@ -134,6 +183,14 @@ def test_a_public_shape_of_a_sweep_runs_or_is_refused_with_what_to_write(cells, 
     assert found == expected or (isinstance(expected, str) and found.startswith(expected))
 
 
+@pytest.mark.parametrize("command", [[], ["-m"], ["-m", "hydra/launcher=basic"]])
+def test_an_experiment_without_its_package_is_refused(cells, tmp_path, command):
+    (tmp_path / "mine" / "experiment").mkdir(parents=True)
+    (tmp_path / "mine" / "experiment" / "lost.yaml").write_text("batch: 3")
+    refused = cells(*command, "experiment=lost", f"hydra.searchpath=[file://{tmp_path}/mine]")
+    assert refused.startswith("error: experiment: its YAML sets nothing: let it begin with the line")
+
+
 def test_each_of_several_experiments_has_its_own_grid(cells, own):
     flag = own(
         a='hydra: {mode: MULTIRUN, sweeper: {params: {batch: "1,2"}}}',
@@ -195,11 +252,41 @@ def test_callbacks_hear_of_the_end_of_a_grid_and_of_a_run(cells, tmp_path):
             "error: hydra.sweeper.params.batch=1,2: Hydra reads its own",
         ),
         (["-m", "+hydra.sweeper.n_trials=3"], "error: hydra.sweeper.n_trials: unknown to the sweeper"),
+        (
+            ["hydra.sweeper.params.batch=1"],
+            "error: hydra.sweeper.params.batch: no axis of the experiment: write",
+        ),
+        (["hydra.job.env_set.A=1"], "error: hydra.job.env_set.A: not set yet: write +hydra.job.env_set.A="),
+        (
+            ["+hydra.job.env_set.A=${seed}"],
+            "error: hydra.job.env_set.A: Interpolation key 'seed' not found: ",
+        ),
+        (["+batch=1"], "error: batch: has a value already: leave out the + before batch="),
+        (["++model=vit_tiny"], "error: model: has a value already: leave out the ++ before model="),
+        (
+            ["-m", 'batch="1","2"'],
+            "error: batch=1: should be a valid integer, is a text: leave out the quotes",
+        ),
+        (["--package", "model"], "error: --package: works only with --cfg"),
+        (["--bogus"], "error: --bogus: there is no such flag; --hydra-help lists them"),
+        (["--info", "batch=1"], "error: argument --info/-i: invalid choice: 'batch=1'"),
+        (
+            ["--config-name", "mine"],
+            "error: --config-name mine: there is no mine.yaml in conf/ or --config-dir",
+        ),
         (["-m", "hydra.sweeper.max_batch_size=3"], "error: hydra.sweeper.max_batch_size: `staged` takes the"),
     ],
 )
 def test_nothing_of_the_command_line_is_dropped(cells, arguments, start):
     assert cells(*arguments).startswith(start)
+
+
+def test_an_error_of_a_launcher_is_one_line(cells):
+    submitit = pytest.importorskip("submitit")
+    if submitit.SlurmExecutor.affinity() >= 0:
+        pytest.skip("this host has Slurm")
+    refused = cells("-m", "hydra/launcher=submitit_slurm", "batch=1,2")
+    assert refused.startswith("error: hydra/launcher=submitit_slurm: RuntimeError: Could not detect")
 
 
 def test_an_option_of_one_compiler_only_is_explained(main):

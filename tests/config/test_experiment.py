@@ -149,7 +149,7 @@ def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose
         (
             "sampling",
             "quick",
-            "sampling=quick: should be a mapping; its keys: sampling.warmup_calls, sampling.warmup_s",
+            "sampling=quick: a YAML chooses a name in its defaults list: write `defaults: [override",
         ),
         ("seed", "${nope}", "seed: Interpolation key 'nope' not found"),
         ("seed", "???", "seed: Missing mandatory value: seed"),

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra_plugins.benchmark_launchers.grid_launcher import GridLauncher
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 
 class GridSweeper(Sweeper):
@@ -47,15 +49,23 @@ class GridSweeper(Sweeper):
 def _launch(launcher: Launcher, sweeper: GridSweeper, arguments: Sequence[str]) -> int:
     """Run the grid; return its exit code. A stock launcher gets the cells that are not excluded as jobs."""
     from benchmark.config.sweep import jobs
+    from benchmark.errors import BenchmarkError, ConfigError
 
     loader = sweeper.hydra_context.config_loader
     cells = [list(job.overrides) for job in jobs(loader, sweeper.config, arguments) if job.excluded is None]
     step = sweeper.max_batch_size or len(cells)
-    return max(
-        job.return_value  # raises what the job raised
-        for start in range(0, len(cells), step)
-        for job in launcher.launch(cells[start : start + step], initial_job_idx=start)
-    )
+    codes = []
+    for start in range(0, len(cells), step):
+        try:
+            launched = launcher.launch(cells[start : start + step], initial_job_idx=start)
+        except (BenchmarkError, HydraException, OmegaConfBaseException):
+            raise
+        except Exception as error:
+            name = sweeper.config.hydra.runtime.choices["hydra/launcher"]
+            message = f"hydra/launcher={name}: {type(error).__name__}: {error}"
+            raise ConfigError(message) from error
+        codes += [job.return_value for job in launched]  # raises what the job raised
+    return max(codes)
 
 
 @_launch.register
