@@ -51,7 +51,9 @@ class Cell:
     def label(self) -> str:
         """The cell in a few words, for people."""
         e = self.experiment
-        return f"{e.model.name} {e.hardware.name} {e.compiler.name} {e.compiler.fast_math} {self.shape.label}"
+        quantization = options_of(e.compiler).get("quantization", "none")
+        arithmetic = e.compiler.fast_math + (f" {quantization}" if quantization != "none" else "")
+        return f"{e.model.name} {e.hardware.name} {e.compiler.name} {arithmetic} {self.shape.label}"
 
 
 @frozen

@@ -222,11 +222,11 @@ class Call(Protocol):
 class Observer(Protocol):
     """Gets the events of a grid run. Several threads call `working` while cells are prepared."""
 
-    def working(self, where: str, label: str, stage: str) -> AbstractContextManager[None]:
+    def working(self, where: str, run_id: str, stage: str) -> AbstractContextManager[None]:
         """A cell is in this stage while the block lasts. `where` is a device or a compile worker."""
 
     def finished(self, row: Row) -> None:
         """The row of a cell is in the store."""
 
-    def skipped(self, run_id: str, label: str) -> None:
+    def skipped(self, run_id: str) -> None:
         """Another command has stored the row of this cell in the meantime."""

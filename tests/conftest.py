@@ -89,13 +89,13 @@ def simulated(compose):
 class Silent:
     """An observer that does nothing; tests that want more derive from it."""
 
-    def working(self, where, label, stage):  # noqa: ARG002 - the seam's signature
+    def working(self, where, run_id, stage):  # noqa: ARG002 - the seam's signature
         return nullcontext()
 
     def finished(self, row):
         pass
 
-    def skipped(self, run_id, label):
+    def skipped(self, run_id):
         pass
 
 

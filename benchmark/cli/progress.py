@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from types import TracebackType
-from typing import Any
+from typing import Final
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,9 +15,13 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import Self
 
+from benchmark.cell import PlannedRun
 from benchmark.formatting import significant
 from benchmark.pipeline.progress import GridProgress
-from benchmark.records import Row, Shape
+from benchmark.records import Row
+from benchmark.report.display.swept import swept_in_grid
+
+_NAMES: Final = ("model", "hardware", "compiler", "task", "scenario")
 
 
 class ProgressDisplay:
@@ -42,9 +45,9 @@ class ProgressDisplay:
         self._display.stop()
 
     @contextmanager
-    def working(self, where: str, label: str, stage: str) -> Iterator[None]:
+    def working(self, where: str, run_id: str, stage: str) -> Iterator[None]:
         """Show a cell in a stage while the block runs."""
-        with self._state.working(where, label, stage):
+        with self._state.working(where, run_id, stage):
             self._draw()
             yield
 
@@ -53,16 +56,16 @@ class ProgressDisplay:
         self._state.finished(row)
         took, self._since = time.perf_counter() - self._since, time.perf_counter()
         total = len(self._state.plan.queue)
-        head = f"[{self._state.finished_cells}/{total}] {label(row)}: {row.status}"
+        head = f"[{self._state.finished_cells}/{total}] {self._state.labels[row.run_id]}: {row.status}"
         failed = row.status not in {"ok", "incompatible"}
         self._say(head + self._tail(row, took), style="red" if failed else None)
         self._draw()
 
-    def skipped(self, run_id: str, label: str) -> None:
+    def skipped(self, run_id: str) -> None:
         """Print one line for a cell that another command has finished."""
         self._state.skipped(run_id)
         self._since = time.perf_counter()
-        total = len(self._state.plan.queue)
+        total, label = len(self._state.plan.queue), self._state.labels[run_id]
         self._say(f"[{self._state.finished_cells}/{total}] {label}: done by another command", style=None)
         self._draw()
 
@@ -122,12 +125,18 @@ class ProgressDisplay:
         self._say(", ".join(notes), style=None)
 
 
-def label(row: Row) -> str:
-    """Short name of a row's cell."""
-    values = row.values
-    names = [values["model"], values["hardware"], values["compiler"], values["fast_math"]]
-    axes: dict[str, Any] = {field.name: values.get(field.name) for field in fields(Shape)}
-    return " ".join([*map(str, names), Shape(**axes).label])
+def labels(runs: Sequence[PlannedRun]) -> dict[str, str]:
+    """A name for each run: its cell, and the options whose values differ in the grid."""
+    cells = [run.cell.experiment for run in runs]
+    names = {name: [getattr(e, name).name for e in cells] for name in _NAMES}
+    options = swept_in_grid(names, [e.overrides for e in cells], [e.composed for e in cells])
+    options.pop("quantization", None)  # in the name of the cell
+    return {
+        run.run_id: " ".join(
+            [run.cell.label, *(f"{key}={texts[place]}" for key, texts in options.items() if texts[place])]
+        )
+        for place, run in enumerate(runs)
+    }
 
 
 def duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Plan, PlannedRun, cell_of
-from benchmark.cli.progress import ProgressDisplay
+from benchmark.cli.progress import ProgressDisplay, labels
 from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
@@ -68,9 +68,8 @@ def run_grid(
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
         interpreters.start()
     budget = BudgetTracker(first.budget)
-    state = GridProgress(
-        planned, _estimates(planned, store), budget, CampaignPaths(folder=Path(first.output_folder))
-    )
+    paths = CampaignPaths(folder=Path(first.output_folder))
+    state = GridProgress(planned, _estimates(planned, store), budget, paths, labels(planned.runs))
     ending: Ending = "interrupted"
     with _stoppable(budget, console) as unstoppable:
         try:

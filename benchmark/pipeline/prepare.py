@@ -117,7 +117,7 @@ def _prepare(runs: Sequence[PlannedRun], services: Services, workers: int) -> It
         while True:
             while slots and not services.budget.stop_reason() and (run := next(waiting, None)):
                 slot = slots.pop()
-                clock = StageClock(services.observer, slot, run.cell.label)
+                clock = StageClock(services.observer, slot, run.run_id)
                 job = _start(partial(_prepared, run, services, host_lock, clock, workers))
                 under_way[job] = (run, slot)
             if not under_way:

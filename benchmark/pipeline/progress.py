@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -30,6 +30,8 @@ _FILE_EVERY_S = 0.5
 _STALE_S = 7 * 24 * 3600
 """Age at which the state of a command on another host counts as that of a stopped one."""
 _LAST_FAILURES = 20
+_SAME_START_S = 1.0
+"""Most by which two readings of the time at which a process started differ."""
 
 
 @dataclass
@@ -50,7 +52,10 @@ class GridProgress:
         seconds: Callable[[PlannedRun], float | None],
         budget: BudgetTracker,
         paths: CampaignPaths,
+        labels: Mapping[str, str],
     ) -> None:
+        """`labels` has a name for each run of the queue, by run_id."""
+        self.labels = labels
         self.plan, self.budget, self.paths = plan, budget, paths
         self.statuses: Counter[str] = Counter()
         self.busy: dict[str, Busy] = {}
@@ -81,10 +86,10 @@ class GridProgress:
         return self._known_s + self._unknown * self._taken_s / self._timed
 
     @contextmanager
-    def working(self, where: str, label: str, stage: str) -> Iterator[None]:
+    def working(self, where: str, run_id: str, stage: str) -> Iterator[None]:
         """Show a cell in a stage while the block runs."""
         with self._lock:
-            self.busy[where] = Busy(label, stage, time.time())
+            self.busy[where] = Busy(self.labels[run_id], stage, time.time())
             self.changed()
         try:
             yield
@@ -152,6 +157,7 @@ class GridProgress:
                 "campaign": first.campaign,
                 "state": state,
                 "pid": os.getpid(),
+                "process_started_s": _started_s(os.getpid()),
                 "hostname": socket.gethostname(),
                 "started_at": _iso(self._started),
                 "updated_at": _iso(time.time()),
@@ -187,11 +193,25 @@ def read_state(file: Path) -> dict[str, Any]:
     state: dict[str, Any] = json.loads(file.read_bytes())
     if state["state"] == "running":
         if state["hostname"] == socket.gethostname():
-            is_alive = psutil.pid_exists(state["pid"])
+            is_alive = _is_running(state["pid"], state.get("process_started_s"))
         else:
             is_alive = time.time() - file.stat().st_mtime < _STALE_S
         state["state"] = "running" if is_alive else "stopped"
     return state
+
+
+def _is_running(pid: int, started_s: float | None) -> bool:
+    """Whether the process runs; one that started at another time has got the id of a process that ended."""
+    now_s = _started_s(pid)
+    return now_s is not None and (started_s is None or abs(now_s - started_s) < _SAME_START_S)
+
+
+def _started_s(pid: int) -> float | None:
+    """When the process started; null: there is none."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _iso(moment: float) -> str:

@@ -67,14 +67,14 @@ class Pipeline:
         try:
             self._leave(self._attempt(run))
         except DoneElsewhere:
-            self._services.observer.skipped(run.run_id, run.cell.label)
+            self._services.observer.skipped(run.run_id)
         finally:
             self._host_lock.release()  # not earlier: a command that waits for the host looks for the row
             self._services.budget.spend(time.monotonic() - since, run)
 
     def _attempt(self, run: PlannedRun) -> Attempt:
         """Run one cell; stop at the first stage that fails."""
-        clock = StageClock(self._services.observer, run.cell.experiment.hardware.name, run.cell.label)
+        clock = StageClock(self._services.observer, run.cell.experiment.hardware.name, run.run_id)
         attempt = Attempt(planned=run, started_at=_now())
         try:
             with clock.stage("plan"):

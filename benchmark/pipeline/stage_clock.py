@@ -17,10 +17,10 @@ _ERROR_LINES, _ERROR_CHARACTERS = 5, 2000
 class StageClock:
     """Times the stages of one run and shows them to the observer."""
 
-    def __init__(self, observer: Observer, where: str, label: str) -> None:
+    def __init__(self, observer: Observer, where: str, run_id: str) -> None:
         self.current = "plan"
         self.seconds: dict[str, float] = {}
-        self._observer, self._where, self._label = observer, where, label
+        self._observer, self._where, self._run_id = observer, where, run_id
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -28,7 +28,7 @@ class StageClock:
         self.current = name
         start = time.perf_counter()
         try:
-            with self._observer.working(self._where, self._label, name):
+            with self._observer.working(self._where, self._run_id, name):
                 yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start

@@ -23,6 +23,9 @@ def row(run, status="ok", **values):
     return Row(values={**told, "stage": "measure", "error": "too large\nfor this host", **values})
 
 
+LABELS = {"first": "bert b2", "second": "bert b4"}
+
+
 @pytest.fixture
 def live(simulated, tmp_path):
     """Three cells, of which one has its row already; each is guessed to take 10 s unless said otherwise."""
@@ -32,7 +35,9 @@ def live(simulated, tmp_path):
     budget = BudgetTracker(cells[0].budget)
 
     def made(seconds=lambda _: 10.0):
-        return GridProgress(laid, seconds, budget, CampaignPaths(folder=tmp_path / "outputs" / "night"))
+        return GridProgress(
+            laid, seconds, budget, CampaignPaths(folder=tmp_path / "outputs" / "night"), LABELS
+        )
 
     return made
 
@@ -53,7 +58,7 @@ def command(state, pid, ending="running"):
     """Write the state as the command of that process does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.getpid", lambda: pid)
-        again = GridProgress(state.plan, lambda _: 1.0, state.budget, state.paths)
+        again = GridProgress(state.plan, lambda _: 1.0, state.budget, state.paths, LABELS)
         if ending == "running":
             again.write("running")
         else:
@@ -79,7 +84,7 @@ def test_cells_without_history_take_as_long_as_those_that_were_timed(live):
 
 def test_the_file_tells_what_is_going_on(live, tmp_path):
     state = live()
-    with state.working("cpu", "bert b2", "measure"):
+    with state.working("cpu", "first", "measure"):
         state.write("running")
         (file,) = (tmp_path / "outputs" / "night").iterdir()  # no temporary file is left
         held = json.loads(file.read_text())
@@ -102,7 +107,7 @@ def test_a_disk_that_is_full_does_not_end_a_grid(live, tmp_path):
 def test_status_tells_the_campaign_that_changed_last(live, asked):
     state = live()
     state.finished(row(state.plan.queue[0], "oom_host"))
-    with state.working("compile 1", "bert b4", "compile"):
+    with state.working("compile 1", "second", "compile"):
         state.write("running")
         lines = asked().splitlines()
     assert lines[0].startswith("night: running on ")
@@ -116,6 +121,17 @@ def test_status_tells_the_campaign_that_changed_last(live, asked):
 def test_a_process_that_is_gone_has_stopped(live, asked, tmp_path):
     command(live(), 2**22 + 1)
     assert asked("night").startswith("night: stopped on ")
+
+
+def test_a_process_with_the_id_of_one_that_is_gone_has_not_started_this_grid(live, asked, tmp_path):
+    live().write("running")
+    (file,) = (tmp_path / "outputs" / "night").iterdir()
+    state = json.loads(file.read_text())
+    assert asked("night").startswith("night: running on ")
+    file.write_text(json.dumps({**state, "process_started_s": state["process_started_s"] - 60}))
+    assert asked("night").startswith("night: stopped on ")
+    file.write_text(json.dumps({key: value for key, value in state.items() if key != "process_started_s"}))
+    assert asked("night").startswith("night: running on ")  # written before this field existed
 
 
 def test_two_commands_of_a_campaign_are_both_shown(live, asked):

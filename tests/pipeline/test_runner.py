@@ -120,7 +120,7 @@ def test_a_row_is_in_the_store_before_the_next_cell_starts(simulated, run_cells,
 
     class Reader(silent):
         @contextmanager
-        def working(self, where, label, stage):  # noqa: ARG002 - the seam's signature
+        def working(self, where, run_id, stage):  # noqa: ARG002 - the seam's signature
             if stage == "plan":
                 seen.append(len(ResultsStore(cells[0].store_root).table(["run_id"])))
             yield
@@ -134,28 +134,29 @@ def test_whoever_watches_is_told_every_cell_stage_and_row(grid, run_cells, silen
 
     class Watcher(silent):
         @contextmanager
-        def working(self, where, label, stage):
-            seen.append((where, label, stage))
+        def working(self, where, run_id, stage):
+            seen.append((where, run_id, stage))
             yield
 
         def finished(self, row):
-            seen.append(row.status)
+            seen.append((row.run_id, row.status))
 
     run_cells(*grid({"batch": 2}), observer=Watcher())
-    label = "bert_tiny simulated simulated none b2 s128"
+    run_id = seen[-1][0]
     stages = ["plan", "build", "compile", "measure", "verify"]
-    assert seen == [*(("simulated", label, stage) for stage in stages), "ok"]
+    assert seen == [*(("simulated", run_id, stage) for stage in stages), (run_id, "ok")]
 
 
 @pytest.mark.parametrize("stage", ["build", "measure"])
 def test_an_interrupted_cell_leaves_its_row_and_the_same_command_resumes(grid, run_cells, silent, stage):
-    cells = grid({"batch": 1}, {"batch": 2}, {"batch": 3})
+    cells, runs = grid({"batch": 1}, {"batch": 2}, {"batch": 3}), {}
 
     class Impatient(silent):
         @contextmanager
-        def working(self, where, label, at):  # noqa: ARG002 - the seam's signature
+        def working(self, where, run_id, at):  # noqa: ARG002 - the seam's signature
             yield
-            if " b2 " in label and at == stage:
+            runs[run_id] = None
+            if len(runs) == 2 and at == stage:
                 raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
