@@ -40,13 +40,19 @@ class CompositeModel:
         raise NotImplementedError
 
     def run_reference(
-        self, parts: Mapping[str, Network], modules: Mapping[str, Positional], inputs: Tensors
+        self,
+        parts: Mapping[str, Network],
+        modules: Mapping[str, Positional],
+        inputs: Tensors,
+        *,
+        drawn_tokens: bool = False,
     ) -> Tensors:
         """Make the reference's call, and hold it to an independent path where there is one.
 
-        `parts` call the `modules` and record the calls.
+        `parts` call the `modules` and record the calls. `drawn_tokens` forces random tokens: of its own
+        choices, a random model may repeat one, and then it doesn't show which token it reads where.
         """
-        del modules
+        del modules, drawn_tokens
         return self.run(parts, inputs, _ignore_token)
 
     def run_teacher_forced(
@@ -95,7 +101,7 @@ def write_reference(
     called: Mapping[str, Network] = recorders
     for given, target in _sets(inputs, second_inputs, folder):
         with torch.inference_mode():
-            answers = module.run_reference(called, networks, given)
+            answers = module.run_reference(called, networks, given, drawn_tokens=called is networks)
         forced = {name: answers.pop(name) for name in module.forced_tokens}
         _save(forced, target / "forced_tokens.safetensors")
         _save_answers(answers, target)
@@ -118,18 +124,27 @@ def write_reference(
 def unlike(first: Mapping[str, torch.Tensor], drawn: Mapping[str, torch.Tensor]) -> Tensors:
     """Random inputs that differ from the first ones in more than their draw.
 
-    A mean over many positions is almost the same for each draw, and a mask of ones could be dropped unseen.
-    So normal numbers are shifted by one, up and down in turn by item, and a mask of ones hides the last
-    quarter of the tokens.
+    A mean over many positions is almost the same for each draw, and an input that is always the same, such
+    as a mask of ones, could be dropped unseen. So normal numbers are shifted by one, up and down in turn by
+    item, masks of ones hide the last tokens, each another quarter of them, and constants vary.
     """
-    changed = dict(drawn)
+    changed, quarters = dict(drawn), 0
     for name, values in drawn.items():
         if values.is_floating_point() and values.abs().max() > 1:  # others, such as images, are bounded
             items = torch.arange(len(values)).reshape(-1, *[1] * (values.ndim - 1))
             changed[name] = values / 2 + 1 - 2 * (items % 2)
-        elif values.ndim == 2 and (values == 1).all() and (first[name] == 1).all():  # noqa: PLR2004 - tokens
-            shown = values.shape[1] - values.shape[1] // 4
-            changed[name] = (torch.arange(values.shape[1]) < shown).to(values.dtype).expand_as(values).clone()
+        elif not values.equal(first[name]):
+            continue
+        elif values.is_floating_point():
+            changed[name] = values.flip(-1)
+        elif values.ndim == 2:  # noqa: PLR2004 - tokens
+            places = torch.arange(values.shape[1])
+            if (values == 1).all() and len(places) > 1:
+                quarters += 1
+                shown = (places < len(places) - quarters * (len(places) // 4)).to(values.dtype)
+                changed[name] = shown.expand_as(values).clone()
+            else:
+                changed[name] = (values - 1 - places).abs()
     return changed
 
 

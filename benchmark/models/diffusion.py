@@ -23,7 +23,7 @@ from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKLOutput
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from safetensors import safe_open
 
-from benchmark.errors import ConfigError
+from benchmark.errors import ConfigError, Incompatible
 from benchmark.models import networks
 from benchmark.models.composite import CompositeModel, Network, Tensors
 from benchmark.models.networks import Positional
@@ -34,6 +34,12 @@ NETWORKS = ("text_encoder", "text_encoder_2", "unet", "transformer", "refiner", 
 REFINED = 0.8
 """Share of the steps before the refiner starts, as the documentation of SDXL advises."""
 _INDEX = "model_index.json"
+_TEXTS = {"": "prompt", "negative_": ""}
+"""Texts in place of the tokens of the inputs, by the sign of their names."""
+_COMPARED_STEPS = 2
+"""Steps that are compared with the pipeline's own: one of each denoiser."""
+_TOLERANCE = 1e-3
+"""Most relative error of the image, against that of the pipeline's own call."""
 
 
 def write_weights(model: Model, task: str, seed: int, folder: Path) -> Mapping[str, Any]:
@@ -50,6 +56,7 @@ def write_weights(model: Model, task: str, seed: int, folder: Path) -> Mapping[s
         made = _made(described)
         if isinstance(made, torch.nn.Module):
             count += sum(parameter.numel() for parameter in made.parameters())
+            networks.spread_weights(made, seed)
         made.save_pretrained(folder / name)
     networks.check_parameters(model, task, count)
     index = json.dumps({"_class_name": model.architecture["pipeline"]})
@@ -133,28 +140,96 @@ class Diffusion(CompositeModel):
 
     def run(self, parts: Mapping[str, Network], inputs: Tensors, on_token: Callable[[], None]) -> Tensors:  # noqa: ARG002
         """Encode, denoise, decode."""
+        return self._run(parts, inputs, self._shape.steps)
+
+    def _run(self, parts: Mapping[str, Network], inputs: Tensors, count: int | None) -> Tensors:
         pipeline = self._pipeline
         for stand_in in self._stand_ins.values():
             stand_in.parts, stand_in.device = parts, inputs["latents"].device
-        size: dict[str, Any] = {"height": self._shape.image_size, "width": self._shape.image_size}
-        steps = {"num_inference_steps": self._shape.steps, "output_type": "latent"}
-        prompt = self._prompt(parts, inputs)
-        if "Inpaint" in self._kind:
-            size |= {"image": inputs["image"], "mask_image": inputs["mask"], "strength": 1.0}
-            size["generator"] = torch.Generator().manual_seed(0)  # the VAE's encoder draws a sample
-        elif "PixArt" in self._kind:
-            size |= {"use_resolution_binning": False, "negative_prompt": None}
+        steps = {"num_inference_steps": count, "output_type": "latent"}
+        prompt, given = self._prompt(parts, inputs), self._given(inputs)
+        if "PixArt" in self._kind:
+            given["negative_prompt"] = None
         if self._refiner is None:
-            latents = pipeline(**prompt, latents=inputs["latents"], **size, **steps).images
+            latents = pipeline(**prompt, **given, **steps).images
         else:
-            latents = pipeline(
-                **prompt, latents=inputs["latents"], **size, **steps, denoising_end=REFINED
-            ).images
+            latents = pipeline(**prompt, **given, **steps, denoising_end=REFINED).images
             latents = self._refiner(
                 **self._prompt_of_refiner(prompt), image=latents, **steps, denoising_start=REFINED
             ).images
         (image,) = parts["vae_decoder"](latents / pipeline.vae.config.scaling_factor)
         return {"latents": latents, "image": image}
+
+    def run_reference(
+        self,
+        parts: Mapping[str, Network],
+        modules: Mapping[str, Positional],
+        inputs: Tensors,
+        *,
+        drawn_tokens: bool = False,
+    ) -> Tensors:
+        """Make the call, decode plain noise as well, and compare with the pipeline's own call once.
+
+        Raises:
+            Incompatible: diffusers' own pipeline draws another image with these networks.
+        """
+        steps = min(self._shape.steps or 1, _COMPARED_STEPS)
+        answers = self.run(parts, inputs, lambda: None)
+        if not drawn_tokens:
+            image = self._run(modules, inputs, steps)["image"]
+            theirs = self._library_image(modules, inputs, steps)
+            error = float((image - theirs).norm() / (theirs - theirs.mean()).norm())
+            if not error <= _TOLERANCE:  # also true for NaN
+                raise Incompatible(
+                    f"the networks of this pipeline, run one by one, draw another image than diffusers' own "
+                    f"{self._kind}: an error of {error:.2%} ({_TOLERANCE:.1%} is rounding): "
+                    "choose another model"
+                )
+        return self._with_decoded_noise(modules, inputs, answers)
+
+    def run_teacher_forced(
+        self, parts: Mapping[str, Network], inputs: Tensors, forced_tokens: Tensors
+    ) -> Tensors:
+        """Make the same calls: nothing is chosen."""
+        del forced_tokens
+        return self._with_decoded_noise(parts, inputs, self.run(parts, inputs, lambda: None))
+
+    def _library_image(self, modules: Mapping[str, Positional], inputs: Tensors, count: int) -> torch.Tensor:
+        """Image that diffusers' own pipeline draws with the networks themselves, from tokens to pixels."""
+        kind, tokens = getattr(diffusers, self._kind), _Tokens(inputs)
+        own = {name: modules[name].model for name in NETWORKS if name in modules and name != "refiner"}
+        own |= {name: tokens for name in ("tokenizer", "tokenizer_2") if name in _arguments(kind)}
+        own["vae"] = _load(diffusers.AutoencoderKL, self._folder / "vae")
+        if "safety_checker" in _arguments(kind):
+            own |= {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        pipeline = _quiet(kind(**own, scheduler=self._scheduler()))
+        texts = {sign: [text] * self._shape.batch_size for sign, text in _TEXTS.items()}
+        prompt = {f"{sign}prompt": text for sign, text in texts.items()}
+        steps: dict[str, Any] = {"num_inference_steps": count, "output_type": "pt"}
+        given = self._given(inputs) | ({"clean_caption": False} if "PixArt" in self._kind else {})
+        if "refiner" in modules:
+            noisy = {"output_type": "latent", "denoising_end": REFINED}
+            latents = pipeline(**prompt, **given, **{**steps, **noisy}).images
+            pipeline = self._refiner_of(modules["refiner"].model, {**own, "tokenizer_2": tokens})
+            given = {"image": latents, "denoising_start": REFINED}
+        pipeline.image_processor.postprocess = lambda image, **_: image  # pixels as they are, not cut off
+        return pipeline(**prompt, **given, **steps).images
+
+    def _given(self, inputs: Tensors) -> dict[str, Any]:
+        """What the pipeline gets besides the prompt."""
+        given: dict[str, Any] = {"height": self._shape.image_size, "width": self._shape.image_size}
+        given["latents"] = inputs["latents"]
+        if "Inpaint" in self._kind:
+            given |= {"image": inputs["image"], "mask_image": inputs["mask"], "strength": 1.0}
+            given["generator"] = torch.Generator().manual_seed(0)  # the VAE's encoder draws a sample
+        elif "PixArt" in self._kind:
+            given["use_resolution_binning"] = False
+        return given
+
+    def _with_decoded_noise(self, parts: Mapping[str, Network], inputs: Tensors, answers: Tensors) -> Tensors:
+        """Random denoisers leave latents so large that they hide what the VAE adds to them."""
+        (image,) = parts["vae_decoder"](inputs["latents"])
+        return {**answers, "image_of_noise": image}
 
     def save_image(self, answers: Tensors, file: Path) -> bool:
         """Save the first image of the batch."""
@@ -210,14 +285,16 @@ class Diffusion(CompositeModel):
     def _refiner(self) -> Any:
         if "refiner" not in self._stand_ins:
             return None
-        kept = {name: self._stand_ins[name] for name in ("vae", "text_encoder_2")}
+        return self._refiner_of(self._stand_ins["refiner"], {**self._stand_ins, "tokenizer_2": None})
+
+    def _refiner_of(self, unet: Any, others: Mapping[str, Any]) -> Any:
+        """The refiner's pipeline; it shares these networks with the base's."""
         return _quiet(
             diffusers.StableDiffusionXLImg2ImgPipeline(
-                **kept,
-                unet=self._stand_ins["refiner"],
+                **{name: others[name] for name in ("vae", "text_encoder_2", "tokenizer_2")},
+                unet=unet,
                 text_encoder=None,
                 tokenizer=None,
-                tokenizer_2=None,
                 scheduler=self._scheduler(),
                 requires_aesthetics_score=True,
             )
@@ -338,6 +415,23 @@ class _StandIn(torch.nn.Module):  # type: ignore[misc]
         """Encode with the VAE: return a distribution of latents."""
         (moments,) = self.parts["vae_encoder"](pixels)
         return AutoencoderKLOutput(latent_dist=DiagonalGaussianDistribution(moments))
+
+
+class _Tokens:
+    """Stands for a tokenizer: returns the tokens of the inputs."""
+
+    def __init__(self, inputs: Tensors) -> None:
+        self._inputs, self.model_max_length = inputs, inputs["input_ids"].shape[1]
+
+    def __call__(self, texts: Sequence[str], **_: Any) -> Any:
+        """Return the tokens of the prompt, or of the empty one, and their mask."""
+        (sign,) = {sign for sign, text in _TEXTS.items() if texts[0] == text}
+        named = {name: self._inputs.get(f"{sign}{name}") for name in ("input_ids", "attention_mask")}
+        return SimpleNamespace(**named)
+
+    def tokenize(self, _: str) -> list[str]:
+        """Return no words: the pipeline looks for those of textual inversion."""
+        return []
 
 
 def _inputs_of(name: str, config: Any) -> tuple[str, ...]:

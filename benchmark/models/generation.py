@@ -66,7 +66,12 @@ class Generation(CompositeModel):
         return self._generate(parts, inputs, on_token, None)
 
     def run_reference(
-        self, parts: Mapping[str, Network], modules: Mapping[str, Positional], inputs: Tensors
+        self,
+        parts: Mapping[str, Network],
+        modules: Mapping[str, Positional],
+        inputs: Tensors,
+        *,
+        drawn_tokens: bool = False,
     ) -> Tensors:
         """Generate, and compare with one forward of the whole sequence without a cache.
 
@@ -77,24 +82,33 @@ class Generation(CompositeModel):
         config = model.config.get_text_config(decoder=True)
         if any(getattr(DynamicCache(config=config), "is_linear", ())):  # transformers before 5 has none
             raise Incompatible(f"{config.model_type} {_NO_STATES}")
+        forced = self._drawn(config.vocab_size, inputs) if drawn_tokens else None
         try:
-            answers = self.run(parts, inputs, lambda: None)
+            answers = self._generate(parts, inputs, lambda: None, forced)
         except _UNFIT as error:
             if _NO_MEMORY.search(str(error)):
                 raise
             self._without_cache(model, inputs, torch.ones((1, self._output_length), dtype=torch.int64))
+            counts = "it counts positions by the length of a growing cache"
+            reason = counts if "arange()" in str(error) else _first_line(error)
             raise Incompatible(
                 f"{config.model_type} runs without a cache, but not with a cache of fixed length "
-                f"({_first_line(error)}): choose another model"
+                f"({reason}): choose another model"
             ) from error
-        if difference := _difference(answers, self._without_cache(model, inputs, answers["tokens"])):
+        tokens = answers["tokens"] if forced is None else forced
+        if difference := _difference(answers, self._without_cache(model, inputs, tokens)):
             is_encoder = getattr(config, "is_decoder", None) is False
             advice = "set is_decoder: true in its architecture, or " if is_encoder else ""
             raise Incompatible(
                 f"{config.model_type} gives other logits with a cache of fixed length than without one, so "
                 f"its tokens would be wrong: {difference}; {advice}choose another model"
             )
-        return answers
+        return {**answers, "tokens": tokens}
+
+    def _drawn(self, words: int, inputs: Tensors) -> torch.Tensor:
+        """Random tokens in place of those that the model would choose."""
+        size = (len(next(iter(inputs.values()))), self._output_length)
+        return torch.randint(words, size, generator=torch.Generator().manual_seed(0))
 
     def _without_cache(self, model: torch.nn.Module, inputs: Tensors, tokens: torch.Tensor) -> torch.Tensor:
         """Logits before each token, (batch, tokens, vocabulary), by one forward of the whole sequence."""

@@ -22,6 +22,8 @@ from benchmark.spelling import nearest, suggest
 
 _DRAWN = 0.1
 """Standard deviation of weights that are born constant."""
+_TABLE = 0.5
+"""Standard deviation of tables that no layer of torch owns."""
 _NO_SCALE = 0.5
 """Constants from here on are something else, such as temperatures."""
 
@@ -85,7 +87,8 @@ def spread_weights(network: torch.nn.Module, seed: int) -> None:
 
     Constant ones are drawn: biases and tables of zeros become small, scales of one vary around it, and the
     scales that open a block slowly in training, such as ConvNeXt's 1e-6, become one. Matrices whose draw lets
-    the signal vanish get the size that keeps it: 1 / sqrt(inputs), convolutions He's (2015).
+    the signal vanish get the size that keeps it: 1 / sqrt(inputs), convolutions He's (2015). Tables that
+    tell positions or latents apart get the size of a signal.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -95,17 +98,30 @@ def spread_weights(network: torch.nn.Module, seed: int) -> None:
                 _enlarge(module.weight, (2 / module.weight[0].numel()) ** 0.5, if_below=1 / 3)
             elif isinstance(module, torch.nn.Linear) and not name.endswith(".q"):
                 # T5's `q` has in its weights what others divide the products of attention by.
-                _enlarge(module.weight, module.in_features**-0.5)
+                # LayoutLMv3's `rel_pos_bias` reads one input of many, and is divided as those products are.
+                one_input = name.rpartition(".")[2].startswith("rel_pos")
+                _enlarge(module.weight, 1.0 if one_input else module.in_features**-0.5)
             elif isinstance(module, transformers.pytorch_utils.Conv1D):
                 _enlarge(module.weight, module.weight.shape[0] ** -0.5)
             elif isinstance(module, torch.nn.modules.batchnorm._NormBase) and module.affine:  # noqa: SLF001
                 module.weight.fill_(1)  # MobileViT's are near zero
+            elif not isinstance(module, (torch.nn.Linear, torch.nn.Embedding)):
+                for parameter in module.parameters(recurse=False):
+                    _enlarge_bare(parameter)
         for parameter in network.parameters():
             value = float(parameter.flatten()[0]) if parameter.numel() else 0.0
             is_scale = parameter.numel() > 1 and (value == 1 or 0 < value < _NO_SCALE)
             if (parameter == value).all() and (value == 0 or is_scale):
                 noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
                 parameter.copy_(_DRAWN * noise + (1 if is_scale else 0))
+
+
+def _enlarge_bare(parameter: torch.Tensor) -> None:
+    """Enlarge a parameter that no layer of torch owns: a table, or a projection of three dimensions."""
+    if parameter.ndim == 2:  # noqa: PLR2004 - a table, such as Perceiver's latents
+        _enlarge(parameter, _TABLE)
+    elif parameter.ndim == 3:  # noqa: PLR2004 - XLNet's (inputs, heads, width), experts' (experts, inputs, outputs)
+        _enlarge(parameter, max(parameter.shape[:-1]) ** -0.5)
 
 
 def _enlarge(weight: torch.Tensor, size: float, if_below: float = 1.0) -> None:

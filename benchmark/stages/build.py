@@ -167,7 +167,11 @@ def _local_weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call
 def _reference(
     cell: Cell, versions: Mapping[str, str], weights: _Weights, cache: Entries, call: Call
 ) -> Entry:
-    """Inputs, and the answers of the eager fp32 model to them."""
+    """Inputs, and the answers of the eager fp32 model to them.
+
+    Raises:
+        Incompatible: the model refused the shape, or its answers differ from those of an independent path.
+    """
     e = cell.experiment
     made_of = {
         "weights": weights.digest,
@@ -180,11 +184,16 @@ def _reference(
         "seed": e.seed,
         "versions": versions,
     }
-    return cache.get_or_build(
+    entry = cache.get_or_build(
         "reference",
         made_of,
         lambda target: call(_make_reference, cell, weights.folder, target),
     )
+    if refusal := entry.manifest.facts.get(
+        "refused"
+    ):  # remembered: the other cells of a grid don't try again
+        raise Incompatible(refusal)
+    return entry
 
 
 def _make_weights(task: Any, model: Any, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
@@ -206,10 +215,12 @@ def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any
     module = e.task.module(weights, cell.shape)
     try:
         facts = composite.write_reference(module, inputs, folder, e.hardware.facts().threads, second)
+    except Incompatible as error:
+        facts = {"refused": str(error)}
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
-        if refusal := _refused_size(cell, error):
-            raise Incompatible(refusal) from error
-        raise
+        if not (refusal := _refused_size(cell, error)):
+            raise
+        facts = {"refused": refusal}
     return {"label": f"{e.model.name} {cell.shape.label}", **facts}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmark.errors import Incompatible
 from benchmark.records import Shape
 
 pytestmark = [
@@ -12,66 +13,64 @@ pytestmark = [
         "ignore:__array__ implementation:DeprecationWarning"
     ),  # diffusers 0.42, numpy 2
 ]
-diffusers = pytest.importorskip("diffusers")
-STEPS, PIXELS = 4, 32
+pytest.importorskip("diffusers")
+STEPS, PIXELS = 2, 32
 
 
 @pytest.fixture
-def drawn(compose, tmp_path):
-    """Weights, inputs and answers of a small pipeline."""
-    import torch
+def pipeline(compose, tmp_path):
+    """A small pipeline with random weights, its networks and inputs."""
 
-    from benchmark.models import composite
-
-    def draw(name):
+    def make(name):
         e = compose(f"model={name}")
         shape = Shape(batch_size=1, image_size=PIXELS, steps=STEPS)
         (tmp_path / "weights").mkdir()
         e.task.make_weights(e.model, "random", 0, tmp_path / "weights")
-        inputs = e.task.inputs(e.model, shape, 0)
         composed = e.task.module(tmp_path / "weights", shape)
-        assert isinstance(composed, composite.CompositeModel)
-        parts = {part: load() for part, load in composed.parts.items()}
-        with torch.inference_mode():
-            return composed, inputs, composed.run(parts, inputs, lambda: None), tmp_path / "weights"
+        return (
+            composed,
+            {part: load() for part, load in composed.parts.items()},
+            e.task.inputs(e.model, shape, 0),
+        )
 
-    return draw
+    return make
 
 
-def test_stable_diffusion_draws_what_its_own_pipeline_draws(drawn):
+def reference(composed, modules, inputs):
     import torch
-    import transformers
 
-    _, inputs, answers, weights = drawn("sd_tiny")
-    text = transformers.CLIPTextModel.from_pretrained(weights / "text_encoder").eval()
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae=diffusers.AutoencoderKL.from_pretrained(weights / "vae"),
-        unet=diffusers.UNet2DConditionModel.from_pretrained(weights / "unet"),
-        scheduler=diffusers.PNDMScheduler.from_pretrained(weights / "scheduler"),
-        text_encoder=text,
-        tokenizer=None,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
     with torch.inference_mode():
-        theirs = pipeline(
-            prompt_embeds=text(inputs["input_ids"])[0],
-            negative_prompt_embeds=text(inputs["negative_input_ids"])[0],
-            latents=inputs["latents"],
-            num_inference_steps=STEPS,
-            height=PIXELS,
-            width=PIXELS,
-            output_type="pt",
-        ).images
-    assert torch.allclose((answers["image"] / 2 + 0.5).clamp(0, 1), theirs, atol=1e-4)
+        return composed.run_reference(modules, modules, inputs)
 
 
-def test_the_picture_is_saved_for_people(drawn, tmp_path):
+@pytest.mark.parametrize("name", ["sdxl_refined_tiny", "pixart_tiny"])
+def test_the_reference_is_held_to_the_pipelines_own_call(pipeline, name):
+    import torch
+
+    composed, modules, inputs = pipeline(name)
+    assert {"latents", "image", "image_of_noise"} == reference(composed, modules, inputs).keys()
+
+    class Reversed(torch.nn.Module):
+        """A part that hands the numbers of the text over in the wrong order; its network is right."""
+
+        def __init__(self, part):
+            super().__init__()
+            self.part, self.model = part, part.model
+
+        def forward(self, *tensors):
+            embedded, *others = self.part(*tensors)
+            return (embedded.flip(-1), *others)
+
+    modules["text_encoder"] = Reversed(modules["text_encoder"])
+    with pytest.raises(Incompatible, match=r"draw another image than diffusers' own .*Pipeline: an error of"):
+        reference(composed, modules, inputs)
+
+
+def test_the_picture_is_saved_for_people(pipeline, tmp_path):
     from PIL import Image
 
-    composed, _, answers, _ = drawn("sdxl_refined_tiny")
+    composed, modules, inputs = pipeline("pixart_tiny")
+    answers = reference(composed, modules, inputs)
     assert composed.save_image(answers, tmp_path / "pictures" / "run.png")
     picture = Image.open(tmp_path / "pictures" / "run.png")
     assert picture.size == (PIXELS, PIXELS)

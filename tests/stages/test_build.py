@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from benchmark.cache.compile_cache import CompileCache
-from benchmark.errors import Crashed, Unavailable
+from benchmark.errors import Crashed, Incompatible, Unavailable
 from benchmark.stages.build import build
 from benchmark.stages.plan import plan
 
@@ -176,3 +176,17 @@ def test_a_simulated_workload_needs_no_child_and_no_library(simulated, built, ch
     assert workload.parameters == 4_386_178
     assert child.asked == []
     assert cache.entries() == []
+
+
+def test_a_refused_reference_is_remembered(on_cpu, cache):
+    class Refusing(Child):
+        def __call__(self, function, *arguments):
+            facts = super().__call__(function, *arguments)
+            return {**facts, "refused": "other logits"} if function.__name__ == "_make_reference" else facts
+
+    refusing = Refusing()
+    (run,) = plan([on_cpu], lambda _: {}).runs
+    for _ in range(2):
+        with pytest.raises(Incompatible, match="other logits"):
+            build(run.cell, run.environment, cache, refusing)
+    assert refusing.asked == ["_make_weights", "_make_reference"]
