@@ -20,7 +20,7 @@ from benchmark.errors import NotAllOk
 
 VERBS = frozenset(
     "plan compile largest results matrix report best status explain lint replay compare "  # noqa: SIM905 - a list
-    "nightly doctor cache store".split()
+    "nightly doctor cache store model".split()
 )
 """By name only: deciding which parser gets the command must not cost the import of `cli.app`."""
 

@@ -203,7 +203,7 @@ def _shape(e: Experiment) -> Shape:
         "image_size": e.image_size or e.model.image_size,
         "steps": e.steps,
     }
-    return Shape(batch_size=e.batch, **{axis: sizes[axis] for axis in e.task.axes})
+    return Shape(batch_size=e.batch, **{axis: sizes[axis] for axis in e.task.axes_of(e.model)})
 
 
 def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:

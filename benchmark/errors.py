@@ -22,6 +22,7 @@ BenchmarkError                 a mistake of the user or a fault of the environme
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Literal
 
@@ -165,3 +166,11 @@ FAILURES: dict[Status, type[RunFailure]] = {
     )
 }
 """Status to exception, to raise the failure of a child again in the parent."""
+
+
+def missing_library(error: ImportError) -> str:
+    """Say which library a model lacks, and how to install it."""
+    reason = " ".join(str(error).split())
+    named = re.search(r"requires the (?:following )?(.+?) librar", reason)
+    name = named[1].lower() if named else error.name or "what it names"
+    return f"it needs the library {name}, which is not installed: pip install {name} ({reason[:150]})"

@@ -100,7 +100,7 @@ def weights_digest(folder: Path) -> str | None:
 
     It is one as `save_pretrained` writes it: of a network, or of a pipeline with a sub-folder for each.
     """
-    tensors = sorted([*folder.rglob("*.safetensors"), *folder.rglob("pytorch_model*.bin")])
+    tensors = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*pytorch_model*.bin")])
     settings = sorted(folder.rglob("*.json"))
     if not tensors or not any((folder / name).is_file() for name in ("config.json", "model_index.json")):
         return None
@@ -118,7 +118,7 @@ def no_weights(folder: Path) -> str:
     inside = [file.parent for file in sorted(folder.glob("*/config.json")) if weights_digest(file.parent)]
     named = " or ".join(f"weights={inner}" for inner in inside[:3])
     advice = named or "random, pretrained, or a folder written by save_pretrained"
-    return f"weights={folder}: no config.json with *.safetensors there; use {advice}"
+    return f"weights={folder}: no config.json with *.safetensors or pytorch_model.bin there; use {advice}"
 
 
 @lru_cache(maxsize=64)

@@ -27,18 +27,16 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Task(Protocol):
-    """How models of one task are made, loaded and fed. All methods except `refuse` run in a child process."""
+    """How models of one task are made, loaded and fed. Weights, module and inputs are made in a child."""
 
     @property
     def name(self) -> str:
         """Name of the task on Hugging Face, such as `text-generation`."""
 
-    @property
-    def axes(self) -> tuple[str, ...]:
-        """Fields of `Shape` that these models have, beside the batch size. All other fields are ignored."""
+    def axes_of(self, model: Model) -> tuple[str, ...]:
+        """Fields of `Shape` that the model has, beside the batch size. All other fields are ignored."""
 
-    @property
-    def unit(self) -> Unit:
+    def unit_of(self, model: Model) -> Unit:
         """What throughput counts: items, images, or tokens (prompt and generated)."""
 
     @property

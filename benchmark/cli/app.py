@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from benchmark.cli import cache, md_option, store
+from benchmark.cli import cache, md_option, model, store
 from benchmark.cli.best import best
 from benchmark.cli.compare import compare
 from benchmark.cli.compile import compile_
@@ -40,5 +40,6 @@ app.command()(replay)
 app.command(cls=md_option.WithFile)(compare)
 app.command()(doctor)
 app.add_typer(cache.app, name="cache")
+app.add_typer(model.app, name="model")
 app.add_typer(nightly.app, name="nightly")
 app.add_typer(store.app, name="store")

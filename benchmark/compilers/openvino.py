@@ -70,7 +70,9 @@ class OpenVino(CompilerDefaults):
         inputs = networks.read_inputs(workload)
         try:
             with torch.no_grad():
-                converted = openvino.convert_model(workload.load_module(), example_input=inputs)
+                converted = openvino.convert_model(
+                    networks.exportable(workload.load_module()), example_input=inputs
+                )
         except openvino.frontend.OpConversionFailure as error:
             operators = _unsupported(str(error))
             names = ", ".join(operators) or str(error).strip().splitlines()[-1]

@@ -13,6 +13,8 @@ NO_MEMORY = re.compile(
     r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE
 )
 """Error messages of libraries that are out of memory."""
+_MOST = 250
+"""Characters of a library's reason within a sentence of this program; the log has all of it."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -51,6 +53,12 @@ def describe(error: BaseException) -> tuple[Status, str]:
         advice = "" if str(error) else " use a smaller batch or length, or raise limits.memory_gib"
         return "oom_host", text + advice
     return "crashed", text
+
+
+def cause(error: BaseException) -> str:
+    """The first of a chain of errors, on one short line, for sentences of this program."""
+    root = _root(error)
+    return " ".join(_ANSI.sub("", f"{type(root).__name__}: {root}").split())[:_MOST]
 
 
 def _root(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from importlib.util import find_spec
@@ -20,6 +20,14 @@ from benchmark.spelling import did_you_mean
 
 _OWN = frozenset({"unet", "vgg"})
 """Architectures of this program: `models.convnets` registers them."""
+OPTIONAL = frozenset({"attention_mask"})
+"""Inputs that a task leaves out where the model has no such argument."""
+_INPUTS = frozenset({
+    "bbox", "decoder_input_ids", "encoder_hidden_states", "image_embeds", "input_boxes", "input_features",
+    "input_ids", "input_points", "input_values", "pixel_attention_mask", "pixel_values",
+    "pixel_values_videos", "query_embeds", "reference_pixel_values", "spatial_shapes", "task_inputs",
+})  # fmt: skip
+"""Arguments of `forward` that are inputs, where others are masks, states or switches."""
 _FROM_PADDING = "create_position_ids_from_input_ids"
 """In the source of models, such as RoBERTa's, that number their tokens from `pad_token_id` + 1."""
 
@@ -41,24 +49,44 @@ def nested(architecture: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def most_tokens(architecture: Mapping[str, Any]) -> int | None:
     """Most tokens that the position embeddings have room for; None: the configuration states no limit."""
-    for part in (architecture, nested(architecture, "text_config")):
+    limit = _limit(architecture)
+    return limit[0] if limit else None
+
+
+def explain_limit(architecture: Mapping[str, Any], most: int | None) -> str:
+    """Name the field that this limit comes from: one of the configuration, or the YAML's own."""
+    limit = _limit(architecture)
+    return limit[1] if limit and limit[0] == most else f"max_sequence_length {most}"
+
+
+def _limit(architecture: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Most tokens, and the field that says so."""
+    for part, prefix in ((architecture, ""), (nested(architecture, "text_config"), "text_config.")):
         for name in ("max_position_embeddings", "max_target_positions"):
             most = value(part, name)
             if isinstance(most, int) and most > 0:
                 padding = value(part, "pad_token_id")
-                from_padding = isinstance(padding, int) and _counts_from_padding(part["model_type"])
-                return most - padding - 1 if from_padding else most
+                field = f"{prefix}{name} {most}"
+                if isinstance(padding, int) and _counts_from_padding(part["model_type"]):
+                    return most - padding - 1, f"{field}, less {padding + 1} for pad_token_id {padding}"
+                return most, field
     return None
 
 
 def image_edge(architecture: Mapping[str, Any]) -> int | None:
     """Pixels along an edge of the square images that the configuration is for; None: it doesn't say."""
-    for part in (architecture, nested(architecture, "vision_config")):
+    edge = edge_and_field(architecture)
+    return edge[0] if edge else None
+
+
+def edge_and_field(architecture: Mapping[str, Any]) -> tuple[int, str] | None:
+    """Pixels along an edge, and the field that says so."""
+    for part, prefix in ((architecture, ""), (nested(architecture, "vision_config"), "vision_config.")):
         for name in ("image_size", "input_size"):
             size = value(part, name)
             edges = set(size) if isinstance(size, (list, tuple)) else {size}
             if len(edges) == 1 and isinstance(edge := edges.pop(), int):
-                return edge
+                return edge, f"{prefix}{name}"
     return None
 
 
@@ -78,15 +106,78 @@ def refuse(architecture: Mapping[str, Any], auto_class: str) -> str | None:
             hint = did_you_mean(str(model_type), known) or "is it newer than this version?"
             return f"{key}.model_type={model_type}: transformers has no such architecture; {hint}"
     model_type = architecture["model_type"]
-    classes = _architectures_of(auto_class)
-    if not classes or model_type in classes or model_type in _OWN:
+    if not _auto_classes() or model_type in {*_classes(auto_class), *_OWN}:
         return None
-    others = [name for name in _auto_classes() if model_type in _architectures_of(name)]
+    if auto_class not in _auto_classes() and _arguments(model_type, auto_class):
+        return None
+    others = auto_classes_of(model_type)
     only = f"it has only {', '.join(others)}" if others else "nor any other"
     return (
         f"model.architecture.model_type={model_type}: transformers has no {auto_class} of it; {only}: "
         "choose another task"
     )
+
+
+def refuse_inputs(architecture: Mapping[str, Any], auto_class: str, feeds: Collection[str]) -> str | None:
+    """Return why a model of this class can't be called with these inputs alone, or None.
+
+    An `attention_mask` is left out where the class has none.
+    """
+    known = forward_arguments(architecture, auto_class)
+    lacks = [name for name in feeds if name not in known and name not in OPTIONAL]
+    needs = [name for name, has_default in known.items() if not has_default and name not in feeds]
+    if not known or not (lacks or needs):
+        return None
+    (first, *_) = classes_of(architecture, auto_class)
+    reads = f"it reads {_listed([*known][:3])}" if lacks else f"it needs {_listed(needs)} too"
+    return (
+        f"a {architecture['model_type']} ({first}) can't be called with {_listed(feeds)}, which this task "
+        f"feeds: {reads}: choose another task"
+    )
+
+
+def unfed(architecture: Mapping[str, Any], auto_class: str, feeds: Collection[str]) -> str:
+    """Name what a class reads beside the inputs that it gets, for the message of a call that failed."""
+    known = forward_arguments(architecture, auto_class)
+    others = [name for name in known if name in _INPUTS and name not in feeds]
+    return f" alone (it also reads {_listed(others)})" if others else ""
+
+
+def forward_arguments(architecture: Mapping[str, Any], auto_class: str) -> Mapping[str, bool]:
+    """Arguments of `forward` in order, and whether each has a default; empty: not known."""
+    model_type, classes = architecture.get("model_type"), classes_of(architecture, auto_class)
+    return _arguments(str(model_type), classes[0]) if classes else {}
+
+
+def classes_of(architecture: Mapping[str, Any], auto_class: str) -> tuple[str, ...]:
+    """Classes that the Auto class has for the architecture; the one that `architectures` names first."""
+    if auto_class not in _auto_classes():
+        return (auto_class,)
+    classes = _classes(auto_class).get(str(architecture.get("model_type")), ())
+    named = architecture.get("architectures") or ()
+    return tuple(sorted(classes, key=lambda name: name not in named))
+
+
+def auto_classes_of(model_type: str) -> list[str]:
+    """Every Auto class that has a class for this architecture."""
+    return [name for name in _auto_classes() if model_type in _classes(name)]
+
+
+def network_names(model_type: str) -> frozenset[str]:
+    """Every network class in the source of an architecture; empty: not known."""
+    if model_type not in _config_classes():
+        return frozenset()
+    sources = (file.read_text(encoding="utf-8") for file in _folder(model_type).glob("modeling_*.py"))
+    return frozenset(name for text in sources for name in re.findall(r"^class (\w+)\(", text, re.MULTILINE))
+
+
+def names() -> frozenset[str]:
+    """Every architecture that transformers has; empty: it isn't installed."""
+    return frozenset(_config_classes())
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words)
 
 
 def _types(architecture: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
@@ -186,7 +277,7 @@ def _source(name: str) -> str:
 def _config_classes() -> Mapping[str, str]:
     """Configuration class of each `model_type`."""
     text = _source("auto_mappings.py") + _source("configuration_auto.py")
-    return dict(re.findall(r'"([\w.-]+)"[,:]\s*"(\w+Config)"', text))
+    return dict(re.findall(r'"((?!CONFIG_)[\w.-]+)"[,:]\s*"(\w+Config)"', text))
 
 
 def _folder(model_type: str) -> Path:
@@ -217,13 +308,48 @@ def _auto_classes() -> Mapping[str, str]:
 
 
 @lru_cache(maxsize=64)
-def _architectures_of(auto_class: str) -> frozenset[str]:
-    """Every `model_type` that has a class for this Auto class; empty: it is no Auto class."""
+def _classes(auto_class: str) -> Mapping[str, tuple[str, ...]]:
+    """Classes of every `model_type` that has any for this Auto class; empty: it is no Auto class."""
     text = _source("modeling_auto.py")
     if (mapping := _auto_classes().get(auto_class)) is None:
-        return frozenset()
+        return {}
     names = re.search(rf"^{mapping} = _LazyAutoMapping\(\s*CONFIG_MAPPING_NAMES,\s*(\w+)", text, re.MULTILINE)
-    return frozenset(re.findall(r'\(\s*"([\w.-]+)",', _tables(text, names[1]))) if names else frozenset()
+    entries = re.findall(r'\(\s*"([\w.-]+)",\s*("\w+"|\([^)]*\))', _tables(text, names[1])) if names else ()
+    return {model_type: tuple(re.findall(r'"(\w+)"', classes)) for model_type, classes in entries}
+
+
+@lru_cache(maxsize=512)
+def _arguments(model_type: str, name: str) -> Mapping[str, bool]:
+    """Arguments of a class's `forward`, inherited ones too; whether each has a default."""
+    if model_type not in _config_classes():
+        return {}
+    shared = Path(str(_library())).with_name("modeling_layers.py")
+    files = [*sorted(_folder(model_type).glob("modeling_*.py")), shared]
+    sources = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+    waiting, seen = [name], set[str]()
+    while waiting:
+        name = waiting.pop(0)
+        seen.add(name)
+        for text in sources:
+            found = re.search(rf"^class {name}\b.*?(?=^[A-Za-z@#]|\Z)", text, re.MULTILINE | re.DOTALL)
+            if found is None:
+                continue
+            with suppress(SyntaxError):
+                made = ast.parse(found[0]).body[0]
+                assert isinstance(made, ast.ClassDef)  # noqa: S101 - the expression says so
+                for node in made.body:
+                    if isinstance(node, ast.FunctionDef) and node.name == "forward":
+                        return _signature(node)
+                waiting += [
+                    base.id for base in made.bases if isinstance(base, ast.Name) and base.id not in seen
+                ]
+    return {}
+
+
+def _signature(forward: ast.FunctionDef) -> dict[str, bool]:
+    names = [argument.arg for argument in (*forward.args.posonlyargs, *forward.args.args)][1:]
+    without = len(names) - len(forward.args.defaults)
+    return {name: place >= without for place, name in enumerate(names)}
 
 
 def _tables(text: str, name: str) -> str:

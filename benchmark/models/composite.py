@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from benchmark.errors import Incompatible
 from benchmark.models import flops, networks
 from benchmark.models.networks import Positional
 from benchmark.records import SECOND, Session, Workload
@@ -278,7 +279,13 @@ def _save(tensors: Tensors, file: Path) -> None:
 
 
 def _save_answers(answers: Tensors, folder: Path) -> None:
-    """Number the names, to keep the order: a compiled model answers by position."""
+    """Number the names, to keep the order: a compiled model answers by position.
+
+    Raises:
+        Incompatible: answers aren't numbers, so that nothing could be compared with them.
+    """
+    if broken := [name for name, output in answers.items() if output.isnan().any()]:
+        raise Incompatible(f"its fp32 answers aren't numbers (NaN in {', '.join(broken)}): use other weights")
     numbered = {f"{i:03d}-{name}": output.float() for i, (name, output) in enumerate(answers.items())}
     _save(numbered, folder / "outputs.safetensors")
 

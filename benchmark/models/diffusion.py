@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -21,16 +20,14 @@ import transformers
 from diffusers.configuration_utils import FrozenDict
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKLOutput
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from safetensors import safe_open
 
 from benchmark.errors import ConfigError, Incompatible
 from benchmark.models import networks
 from benchmark.models.composite import CompositeModel, Network, Tensors
 from benchmark.models.networks import Positional
+from benchmark.models.pipelines import NETWORKS
 from benchmark.records import Model, Shape
 
-NETWORKS = ("text_encoder", "text_encoder_2", "unet", "transformer", "refiner", "vae")
-"""Keys of an architecture that are networks; another key is its scheduler."""
 REFINED = 0.8
 """Share of the steps before the refiner starts, as the documentation of SDXL advises."""
 _INDEX = "model_index.json"
@@ -64,26 +61,68 @@ def write_weights(model: Model, task: str, seed: int, folder: Path) -> Mapping[s
     return {"parameters": count}
 
 
+def parameters(model: Model) -> int:
+    """Parameters of all networks of an architecture."""
+    made = (_made(model.architecture[name]) for name in NETWORKS if name in model.architecture)
+    return sum(parameter.numel() for network in made for parameter in network.parameters())
+
+
 def check_folder(model: Model, task: str, folder: Path) -> Mapping[str, Any]:
-    """Check that a local folder holds the pipeline of the YAML, by its class, networks and parameters.
+    """Check that a local folder holds the pipeline of the YAML: its class, its networks, fields and tensors.
 
     Raises:
-        ConfigError: it holds another one.
+        ConfigError: it holds another one, or tensors are missing or left over.
     """
     stated, names = model.architecture["pipeline"], [name for name in NETWORKS if name in model.architecture]
     kind = json.loads((folder / _INDEX).read_text(encoding="utf-8"))["_class_name"]
-    absent = [name for name in names if not (folder / name).is_dir()]
-    if kind != stated or absent:
-        why = f"it lacks {', '.join(absent)}" if absent else f"a {kind} is no {stated}"
-        raise ConfigError(f"weights={folder}: not those of model={model.name}: {why}: choose another model")
-    count = 0
-    for file in (file for name in names for file in sorted((folder / name).glob("*.safetensors"))):
-        with safe_open(file, "pt") as tensors:
-            slices = map(tensors.get_slice, tensors.keys())
-            # Old files also hold positions: integers, no parameters.
-            count += sum(math.prod(part.get_shape()) for part in slices if "F" in part.get_dtype())
+    absent = [name for name in names if not (folder / name / "config.json").is_file()]
+    reasons = [f"a {kind} is no {stated}"] if kind != stated else []
+    reasons += [f"it lacks {', '.join(absent)}"] if absent else []
+    reasons = reasons or [
+        f"{name}: {reason}"
+        for name in names
+        for reason in _differences(model.architecture[name], folder / name)
+    ]
+    if reasons:
+        raise ConfigError(
+            f"weights={folder}: not those of model={model.name}: {reasons[0]}: choose another model or "
+            f"folder, or correct {model.file or 'its YAML'}"
+        )
+    count = sum(_checked(model, name, folder / name) for name in names)
     networks.check_parameters(model, task, count)
     return {"parameters": count}
+
+
+def _differences(described: Mapping[str, Any], folder: Path) -> list[str]:
+    """Fields of a network that its folder has otherwise than the YAML."""
+    theirs = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    of_diffusers = "model_type" not in described
+    names = {name: "_class_name" if name == "class" and of_diffusers else name for name in described}
+    return [
+        f"{name} is {theirs[key]}, the YAML's {described[name]}"
+        for name, key in names.items()
+        if key in theirs and theirs[key] != described[name]
+    ]
+
+
+def _checked(model: Model, name: str, folder: Path) -> int:
+    """Parameters of one network in a folder, once it is loaded.
+
+    Raises:
+        ConfigError: tensors are missing, left over, or of another shape.
+    """
+    described = model.architecture[name]
+    library = transformers if "model_type" in described else diffusers
+    with networks.refused(f"weights={folder}: can't be read as the {name} of model={model.name}"):
+        network, loaded = getattr(library, described["class"]).from_pretrained(
+            folder, local_files_only=True, output_loading_info=True
+        )
+    for what, keys in (("lacks", "missing_keys"), ("has more than the model:", "unexpected_keys")):
+        if found := loaded[keys]:
+            raise ConfigError(
+                f"weights={folder}: not the {name} of model={model.name}: it {what} {networks.few(found)}"
+            )
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def write_pretrained(model: Model, folder: Path) -> Mapping[str, Any]:

@@ -363,7 +363,11 @@ def _layers(model: torch.nn.Module) -> range:
     names = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")
     configs = (model.config, model.config.get_text_config(decoder=True))
     counts = (getattr(config, name, None) for config in configs for name in names)
-    return range(next(count for count in counts if count))
+    if (count := next((count for count in counts if count), None)) is None:
+        raise Incompatible(
+            f"{model.config.model_type} doesn't say how many layers it has: choose another model"
+        )
+    return range(count)
 
 
 def _filled(keys: torch.Tensor, values: torch.Tensor) -> DynamicLayer:

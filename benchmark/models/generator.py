@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.models import real_inputs
+from benchmark.models import architectures, real_inputs
 from benchmark.models.transformers_task import TransformersTask, random_tokens
 from benchmark.records import Model, Shape, Unit, frozen
 
@@ -28,6 +28,11 @@ class Generator(TransformersTask):
     unit: ClassVar[Unit] = "tokens"
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.generation", "transformers.models.t5.modeling_t5")
 
+    def feeds(self, model: Model) -> tuple[str, ...]:
+        """The prompt. An encoder-decoder also gets its first token."""
+        known = architectures.forward_arguments(model.architecture, self.auto_class)
+        return (self.prompt, *(name for name in ("decoder_input_ids",) if name in known))
+
     def refuse_shape(self, model: Model, shape: Shape) -> str | None:
         """Refuse lengths beyond the position embeddings, and layers without keys and values."""
         if reason := refuse_recurrent(model):
@@ -36,7 +41,7 @@ class Generator(TransformersTask):
         for axis in self.axes:
             length = getattr(shape, axis)
             if most is not None and length is not None and length > most:
-                return f"{axis}={length} is above its maximum of {most}"
+                return f"{axis}={length} is above its {architectures.explain_limit(model.architecture, most)}"
         return None
 
     def module(self, folder: Path, shape: Shape) -> Any:
@@ -54,8 +59,14 @@ class Generator(TransformersTask):
         prompt, config = self._prompt(model, shape, seed, real), networks.configuration(model)
         if not config.is_encoder_decoder:
             return {self.prompt: prompt}
-        known = (getattr(config, f"{name}_token_id", None) for name in ("decoder_start", "pad", "bos"))
-        start = next((token for token in known if token is not None and token < config.vocab_size), 0)
+        text = config.get_text_config(decoder=True)
+        known = (
+            getattr(part, f"{name}_token_id", None)
+            for name in ("decoder_start", "pad", "bos")
+            for part in (config, text)
+        )
+        words = getattr(text, "vocab_size", None) or config.vocab_size
+        start = next((token for token in known if token is not None and token < words), 0)
         return {self.prompt: prompt, "decoder_input_ids": torch.full((shape.batch_size, 1), start)}
 
     def _prompt(self, model: Model, shape: Shape, seed: int, real: Path | None) -> Any:

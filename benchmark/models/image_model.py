@@ -11,6 +11,9 @@ from benchmark.models import real_inputs
 from benchmark.models.transformers_task import TransformersTask
 from benchmark.records import Model, Shape, Unit, frozen
 
+_VISION = ("vision_config", "backbone_config")
+"""Nested configurations of what reads the images."""
+
 
 @frozen
 class ImageModel(TransformersTask):
@@ -25,6 +28,10 @@ class ImageModel(TransformersTask):
         "benchmark.models.composite",
         "transformers.models.vit.modeling_vit",
     )
+
+    def feeds(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - as its base's
+        """Pixels."""
+        return ("pixel_values",)
 
     def refuse_shape(self, model: Model, shape: Shape) -> str | None:  # noqa: ARG002 - as its base's
         """Refuse a model without an image size."""
@@ -53,7 +60,7 @@ class ImageModel(TransformersTask):
 
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
         convnets.register()
-        channels = getattr(networks.configuration(model), "num_channels", 3)
+        channels = channels_of(networks.configuration(model))
         if real is not None:
             photographs = real_inputs.pixels(real, shape.batch_size, channels, shape.image_size, seed)
             return {"pixel_values": photographs}
@@ -68,6 +75,15 @@ def refuse_size(shape: Shape) -> str | None:
         if shape.image_size
         else "neither its YAML nor its configuration states an image_size: give image_size=N"
     )
+
+
+def channels_of(config: Any) -> int:
+    """Channels of the images that the configuration is for; three where it doesn't say."""
+    for part in (config, *(getattr(config, name, None) for name in _VISION)):
+        for name in ("num_channels", "in_channels", "in_chans"):
+            if isinstance(channels := getattr(part, name, None), int):
+                return channels
+    return 3
 
 
 def interpolation(network: Any, shape: Shape) -> dict[str, bool]:

@@ -5,6 +5,7 @@ Imported by children only. Tasks and compilers share it; the core never imports 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,14 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from benchmark.errors import BenchmarkError, ConfigError, Unavailable
+from benchmark.errors import (
+    BenchmarkError,
+    ConfigError,
+    Incompatible,
+    LibraryMissing,
+    Unavailable,
+    missing_library,
+)
 from benchmark.models import architectures, numerics
 from benchmark.precision import Dtype
 from benchmark.records import Arithmetic, Model, Session, Workload
@@ -53,7 +61,48 @@ class Positional(torch.nn.Module):  # type: ignore[misc]
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Return the named outputs. Inputs go by name: the model's forward may have another order."""
         outputs = self.model(**dict(zip(self.input_names, tensors, strict=True)), **self.constants)
-        return tuple(getattr(outputs, name) for name in self.output_names)
+        return tuple(_answer(outputs, name) for name in self.output_names)
+
+
+def _answer(outputs: Any, name: str) -> torch.Tensor:
+    """The tensor of this name; of a model that calls its answer otherwise, the most similar or first one.
+
+    Raises:
+        Incompatible: there is no tensor.
+    """
+    if isinstance(answer := getattr(outputs, name, None), torch.Tensor):
+        return answer
+    named = dict(outputs) if isinstance(outputs, Mapping) else {"outputs": outputs}
+    named.pop("loss", None)
+    last_word = name.rpartition("_")[2]
+    for field in sorted(named, key=lambda field: last_word not in field):
+        if (answer := _first_tensor(named[field])) is not None:
+            return answer
+    raise Incompatible(f"it returns no tensor, but a {type(outputs).__name__}: choose another task")
+
+
+def _first_tensor(value: Any) -> torch.Tensor | None:
+    if isinstance(value, (list, tuple)):
+        return next((found for part in value if (found := _first_tensor(part)) is not None), None)
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def without_memory(network: torch.nn.Module) -> dict[str, Any]:
+    """Arguments that keep a network from also returning a cache for the next token."""
+    known = inspect.signature(network.forward).parameters
+    return {name: False for name in ("use_cache", "use_mems") if name in known}
+
+
+def taken(network: Any, names: Iterable[str]) -> tuple[str, ...]:
+    """Those of the inputs that a network, or its class, takes: some have no attention mask."""
+    known = inspect.signature(network.forward).parameters
+    return tuple(name for name in names if name in known or name not in architectures.OPTIONAL)
+
+
+def without_unknown(auto_class: str, model: Model, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs that the model's class takes."""
+    kind = network_class(auto_class, configuration(model))
+    return {name: inputs[name] for name in taken(kind, inputs)}
 
 
 def write_weights(  # noqa: PLR0913, PLR0917 - which model, and where to
@@ -131,6 +180,25 @@ def _enlarge(weight: torch.Tensor, size: float, if_below: float = 1.0) -> None:
 
 
 @contextmanager
+def refused(what: str) -> Iterator[None]:
+    """Turn whatever a library raises into a refusal.
+
+    Raises:
+        ConfigError: it raised anything.
+        LibraryMissing: it needs a library that isn't installed.
+    """
+    try:
+        yield
+    except BenchmarkError:
+        raise
+    except ImportError as error:
+        raise LibraryMissing(f"{what}: {missing_library(error)}") from error
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        raise ConfigError(f"{what}: {reason}") from error
+
+
+@contextmanager
 def explained(what: str, advice: str) -> Iterator[None]:
     """Turn what transformers says into a mistake of the configuration.
 
@@ -141,6 +209,8 @@ def explained(what: str, advice: str) -> Iterator[None]:
         yield
     except (BenchmarkError, MemoryError, OSError, RuntimeError):
         raise
+    except ImportError as error:
+        raise LibraryMissing(f"{what}: {missing_library(error)}") from error
     except Exception as error:
         reason = " ".join(str(error).split())[:300]
         raise ConfigError(f"{what}: {type(error).__name__}: {reason}; {advice}") from error
@@ -165,7 +235,7 @@ def configuration(model: Model) -> Any:
 
 
 def _nested(value: Any) -> Any:
-    if isinstance(value, Mapping) and "model_type" in value:
+    if isinstance(value, Mapping) and value.get("model_type"):
         rest = {name: inner for name, inner in value.items() if name != "model_type"}
         return transformers.AutoConfig.for_model(value["model_type"], **rest)
     return value
@@ -240,9 +310,9 @@ def _check_folder(auto_class: str, model: Model, task: str, folder: Path) -> Map
         stated = model.parameters.get(task) or kind(own).num_parameters()
     for found, why in (
         (theirs.model_type != own.model_type, f"a {theirs.model_type} is no {own.model_type}"),
-        (shapes, f"its tensors have other shapes: {_few(shapes)}"),
-        (loaded["missing_keys"], f"it lacks {_few(loaded['missing_keys'])}"),
-        (over, f"it has layers that the model lacks: {_few(over)}"),
+        (shapes, f"its tensors have other shapes: {few(shapes)}"),
+        (loaded["missing_keys"], f"it lacks {few(loaded['missing_keys'])}"),
+        (over, f"it has layers that the model lacks: {few(over)}"),
         (other, "; ".join(other.values())),
         (
             count != stated,
@@ -257,7 +327,8 @@ def _check_folder(auto_class: str, model: Model, task: str, folder: Path) -> Map
     return {"parameters": count}
 
 
-def _few(names: Iterable[str]) -> str:
+def few(names: Iterable[str]) -> str:
+    """The first name, and how many more there are."""
     first, *more = [*sorted(names), ""][:-1] or [""]
     return f"{first} and {len(more)} more" if more else first
 
@@ -300,6 +371,15 @@ def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     kind = network_class(auto_class, config)
     return kind.from_pretrained(folder, local_files_only=True).float().eval()
+
+
+def exportable(module: torch.nn.Module) -> torch.nn.Module:
+    """Let mixtures of experts multiply in batches: exporters know no product of groups, which is the default."""
+    for part in module.modules():
+        if isinstance(part, transformers.PreTrainedModel):
+            with suppress(AttributeError, ValueError):  # transformers before 5, or a model of its own products
+                part.set_experts_implementation("batched_mm")
+    return module
 
 
 def read_inputs(workload: Workload, dtype: Dtype = "fp32") -> tuple[torch.Tensor, ...]:

@@ -31,7 +31,7 @@ def export(workload: Workload, file: Path) -> None:
     try:
         with torch.no_grad():  # with gradients, attention with a bias (BEiT) doesn't decompose for ONNX
             torch.onnx.export(
-                here.load_module(),
+                networks.exportable(here.load_module()),
                 networks.read_inputs(here),
                 str(file),
                 dynamo=True,

@@ -7,12 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.models import real_inputs
+from benchmark.models import architectures, real_inputs
 from benchmark.models.transformers_task import TransformersTask, random_tokens
 from benchmark.records import Model, Shape, Unit, frozen
-
-_MEMORIES = ("use_cache", "use_mems")
-"""Arguments that make a model also return a cache for the next token; encoders need none."""
 
 
 class NoCache:
@@ -49,11 +46,15 @@ class TextEncoder(TransformersTask):
         "transformers.models.bert.modeling_bert",
     )
 
+    def feeds(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - as its base's
+        """Those of `input_names`."""
+        return self.input_names
+
     def refuse_shape(self, model: Model, shape: Shape) -> str | None:
         """Refuse sequences longer than the position embeddings."""
         length, most = shape.sequence_length, model.max_sequence_length
         if length is not None and most is not None and length > most:
-            return f"seq_len={length} is above its maximum of {most}"
+            return f"seq_len={length} is above its {architectures.explain_limit(model.architecture, most)}"
         return None
 
     def module(self, folder: Path, shape: Shape) -> Any:  # noqa: ARG002 - networks of any length
@@ -61,23 +62,27 @@ class TextEncoder(TransformersTask):
         from benchmark.models import networks
 
         network = networks.read_network(self.auto_class, folder)
-        known = inspect.signature(network.forward).parameters
-        without: dict[str, Any] = {name: False for name in _MEMORIES if name in known}
-        if "cache" in known:
+        without: dict[str, Any] = networks.without_memory(network)
+        if "cache" in inspect.signature(network.forward).parameters:
             without["cache"] = NoCache()
         if network.config.model_type == "xlnet":
             network.register_forward_pre_hook(_with_real_mask, with_kwargs=True)
-        return networks.Positional(network, self.input_names, self.outputs, **without).eval()
+        names = networks.taken(network, self.input_names)
+        return networks.Positional(network, names, self.outputs, **without).eval()
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
         """Random tokens without padding; or passages of books, padded or cut."""
         import torch
 
+        from benchmark.models import networks
+
         assert shape.sequence_length is not None  # noqa: S101 - cells of this task have one
         if real is not None:
-            return real_inputs.tokens(model, real, shape.batch_size, shape.sequence_length, seed)
+            passages = real_inputs.tokens(model, real, shape.batch_size, shape.sequence_length, seed)
+            return networks.without_unknown(self.auto_class, model, passages)
         size = (shape.batch_size, shape.sequence_length)
-        return {
+        inputs = {
             "input_ids": random_tokens(model, *size, generator=torch.Generator().manual_seed(seed)),
             "attention_mask": torch.ones(size, dtype=torch.int64),
         }
+        return networks.without_unknown(self.auto_class, model, inputs)

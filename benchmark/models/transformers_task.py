@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmark.errors import Incompatible
 from benchmark.models import architectures
-from benchmark.records import Model, Shape, frozen
+from benchmark.records import Model, Shape, Unit, frozen
 
 FIRST_WORD = 5
 """Smaller ids are special tokens (padding, begin, end, unknown) in the vocabularies of these models."""
@@ -20,11 +21,32 @@ class TransformersTask:
     name: ClassVar[str]
     auto_class: ClassVar[str]
     """Auto class that chooses a model's class; or that class itself, where no Auto class leads to it."""
+    axes: ClassVar[tuple[str, ...]]
+    """Fields of `Shape` that the models have; those of several kinds of model answer `axes_of`."""
+    unit: ClassVar[Unit]
+    preload: ClassVar[tuple[str, ...]]
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
 
+    def axes_of(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - the same for every model
+        """Fields of `Shape` that the model has."""
+        return self.axes
+
+    def unit_of(self, model: Model) -> Unit:  # noqa: ARG002 - the same for every model
+        """What throughput counts."""
+        return self.unit
+
+    def feeds(self, model: Model) -> tuple[str, ...]:
+        """Names of the model's inputs, for the check of its class; empty: they aren't checked."""
+        del model
+        return ()
+
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse architectures that transformers lacks, and shapes that the model can't take."""
-        return architectures.refuse(model.architecture, self.auto_class) or self.refuse_shape(model, shape)
+        """Refuse architectures that transformers lacks, and inputs and shapes that the model can't take."""
+        return (
+            architectures.refuse(model.architecture, self.auto_class)
+            or architectures.refuse_inputs(model.architecture, self.auto_class, self.feeds(model))
+            or self.refuse_shape(model, shape)
+        )
 
     def refuse_shape(self, model: Model, shape: Shape) -> str | None:
         """Return why the model can't take this shape, or None."""
@@ -38,12 +60,41 @@ class TransformersTask:
         task = self.name.replace("-", "_")
         return networks.write_weights(self.auto_class, model, task, weights, seed, folder)
 
+    def module(self, folder: Path, shape: Shape) -> Any:
+        """Load the network, as `Task` says."""
+        raise NotImplementedError
+
+    def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
+        """Tensors by name, as `Task` says."""
+        raise NotImplementedError
+
 
 def random_tokens(model: Model, *size: int, generator: Any) -> Any:
-    """Random tokens of the model's vocabulary, special tokens excluded: int64."""
+    """Random tokens of the model's vocabulary, special tokens excluded: int64.
+
+    Where the vocabulary has placeholders, such as that of an image, one of them would need its image.
+    """
     import torch
 
     from benchmark.models import networks
 
-    words = networks.configuration(model).get_text_config().vocab_size
-    return torch.randint(min(FIRST_WORD, words - 1), words, size, generator=generator)
+    config = networks.configuration(model)
+    words = getattr(config.get_text_config(), "vocab_size", None)
+    if not isinstance(words, int):
+        raise Incompatible(f"model={model.name}: its configuration has no vocab_size: it reads no tokens")
+    first = min(FIRST_WORD, words - 1)
+    drawn = torch.randint(first, words, size, generator=generator)
+    special = {token for token in _special_tokens(config.to_dict()) if first <= token < words}
+    usual = next((token for token in range(first, words) if token not in special), first)
+    for token in sorted(special):
+        drawn[drawn == token] = usual
+    return drawn
+
+
+def _special_tokens(fields: Mapping[str, Any]) -> Iterator[int]:
+    """Ids of special tokens, those of nested configurations too."""
+    for name, value in fields.items():
+        if isinstance(value, Mapping):
+            yield from _special_tokens(value)
+        elif str(name).endswith(("_token_id", "_token_index")) and isinstance(value, int):
+            yield value

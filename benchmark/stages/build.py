@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -11,11 +13,11 @@ from typing import Any, NamedTuple
 from benchmark.cache.compile_cache import Entries, Entry
 from benchmark.cache.manifest import content_key
 from benchmark.cell import Cell, Environment, stated_parameters
-from benchmark.errors import Incompatible, Unavailable
-from benchmark.execution.failures import describe
+from benchmark.errors import BenchmarkError, Incompatible, Unavailable, missing_library
+from benchmark.execution.failures import cause, describe
 from benchmark.identity import code_digest, no_weights, options_of, source_digest, weights_digest
 from benchmark.protocols import Call
-from benchmark.records import Workload
+from benchmark.records import Model, Workload
 
 _OTHER_SEED = 10007
 """Between the seeds of both inputs: prime, so that photographs and passages in turn aren't the same ones."""
@@ -197,7 +199,9 @@ def _reference(
 
 
 def _make_weights(task: Any, model: Any, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
-    return {"label": f"{model.name} {weights}", **task.make_weights(model, weights, seed, folder)}
+    with _explained(model, partial(_refused_weights, model)):
+        facts = task.make_weights(model, weights, seed, folder)
+    return {"label": f"{model.name} {weights}", **facts}
 
 
 def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any]:
@@ -207,29 +211,58 @@ def _make_reference(cell: Cell, weights: Path, folder: Path) -> Mapping[str, Any
     e = cell.experiment
     e.hardware.configure_process()
     real = weights if e.inputs == "real" else None
-    inputs, second = (
-        e.task.inputs(e.model, cell.shape, seed, real) for seed in (e.seed, e.seed + _OTHER_SEED)
-    )
-    if real is None:
-        second = composite.unlike(inputs, second)
-    module = e.task.module(weights, cell.shape)
     try:
-        facts = composite.write_reference(module, inputs, folder, e.hardware.facts().threads, second)
+        with _explained(e.model, partial(_refused_call, cell)):
+            inputs, second = (
+                e.task.inputs(e.model, cell.shape, seed, real) for seed in (e.seed, e.seed + _OTHER_SEED)
+            )
+            if real is None:
+                second = composite.unlike(inputs, second)
+            module = e.task.module(weights, cell.shape)
+            facts = composite.write_reference(module, inputs, folder, e.hardware.facts().threads, second)
     except Incompatible as error:
         facts = {"refused": str(error)}
-    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
-        if not (refusal := _refused_size(cell, error)):
-            raise
-        facts = {"refused": refusal}
     return {"label": f"{e.model.name} {cell.shape.label}", **facts}
 
 
-def _refused_size(cell: Cell, error: Exception) -> str | None:
-    """Reason of a row whose model refuses the size of its inputs; None: the error has another cause."""
+@contextmanager
+def _explained(model: Model, refusal: Callable[[Exception], str]) -> Iterator[None]:
+    """In the child: turn what a library says about a model into a refusal.
+
+    Raises:
+        Incompatible: with the text of `refusal`. Failures of this program and errors of memory and files stay
+            as they are.
+        Unavailable: the model needs a library that isn't installed.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise Unavailable(f"model={model.name}: {missing_library(error)}") from error
+    except Exception as error:
+        is_plain = describe(error)[0] == "crashed" and not isinstance(error, (BenchmarkError, OSError))
+        if not is_plain or _is_ours(error):
+            raise
+        raise Incompatible(f"model={model.name}: {refusal(error)}") from error
+
+
+def _refused_weights(model: Model, error: Exception) -> str:
+    return f"its weights can't be made: {cause(error)}; correct `architecture` in {model.file or 'its YAML'}"
+
+
+def _refused_call(cell: Cell, error: Exception) -> str:
+    """Why the model can't be called as the task does."""
     model, shape = cell.experiment.model, cell.shape
-    unusual = shape.image_size != model.image_size if shape.image_size else isinstance(error, IndexError)
-    if not unusual or describe(error)[0] != "crashed":
-        return None
-    reason = " ".join(str(error).split())[:200]
-    usual = f"; its own image_size is {model.image_size}" if shape.image_size and model.image_size else ""
-    return f"model={model.name}: it can't take {shape.label}: {reason}{usual}"
+    is_unusual = shape.image_size != model.image_size if shape.image_size else isinstance(error, IndexError)
+    if is_unusual:
+        usual = f"; its own image_size is {model.image_size}" if shape.image_size and model.image_size else ""
+        return f"it can't take {shape.label}: {cause(error)}{usual}"
+    return (
+        f"it can't be called with the inputs of {cell.experiment.task.name}: {cause(error)}; "
+        f"choose another task, or correct `architecture` in {model.file or 'its YAML'}"
+    )
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether this program raised it: then it is a fault of this program."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).startswith("benchmark.")

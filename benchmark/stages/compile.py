@@ -11,7 +11,7 @@ from typing import Any
 from benchmark.cache.compile_cache import Entries
 from benchmark.cell import Cell, Environment
 from benchmark.errors import CompileFailed, RunFailure
-from benchmark.execution.failures import describe
+from benchmark.execution.failures import cause, describe
 from benchmark.identity import code_digest, options_of
 from benchmark.protocols import Call, Compiler
 from benchmark.records import Artifact, CompileReport, Workload
@@ -107,7 +107,8 @@ def _compile_part(compiler: Compiler, part: Workload, folder: Path) -> CompileRe
         status, text = describe(error)
         if status != "crashed":  # memory has a status of its own
             raise
-        raise CompileFailed(_named(part, text)) from error
+        first = f"compiler={compiler.name} can't compile this model: {cause(error)}; use another compiler"
+        raise CompileFailed(_named(part, f"{first}\n{text}")) from error
 
 
 def _named(part: Workload, text: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import resource
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from benchmark.cell import Cell
+from benchmark.errors import CompileFailed, RunFailure
+from benchmark.execution.failures import cause, describe
 from benchmark.measurement import Measurement, Noise, Timing
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Session, Workload
@@ -46,14 +49,16 @@ class _Attempt(NamedTuple):
 def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path | None) -> Measurement:
     """In the child: load, call once for the answers, then let the scenario time."""
     e = cell.experiment
-    loaded = [load(e.hardware, e.compiler, workload, folder) for _ in range(e.scenario.replicas)]
+    with _explained(cell, "loaded"):
+        loaded = [load(e.hardware, e.compiler, workload, folder) for _ in range(e.scenario.replicas)]
     session = loaded[0][0]
     with harness.quiet_interpreter():  # simulated devices measure in the parent process
-        called = session.clock()
-        outputs = session.run()
-        first_call_ns = session.clock() - called
-        if session.answers and workload.reference:
-            outputs = session.answers(workload.reference)
+        with _explained(cell, "called"):
+            called = session.clock()
+            outputs = session.run()
+            first_call_ns = session.clock() - called
+            if session.answers and workload.reference:
+                outputs = session.answers(workload.reference)
         drawn = bool(picture and session.save_image and session.save_image(picture))
         answers = _host_arrays(outputs)
         copies = [copy for copy, _ in loaded]
@@ -77,6 +82,25 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         peak_host_bytes=peak_host_bytes,
         picture=picture if drawn else None,
     )
+
+
+@contextmanager
+def _explained(cell: Cell, what: str) -> Iterator[None]:
+    """Say that what the compiler made can't be used, where a library raises its own error.
+
+    Raises:
+        CompileFailed: with the reason; other failures and errors of memory stay as they are.
+    """
+    try:
+        yield
+    except Exception as error:
+        compiler, (status, text) = cell.experiment.compiler, describe(error)
+        if status != "crashed" or isinstance(error, RunFailure) or not compiler.leaves_artifact:
+            raise
+        first = (
+            f"compiler={compiler.name}: what it made can't be {what}: {cause(error)}; use another compiler"
+        )
+        raise CompileFailed(f"{first}\n{text}") from error
 
 
 def _attempts(cell: Cell, copies: Sequence[Session]) -> list[_Attempt]:

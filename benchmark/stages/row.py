@@ -175,7 +175,7 @@ def _latency(measured: Measurement) -> dict[str, Any]:
 def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
     """Units per second of the timed calls; the bounds follow from those of the mean latency."""
     timing, (mean, lo, hi) = measured.timing, measured.summary.mean
-    shape, unit = cell.shape, cell.experiment.task.unit
+    shape, unit = cell.shape, cell.experiment.task.unit_of(cell.experiment.model)
     made = shape.batch_size * (shape.output_length or 0)
     # As in the Neuron SDK's tables: input tokens and output tokens.
     units = made + shape.batch_size * (shape.input_length or 0) if unit == "tokens" else shape.batch_size

@@ -40,7 +40,7 @@ class DocumentClassification(TextEncoder):
         generator = torch.Generator().manual_seed(seed)
         size = (shape.batch_size, shape.sequence_length, 2, 2)
         first_last = torch.randint(0, _PAGE + 1, size, generator=generator).sort(dim=2).values
-        channels = networks.configuration(model).num_channels
+        channels = image_model.channels_of(networks.configuration(model))
         picture = (shape.batch_size, channels, shape.image_size, shape.image_size)
         return {
             **super().inputs(model, shape, seed),

@@ -35,6 +35,6 @@ class TextClassification(TextEncoder):
 
         inputs = super().inputs(model, shape, seed, real)
         config = networks.configuration(model)
-        if real is None and config.is_encoder_decoder:
+        if real is None and config.is_encoder_decoder and isinstance(config.eos_token_id, int):
             inputs["input_ids"][:, -1] = config.eos_token_id
         return inputs

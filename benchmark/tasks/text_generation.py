@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from benchmark.models import architectures
 from benchmark.models.generator import Generator, refuse_recurrent
 from benchmark.records import Model, Shape, frozen
 
@@ -24,6 +25,6 @@ class TextGeneration(Generator):
         if most is not None and together > most:
             return (
                 f"input_length={shape.input_length} and output_length={shape.output_length} are "
-                f"{together} tokens, above its maximum of {most}"
+                f"{together} tokens, above its {architectures.explain_limit(model.architecture, most)}"
             )
         return None

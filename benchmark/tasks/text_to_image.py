@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.models import real_inputs
+from benchmark.models import pipelines, real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
 
 
@@ -20,8 +20,18 @@ class TextToImage:
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "diffusers", "safetensors")
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.diffusion",)
 
+    def axes_of(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - the same for every model
+        """Image size and steps."""
+        return self.axes
+
+    def unit_of(self, model: Model) -> Unit:  # noqa: ARG002 - the same for every model
+        """Images."""
+        return self.unit
+
     def refuse(self, model: Model, shape: Shape) -> str | None:
-        """Refuse sizes that aren't a multiple of a latent's."""
+        """Refuse names that diffusers lacks, and sizes that aren't a multiple of a latent's."""
+        if reason := pipelines.refuse(model.architecture):
+            return reason
         if shape.image_size is None:
             return "its YAML states no image_size: give image_size=N"
         if shape.image_size % (step := 2 * _pixels(model)):

@@ -27,5 +27,6 @@ class VideoClassification(ImageModel):
             raise real_inputs.refuse(model, "video")
         assert shape.image_size is not None  # noqa: S101 - refused otherwise
         config = networks.configuration(model)
-        size = (shape.batch_size, config.num_frames, config.num_channels, shape.image_size, shape.image_size)
+        frames, channels = getattr(config, "num_frames", 8), image_model.channels_of(config)
+        size = (shape.batch_size, frames, channels, shape.image_size, shape.image_size)
         return {"pixel_values": image_model.pixels(*size, seed=seed)}

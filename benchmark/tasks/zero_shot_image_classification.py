@@ -41,7 +41,7 @@ class ZeroShotImageClassification(TextEncoder):
 
         assert shape.image_size is not None  # noqa: S101 - cells of this task have one
         config = networks.configuration(model)
-        text, channels = config.text_config, config.vision_config.num_channels
+        text, channels = config.get_text_config(), image_model.channels_of(config)
         size = (shape.batch_size, model.max_sequence_length or text.max_position_embeddings)
         begin, end, vocabulary = text.bos_token_id, text.eos_token_id, text.vocab_size
         # As in CLIP's vocabulary: above all words, and the text's embedding is the one at its end.
@@ -52,10 +52,12 @@ class ZeroShotImageClassification(TextEncoder):
             words[:, 0], words[:, -1] = begin, end
         if real is not None:
             photographs = real_inputs.pixels(real, shape.batch_size, channels, shape.image_size, seed)
-            return {**real_inputs.tokens(model, real, *size, seed), "pixel_values": photographs}
+            inputs = {**real_inputs.tokens(model, real, *size, seed), "pixel_values": photographs}
+            return networks.without_unknown(self.auto_class, model, inputs)
         picture = (shape.batch_size, channels, shape.image_size, shape.image_size)
-        return {
+        inputs = {
             "input_ids": words,
             "attention_mask": torch.ones(size, dtype=torch.int64),
             "pixel_values": image_model.pixels(*picture, seed=seed),
         }
+        return networks.without_unknown(self.auto_class, model, inputs)

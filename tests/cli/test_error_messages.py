@@ -49,7 +49,7 @@ def test_several_mistakes_take_two_lines(told):
 
 def test_a_request_of_which_nothing_can_ever_run_is_a_mistake(told):
     message = told(SIMULATED, "seq_len=1000000")
-    assert message == "model=bert_tiny: seq_len=1000000 is above its maximum of 512"
+    assert message == "model=bert_tiny: seq_len=1000000 is above its max_position_embeddings 512"
 
 
 @pytest.mark.parametrize("override", ["batch", "batch=[1", "'", "a b", "{", "batch=1,2]"])

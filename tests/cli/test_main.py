@@ -118,7 +118,7 @@ def test_a_grid_with_a_failed_cell_is_exit_code_2_and_says_why(simulated, run, s
 def test_cells_that_can_never_work_are_rows_but_no_failure(simulated, run, statuses):
     code, printed = run(simulated("seq_len=1000000"), simulated())
     assert code == 0
-    assert "seq_len=1000000 is above its maximum of 512" in printed
+    assert "seq_len=1000000 is above its max_position_embeddings 512" in printed
     assert statuses() == ["incompatible", "ok"]
 
 

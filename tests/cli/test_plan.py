@@ -61,7 +61,7 @@ def test_cells_are_told_by_fate(sums, capsys):
     assert last["fates"] == {"done": 1, "cached": 1, "compile": 1, "incompatible": 1, "excluded": 1}
     assert [cell["fate"] for cell in cells] == ["done", "cached", "compile", "incompatible", "excluded"]
     assert cells[-1]["reason"] == "too slow"
-    assert cells[-2]["reason"] == "model=bert_tiny: seq_len=1024 is above its maximum of 512"
+    assert cells[-2]["reason"] == "model=bert_tiny: seq_len=1024 is above its max_position_embeddings 512"
     capsys.readouterr()
 
 

@@ -117,7 +117,9 @@ def asked_for(name, task):
         "image_size": model.image_size or model.architecture.get("image_size"),
         "steps": 2,
     }
-    return Asked(plugin, model, Shape(batch_size=BATCH, **{axis: axes[axis] for axis in plugin.axes}))
+    return Asked(
+        plugin, model, Shape(batch_size=BATCH, **{axis: axes[axis] for axis in plugin.axes_of(model)})
+    )
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +166,7 @@ def test_a_task_fits_its_seam(asked):
 def test_a_task_takes_a_usual_shape_and_no_absurd_length(asked):
     task, model, shape = asked
     assert task.refuse(model, shape) is None
-    if model.max_sequence_length and "sequence_length" in task.axes:
+    if model.max_sequence_length and "sequence_length" in task.axes_of(model):
         assert task.refuse(model, replace(shape, sequence_length=10**9))
 
 

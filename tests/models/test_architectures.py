@@ -90,3 +90,62 @@ def test_an_architecture_without_a_class_for_the_task_is_refused_with_the_classe
 )
 def test_an_architecture_that_has_the_class_is_taken(model_type, auto_class):
     assert architectures.refuse({"model_type": model_type}, auto_class) is None
+
+
+@pytest.mark.parametrize(
+    ("model_type", "auto_class", "feeds", "reason"),
+    [
+        ("wav2vec2", "AutoModel", ("input_ids",), "it reads input_values"),
+        (
+            "bert",
+            "AutoModelForSequenceClassification",
+            ("input_ids", "bbox"),
+            "can't be called with input_ids, bbox",
+        ),
+        (
+            "siglip2_vision_model",
+            "AutoModel",
+            ("pixel_values",),
+            "it needs pixel_attention_mask, spatial_shapes too",
+        ),
+    ],
+)
+def test_inputs_that_a_class_lacks_or_needs_are_refused_by_name(model_type, auto_class, feeds, reason):
+    refusal = architectures.refuse_inputs({"model_type": model_type}, auto_class, feeds)
+    assert reason in refusal
+    assert refusal.endswith("choose another task")
+
+
+@pytest.mark.parametrize(
+    ("model_type", "auto_class", "feeds"),
+    [
+        ("fnet", "AutoModel", ("input_ids", "attention_mask")),  # it has no mask
+        (
+            "llama",
+            "AutoModelForSequenceClassification",
+            ("input_ids", "attention_mask"),
+        ),  # an inherited forward
+        ("dinov2", "AutoModel", ("pixel_values",)),
+        ("unet", "AutoModelForSemanticSegmentation", ("pixel_values",)),
+    ],
+)
+def test_inputs_that_fit_are_taken(model_type, auto_class, feeds):
+    assert architectures.refuse_inputs({"model_type": model_type}, auto_class, feeds) is None
+
+
+def test_a_class_of_one_architecture_is_refused_for_others():
+    refusal = architectures.refuse({"model_type": "bert"}, "PerceiverForMultimodalAutoencoding")
+    assert "transformers has no PerceiverForMultimodalAutoencoding of it" in refusal
+
+
+@pytest.mark.parametrize(
+    ("architecture", "most", "field"),
+    [
+        ({"model_type": "bert"}, 512, "max_position_embeddings 512"),
+        ({"model_type": "roberta"}, 510, "max_position_embeddings 512, less 2 for pad_token_id 1"),
+        ({"model_type": "clip"}, 77, "text_config.max_position_embeddings 77"),
+        ({"model_type": "bert"}, 100, "max_sequence_length 100"),  # the YAML's own
+    ],
+)
+def test_a_limit_names_the_field_that_it_comes_from(architecture, most, field):
+    assert architectures.explain_limit(architecture, most) == field

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -51,6 +53,27 @@ def test_a_folder_that_holds_the_model_is_taken_and_counted(folder, tmp_path):
     assert write(MODEL, folder("BertForSequenceClassification"), tmp_path) == made
     stated = replace(MODEL, parameters={TASK: made["parameters"]})
     assert write(stated, folder("BertForSequenceClassification"), tmp_path) == made
+
+
+def test_a_folder_that_has_only_bin_files_is_held_to_the_yaml_too(folder, tmp_path):
+    import torch
+    from safetensors.torch import load_file
+
+    old = Path(shutil.copytree(folder("BertForSequenceClassification"), tmp_path / "old"))
+    tensors = load_file(old / "model.safetensors")
+    (old / "model.safetensors").unlink()
+    torch.save(tensors, old / "pytorch_model.bin")
+    made = write(MODEL, str(old), tmp_path)
+    assert made == write(MODEL, folder("BertForSequenceClassification"), tmp_path)
+    torch.save(
+        {name: tensor for name, tensor in tensors.items() if "classifier" not in name},
+        old / "pytorch_model.bin",
+    )
+    with pytest.raises(ConfigError, match=r"it lacks classifier\.bias and 1 more"):
+        write(MODEL, str(old), tmp_path)
+    other = replace(MODEL, architecture={**MODEL.architecture, "model_type": "roberta"})
+    with pytest.raises(ConfigError, match="a bert is no roberta"):
+        write(other, str(old), tmp_path)
 
 
 def test_the_head_of_another_task_may_be_left_over(folder, tmp_path):

@@ -95,7 +95,10 @@ def test_all_runs_the_cells_again_and_each_keeps_one_row(grid, run_cells):
             "compile_error at compile: RuntimeError: ",
         ),
         (["compiler.fault=unsupported_op"], "unsupported_op at measure: simulated: aten::imagined has no "),
-        (["seq_len=513"], "incompatible at plan: model=bert_tiny: seq_len=513 is above its maximum of 512"),
+        (
+            ["seq_len=513"],
+            "incompatible at plan: model=bert_tiny: seq_len=513 is above its max_position_embeddings 512",
+        ),
     ],
 )
 def test_a_failure_becomes_a_row_and_the_grid_goes_on(simulated, run_cells, options, told):

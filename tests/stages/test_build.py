@@ -154,7 +154,9 @@ def test_a_folder_without_weights_is_unavailable_and_says_what_belongs_there(
 ):
     for name in present:
         (tmp_path / name).write_text("{}")
-    with pytest.raises(Unavailable, match=r"no config\.json with \*\.safetensors there; use random"):
+    with pytest.raises(
+        Unavailable, match=r"no config\.json with \*\.safetensors or pytorch_model\.bin there; use random"
+    ):
         built(replace(on_cpu, weights=str(tmp_path)))
     assert child.asked == []
 

@@ -140,7 +140,7 @@ def test_a_sequence_longer_than_the_model_is_incompatible(simulated, fates):
     grid = [simulated(f"seq_len={length}") for length in (512, 513)]
     assert fates(*grid) == [
         ("run", ""),
-        ("incompatible", "model=bert_tiny: seq_len=513 is above its maximum of 512"),
+        ("incompatible", "model=bert_tiny: seq_len=513 is above its max_position_embeddings 512"),
     ]
 
 
@@ -179,7 +179,9 @@ def test_a_local_folder_is_refused_unless_it_holds_weights_of_this_architecture(
     taken, other, above, absent = fates(*(simulated(f"weights={folder}") for folder in folders))
     assert taken == ("run", "")
     assert "a distilbert is no bert, the architecture of model=bert_tiny" in other[1]
-    assert above[1].endswith(f"no config.json with *.safetensors there; use weights={bert}")
+    assert above[1].endswith(
+        f"no config.json with *.safetensors or pytorch_model.bin there; use weights={bert}"
+    )
     assert "there is no such folder" in absent[1]
 
 
