@@ -38,7 +38,7 @@ def survivors(mark, within_s=2.0):
     return found
 
 
-def wait_for(happened, within_s=30.0):
+def wait_for(happened, within_s=60.0):
     """Look until it has happened, and return what was seen."""
     deadline = time.monotonic() + within_s
     while not (seen := happened()):
