@@ -65,10 +65,12 @@ class _Piece(NamedTuple):
 
 
 class Composer:
-    """Composes the cells of one sweep."""
+    """Composes the cells of one sweep. `constant` are overrides that all or most of its cells have."""
 
-    def __init__(self, loader: ConfigLoader, master: DictConfig) -> None:
-        self._loader, self._master = loader, master
+    def __init__(
+        self, loader: ConfigLoader, master: DictConfig, constant: frozenset[str] = frozenset()
+    ) -> None:
+        self._loader, self._master, self._constant = loader, master, constant
         self._parser = overrides_parser(loader, master)
         self._settings = settings_of_grid(master)
         self._pieces: dict[str, _Piece] = {}
@@ -113,13 +115,16 @@ class Composer:
 
     def _freely_set(self, pieces: Sequence[_Piece]) -> frozenset[str]:
         """Keys whose values can be set after composition, because nothing else refers to them."""
-        shape = tuple(piece.key if piece.plain else piece.text for piece in pieces)
+        shape = tuple(
+            piece.key if piece.plain and piece.text not in self._constant else piece.text for piece in pieces
+        )
         if (known := self._free.get(shape)) is not None:
             return known
         alone = {
             piece.key
             for piece in pieces
             if piece.plain
+            and piece.text not in self._constant
             and not any(_related(piece.key, other.key) for other in pieces if other is not piece)
         }
         template = self._template(tuple(piece.text for piece in pieces if piece.key not in alone))

@@ -160,7 +160,8 @@ def _jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str], nu
     written = algebra(master)
     exclude = exclusions(written["exclude"])
     grid = _grid(loader, master, arguments, written)
-    composer, composed, first = Composer(loader, master), None, number
+    constant = frozenset(f"{key}={texts[0]}" for key, texts in grid.requested.items() if len(texts) == 1)
+    composer, composed, first = Composer(loader, master, constant), None, number
     seen: set[str] = set()
     conditional = {key for exclusion in exclude for key in exclusion.conditions}
     cells = chain(((cell, exclude) for cell in grid.swept()), ((cell, ()) for cell in grid.singles()))

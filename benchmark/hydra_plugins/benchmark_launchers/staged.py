@@ -39,7 +39,8 @@ class StagedLauncher(GridLauncher):
 
         self._configure()
         refuse_in_grid(self.config)
-        composer = Composer(self.hydra_context.config_loader, self.config)
+        constant = frozenset.intersection(*map(frozenset, job_overrides))
+        composer = Composer(self.hydra_context.config_loader, self.config, constant)
         gate = Gate(search_path(self.config.hydra))
         cells = [composer.compose(overrides, number) for number, overrides in enumerate(job_overrides)]
         code = start(
