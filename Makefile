@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 NEURON := https://pip.repos.neuron.amazonaws.com
+# Without byte code on disk each of the suite's many processes would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 CHILDREN := filelock numpy omegaconf psutil pydantic safetensors scipy
 
 .DEFAULT_GOAL := help

@@ -6,19 +6,22 @@ import copy
 import gc
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache, partial
 from multiprocessing import forkserver, util
 
 import hydra
 import pytest
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 from xdist.scheduler import LoadScopeScheduling
 
 from benchmark.cache.compile_cache import CompileCache
@@ -31,6 +34,7 @@ from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.store.results import ResultsStore
+from tests.commands import CommandServer
 from tests.plugins import group
 
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it always is
@@ -39,6 +43,22 @@ OWN_HOST = tempfile.mkdtemp(prefix="host-")  # short: sockets lie there too
 tempfile.tempdir = os.environ["TMPDIR"] = OWN_HOST
 # after multiprocessing has removed its own folder in it, at -100
 util.Finalize(None, shutil.rmtree, (OWN_HOST,), {"ignore_errors": True}, exitpriority=-200)
+
+
+_parse = yaml.load
+_parsed = cache(lambda text: _parse(text, get_yaml_loader()))
+
+
+def _load(stream, Loader):  # noqa: N803 - yaml's name
+    """`yaml.load` that parses each text once for OmegaConf: Hydra reads each file four times a command."""
+    if Loader.__name__ == "OmegaConfLoader" and hasattr(stream, "seek"):
+        with suppress(yaml.YAMLError):  # which the second time names the file
+            return _parsed(stream.read())
+        stream.seek(0)
+    return _parse(stream, Loader)
+
+
+yaml.load = _load
 
 
 @cache
@@ -165,6 +185,17 @@ def pytest_xdist_make_scheduler(config, log):
     return Groups(config, log) if config.getoption("dist") == "loadscope" else None
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Leave out files no test of which can be selected: to import and to parametrise them takes seconds."""
+    wanted = config.getoption("markexpr").partition(" and ")[0]
+    if wanted not in {"real", "alone", "not real"} or collection_path.suffix != ".py":
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    if wanted == "not real":
+        return True if re.search(r"^pytestmark = [(\[]?\s*pytest\.mark\.real\b", text, re.MULTILINE) else None
+    return None if f"mark.{wanted}" in text else True
+
+
 def pytest_collection_modifyitems(items):
     order = {item: group_of(item.nodeid) for item in items}
     items.sort(key=lambda item: LONGEST.index(order[item]) if order[item] in LONGEST else len(LONGEST))
@@ -226,15 +257,27 @@ def compile_cache_of_all(tmp_path_factory):
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compile_cache"
 
 
+@pytest.fixture(scope="session")
+def command_server():
+    with CommandServer() as server:
+        yield server
+
+
 @pytest.fixture
-def command(tmp_path):
-    """Run `python -m benchmark` in tmp_path, where its output folders land; there is no network."""
+def command(tmp_path, command_server):
+    """Run `python -m benchmark` in tmp_path, where its output folders land; there is no network.
+
+    Variables of `env` may be for the interpreter (PYTHONPATH): such a command has one of its own.
+    """
 
     def ran(*arguments, timeout=60, env=None):
+        everything = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", **(env or {})}
+        if env is None:
+            return command_server.run([*map(str, arguments)], tmp_path, everything, timeout)
         return subprocess.run(
             [sys.executable, "-m", "benchmark", *map(str, arguments)],
             cwd=tmp_path,
-            env={**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", **(env or {})},
+            env=everything,
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -34,6 +34,8 @@ def lists(tree):
 
 def listed(source):
     """Modules in those lists, as far as they are spelled as strings."""
+    if not any(name in source for name in SERVERS | {"preload"}):
+        return set()
     nodes = (node for value in lists(ast.parse(source)) for node in ast.walk(value))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
 

@@ -36,16 +36,16 @@ def nights(simulated, tmp_path):
     """A store of twelve nights of ten series; on the last one batch 3 was 10 % slower."""
     spread = random.Random(0)  # noqa: S311 - no secret
     rows = []
+    cells = {batch: cell_of(simulated(f"batch={batch}", "sampling=quick")) for batch in BATCHES}
     for night in range(NIGHTS):
         at = START + timedelta(days=night)
-        for batch in BATCHES:
-            experiment = simulated(f"batch={batch}", "sampling=quick", f"campaign=night{night:02}")
+        for batch, cell in cells.items():
             last = 1.1 if (night, batch) == (NIGHTS - 1, 3) else 1.0
             rows += [
                 {
                     "run_id": f"{night}-{batch}-{repeat}",
-                    "campaign": experiment.campaign,
-                    "cell_id": cell_of(experiment).cell_id,
+                    "campaign": f"night{night:02}",
+                    "cell_id": cell.cell_id,
                     "environment_id": "e",
                     "started_at": at,
                     "finished_at": at,
@@ -57,7 +57,7 @@ def nights(simulated, tmp_path):
                     "batch_size": batch,
                     "latency_p50_ms": last * (1 + 0.5 * batch) * spread.lognormvariate(0, 0.005),
                     "overrides": ["hardware=simulated", f"batch={batch}"],
-                    "config": experiment.resolved,
+                    "config": cell.experiment.resolved,
                 }
                 for repeat in range(3)
             ]
