@@ -180,8 +180,8 @@ FIRST = (
     "tests/conf/test_yaml_files.py",
     "tests/timing/test_duel.py",
 )
-"""Groups that start first: those that share the children of `in_a_child`, for a command of another test starts a
-server with other imports; then the longest, so that no core is idle at the end."""
+"""Groups that start first: those that share the children of `in_a_child`, because a command of another test
+starts a server with other imports; then the longest, so that no core is idle at the end."""
 
 
 def group_of(nodeid):

@@ -374,10 +374,10 @@ def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
 
 
 def exportable(module: torch.nn.Module) -> torch.nn.Module:
-    """Let mixtures of experts multiply in batches: exporters know no product of groups, which is the default."""
+    """Let mixtures of experts multiply in batches: exporters can't express the default, a product of groups."""
     for part in module.modules():
         if isinstance(part, transformers.PreTrainedModel):
-            with suppress(AttributeError, ValueError):  # transformers before 5, or a model of its own products
+            with suppress(AttributeError, ValueError):  # transformers before 5, or a model with its own
                 part.set_experts_implementation("batched_mm")
     return module
 
