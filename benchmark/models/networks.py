@@ -377,7 +377,7 @@ def exportable(module: torch.nn.Module) -> torch.nn.Module:
     """Let mixtures of experts multiply in batches: exporters can't express the default, a product of groups."""
     for part in module.modules():
         if isinstance(part, transformers.PreTrainedModel):
-            with suppress(AttributeError, ValueError):  # transformers before 5, or a model with its own
+            with suppress(AttributeError, ValueError):  # transformers 4, or a model with its own
                 part.set_experts_implementation("batched_mm")
     return module
 
