@@ -374,7 +374,7 @@ def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
 
 
 def exportable(module: torch.nn.Module) -> torch.nn.Module:
-    """Let mixtures of experts multiply in batches: exporters can't express the default, a product of groups."""
+    """Let mixtures of experts multiply in batches: exporters can't express the default product of groups."""
     for part in module.modules():
         if isinstance(part, transformers.PreTrainedModel):
             with suppress(AttributeError, ValueError):  # transformers 4, or a model with its own
