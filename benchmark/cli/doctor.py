@@ -26,6 +26,7 @@ from benchmark.report.display.table import print_table
 
 
 def doctor(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     store: Annotated[str, typer.Option(help="Folder or URL of the rows.")] = "outputs/results",
     cache: Annotated[str, typer.Option(help="Folder of the compile cache.")] = "compile_cache",
@@ -34,7 +35,7 @@ def doctor(
     """List what this host can run, what is missing, and the command that installs it.
 
     With --quiet: list what to change for steadier timings, with benefit and cost.
-    Nothing is changed.
+    Nothing is changed. Takes hydra.searchpath and --config-dir, as a run does.
     """
     if quiet:
         _print_quiet(tuning.look(), as_json=as_json)
@@ -50,8 +51,8 @@ def doctor(
             "os": here.os,
             "python": here.python,
         },
-        "hardware": [_hardware(name, one.hardware) for name, one in _composed("hardware")],
-        "compiler": [_compiler(name, one.compiler) for name, one in _composed("compiler")],
+        "hardware": [_hardware(name, one.hardware) for name, one in _composed("hardware", context.args)],
+        "compiler": [_compiler(name, one.compiler) for name, one in _composed("compiler", context.args)],
         "task": _libraries(),
         "places": [_place("results", store), _place("compile cache", cache)],
     }
@@ -139,7 +140,8 @@ def _place(name: str, root: str) -> dict[str, Any]:
     return {"name": name, "ready": writable, "detail": detail}
 
 
-def _composed(group: str) -> Iterator[tuple[str, Experiment]]:
-    """Each name of a group, with the default cell that uses it."""
-    names = options(group)
-    yield from zip(names, grid([f"{group}={','.join(names)}"]), strict=True)
+def _composed(group: str, words: Sequence[str]) -> Iterator[tuple[str, Experiment]]:
+    """Each name of a group, of the search path too, with the default cell that uses it."""
+    for cell in grid([*words, f"{group}=glob(*)"]):
+        (name,) = [word.partition("=")[2] for word in cell.overrides if word.startswith(f"{group}=")]
+        yield name, cell

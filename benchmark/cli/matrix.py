@@ -34,13 +34,19 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
     if unknown := [name for name in figures if name not in report.FIGURES]:
         raise ConfigError(f"--show {unknown[0]}: choose from {', '.join(report.FIGURES)}")
     conditions = query.parse(" ".join(condition or ()))
-    stored = ResultsStore(store).table((*report.NEEDED, *selection.COLUMNS), query.expression(conditions))
+    stored = ResultsStore(store).table(
+        list({*report.NEEDED, *selection.COLUMNS}), query.expression(conditions)
+    )
     shown = selection.shown(stored, conditions, simulated=simulated, published=published)
     if not len(shown.rows):
         header = "| model |\n| --- |" if as_md else "no rows: use fewer conditions or another --store"
         print("[]" if as_json else header)
     else:
-        _print(report.newest(to_frame(shown.rows)), figures, as_md=as_md, as_json=as_json)
+        rows = to_frame(shown.rows)
+        _print(report.newest(rows), figures, as_md=as_md, as_json=as_json)
+        if note := report.hidden(rows):
+            text = f"\n{note}." if as_md else note
+            Console(stderr=as_json).print(text, markup=False, highlight=False, soft_wrap=as_md)
     if not as_json and not as_md:
         for note in shown.notes:
             print(note)

@@ -18,6 +18,7 @@ from benchmark.cli.start import start
 from benchmark.config.experiment import Experiment, load
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
+from benchmark.host import machine
 from benchmark.records import Row
 from benchmark.report.display.explanation import explain, print_differences
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
@@ -45,6 +46,8 @@ def replay(
     rows, console = ResultsStore(store), Console()
     old = stored(rows, full_id(rows, run_id))
     experiment = configured_as(old, campaign, store, cache)
+    for name, value in experiment.environment.items():
+        console.print(f"{name}={value}, as in the run", markup=False, highlight=False, soft_wrap=True)
     cell_id, started = cell_of(experiment).cell_id, datetime.now(timezone.utc)
     if cell_id != old.values["cell_id"]:
         console.print(
@@ -63,6 +66,8 @@ def replay(
 def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment:
     """The experiment of a stored run, in the given campaign and places; an empty text takes the default.
 
+    Environment variables that the row has with another value than this command are set.
+
     Raises:
         ConfigError: the row holds no configuration, today's program refuses it, or the campaign is the run's.
     """
@@ -80,9 +85,15 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
     raw |= {"run": "all", "output_folder": f"outputs/{raw['campaign']}"}
     raw["store"] = {**raw["store"], "root": store}
     raw["cache"] = {**raw["cache"], **({"root": cache} if cache else {})}
+    now = machine.speed_settings()
+    variables = {
+        name: value
+        for name, value in dict(old.values["environment_variables"] or ()).items()
+        if now.get(name) != value
+    }
     kept = [word for word in old.values["overrides"] or () if word.partition("=")[0] not in _OWN]
     try:
-        return load(OmegaConf.create(raw), [*kept, f"campaign={raw['campaign']}"])
+        return load(OmegaConf.create(raw), [*kept, f"campaign={raw['campaign']}"], variables)
     except ConfigError as error:
         if str(error).startswith("campaign="):  # the mistake is in the option
             raise

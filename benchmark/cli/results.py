@@ -111,7 +111,7 @@ def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
     elif form == "csv":
         print(as_csv_text(frame), end="")
     elif form == "md":
-        print(table.markdown_rows(table.with_swept(frame[[*table.USUAL]], frame) if usual else frame))
+        print(table.markdown_usual(frame) if usual else table.markdown_rows(frame))
     elif frame.empty:
         print("no rows: use fewer conditions or another --store")
     elif usual:

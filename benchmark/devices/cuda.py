@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import psutil
 from pydantic import NonNegativeInt
 
+from benchmark.cloud import instances
 from benchmark.cloud.instances import InstanceType
 from benchmark.errors import Unavailable
 from benchmark.host import machine
@@ -61,7 +62,13 @@ class Cuda:
     isolated: ClassVar[bool] = True
 
     def refuse(self) -> str | None:
-        """Refuse nothing."""
+        """Refuse an instance type without such a GPU: its price would count."""
+        one = instances.find(self.instance_type) if self.instance_type else None
+        if one and not (one.device or "").startswith("NVIDIA"):
+            return (
+                f"hardware.instance_type={one.instance_type}: has no NVIDIA GPU: leave it null, or choose "
+                "one such as g5.xlarge"
+            )
         return None
 
     def missing(self) -> str | None:

@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import PositiveInt
 
 from benchmark.cloud import instances
-from benchmark.cloud.instances import Instance
+from benchmark.cloud.instances import Instance, InstanceType
 from benchmark.errors import Unavailable
 from benchmark.host import machine
 from benchmark.measurement import DeviceState
@@ -46,7 +46,7 @@ class Neuron:
     """NeuronCores of one instance: as many as `cores` says, one by default."""
 
     name: str
-    instance_type: Annotated[str, Field(min_length=1)]
+    instance_type: InstanceType
     """Instance type: it decides the chip, and the target that compilers generate code for. Where the firmware
     names another size with the same chip, rows have that size."""
     lnc: Literal[1, 2] | None = None
@@ -64,26 +64,22 @@ class Neuron:
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
 
-    @field_validator("instance_type")
-    @classmethod
-    def _has_a_chip(cls, name: str) -> str:
-        if instances.find(name).neuroncore_version is None:
-            neuron = dict.fromkeys(one.family for one in instances.known() if one.neuroncore_version)
-            raise ValueError(f"has no Neuron device, choose one of {', '.join(neuron)}")
-        return name
-
     @property
     def kind(self) -> str:
         """Generation of its NeuronCores, by which compilers know it."""
-        return f"neuroncore-v{self._instance.neuroncore_version}"
+        version = self._instance.neuroncore_version
+        return f"neuroncore-v{version}" if version else "none"
 
     @property
     def _instance(self) -> Instance:
         return instances.find(self.instance_type)
 
     def refuse(self) -> str | None:
-        """Refuse an instance type of another chip, logical cores where there are none, and too many cores."""
+        """Refuse an instance type without this chip, logical cores where there are none, too many cores."""
         one, name = self._instance, self.instance_type
+        if one.neuroncore_version is None:
+            neuron = dict.fromkeys(other.family for other in instances.known() if other.neuroncore_version)
+            return f"hardware.instance_type={name}: has no Neuron device, choose one of {', '.join(neuron)}"
         family = instances.known(self.name)
         if family and one.device not in {other.device for other in family}:
             sizes = ", ".join(other.instance_type for other in family)
@@ -127,7 +123,7 @@ class Neuron:
         same = rented is not None and rented.device == wanted.device
         driver = _DRIVER.read_text().strip() if _DRIVER.is_file() else None
         return DeviceFacts(
-            device_name=f"NeuronCore-v{wanted.neuroncore_version}",
+            device_name=self.kind.replace("neuroncore", "NeuronCore"),
             cores=self.cores,
             instance_type=rented.instance_type if same and rented else self.instance_type,
             driver_version=driver,

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.report.display.matrix import FIGURES, NEEDED, caption, matrix, newest
+from benchmark.report.display.matrix import FIGURES, NEEDED, caption, hidden, matrix, newest
 
 DAY = pd.Timestamp("2026-11-24", tz="UTC")
 
@@ -74,6 +74,23 @@ def test_other_arithmetic_is_a_column_of_its_own(change, column):
 def test_the_caption_tells_when_where_and_what():
     told = caption(rows({}, {"model": "vit", "started_at": DAY + pd.Timedelta(days=1)}), ["p50"])
     assert told == "2026-11-24 to 2026-11-25, a CPU: 2 of 2 ok. A field: median of one call, ms."
+
+
+def test_a_pair_with_rows_of_several_configurations_says_what_differs():
+    usual = dict.fromkeys(NEEDED) | {"model": "bert", "compiler": "eager", "fast_math": "none"}
+    frame = pd.DataFrame(
+        [
+            usual | {"batch_size": 1, "config": '{"seed": 1}'},
+            usual | {"batch_size": 8, "config": '{"seed": 2}'},
+            usual | {"batch_size": 8, "config": '{"seed": 2}', "quantization": "int8"},
+            usual | {"model": "vit", "batch_size": 8, "config": '{"seed": 2}'},
+        ]
+    )
+    assert hidden(frame) == (
+        "1 of 3 pairs have rows that differ in batch, seed: a field shows the newest row; "
+        "conditions choose others"
+    )
+    assert not hidden(frame.tail(2).reset_index(drop=True))
 
 
 def test_the_verb_reads_the_store_and_leaves_out_what_was_made_up(monkeypatch, capsys, tmp_path):

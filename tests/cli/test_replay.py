@@ -67,6 +67,17 @@ def configured(old, campaign="", cache=""):
     return verb.configured_as(Row(values=old), campaign, "s", cache)
 
 
+def test_the_variables_of_a_run_are_set_again(replay, stored, store, monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    old = stored()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    code, shown = replay(old["run_id"])
+    (new,) = (row for row in store.table().to_pylist() if row["run_id"] != old["run_id"])
+    assert (code, shown[0]) == (0, "OMP_WAIT_POLICY=ACTIVE, as in the run")
+    assert new["environment_variables"] == old["environment_variables"]
+    assert new["environment_id"] == old["environment_id"]
+
+
 def test_a_run_is_run_again_in_a_campaign_of_its_own_and_compared(replay, stored, store, tmp_path):
     old = stored("batch=3", "compiler.call_ms=2.0")
     code, shown = replay(old["run_id"][:6])

@@ -287,3 +287,14 @@ def test_cards_of_another_name_have_artefacts_of_their_own(monkeypatch, tmp_path
         (tmp_path / place / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 33\n")
     monkeypatch.setattr(cuda, "_CARDS", tmp_path)
     assert [Cuda(index=index).facts().device_name for index in (0, 1)] == ["NVIDIA A10G", "Tesla T4"]
+
+
+def test_an_instance_type_without_a_gpu_is_refused():
+    assert Cuda(instance_type="g5.xlarge").refuse() is None
+    assert Cuda().refuse() is None
+    for name in ("c7i.xlarge", "inf2.xlarge"):
+        assert (
+            Cuda(instance_type=name)
+            .refuse()
+            .startswith(f"hardware.instance_type={name}: has no NVIDIA GPU: ")
+        )

@@ -9,7 +9,7 @@ import pytest
 
 from benchmark.devices import neuron
 from benchmark.devices.neuron import Neuron
-from benchmark.errors import ConfigError, Unavailable
+from benchmark.errors import Unavailable
 from benchmark.host import machine
 from benchmark.measurement import DeviceState
 from benchmark.neuron import monitor, tools
@@ -108,11 +108,18 @@ def test_a_cell_with_what_an_instance_does_not_have_is_incompatible(compose, ove
     assert "\n" not in run.reason
 
 
-def test_an_instance_without_a_chip_is_a_mistake(compose):
-    with pytest.raises(
-        ConfigError, match=r"^hardware\.instance_type=g5\.xlarge: has no Neuron device, choose "
-    ):
-        compose("hardware=inf2", "hardware.instance_type=g5.xlarge")
+@pytest.mark.parametrize("compiler", ["neuronx", "eager"])
+def test_an_instance_without_a_chip_is_incompatible_and_the_rest_of_a_grid_is_not(compose, compiler):
+    cells = [
+        compose("hardware=inf2", f"hardware.instance_type={name}", f"compiler={compiler}")
+        for name in ("g5.xlarge", "inf2.xlarge")
+    ]
+    impossible, other = plan(cells, lambda _: {}).runs
+    assert impossible.fate == "incompatible"
+    assert impossible.reason.startswith(
+        "hardware.instance_type=g5.xlarge: has no Neuron device, choose one of inf1"
+    )
+    assert "g5.xlarge" not in other.reason
 
 
 def test_smaller_logical_cores_are_more(compose):

@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
+from benchmark import axes
 from benchmark.formatting import floored, significant
+from benchmark.report.display import swept
 
+_PAIR: Final = ("model", "compiler")
+_SETUP: Final = axes.without(*_PAIR, "fast_math", "quantization")
+"""Axes that may differ between the rows of a pair."""
 NEEDED = (
-    *(
-        "model",
-        "compiler",
-        "fast_math",
-        "quantization",
-        "model_dtype",
-        "status",
-        "stage",
-        "error",
-        "started_at",
-        "hardware",
-    ),
-    *(
-        "compile_s",
-        "artifact_bytes",
-        "load_s",
-        "latency_p50_ms",
-        "cosine",
-        "task",
-        "cpu_model",
-        "noise_flags",
-    ),
+    *swept.NEEDED,
+    *("status", "stage", "error", "started_at"),
+    *("compile_s", "artifact_bytes", "load_s", "latency_p50_ms", "cosine", "cpu_model", "noise_flags"),
 )
 """Columns that the table is made of."""
 FIGURES = {
@@ -46,8 +32,31 @@ FIGURES = {
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
     """Newest row of every pair; its `compiler` includes quantisation or arithmetic other than fp32."""
-    named = rows.assign(compiler=[_column(row) for row in rows.itertuples()]).sort_values("started_at")
-    return named.drop_duplicates(["model", "compiler"], keep="last").sort_values(["model", "compiler"])
+    named = _named(rows).sort_values("started_at")
+    return named.drop_duplicates([*_PAIR], keep="last").sort_values([*_PAIR])
+
+
+def hidden(rows: pd.DataFrame) -> str:
+    """How many pairs have rows of several configurations, and what differs; empty if none has."""
+    options = {
+        axes.BY_COLUMN[name].header: rows[name].astype(str).tolist() for name in _SETUP if name in rows
+    }
+    options |= {name: texts for name, texts in swept.swept(rows).items() if name not in options}
+    named = _named(rows)
+    pairs = pd.DataFrame(options, index=rows.index).groupby([named[key] for key in _PAIR])
+    differ = pairs.nunique().gt(1)
+    names = ", ".join(str(name) for name in differ if differ[name].any())
+    if not names:
+        return ""
+    return (
+        f"{differ.any(axis=1).sum()} of {len(differ)} pairs have rows that differ in {names}: "
+        "a field shows the newest row; conditions choose others"
+    )
+
+
+def _named(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose `compiler` includes quantisation or arithmetic other than fp32."""
+    return rows.assign(compiler=[_column(row) for row in rows.itertuples()])
 
 
 def matrix(pairs: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from benchmark.formatting import floored, significant
 from benchmark.report.display import swept
 from benchmark.report.sanitize import inert
 from benchmark.store.repeats import KEYS, combined
+from benchmark.store.schema import VERIFY_FLAGS
 
 HEADERS: Mapping[str, str] = {
     **{name: axes.BY_COLUMN[name].header for name in axes.USUAL},
@@ -43,6 +44,8 @@ OTHER_FIGURES: Mapping[str, str] = {
     "speedup_lo": "speedup",
 }
 """Columns shown where a row has a figure there, but none by default: documents print what they like."""
+_CHECK: Mapping[str, str] = {"relative_error": "relative\nerror", "verify_flags": "check"}
+"""Columns shown where the comparison with the reference says little in a row."""
 _MADE = "p95_half_width"
 """Half width of the interval of p95, computed from columns of the row."""
 USUAL = tuple(name for name in HEADERS if name != _MADE)
@@ -54,6 +57,7 @@ NEEDED = (
             *("latency_p95_ms_lo", "latency_p95_ms_hi", "samples", "steady", "noise_flags"),
             *("stage", "error", "repeat", *KEYS),
             *OTHER_FIGURES,
+            *_CHECK,
             *swept.NEEDED,
         )
     ),
@@ -91,15 +95,16 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     figure stand beside it.
     """
     lines = combined(frame.reset_index(drop=True))
-    marked = _marked(lines)
+    swept_options = _options(lines)
+    marked = _with_arithmetic(_marked(lines), lines, swept_options)
     headers = {**HEADERS, **_other_figures(lines)}
+    check = _check(lines)
     shown = marked[[name for name in headers if name in marked and marked[name].notna().any()]]
     shown = shown[
         [*(name for name in shown if name not in _LAST), *(name for name in shown if name in _LAST)]
     ]
     shared = _shared(shown)
-    plain, shown = {*shown}, with_swept(shown, lines)
-    options = [str(name) for name in shown if name not in plain]
+    shown, options = _with_options(shown, swept_options), [*swept_options]
     rows = f"{len(frame)} rows" + (
         f" in {len(lines)} lines, one per cell," if len(lines) < len(frame) else ""
     )
@@ -108,7 +113,8 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
         console.print(Text(f"{rows} with {words}", style="dim"))
     elif len(lines) < len(frame):
         console.print(Text(rows.rstrip(","), style="dim"))
-    shown = shown.drop(columns=list(shared)).rename(columns=headers)
+    shown = _with_check(shown, check)
+    shown = shown.drop(columns=list(shared)).rename(columns={**headers, **_CHECK})
     table = _table(shown, lines=console.is_terminal, options=options)
     if _widths(table, console).maximum > console.width:
         narrow, hidden = _narrowed(shown), list[str]()
@@ -125,7 +131,10 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
             console.print(Text(f"differ too: {', '.join(hidden)}: choose fewer rows, or --md", style="dim"))
     else:
         console.print(table)
-    _print_legend(marked, console=console)
+    _print_legend({*marked.get(_MADE, ()), *marked.get("status", ())}, console=console)
+    for flags in check.get("verify_flags", pd.Series()).unique():
+        for flag in filter(None, flags.split(", ")):
+            console.print(Text(f"{flag}: {VERIFY_FLAGS.get(flag, flag)}".replace("`", ""), style="dim"))
     print_failures(frame, console=console)
 
 
@@ -157,10 +166,43 @@ def _other_figures(lines: pd.DataFrame) -> dict[str, str]:
     }
 
 
-def with_swept(shown: pd.DataFrame, lines: pd.DataFrame) -> pd.DataFrame:
+def markdown_usual(frame: pd.DataFrame) -> str:
+    """The usual columns, and what `print_rows` adds, as a Markdown table."""
+    options = _options(frame)
+    shown = _with_options(_with_arithmetic(frame[[*USUAL]], frame, options), options)
+    return markdown_rows(_with_check(shown, _check(frame)))
+
+
+def _options(lines: pd.DataFrame) -> pd.DataFrame:
+    """The options that differ."""
+    return pd.DataFrame(swept.swept(lines), index=lines.index)
+
+
+def _with_arithmetic(shown: pd.DataFrame, lines: pd.DataFrame, options: pd.DataFrame) -> pd.DataFrame:
+    """Show quantisation as the arithmetic, where it has no column of its own."""
+    if "quantization" not in lines or "quantization" in options or "fast_math" not in shown:
+        return shown
+    return shown.assign(fast_math=lines["quantization"].astype(object).fillna(shown["fast_math"]))
+
+
+def _check(lines: pd.DataFrame) -> pd.DataFrame:
+    """Error and flags of the comparison with the reference; no columns where no row has a flag."""
+    if "verify_flags" not in lines:
+        return pd.DataFrame(index=lines.index)
+    flags = lines["verify_flags"].map(lambda flags: "" if pd.api.types.is_scalar(flags) else ", ".join(flags))
+    check = lines.reindex(columns=[*_CHECK]).assign(verify_flags=flags)
+    return check if flags.any() else check[[]]
+
+
+def _with_check(shown: pd.DataFrame, check: pd.DataFrame) -> pd.DataFrame:
+    """Add the columns of the comparison behind the cosine."""
+    place = [*shown, "cosine"].index("cosine") + 1
+    return pd.concat([shown.iloc[:, :place], check, shown.iloc[:, place:]], axis=1)
+
+
+def _with_options(shown: pd.DataFrame, options: pd.DataFrame) -> pd.DataFrame:
     """Add the options that differ, after the sizes of the call."""
     place = sum(name in axes.USUAL for name in shown)
-    options = pd.DataFrame(swept.swept(lines), index=shown.index)
     return pd.concat([shown.iloc[:, :place], options, shown.iloc[:, place:]], axis=1)
 
 
@@ -195,9 +237,8 @@ def _with_doubt(status: str, steady: Any, flags: Any) -> str:
     return "ok, unsteady" if unsteady else "ok, noisy" if noisy else status
 
 
-def _print_legend(marked: pd.DataFrame, *, console: Console) -> None:
+def _print_legend(found: Collection[Any], *, console: Console) -> None:
     """Explain the marks that occur."""
-    found = {*marked.get(_MADE, ()), *marked.get("status", ())}
     for mark, meaning in _LEGEND.items():
         if mark in found:
             console.print(Text(f"{mark}: {meaning}", style="dim"))

@@ -119,3 +119,19 @@ def test_figures_besides_the_usual_are_shown_for_rows_that_have_no_other():
     nothing = dict.fromkeys(("latency_p50_ms", "latency_p95_ms", "throughput_per_s", "samples"))
     assert "0.912" in printed(row(**nothing, accuracy=0.912, source="published"))
     assert "0.912" not in printed(row(accuracy=0.912))
+
+
+def test_doubts_about_the_comparison_are_columns_where_there_are_any():
+    fine, doubted = row(relative_error=0.001), row(cell_id="y", verify_flags=["untellable"])
+    table = printed(fine, doubted)
+    assert "relative" in table
+    assert "\nuntellable: the reference answers different inputs alike" in table
+    assert max(map(len, table.splitlines())) <= 80
+    assert "relative" not in printed(fine, row(cell_id="y"))
+
+
+def test_quantisation_is_the_arithmetic_of_a_row():
+    assert " int8 " in printed(row(quantization="int8"))
+    two = printed(row(quantization="int8"), row(cell_id="y", quantization="int8", batch_size=2))
+    assert two.startswith("2 rows with model distilbert, hardware cpu, compiler torchscript, math int8")
+    assert " none " in printed(row())
