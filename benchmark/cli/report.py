@@ -114,7 +114,7 @@ def made(request: Request, store: ResultsStore, command: str, *, simulated: bool
     )
     relation = cells(store, report, choice, request.basis)
     if relation.frame("select count(*) as n from cells")["n"].item() == 0:
-        raise ConfigError(_nothing(report, store, relation.hidden))
+        raise ConfigError(_nothing(request, store, relation.hidden))
     if "published" not in report.sources or not report.document:
         return document(report, relation, Making(command=command))
     of_page = query.expression(query.parse(f"campaign=published-{report.document}"))
@@ -123,14 +123,17 @@ def made(request: Request, store: ResultsStore, command: str, *, simulated: bool
     return document(report, relation, Making(command=command, differences=differences, agreement=agreement))
 
 
-def _nothing(report: Report, store: ResultsStore, hidden: Any) -> str:
+def _nothing(request: Request, store: ResultsStore, hidden: Any) -> str:
+    report = request.report
     left_out = ", ".join(f"{count} {origin}" for origin, count in hidden.items())
     more = (
         f" ({left_out} rows are left out: source=measured,published or --simulated shows them)"
         if left_out
         else ""
     )
-    first = f"run experiment={report.name}"
+    first = f"run experiment={report.name}" if report.name in options("experiment") else "run a grid"
+    if request.conditions:
+        first = f"use fewer conditions, or {first}"
     other = f", or store import {report.document} and source=published" if report.document else ""
     return f"report {report.name}: no rows at {store.name} belong to it{more}: {first}{other}"
 
