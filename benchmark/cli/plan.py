@@ -11,7 +11,7 @@ from rich.console import Console
 
 from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, PlannedRun
-from benchmark.cli.progress import duration
+from benchmark.cli.progress import duration, options_that_differ
 from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, thread_lines, workers_of
 from benchmark.cli.start import set_environment
 from benchmark.cloud.prices import price
@@ -64,7 +64,10 @@ def plan(
     console = Console()
     if every or len(planned.runs) <= _MOST_ROWS:
         frame = pd.DataFrame([_cell(run, ahead.needs) for run in planned.runs]).convert_dtypes()
-        print_table(frame.drop(columns=["run_id", "reason"]), console=console)
+        frame = frame.drop(columns=["run_id", "reason"])
+        for name, values in options_that_differ(planned.runs).items():
+            frame.insert(len(frame.columns) - 1, name, values)
+        print_table(frame, console=console)
     _print_summary(planned, ahead, console)
 
 

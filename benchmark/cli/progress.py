@@ -127,9 +127,7 @@ class ProgressDisplay:
 
 def labels(runs: Sequence[PlannedRun]) -> dict[str, str]:
     """A name for each run: its cell, and the options whose values differ in the grid."""
-    cells = [run.cell.experiment for run in runs]
-    names = {name: [getattr(e, name).name for e in cells] for name in _NAMES}
-    options = swept_in_grid(names, [e.overrides for e in cells], [e.composed for e in cells])
+    options = options_that_differ(runs)
     options.pop("quantization", None)  # in the name of the cell
     return {
         run.run_id: " ".join(
@@ -137,6 +135,13 @@ def labels(runs: Sequence[PlannedRun]) -> dict[str, str]:
         )
         for place, run in enumerate(runs)
     }
+
+
+def options_that_differ(runs: Sequence[PlannedRun]) -> dict[str, list[str]]:
+    """Values of each option that differs in the grid, by its header: one for each run."""
+    cells = [run.cell.experiment for run in runs]
+    names = {name: [getattr(e, name).name for e in cells] for name in _NAMES}
+    return swept_in_grid(names, [e.overrides for e in cells], [e.composed for e in cells])
 
 
 def duration(seconds: float) -> str:

@@ -70,6 +70,21 @@ def test_it_writes_nothing(plan):
     assert list(Path().iterdir()) == []
 
 
+def test_options_that_differ_are_columns(plan):
+    lines = plan(SIMULATED, "seed=3,4", "image_size=null").splitlines()
+    assert lines[0].split() == [
+        "model",
+        "hardware",
+        "compiler",
+        "fast_math",
+        "batch",
+        "seq_len",
+        "seed",
+        "fate",
+    ]
+    assert [line.split()[-2] for line in lines[1:3]] == ["3", "4"]
+
+
 def test_without_history_it_says_so(plan):
     told = plan(SIMULATED, "batch=1,2")
     assert "ETA: unknown; the store has no run of these models on this hardware" in told
@@ -105,7 +120,7 @@ def test_cells_that_failed_before_are_a_warning(sums, capsys):
     run("compiler.fault=raise", "campaign=night")
     last, _ = sums(SIMULATED, "compiler.fault=raise", "campaign=night")
     assert last["fates"] == {"done": 1}
-    assert last["warnings"] == ["1 done cells are crashed: run=failed runs them again"]
+    assert last["warnings"] == ["1 done cells are compile_error: run=failed runs them again"]
     capsys.readouterr()
 
 

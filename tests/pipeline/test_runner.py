@@ -88,11 +88,17 @@ def test_all_runs_the_cells_again_and_each_keeps_one_row(grid, run_cells):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["compiler.fault=raise"], "crashed at measure: RuntimeError: simulated fault 'raise'"),
-        (["compiler.fault=raise", "compiler.fault_stage=load"], "crashed at measure: RuntimeError: "),
+        (
+            ["compiler.fault=raise"],
+            "compile_error at measure: compiler=simulated: what it made can't be called: ",
+        ),
+        (
+            ["compiler.fault=raise", "compiler.fault_stage=load"],
+            "compile_error at measure: compiler=simulated: what it made can't be loaded: ",
+        ),
         (
             ["compiler.fault=raise", "compiler.fault_stage=compile"],
-            "compile_error at compile: RuntimeError: ",
+            "compile_error at compile: compiler=simulated can't compile this model: RuntimeError: ",
         ),
         (["compiler.fault=unsupported_op"], "unsupported_op at measure: simulated: aten::imagined has no "),
         (
