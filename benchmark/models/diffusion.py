@@ -35,6 +35,8 @@ _TEXTS = {"": "prompt", "negative_": ""}
 """Texts in place of the tokens of the inputs, by the sign of their names."""
 _COMPARED_STEPS = 2
 """Steps that are compared with the pipeline's own: one of each denoiser."""
+_FROM_NOISE = 0.01
+"""Share of the steps before a refiner that makes all of them; diffusers takes no 0."""
 _TOLERANCE = 1e-3
 """Most relative error of the image, against that of the pipeline's own call."""
 
@@ -207,7 +209,7 @@ class Diffusion(CompositeModel):
         *,
         drawn_tokens: bool = False,
     ) -> Tensors:
-        """Make the call, decode plain noise as well, and compare with the pipeline's own call once.
+        """Make the call, and calls of parts alone; compare with the pipeline's own call once.
 
         Raises:
             Incompatible: diffusers' own pipeline draws another image with these networks.
@@ -224,14 +226,14 @@ class Diffusion(CompositeModel):
                     f"{self._kind}: an error of {error:.2%} ({_TOLERANCE:.1%} is rounding): "
                     "choose another model"
                 )
-        return self._with_decoded_noise(modules, inputs, answers)
+        return self._with_parts_alone(modules, inputs, answers)
 
     def run_teacher_forced(
         self, parts: Mapping[str, Network], inputs: Tensors, forced_tokens: Tensors
     ) -> Tensors:
         """Make the same calls: nothing is chosen."""
         del forced_tokens
-        return self._with_decoded_noise(parts, inputs, self.run(parts, inputs, lambda: None))
+        return self._with_parts_alone(parts, inputs, self.run(parts, inputs, lambda: None))
 
     def _library_image(self, modules: Mapping[str, Positional], inputs: Tensors, count: int) -> torch.Tensor:
         """Image that diffusers' own pipeline draws with the networks themselves, from tokens to pixels."""
@@ -265,10 +267,27 @@ class Diffusion(CompositeModel):
             given["use_resolution_binning"] = False
         return given
 
-    def _with_decoded_noise(self, parts: Mapping[str, Network], inputs: Tensors, answers: Tensors) -> Tensors:
-        """Random denoisers leave latents so large that they hide what the VAE adds to them."""
+    def _with_parts_alone(self, parts: Mapping[str, Network], inputs: Tensors, answers: Tensors) -> Tensors:
+        """Add answers of parts that hardly show in the image, to plain inputs.
+
+        Random denoisers leave latents so large that they hide what the VAE adds, and a refiner ends a call
+        with small steps.
+        """
         (image,) = parts["vae_decoder"](inputs["latents"])
-        return {**answers, "image_of_noise": image}
+        alone = {"image_of_noise": image}
+        if "vae_encoder" in parts:
+            (alone["moments"],) = parts["vae_encoder"](inputs["image"])
+        if self._refiner is not None:
+            for stand_in in self._stand_ins.values():
+                stand_in.parts = parts
+            alone["refined_noise"] = self._refiner(
+                **self._prompt_of_refiner(self._prompt(parts, inputs)),
+                image=inputs["latents"],
+                denoising_start=_FROM_NOISE,
+                num_inference_steps=_COMPARED_STEPS,
+                output_type="latent",
+            ).images
+        return {**answers, **alone}
 
     def save_image(self, answers: Tensors, file: Path) -> bool:
         """Save the first image of the batch."""

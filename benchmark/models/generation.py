@@ -280,8 +280,9 @@ class _Column(StaticLayer):  # type: ignore[misc]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        self.new_key, self.new_value = key_states, value_states
-        for state, new in ((self.keys, key_states), (self.values, value_states)):
+        # Under autocast the new ones are of fewer bits than the cache.
+        self.new_key, self.new_value = key_states.to(self.keys.dtype), value_states.to(self.values.dtype)
+        for state, new in ((self.keys, self.new_key), (self.values, self.new_value)):
             state.index_copy_(2, self.cumulative_length, new)
         return self.keys, self.values
 

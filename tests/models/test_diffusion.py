@@ -58,7 +58,8 @@ def test_the_reference_is_held_to_the_pipelines_own_call(pipeline, name):
     import torch
 
     composed, modules, inputs = pipeline(name)
-    assert {"latents", "image", "image_of_noise"} == reference(composed, modules, inputs).keys()
+    alone = {"image_of_noise"} | ({"refined_noise"} if "refined" in name else set())
+    assert {"latents", "image"} | alone == reference(composed, modules, inputs).keys()
 
     class Reversed(torch.nn.Module):
         """A part that hands the numbers of the text over in the wrong order; its network is right."""

@@ -81,3 +81,30 @@ def test_a_compiled_model_is_held_to_the_reference_along_its_tokens(compose, tmp
     assert not torch.equal(strayed["tokens"], answers["tokens"])
     assert torch.allclose(followed["last_logits"], answers["last_logits"], atol=1e-5)
     assert torch.equal(followed["first_logits"], -answers["first_logits"])
+
+
+def test_a_cache_in_fp32_takes_what_autocast_computes(compose, tmp_path):
+    import torch
+
+    from benchmark.models import numerics
+
+    e = compose("model=t5_tiny")
+    shape = Shape(batch_size=1, input_length=GIVEN, output_length=3)
+    e.task.make_weights(e.model, "random", 0, tmp_path)
+    composed = e.task.module(tmp_path, shape)
+    exact = {name: load() for name, load in composed.parts.items()}
+    cast = {name: numerics.Autocast(part, "cpu") for name, part in exact.items()}
+
+    def decode(*tensors):  # a compiled part gets its inputs in the types that it was compiled for
+        return cast["decode"](
+            *(tensor.float() if tensor.is_floating_point() else tensor for tensor in tensors)
+        )
+
+    inputs = e.task.inputs(e.model, shape, 0)
+    with torch.inference_mode():
+        right = composed.run(exact, inputs, lambda: None)
+        forced = {"tokens": right["tokens"]}
+        other = e.task.module(tmp_path, shape)
+        close = other.run_teacher_forced({**cast, "decode": decode}, inputs, forced)
+    error = (close["last_logits"] - right["last_logits"]).norm() / right["last_logits"].norm()
+    assert 0 < error < 0.1
