@@ -152,9 +152,8 @@ def test_check_finds_a_wrong_number_and_the_nearest_name(verb, folder, tmp_path)
 
 def test_architectures_without_a_yaml_run_or_are_refused_in_our_words(tmp_path):
     """A sample of what `python -m tests.benchmarks.new_architectures` tries with forty."""
-    names = ["fnet", "dinov2", "falcon_mamba", "wav2vec2"]
+    names = ["fnet", "dinov2", "wav2vec2"]
     ends = {name: new_architectures.write(name, tmp_path) for name in names}
-    words = {name: end.word for name, end in ends.items() if end}
-    assert words == {"falcon_mamba": "refused", "wav2vec2": "refused"}
+    assert {name: end.word for name, end in ends.items() if end} == {"wav2vec2": "refused"}
     outcomes = new_architectures.run(["fnet", "dinov2"], tmp_path, ("eager", "torchscript"))
     assert {outcome.word for outcome in outcomes.values()} == {"ok"}
