@@ -6,6 +6,7 @@ A child process serialises its error with these functions, and its parent rebuil
 from __future__ import annotations
 
 import re
+import traceback
 
 from benchmark.errors import FAILURES, ConfigError, Crashed, RunFailure, Status
 
@@ -53,6 +54,12 @@ def describe(error: BaseException) -> tuple[Status, str]:
         advice = "" if str(error) else " use a smaller batch or length, or raise limits.memory_gib"
         return "oom_host", text + advice
     return "crashed", text
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether this program raised it: then it is a fault of this program."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return str(frame.f_globals.get("__name__", "")).startswith("benchmark.")
 
 
 def cause(error: BaseException) -> str:

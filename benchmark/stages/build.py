@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -14,7 +13,7 @@ from benchmark.cache.compile_cache import Entries, Entry
 from benchmark.cache.manifest import content_key
 from benchmark.cell import Cell, Environment, stated_parameters
 from benchmark.errors import BenchmarkError, Incompatible, Unavailable, missing_library
-from benchmark.execution.failures import cause, describe
+from benchmark.execution.failures import cause, describe, is_ours
 from benchmark.identity import code_digest, no_weights, options_of, source_digest, weights_digest
 from benchmark.protocols import Call
 from benchmark.records import Model, Workload
@@ -240,7 +239,7 @@ def _explained(model: Model, refusal: Callable[[Exception], str]) -> Iterator[No
         raise Unavailable(f"model={model.name}: {missing_library(error)}") from error
     except Exception as error:
         is_plain = describe(error)[0] == "crashed" and not isinstance(error, (BenchmarkError, OSError))
-        if not is_plain or _is_ours(error):
+        if not is_plain or is_ours(error):
             raise
         raise Incompatible(f"model={model.name}: {refusal(error)}") from error
 
@@ -260,9 +259,3 @@ def _refused_call(cell: Cell, error: Exception) -> str:
         f"it can't be called with the inputs of {cell.experiment.task.name}: {cause(error)}; "
         f"choose another task, or correct `architecture` in {model.file or 'its YAML'}"
     )
-
-
-def _is_ours(error: BaseException) -> bool:
-    """Whether this program raised it: then it is a fault of this program."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    return str(frame.f_globals.get("__name__", "")).startswith("benchmark.")

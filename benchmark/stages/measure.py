@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from benchmark.cell import Cell
 from benchmark.errors import CompileFailed, RunFailure
-from benchmark.execution.failures import cause, describe
+from benchmark.execution.failures import cause, describe, is_ours
 from benchmark.measurement import Measurement, Noise, Timing
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Session, Workload
@@ -95,7 +95,8 @@ def _explained(cell: Cell, what: str) -> Iterator[None]:
         yield
     except Exception as error:
         compiler, (status, text) = cell.experiment.compiler, describe(error)
-        if status != "crashed" or isinstance(error, RunFailure) or not compiler.leaves_artifact:
+        of_a_library = status == "crashed" and not isinstance(error, RunFailure) and not is_ours(error)
+        if not (of_a_library and compiler.leaves_artifact):
             raise
         first = (
             f"compiler={compiler.name}: what it made can't be {what}: {cause(error)}; use another compiler"

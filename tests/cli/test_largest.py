@@ -64,7 +64,7 @@ def test_every_batch_that_was_tried_has_left_its_row(verb):
 def test_a_failure_that_is_not_of_memory_is_told_and_ends_the_search(verb):
     code, printed = verb("hardware=simulated", "compiler.fault=raise")
     assert code == 2
-    assert "not even a batch of 1 fits; 1: compile_error, " in printed.out
+    assert "not even a batch of 1 fits; 1: crashed, " in printed.out
 
 
 def test_several_cells_are_refused(verb):

@@ -82,7 +82,7 @@ def finished(started):
 def test_a_small_grid_runs_through_a_stock_launcher(finished, name):
     code, rows, out = finished(name)
     found = sorted((row["batch_size"], row["sequence_length"], row["status"]) for row in rows)
-    assert found == [(1, 8, "compile_error"), (1, 8, "ok"), (2, 16, "compile_error"), (2, 16, "ok")], out
+    assert found == [(1, 8, "crashed"), (1, 8, "ok"), (2, 16, "crashed"), (2, 16, "ok")], out
     assert code == 2, out
 
 

@@ -111,8 +111,8 @@ def test_a_grid_in_which_every_cell_is_ok_is_exit_code_0(simulated, run, statuse
 def test_a_grid_with_a_failed_cell_is_exit_code_2_and_says_why(simulated, run, statuses):
     code, printed = run(simulated("compiler.fault=raise"), simulated())
     assert code == 2
-    assert "compile_error at measure: compiler=simulated: what it made can't be called: " in printed
-    assert statuses() == ["compile_error", "ok"]
+    assert "crashed at measure: RuntimeError: simulated fault 'raise'" in printed
+    assert statuses() == ["crashed", "ok"]
 
 
 def test_cells_that_can_never_work_are_rows_but_no_failure(simulated, run, statuses):

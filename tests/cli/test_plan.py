@@ -120,7 +120,7 @@ def test_cells_that_failed_before_are_a_warning(sums, capsys):
     run("compiler.fault=raise", "campaign=night")
     last, _ = sums(SIMULATED, "compiler.fault=raise", "campaign=night")
     assert last["fates"] == {"done": 1}
-    assert last["warnings"] == ["1 done cells are compile_error: run=failed runs them again"]
+    assert last["warnings"] == ["1 done cells are crashed: run=failed runs them again"]
     capsys.readouterr()
 
 

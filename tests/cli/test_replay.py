@@ -105,7 +105,7 @@ def test_a_replay_that_fails_is_exit_code_2_and_compared_all_the_same(replay, st
     code, shown = replay(stored("compiler.fault=raise")["run_id"], "--json")
     told = json.loads(shown[-1])
     assert code == 2
-    assert told["run"]["status"] == "compile_error"
+    assert told["run"]["status"] == "crashed"
     assert [one["name"] for one in told["differences"]["outcome"]] == ["cache_hit"]
 
 

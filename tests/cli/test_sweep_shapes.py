@@ -315,7 +315,7 @@ def test_one_impossible_and_one_failed_cell_end_no_grid(main, tmp_path, sweeper,
     code, _ = main("-m", "hardware=simulated", "compiler.fault=raise,none", *chosen)
     assert code == 2
     rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
-    assert sorted(row["status"] for row in rows) == ["compile_error", "incompatible", "ok", "ok"]
+    assert sorted(row["status"] for row in rows) == ["crashed", "incompatible", "ok", "ok"]
 
 
 def test_an_experiment_cannot_sweep_experiments(cells, own):

@@ -90,11 +90,11 @@ def test_all_runs_the_cells_again_and_each_keeps_one_row(grid, run_cells):
     [
         (
             ["compiler.fault=raise"],
-            "compile_error at measure: compiler=simulated: what it made can't be called: ",
+            "crashed at measure: RuntimeError: simulated fault 'raise'",
         ),
         (
             ["compiler.fault=raise", "compiler.fault_stage=load"],
-            "compile_error at measure: compiler=simulated: what it made can't be loaded: ",
+            "crashed at measure: RuntimeError: ",
         ),
         (
             ["compiler.fault=raise", "compiler.fault_stage=compile"],
