@@ -53,12 +53,15 @@ _TINY_RUN = (
 def new(  # noqa: PLR0913, PLR0917 - its options
     source: Annotated[
         str | None,
-        typer.Argument(metavar="[HUB_ID|FOLDER]", help="What has the config.json.", show_default=False),
+        typer.Argument(metavar="HUB_ID|FOLDER", help="What has the config.json.", show_default=False),
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model. Default: that of its source.")] = None,
     task: Annotated[str | None, typer.Option(help="Its usual task. Default: by its class.")] = None,
     out: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Search path that gets model/NAME.yaml. Default: conf/.")
+        Path,
+        typer.Option(
+            metavar="FOLDER", help="Gets model/NAME.yaml. Default: conf/ of this program.", show_default=False
+        ),
     ] = CONF,
     revision: Annotated[str | None, typer.Option(help="Commit of the hub repository. Default: main.")] = None,
     architecture: Annotated[
@@ -71,8 +74,8 @@ def new(  # noqa: PLR0913, PLR0917 - its options
 ) -> None:
     """Write the YAML of a model from a config.json, in a folder or on the hub.
 
-    It states the fields that differ from the defaults of transformers, and the number of parameters for each
-    task. Nothing but the configuration is downloaded.
+    It states fields that differ from transformers' defaults, and parameters by task.
+    Nothing but the configuration is downloaded.
     """
     if (source is None) == (architecture is None):
         raise ConfigError("model new: give a folder or a hub id, or --architecture MODEL_TYPE")
@@ -217,8 +220,8 @@ def check(
 ) -> int:
     """Show what is known of a model before it runs: parameters, inputs, limits, tasks, compilers.
 
-    Takes the overrides of a run too. Networks are built without memory. Exit code 2: the YAML states another
-    number of parameters.
+    Takes the overrides of a run too, behind NAME. Networks are built without memory.
+    Exit code 2: the YAML states another number of parameters.
     """
     words = list(context.args)
     cells = grid([f"model={name}", f"compiler={','.join(options('compiler'))}", *words])
