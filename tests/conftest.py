@@ -15,6 +15,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache, partial
 from multiprocessing import forkserver, util
+from pathlib import Path
 
 import hydra
 import pytest
@@ -184,6 +185,10 @@ FIRST = (
 starts a server with other imports; then the longest, so that no core is idle at the end."""
 
 
+COMMANDS = Path(__file__).with_name("cli")
+"""Tests of whole commands."""
+
+
 def group_of(nodeid):
     """Tests of one group run in one process: those of a file, for they share fixtures, or of a part of it."""
     file = nodeid.partition("::")[0]
@@ -211,11 +216,17 @@ def pytest_ignore_collect(collection_path, config):
         return None
     text = collection_path.read_text(encoding="utf-8")
     if wanted == "not real":
+        if "not commands" in config.getoption("markexpr") and COMMANDS in collection_path.parents:
+            return True
         return True if re.search(r"^pytestmark = [(\[]?\s*pytest\.mark\.real\b", text, re.MULTILINE) else None
     return None if f"mark.{wanted}" in text else True
 
 
+@pytest.hookimpl(tryfirst=True)  # marks decide what is selected
 def pytest_collection_modifyitems(items):
+    for item in items:
+        if COMMANDS in item.path.parents:
+            item.add_marker("commands")
     order = {item: group_of(item.nodeid) for item in items}
     items.sort(key=lambda item: FIRST.index(order[item]) if order[item] in FIRST else len(FIRST))
 

@@ -115,7 +115,7 @@ def _message(error: BaseException) -> str:
         if str(error.full_key).startswith("hydra.job.env_set."):
             text += ": without -m Hydra knows its own keys only: write the value"
         message = f"{error.full_key}: {_plain_words(text) or text}" if error.full_key else _first_line(error)
-    elif isinstance(error, KeyError):
+    elif isinstance(error, KeyError) and _of_env_copy(error):
         message = f"hydra.job.env_copy: the variable {error.args[0]} is not set here"
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.filename}: {error.strerror}: {_PLACES}"

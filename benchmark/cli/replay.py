@@ -88,7 +88,7 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
     now = machine.speed_settings()
     variables = {
         name: value
-        for name, value in dict(old.values["environment_variables"] or ()).items()
+        for name, value in dict(old.values.get("environment_variables") or ()).items()
         if now.get(name) != value
     }
     kept = [word for word in old.values["overrides"] or () if word.partition("=")[0] not in _OWN]

@@ -199,7 +199,12 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "missing, facts, configure_process, synchronized, state",
         ),
         ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "measure"),
-        ("task", "benchmark.scenarios.latency.Latency", "Task", "refuse, make_weights, module, inputs"),
+        (
+            "task",
+            "benchmark.scenarios.latency.Latency",
+            "Task",
+            "axes_of, unit_of, refuse, make_weights, module, inputs",
+        ),
         ("compiler", "os.path", "Compiler", "refuse, refuse_model, versions, compile, load"),
     ],
 )
