@@ -76,7 +76,7 @@ def card(monkeypatch):
     monkeypatch.setattr(numerics, "configure", configure_process)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda: card.stream)
     monkeypatch.setattr(torch.cuda, "set_stream", set_stream)
-    monkeypatch.setattr(torch.cuda, "Stream", lambda: SimpleNamespace(cuda_stream=77))
+    monkeypatch.setattr(torch.cuda, "Stream", type("Stream", (), {"cuda_stream": 77}))
     read = networks.read_inputs
     monkeypatch.setattr(networks, "read_inputs", lambda workload: read(replace(workload, torch_device="cpu")))
     return card
