@@ -178,8 +178,10 @@ FIRST = (
     "tests/neuron/test_grid.py",
     "tests/models/test_decoders.py",
     "tests/cli/test_main.py",
+    "tests/pipeline/test_prepare.py",
     "tests/conf/test_yaml_files.py",
     "tests/timing/test_duel.py",
+    "tests/config/test_compose.py",
 )
 """Groups that start first: those that share the children of `in_a_child`, because a command of another test
 starts a server with other imports; then the longest, so that no core is idle at the end."""
