@@ -41,7 +41,7 @@ _OF_A_LIBRARY = re.compile(r"(?:\w+: )?[\w.]*(?:Error|Exception|Exit|Interrupt)\
 
 
 class Outcome(NamedTuple):
-    """What became of one architecture under one compiler."""
+    """Result of one architecture under one compiler."""
 
     word: str
     reason: str
