@@ -33,7 +33,7 @@ NOT_STATED: Final = "not stated"
 _ASSUMED: Final = "us-east-1"
 """Region that a price without one may count for."""
 _KINDS: Final[Mapping[str, Kind]] = {"on-demand": "on-demand", "RI-effective": "reserved", "spot": "spot"}
-_BOOK: Final = Path(__file__).with_name("prices.csv")
+BOOK: Final = Path(__file__).with_name("prices.csv")
 
 
 @frozen
@@ -98,7 +98,7 @@ def _is_by(one: Price, as_of: date | None) -> bool:
 @lru_cache(maxsize=1)
 def _book() -> Mapping[str, tuple[Price, ...]]:
     """Prices of each instance type: those without a date, then from old to new."""
-    with _BOOK.open(encoding="utf-8", newline="") as file:
+    with BOOK.open(encoding="utf-8", newline="") as file:
         prices = [_price(line) for line in csv.DictReader(file)]
     prices.sort(key=lambda one: one.day or date.min)
     found: dict[str, tuple[Price, ...]] = {}

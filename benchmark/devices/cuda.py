@@ -30,7 +30,7 @@ from benchmark.records import DeviceFacts, Session, frozen
 T = TypeVar("T")
 
 _DRIVER = Path("/proc/driver/nvidia/version")
-_CARDS = Path("/proc/driver/nvidia/gpus")
+CARDS = Path("/proc/driver/nvidia/gpus")
 _EVENTS = 8192
 """Pairs of events, made in advance. Of more calls between two readings, only the last ones have a time."""
 _THROTTLES = {
@@ -197,7 +197,7 @@ class Cuda:
     def _cards(self) -> list[str]:
         """Names of the cards, in PCI bus order."""
         names = []
-        for card in sorted(_CARDS.glob("*/information")):
+        for card in sorted(CARDS.glob("*/information")):
             found = re.search(r"^Model:\s*(.+)$", card.read_text(), re.MULTILINE)
             names.append(found[1].strip() if found else "NVIDIA GPU")
         return names

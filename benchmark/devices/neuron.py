@@ -27,9 +27,9 @@ from benchmark.records import DeviceFacts, Session, frozen
 
 log = logging.getLogger(__name__)
 
-_DEVICES = Path("/proc/devices")
+DEVICES = Path("/proc/devices")
 _DRIVER = Path("/sys/module/neuron/version")
-_CHIPS = Path("/sys/devices/virtual/neuron_device")
+CHIPS = Path("/sys/devices/virtual/neuron_device")
 """One folder `neuronN` for each chip: tools/neuron-sys-tools/neuron-sysfs-user-guide.rst."""
 _CHIP_NAME = Path("info/architecture/device_name")
 """Has Inferentia, Inferentia2, Trainium1 or Trainium2 (arch_device_name_suffix in neuron_dhal_v*.c). The
@@ -100,7 +100,7 @@ class Neuron:
         if not _has_driver():
             packages = _PACKAGES.get(wanted.neuroncore_version or 0, _NEWEST)
             return (
-                f"this host has no Neuron device (no driver in {_DEVICES}): run on {self.instance_type} "
+                f"this host has no Neuron device (no driver in {DEVICES}): run on {self.instance_type} "
                 f"with `sudo apt-get install {packages}`"
             )
         rented = _rented()
@@ -201,14 +201,14 @@ def _holders(device: NeuronDevice) -> Iterator[str]:
 
 def _has_driver() -> bool:
     try:
-        return re.search(r"\bneuron\b", _DEVICES.read_text()) is not None
+        return re.search(r"\bneuron\b", DEVICES.read_text()) is not None
     except OSError:
         return False
 
 
 def _chip() -> str | None:
     """The chip by the driver's files, as the catalogue names it; None where they don't say."""
-    for folder in sorted(_CHIPS.glob("neuron*")):
+    for folder in sorted(CHIPS.glob("neuron*")):
         try:
             return (folder / _CHIP_NAME).read_text().strip().replace("Trainium1", "Trainium") or None
         except OSError:

@@ -18,8 +18,8 @@ from benchmark.records import frozen
 
 COMMAND_PID = "BENCHMARK_COMMAND_PID"
 """Environment variable of children and of the sides of a comparison; see `command_pid`."""
-_DMI = Path("/sys/devices/virtual/dmi/id")
-_CGROUP = Path("/sys/fs/cgroup")
+DMI = Path("/sys/devices/virtual/dmi/id")
+CGROUP = Path("/sys/fs/cgroup")
 _ISA = (
     "avx2",
     "avx512f",
@@ -117,16 +117,16 @@ def omp_threads() -> int | None:
 @lru_cache(maxsize=1)
 def instance_type() -> str | None:
     """Cloud instance type by the DMI tables; EC2 and Alibaba write it into the product name, others don't."""
-    vendor, product = _read(_DMI / "sys_vendor").strip(), _read(_DMI / "product_name").strip()
+    vendor, product = _read(DMI / "sys_vendor").strip(), _read(DMI / "product_name").strip()
     return product if vendor in {"Amazon EC2", "Alibaba Cloud"} and product else None
 
 
 def _cpu_quota() -> float | None:
     """CPUs granted by the control group (v2, else v1), or None without a quota."""
-    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
+    quota, _, period = _read(CGROUP / "cpu.max").partition(" ")
     if not period:
-        quota = _read(_CGROUP / "cpu" / "cpu.cfs_quota_us")
-        period = _read(_CGROUP / "cpu" / "cpu.cfs_period_us")
+        quota = _read(CGROUP / "cpu" / "cpu.cfs_quota_us")
+        period = _read(CGROUP / "cpu" / "cpu.cfs_period_us")
     try:
         share = int(quota) / int(period)
     except ValueError:

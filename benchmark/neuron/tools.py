@@ -23,7 +23,7 @@ from benchmark.records import frozen
 
 T = TypeVar("T")
 
-_FOLDER: Final = Path("/opt/aws/neuron/bin")
+FOLDER: Final = Path("/opt/aws/neuron/bin")
 """Folder of aws-neuronx-tools; on a DLAMI it is in PATH too."""
 _TYPE_NAMES: Final[Mapping[type, str]] = {
     dict: "a mapping",
@@ -245,7 +245,7 @@ def located(tool: str) -> str:
     Raises:
         NotInstalled: the message has the command that installs it.
     """
-    found = shutil.which(tool) or shutil.which(str(_FOLDER / tool))
+    found = shutil.which(tool) or shutil.which(str(FOLDER / tool))
     if found is None:
         raise NotInstalled(f"{tool} is not installed: sudo apt-get install aws-neuronx-tools")
     return found

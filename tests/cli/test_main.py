@@ -129,7 +129,7 @@ def test_a_grid_of_which_nothing_can_ever_work_is_a_mistake_and_leaves_no_row(si
 
 
 def test_a_host_without_the_device_leaves_rows_that_say_so(compose, run, statuses, tmp_path, monkeypatch):
-    monkeypatch.setattr(neuron, "_DEVICES", tmp_path / "absent")
+    monkeypatch.setattr(neuron, "DEVICES", tmp_path / "absent")
     code, printed = run(compose("hardware=inf2"))
     assert code == 2
     assert "unavailable at plan: this host has no Neuron device" in printed

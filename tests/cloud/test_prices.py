@@ -20,7 +20,7 @@ def book(tmp_path, monkeypatch):
         file = tmp_path / "prices.csv"
         told = [f"x1.large,{region},{kind},linux,{usd},{day},r,p,c\n" for region, kind, usd, day in lines]
         file.write_text(HEAD + "".join(told), encoding="utf-8")
-        monkeypatch.setattr(prices, "_BOOK", file)
+        monkeypatch.setattr(prices, "BOOK", file)
         prices._book.cache_clear()
 
     yield book

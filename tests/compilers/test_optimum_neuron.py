@@ -224,7 +224,7 @@ def standing_in(monkeypatch, tmp_path):
         monkeypatch.syspath_prepend(FAKES / folder)
     devices = tmp_path / "devices"
     devices.write_text("Character devices:\n246 neuron\n")
-    monkeypatch.setattr(neuron, "_DEVICES", devices)
+    monkeypatch.setattr(neuron, "DEVICES", devices)
 
 
 @pytest.fixture

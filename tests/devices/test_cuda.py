@@ -285,7 +285,7 @@ def test_cards_of_another_name_have_artefacts_of_their_own(monkeypatch, tmp_path
     for place, model in (("0000:00:1e.0", "NVIDIA A10G"), ("0000:00:1f.0", "Tesla T4")):
         (tmp_path / place).mkdir()
         (tmp_path / place / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 33\n")
-    monkeypatch.setattr(cuda, "_CARDS", tmp_path)
+    monkeypatch.setattr(cuda, "CARDS", tmp_path)
     assert [Cuda(index=index).facts().device_name for index in (0, 1)] == ["NVIDIA A10G", "Tesla T4"]
 
 

@@ -26,8 +26,8 @@ def fresh(monkeypatch, tmp_path):
     """A host with a Neuron driver, whose chips and firmware tell nothing yet; its environment is put back."""
     devices = tmp_path / "devices"
     devices.write_text("Character devices:\n  1 mem\n245 neuron\n", encoding="utf-8")
-    monkeypatch.setattr(neuron, "_DEVICES", devices)
-    monkeypatch.setattr(neuron, "_CHIPS", tmp_path / "neuron_device")
+    monkeypatch.setattr(neuron, "DEVICES", devices)
+    monkeypatch.setattr(neuron, "CHIPS", tmp_path / "neuron_device")
     monkeypatch.setattr(machine, "instance_type", lambda: None)
     for name in ("NEURON_RT_NUM_CORES", "NEURON_RT_VISIBLE_CORES", "NEURON_LOGICAL_NC_CONFIG"):
         monkeypatch.setenv(name, "before")

@@ -17,14 +17,14 @@ ROOT = Path(machine.__file__).parents[2]
 @pytest.fixture
 def dmi(tmp_path, monkeypatch):
     """The firmware's tables as a folder to write in."""
-    monkeypatch.setattr(machine, "_DMI", tmp_path)
+    monkeypatch.setattr(machine, "DMI", tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def cgroup(tmp_path, monkeypatch):
     """The control group as a folder to write in."""
-    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr(machine, "CGROUP", tmp_path)
     (tmp_path / "cpu").mkdir()
     return tmp_path
 

@@ -42,7 +42,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(FAKES))
-        patch.setattr(neuron, "_DEVICES", folder / "devices")
+        patch.setattr(neuron, "DEVICES", folder / "devices")
         yield folder
 
 

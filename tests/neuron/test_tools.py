@@ -178,7 +178,7 @@ def test_a_tool_that_fails_is_quoted(neuron_tool):
 
 def test_a_tool_that_is_absent_says_how_to_install_it(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(tools, "_FOLDER", tmp_path)
+    monkeypatch.setattr(tools, "FOLDER", tmp_path)
     with pytest.raises(
         NotInstalled, match=r"^neuron-ls is not installed: sudo apt-get install aws-neuronx-tools"
     ):
@@ -274,7 +274,7 @@ def test_a_value_that_a_report_lacks_is_said_once_and_the_others_stay(neuron_too
 
 def test_without_a_monitor_nothing_is_reported_and_the_log_says_why(monkeypatch, tmp_path, caplog):
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(tools, "_FOLDER", tmp_path)
+    monkeypatch.setattr(tools, "FOLDER", tmp_path)
     telemetry = Telemetry()
     assert telemetry.state() == telemetry.state() == DeviceState()
     assert len(caplog.messages) == 1

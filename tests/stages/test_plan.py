@@ -56,7 +56,7 @@ def neuron_driver(tmp_path, monkeypatch):
     """Make this host one with the driver of Neuron devices."""
     devices = tmp_path / "devices"
     devices.write_text("Character devices:\n  1 mem\n239 neuron\n")
-    monkeypatch.setattr(neuron, "_DEVICES", devices)
+    monkeypatch.setattr(neuron, "DEVICES", devices)
 
 
 def test_what_can_work_is_to_be_run(simulated, fates):
@@ -213,7 +213,7 @@ def test_a_missing_device_makes_a_cell_unavailable_and_says_where_to_go(
     compose, fates, installed, tmp_path, monkeypatch
 ):
     installed(**EVERYTHING)
-    monkeypatch.setattr(neuron, "_DEVICES", tmp_path / "absent")
+    monkeypatch.setattr(neuron, "DEVICES", tmp_path / "absent")
     ((fate, reason),) = fates(compose("hardware=inf2"))
     assert fate == "unavailable"
     assert "no Neuron device" in reason
@@ -222,7 +222,7 @@ def test_a_missing_device_makes_a_cell_unavailable_and_says_where_to_go(
 
 def test_everything_that_is_missing_is_told_at_once(compose, fates, installed, tmp_path, monkeypatch):
     installed()
-    monkeypatch.setattr(neuron, "_DEVICES", tmp_path / "absent")
+    monkeypatch.setattr(neuron, "DEVICES", tmp_path / "absent")
     ((_, reason),) = fates(compose("hardware=inf2"))
     assert "no Neuron device" in reason
     assert "; torch-neuronx is not installed: pip install" in reason
