@@ -33,7 +33,7 @@ test: $(READY) ## every test, those with real models and compilers too
 	OMP_WAIT_POLICY=passive $(ON_TWO) -m "real and not alone"
 	$(TESTS) -m alone
 
-test-core: $(READY) ## the core suite: no torch, no whole commands, a minute and a half
+test-core: $(READY) ## the core suite: no torch, no whole commands, one and a half to two minutes
 	$(ON_TWO) -m "not real and not chaos and not commands and not benchmarks"
 
 test-neuron-pins: ## core and contract suites with the transformers that Neuron environments have, in .venv-pins

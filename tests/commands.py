@@ -6,7 +6,6 @@ arguments to its exit code, with a working folder, environment and output of its
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib
 import json
@@ -17,6 +16,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+
+from hydra.core.plugins import Plugins
 
 ROOT = Path(__file__).parents[1]
 IMPORTED = ("benchmark.cli.app", "benchmark.cli.run", "benchmark.config.hydra_settings", "pandas", "typer")
@@ -91,8 +92,7 @@ def become(request):
 if __name__ == "__main__":
     for name in IMPORTED:
         importlib.import_module(name)
-    with contextlib.suppress(ImportError):
-        importlib.import_module("hydra.core.plugins").Plugins.instance()
+    Plugins.instance()  # reads every plug-in of Hydra
     gc.freeze()
     if (words := serve()) is not None:
         sys.path[0] = str(Path.cwd())

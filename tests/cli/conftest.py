@@ -54,7 +54,7 @@ def main(tmp_path, monkeypatch, capsys):
 
 
 @pytest.fixture
-def told(main, tmp_path):
+def outcome_text(main, tmp_path):
     """The one or two lines of a command that has to be refused, and must not leave a row."""
 
     def refused(*arguments):

@@ -178,7 +178,7 @@ def test_names_from_outside_are_harmless(typed):
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "outcome_text"),
     [
         (["--fastest", "--cheapest"], "--fastest and --cheapest exclude each other"),
         (["--json", "--md"], "--json and --md exclude each other"),
@@ -189,7 +189,7 @@ def test_names_from_outside_are_harmless(typed):
         (["modle=vit"], "there is no column modle"),
     ],
 )
-def test_what_can_not_be_meant_is_refused(typed, words, told):
+def test_what_can_not_be_meant_is_refused(typed, words, outcome_text):
     with pytest.raises(ConfigError) as refused:
         typed(*words)
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(outcome_text)

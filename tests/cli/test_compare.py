@@ -71,44 +71,44 @@ def typed(root):
 
 
 def test_a_regression_in_common_rounds_is_exit_code_3(typed):
-    code, told = typed("compiler=eager campaign=rounds", "compiler=openvino")
+    code, outcome_text = typed("compiler=eager campaign=rounds", "compiler=openvino")
     assert code == 3
-    assert "regression" in told
-    assert "10.0 % slower" in told
-    assert "apart" not in told
+    assert "regression" in outcome_text
+    assert "10.0 % slower" in outcome_text
+    assert "apart" not in outcome_text
 
 
 def test_an_improvement_is_exit_code_0(typed):
-    code, told = typed("compiler=openvino", "compiler=eager campaign=rounds")
+    code, outcome_text = typed("compiler=openvino", "compiler=eager campaign=rounds")
     assert code == 0
-    assert "improvement" in told
+    assert "improvement" in outcome_text
 
 
 def test_rows_of_different_times_say_so(typed):
-    code, told = typed("rounds", "later")
+    code, outcome_text = typed("rounds", "later")
     assert code == 0
-    assert "inconclusive" in told
-    assert "compare --run" in told
+    assert "inconclusive" in outcome_text
+    assert "compare --run" in outcome_text
 
 
 def test_json_carries_every_cell(typed):
-    _, told = typed("compiler=eager campaign=rounds", "compiler=openvino", "--json")
-    (one,) = json.loads(told)
+    _, outcome_text = typed("compiler=eager campaign=rounds", "compiler=openvino", "--json")
+    (one,) = json.loads(outcome_text)
     assert one["cell"]["model"] == "bert"
     assert (one["verdict"], one["rounds"], one["evidence"]) == ("regression", 4, "rounds")
 
 
 def test_a_run_is_named_by_its_first_characters(typed):
-    _, told = typed("eager0", "openvino0", "--json")
-    assert json.loads(told)[0]["verdict"] == "inconclusive"
+    _, outcome_text = typed("eager0", "openvino0", "--json")
+    assert json.loads(outcome_text)[0]["verdict"] == "inconclusive"
 
 
 def test_a_summary_says_the_verdict_first_and_what_was_measured_how(typed, tmp_path):
     file = tmp_path / "summary.md"
     file.write_text("before\n")
-    code, told = typed("compiler=eager campaign=rounds", "compiler=openvino", "--md", str(file))
+    code, outcome_text = typed("compiler=eager campaign=rounds", "compiler=openvino", "--md", str(file))
     assert code == 3
-    assert "regression" in told
+    assert "regression" in outcome_text
     lines = file.read_text().splitlines()
     assert lines[:2] == ["before", "### compiler=openvino against compiler=eager campaign=rounds"]
     assert lines[3].startswith(
@@ -122,17 +122,19 @@ def test_a_summary_says_the_verdict_first_and_what_was_measured_how(typed, tmp_p
 
 
 def test_a_summary_alone_goes_to_standard_output(typed):
-    _, told = typed("rounds", "later", "--md")
-    assert told.startswith("### later against rounds\n\n**Nothing is known to be slower: 0 of 1 cells")
+    _, outcome_text = typed("rounds", "later", "--md")
+    assert outcome_text.startswith(
+        "### later against rounds\n\n**Nothing is known to be slower: 0 of 1 cells"
+    )
 
 
 def test_a_confirmed_regression_is_marked_in_a_job(typed, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    _, told = typed("compiler=eager campaign=rounds", "compiler=openvino")
+    _, outcome_text = typed("compiler=eager campaign=rounds", "compiler=openvino")
     mark = (
         "::error title=bert cpu none b1 is slower::B is 10.0 %25 slower (99 %25: 10.0 to 10.0 %25), 4 rounds"
     )
-    assert mark in told.splitlines()
+    assert mark in outcome_text.splitlines()
     assert "::error" not in typed("compiler=openvino", "compiler=eager campaign=rounds")[1]
 
 
@@ -144,21 +146,21 @@ def test_a_summary_whose_file_cannot_be_written_is_a_mistake(typed, tmp_path):
 def test_published_rows_are_compared_where_a_condition_names_their_source(typed):
     with pytest.raises(ConfigError, match="page: none of its rows is measured: add source=published"):
         typed("later", "page")
-    _, told = typed("run_id=eager0", "source~page", "--json")
-    assert json.loads(told)[0]["candidate_ms"] == 1.0
+    _, outcome_text = typed("run_id=eager0", "source~page", "--json")
+    assert json.loads(outcome_text)[0]["candidate_ms"] == 1.0
 
 
 def test_simulated_rows_are_never_mixed_with_measured_ones(typed):
-    _, told = typed("compiler=eager campaign=rounds", "compiler=openvino", "--json")
-    assert json.loads(told)[0]["rounds"] == 4
+    _, outcome_text = typed("compiler=eager campaign=rounds", "compiler=openvino", "--json")
+    assert json.loads(outcome_text)[0]["rounds"] == 4
     with pytest.raises(ConfigError, match=r"imagined is simulated and later is not: they can't be compared"):
         typed("later", "imagined")
-    _, told = typed("campaign=rounds", "imagined", "--simulated", "--json")
-    assert json.loads(told)[0]["baseline_ms"] == pytest.approx(10.0)
+    _, outcome_text = typed("campaign=rounds", "imagined", "--simulated", "--json")
+    assert json.loads(outcome_text)[0]["baseline_ms"] == pytest.approx(10.0)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "outcome_text"),
     [
         (("nothing", "rounds"), "nothing: no row with status ok"),
         (("rounds", "rounds"), "on both sides"),
@@ -167,8 +169,8 @@ def test_simulated_rows_are_never_mixed_with_measured_ones(typed):
         (("model=bert", "model=vit", "--run", "--percentile", "95"), "--run compares medians"),
     ],
 )
-def test_mistakes_are_told(typed, arguments, told):
-    with pytest.raises(ConfigError, match=told):
+def test_mistakes_are_told(typed, arguments, outcome_text):
+    with pytest.raises(ConfigError, match=outcome_text):
         typed(*arguments)
 
 
@@ -179,16 +181,16 @@ def test_sides_take_turns_now(command):
         timeout=120,
     )
     assert ran.returncode == 3, ran.stderr
-    told = json.loads(ran.stdout)
-    assert told["verdict"] == "regression"
-    assert told["ratios"] == pytest.approx([1.7 / 1.5] * 2)
-    assert told["simulated"]
+    outcome_text = json.loads(ran.stdout)
+    assert outcome_text["verdict"] == "regression"
+    assert outcome_text["ratios"] == pytest.approx([1.7 / 1.5] * 2)
+    assert outcome_text["simulated"]
     assert "pair 2 of 2" in ran.stderr
 
 
 def test_a_large_change_is_a_factor_with_its_interval(typed):
-    _, told = typed("model=vit compiler=eager", "model=vit compiler=openvino", "--md", "-")
-    (line,) = [line for line in told.splitlines() if line.startswith("| vit")]
+    _, outcome_text = typed("model=vit compiler=eager", "model=vit compiler=openvino", "--md", "-")
+    (line,) = [line for line in outcome_text.splitlines() if line.startswith("| vit")]
     size, interval = [part.strip() for part in line.split("|")][4:6]
     low, high = map(float, interval.split("-"))
     assert size == "28 times faster"

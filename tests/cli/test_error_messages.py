@@ -24,9 +24,9 @@ SIMULATED = "hardware=simulated"
         ("experiment=zzz", "known: "),
     ],
 )
-def test_an_unknown_name_is_told_with_the_nearest_and_all_known_ones(told, override, hint):
+def test_an_unknown_name_is_told_with_the_nearest_and_all_known_ones(outcome_text, override, hint):
     group = override.partition("=")[0]
-    assert told(override).startswith(f"{override}: there is no such {group}; {hint}")
+    assert outcome_text(override).startswith(f"{override}: there is no such {group}; {hint}")
 
 
 @pytest.mark.parametrize(
@@ -36,29 +36,29 @@ def test_an_unknown_name_is_told_with_the_nearest_and_all_known_ones(told, overr
         ("zzz=1", "zzz: unknown key; `python -m benchmark --cfg job` shows every key"),
     ],
 )
-def test_an_unknown_key_is_told_with_the_nearest(told, override, expected):
-    assert told(override) == expected
+def test_an_unknown_key_is_told_with_the_nearest(outcome_text, override, expected):
+    assert outcome_text(override) == expected
 
 
-def test_several_mistakes_take_two_lines(told):
-    assert told(SIMULATED, "batch=two", "seq_len=0", "compiler.fast_math=bf16").splitlines() == [
+def test_several_mistakes_take_two_lines(outcome_text):
+    assert outcome_text(SIMULATED, "batch=two", "seq_len=0", "compiler.fast_math=bf16").splitlines() == [
         "compiler.fast_math=bf16: should be 'none', 'matmult' or 'all'",
         "batch=two: should be a valid integer; seq_len=0: should be greater than 0",
     ]
 
 
-def test_a_request_of_which_nothing_can_ever_run_is_a_mistake(told):
-    message = told(SIMULATED, "seq_len=1000000")
+def test_a_request_of_which_nothing_can_ever_run_is_a_mistake(outcome_text):
+    message = outcome_text(SIMULATED, "seq_len=1000000")
     assert message == "model=bert_tiny: seq_len=1000000 is above its max_position_embeddings 512"
 
 
 @pytest.mark.parametrize("override", ["batch", "batch=[1", "'", "a b", "{", "batch=1,2]"])
-def test_what_cannot_be_read_as_an_override_is_told_how_one_is_written(told, override):
-    assert told(override).startswith(f"{override}: can't be read as an override: write key=value, ")
+def test_what_cannot_be_read_as_an_override_is_told_how_one_is_written(outcome_text, override):
+    assert outcome_text(override).startswith(f"{override}: can't be read as an override: write key=value, ")
 
 
-def test_several_values_need_a_grid(told):
-    message = told(SIMULATED, "batch=1,2")
+def test_several_values_need_a_grid(outcome_text):
+    message = outcome_text(SIMULATED, "batch=1,2")
     assert message == "batch=1,2 names several values: add -m to run the grid of them"
 
 
@@ -74,8 +74,8 @@ def test_several_values_need_a_grid(told):
         (["--resolve"], "The --resolve flag can only be used"),
     ],
 )
-def test_what_hydra_refuses_is_told_in_a_line(told, arguments, expected):
-    assert told(*arguments).startswith(expected)
+def test_what_hydra_refuses_is_told_in_a_line(outcome_text, arguments, expected):
+    assert outcome_text(*arguments).startswith(expected)
 
 
 def test_an_unknown_flag_is_exit_code_1_like_any_other_mistake(main):
@@ -83,9 +83,9 @@ def test_an_unknown_flag_is_exit_code_1_like_any_other_mistake(main):
     assert (code, lines) == (1, ["error: --bogus: there is no such flag; --hydra-help lists them"])
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told, tmp_path):
+def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(outcome_text, tmp_path):
     (tmp_path / "a file").write_text("in the way")
-    message = told(SIMULATED, f"output_folder='{tmp_path}/a file/below'")
+    message = outcome_text(SIMULATED, f"output_folder='{tmp_path}/a file/below'")
     assert message.startswith(
         f"{tmp_path}/a file/below: Not a directory: choose another folder with output_folder="
     )
@@ -104,8 +104,8 @@ def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(told,
         ),
     ],
 )
-def test_a_grid_s_algebra_is_refused_where_nothing_reads_it(told, arguments, advice):
-    assert re.match(advice, told(*arguments, SIMULATED))
+def test_a_grid_s_algebra_is_refused_where_nothing_reads_it(outcome_text, arguments, advice):
+    assert re.match(advice, outcome_text(*arguments, SIMULATED))
 
 
 def test_under_a_stock_sweeper_and_launcher_too(main):
@@ -127,16 +127,18 @@ def own_model(tmp_path):
     return written
 
 
-def test_a_yaml_with_a_tab_is_told_with_its_place(told, own_model, tmp_path):
-    message = told(*own_model("name: own\n\tparameters: 1\n"))
+def test_a_yaml_with_a_tab_is_told_with_its_place(outcome_text, own_model, tmp_path):
+    message = outcome_text(*own_model("name: own\n\tparameters: 1\n"))
     assert message.startswith(f"{tmp_path}/mine/model/own.yaml, line 2, column 1: found character '\\t'")
     assert message.endswith("indent with spaces, YAML allows no tabs")
 
 
-def test_a_yaml_of_a_wrong_type_is_told_with_the_full_key(told, own_model):
+def test_a_yaml_of_a_wrong_type_is_told_with_the_full_key(outcome_text, own_model):
     text = (CONF / "model" / "bert_tiny.yaml").read_text()
     assert "text_classification: 4386178" in text
-    message = told(*own_model(text.replace("text_classification: 4386178", "text_classification: many")))
+    message = outcome_text(
+        *own_model(text.replace("text_classification: 4386178", "text_classification: many"))
+    )
     assert message == "model.parameters.text_classification=many: should be a valid integer"
 
 
@@ -148,8 +150,8 @@ def test_a_yaml_of_a_wrong_type_is_told_with_the_full_key(told, own_model):
         (b"name: caf\xe9\n", "a YAML file is not UTF-8: "),
     ],
 )
-def test_a_yaml_that_is_none_is_told_in_two_lines_at_most(told, own_model, text, expected):
-    assert expected in told(*own_model(text))
+def test_a_yaml_that_is_none_is_told_in_two_lines_at_most(outcome_text, own_model, text, expected):
+    assert expected in outcome_text(*own_model(text))
 
 
 def test_a_bug_keeps_its_traceback(main, monkeypatch):

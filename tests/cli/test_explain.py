@@ -131,10 +131,10 @@ def typed(tmp_path):
 
 def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, list[tuple[object, ...]]]:
     """What `explain` finds, by section; those in which it finds nothing are left out."""
-    told = work_out(Row(values=after), Row(values=before))
+    outcome_text = work_out(Row(values=after), Row(values=before))
     found = {
         section: [(one.name, one.before, one.after, one.relative_change) for one in changed]
-        for section, changed in told.differences.items()
+        for section, changed in outcome_text.differences.items()
     }
     return {section: changed for section, changed in found.items() if changed}
 
@@ -236,7 +236,7 @@ def test_the_previous_run_is_the_newest_of_the_cell_that_started_before(typed, s
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "outcome_text"),
     [
         ({}, "environment, program, settings, outcome"),
         (
@@ -246,14 +246,16 @@ def test_the_previous_run_is_the_newest_of_the_cell_that_started_before(typed, s
         ({"git_dirty": True}, "environment, program (as far as known: both had uncommitted"),
     ],
 )
-def test_what_is_the_same_is_said_to_be_as_far_as_that_is_known(typed, shelved, source, told):
+def test_what_is_the_same_is_said_to_be_as_far_as_that_is_known(typed, shelved, source, outcome_text):
     shelved(measured("aaaa0", **source), measured("aaaa1", 1, **source))
-    assert f"  the same     {told}" in typed("aaaa1")
+    assert f"  the same     {outcome_text}" in typed("aaaa1")
 
 
 def test_stages_of_any_name_are_told_and_the_rest_is_never_below_zero():
-    told = work_out(Row(values=measured("r", stage_seconds={"measure.load": 4.0, "upload": 16.0})), None)
-    assert [(stage.name, stage.seconds, stage.share) for stage in told.stages] == [
+    outcome_text = work_out(
+        Row(values=measured("r", stage_seconds={"measure.load": 4.0, "upload": 16.0})), None
+    )
+    assert [(stage.name, stage.seconds, stage.share) for stage in outcome_text.stages] == [
         ("measure.load", 4.0, 0.2),
         ("upload", 16.0, 0.8),
         ("rest", 0.0, 0.0),
@@ -340,14 +342,14 @@ def test_a_store_that_is_not_there_is_named(typed, tmp_path):
 def test_json_is_one_line_with_both_rows_as_results_spells_them(typed, shelved):
     shelved(measured("aaaa0", cosine=float("nan")), measured("aaaa1", 1, latency_ns=[1, 2]))
     (line,) = typed("aaaa1", "--json")
-    told = json.loads(line)
-    assert list(told) == ["run", "stages", "previous", "differences"]
-    assert list(told["run"]) == [name for name in SCHEMA.names if name != "latency_ns"]
-    assert told["run"]["started_at"] == "2026-01-01T00:01:00.000000Z"
-    assert told["run"]["framework_versions"] == {"torch": "2.9"}
-    assert told["previous"]["cosine"] is None
-    assert told["stages"][0] == {"name": "wait", "seconds": 1.0, "share": 0.1}
-    assert told["differences"] == {
+    outcome_text = json.loads(line)
+    assert list(outcome_text) == ["run", "stages", "previous", "differences"]
+    assert list(outcome_text["run"]) == [name for name in SCHEMA.names if name != "latency_ns"]
+    assert outcome_text["run"]["started_at"] == "2026-01-01T00:01:00.000000Z"
+    assert outcome_text["run"]["framework_versions"] == {"torch": "2.9"}
+    assert outcome_text["previous"]["cosine"] is None
+    assert outcome_text["stages"][0] == {"name": "wait", "seconds": 1.0, "share": 0.1}
+    assert outcome_text["differences"] == {
         "environment": [],
         "program": [],
         "settings": [],
@@ -357,8 +359,8 @@ def test_json_is_one_line_with_both_rows_as_results_spells_them(typed, shelved):
 
 def test_json_of_a_run_without_a_previous_one_has_nulls(typed, shelved):
     shelved(measured("aaaa0"))
-    told = json.loads(typed("aaaa0", "--json")[-1])
-    assert (told["previous"], told["differences"]) == (None, {})
+    outcome_text = json.loads(typed("aaaa0", "--json")[-1])
+    assert (outcome_text["previous"], outcome_text["differences"]) == (None, {})
 
 
 def test_long_values_are_folded_at_80_columns(typed, shelved):

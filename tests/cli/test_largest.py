@@ -53,11 +53,11 @@ def test_every_batch_that_was_tried_has_left_its_row(verb):
     from benchmark.store import results
 
     code, printed = verb("hardware=simulated", "--limit", "6", "--json")
-    told = json.loads(printed.out.splitlines()[-1])
+    outcome_text = json.loads(printed.out.splitlines()[-1])
     assert code == 0
-    assert told["largest_batch"] == 6
-    assert told["tried"] == {"1": "ok", "2": "ok", "4": "ok", "6": "ok"}
-    rows = results.load(where=f"campaign={told['campaign']} simulated=true")
+    assert outcome_text["largest_batch"] == 6
+    assert outcome_text["tried"] == {"1": "ok", "2": "ok", "4": "ok", "6": "ok"}
+    rows = results.load(where=f"campaign={outcome_text['campaign']} simulated=true")
     assert sorted(rows["batch_size"]) == [1, 2, 4, 6]
 
 

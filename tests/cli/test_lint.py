@@ -99,10 +99,10 @@ def test_many_findings_and_long_lists_are_cut(typed):
 
 def test_json_has_every_finding_and_the_whole_run_ids(typed):
     outcome = typed("--json", "model=bert,roberta")
-    told = json.loads(outcome.stdout)
+    outcome_text = json.loads(outcome.stdout)
     assert outcome.exit_code == 2
-    assert told["rows"] == 2
-    ((finding),) = told["findings"]
+    assert outcome_text["rows"] == 2
+    ((finding),) = outcome_text["findings"]
     assert (finding["rule"], finding["rows"]) == (
         "identical series",
         ["001abcdef00000001", "002abcdef00000002"],

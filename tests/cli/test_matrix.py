@@ -72,8 +72,8 @@ def test_other_arithmetic_is_a_column_of_its_own(change, column):
 
 
 def test_the_caption_tells_when_where_and_what():
-    told = caption(rows({}, {"model": "vit", "started_at": DAY + pd.Timedelta(days=1)}), ["p50"])
-    assert told == "2026-11-24 to 2026-11-25, a CPU: 2 of 2 ok. A field: median of one call, ms."
+    outcome_text = caption(rows({}, {"model": "vit", "started_at": DAY + pd.Timedelta(days=1)}), ["p50"])
+    assert outcome_text == "2026-11-24 to 2026-11-25, a CPU: 2 of 2 ok. A field: median of one call, ms."
 
 
 def test_a_pair_with_rows_of_several_configurations_says_what_differs():

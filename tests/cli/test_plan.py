@@ -26,22 +26,22 @@ def here(tmp_path, monkeypatch):
 def plan():
     """Text of the verb for these overrides."""
 
-    def told(*arguments):
+    def outcome_text(*arguments):
         ran = CliRunner().invoke(app, ["plan", *arguments], catch_exceptions=False)
         return ran.output
 
-    return told
+    return outcome_text
 
 
 @pytest.fixture
 def sums(plan):
     """The last line of its JSON, and the cells before it."""
 
-    def told(*arguments):
+    def outcome_text(*arguments):
         *cells, last = map(json.loads, plan(*arguments, "--json").splitlines())
         return last, cells
 
-    return told
+    return outcome_text
 
 
 def run(*arguments):
@@ -86,9 +86,9 @@ def test_options_that_differ_are_columns(plan):
 
 
 def test_without_history_it_says_so(plan):
-    told = plan(SIMULATED, "batch=1,2")
-    assert "ETA: unknown; the store has no run of these models on this hardware" in told
-    assert "cost: unknown" in told
+    outcome_text = plan(SIMULATED, "batch=1,2")
+    assert "ETA: unknown; the store has no run of these models on this hardware" in outcome_text
+    assert "cost: unknown" in outcome_text
 
 
 def test_seconds_and_dollars_follow_the_medians_of_the_store(sums, capsys):
@@ -102,8 +102,8 @@ def test_seconds_and_dollars_follow_the_medians_of_the_store(sums, capsys):
 
 def test_the_price_and_its_date_are_named(plan, capsys):
     run("campaign=before")
-    told = plan(SIMULATED, "hardware.instance_type=inf2.xlarge", "campaign=next")
-    assert "inf2.xlarge $0.7582/h on-demand, us-east-1, 2026-07-20" in told
+    outcome_text = plan(SIMULATED, "hardware.instance_type=inf2.xlarge", "campaign=next")
+    assert "inf2.xlarge $0.7582/h on-demand, us-east-1, 2026-07-20" in outcome_text
     capsys.readouterr()
 
 

@@ -94,19 +94,19 @@ def test_a_run_is_run_again_in_a_campaign_of_its_own_and_compared(replay, stored
 def test_json_comes_last_with_the_replayed_run_as_the_previous_one(replay, stored):
     old = stored()
     code, shown = replay(old["run_id"], "--campaign", "mine", "--json")
-    told = json.loads(shown[-1])
+    outcome_text = json.loads(shown[-1])
     assert code == 0
-    assert (told["run"]["campaign"], told["previous"]["run_id"]) == ("mine", old["run_id"])
-    assert told["differences"]["settings"] == []
+    assert (outcome_text["run"]["campaign"], outcome_text["previous"]["run_id"]) == ("mine", old["run_id"])
+    assert outcome_text["differences"]["settings"] == []
     assert "what differs from the run that was replayed" not in shown
 
 
 def test_a_replay_that_fails_is_exit_code_2_and_compared_all_the_same(replay, stored):
     code, shown = replay(stored("compiler.fault=raise")["run_id"], "--json")
-    told = json.loads(shown[-1])
+    outcome_text = json.loads(shown[-1])
     assert code == 2
-    assert told["run"]["status"] == "crashed"
-    assert [one["name"] for one in told["differences"]["outcome"]] == ["cache_hit"]
+    assert outcome_text["run"]["status"] == "crashed"
+    assert [one["name"] for one in outcome_text["differences"]["outcome"]] == ["cache_hit"]
 
 
 def test_a_replay_in_the_same_campaign_measures_again(replay, stored, store):

@@ -19,8 +19,8 @@ from benchmark.stages.plan import plan
 
 
 def row(run, status="ok", **values):
-    told = {"run_id": run.run_id, "status": status, "samples": 20 if status == "ok" else None}
-    return Row(values={**told, "stage": "measure", "error": "too large\nfor this host", **values})
+    outcome_text = {"run_id": run.run_id, "status": status, "samples": 20 if status == "ok" else None}
+    return Row(values={**outcome_text, "stage": "measure", "error": "too large\nfor this host", **values})
 
 
 LABELS = {"first": "bert b2", "second": "bert b4"}
@@ -157,10 +157,10 @@ def test_a_command_that_finishes_removes_the_files_of_those_that_ended_before(li
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"), [([], "no grid has run below outputs"), (["x"], "no grid has written")]
+    ("arguments", "outcome_text"), [([], "no grid has run below outputs"), (["x"], "no grid has written")]
 )
-def test_status_without_a_grid_says_so(asked, arguments, told):
+def test_status_without_a_grid_says_so(asked, arguments, outcome_text):
     from benchmark.errors import ConfigError
 
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=outcome_text):
         asked(*arguments)

@@ -145,10 +145,10 @@ def test_mistakes_are_told_in_one_line(tmp_path, arguments, reason):
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")
     (tmp_path / "c.yaml").write_text("_target_: benchmark.importers.neuron_docs.NeuronDocs\n")
     places = {name: str(tmp_path / file) for name, file in names.items()}
-    with pytest.raises(ConfigError, match=r"\S") as told:
+    with pytest.raises(ConfigError, match=r"\S") as outcome_text:
         call("store", "import", *(one.format(**places) for one in arguments), "--store", str(tmp_path / "s"))
-    assert reason in str(told.value)
-    assert "\n" not in str(told.value)
+    assert reason in str(outcome_text.value)
+    assert "\n" not in str(outcome_text.value)
 
 
 def test_rows_are_exported_for_other_programs(typed, tmp_path):

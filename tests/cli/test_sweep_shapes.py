@@ -206,8 +206,8 @@ def test_each_of_several_experiments_has_its_own_grid(cells, own):
 
 def test_a_launcher_in_one_of_several_experiments_is_refused(cells, own):
     flag = own(a="batch: 1", b="defaults: [{override /hydra/launcher: basic}]")
-    told = cells("-m", "experiment=a,b", flag)
-    assert told.startswith("error: hydra.launcher: set by a choice that is swept (experiment=b")
+    outcome_text = cells("-m", "experiment=a,b", flag)
+    assert outcome_text.startswith("error: hydra.launcher: set by a choice that is swept (experiment=b")
 
 
 @pytest.mark.parametrize("command", [[], ["-m"]])

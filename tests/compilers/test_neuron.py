@@ -56,14 +56,14 @@ def test_trace_is_given_what_differs_from_its_defaults():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "outcome_text"),
     [
         ({"cast_type": "tf32"}, "'bf16', 'fp16' or 'mixed'"),
         ({"force_operators": ["embedding"]}, "embedding is no aten::operator"),
     ],
 )
-def test_an_option_that_is_none_is_refused_at_once(options, told):
-    with pytest.raises(ValidationError, match=told):
+def test_an_option_that_is_none_is_refused_at_once(options, outcome_text):
+    with pytest.raises(ValidationError, match=outcome_text):
         Neuron(**options)
 
 
@@ -248,7 +248,7 @@ def test_other_batches_are_taken_where_requested(workload, tmp_path):
 
 @through_the_stand_in
 @pytest.mark.parametrize(
-    ("flags", "told"),
+    ("flags", "outcome_text"),
     [
         (["--auto-cast", "none"], "unrecognized"),
         (["--fast-math", "fp32-cast-matmult no-fast-relayout"], "invalid choice"),
@@ -256,8 +256,8 @@ def test_other_batches_are_taken_where_requested(workload, tmp_path):
         (["--neuroncore-pipeline-cores", "two"], "invalid int"),
     ],
 )
-def test_the_stand_in_refuses_flags_that_are_not_documented(fakes, flags, told):
+def test_the_stand_in_refuses_flags_that_are_not_documented(fakes, flags, outcome_text):
     import neuron_pretence
 
-    with pytest.raises(RuntimeError, match=told):
+    with pytest.raises(RuntimeError, match=outcome_text):
         neuron_pretence.neuron_cc(flags, None)

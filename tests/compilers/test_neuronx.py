@@ -75,7 +75,7 @@ def test_what_it_has_is_taken():
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "outcome_text"),
     [
         ({"partitioner": True, "max_subgraph_count": 0}, "1 or more, or -1"),
         ({"partitioner": True, "ops_to_partition": ["sort"]}, "sort is no aten::operator"),
@@ -83,8 +83,8 @@ def test_what_it_has_is_taken():
         ({"lnc": 3}, "1 or 2"),
     ],
 )
-def test_an_option_that_is_none_is_refused_at_once(options, told):
-    with pytest.raises(ValidationError, match=told):
+def test_an_option_that_is_none_is_refused_at_once(options, outcome_text):
+    with pytest.raises(ValidationError, match=outcome_text):
         NeuronX(**options)
 
 
@@ -124,8 +124,8 @@ def test_stubs_are_distinguished_from_the_libraries_without_an_import(tmp_path, 
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(LibraryMissing) as missing:
         NeuronX().versions()
-    told = "torch-neuronx 1.0 and neuronx-cc 1.0 here are PyPI's stub: pip install"
-    assert str(missing.value).startswith(told)
+    outcome_text = "torch-neuronx 1.0 and neuronx-cc 1.0 here are PyPI's stub: pip install"
+    assert str(missing.value).startswith(outcome_text)
     assert "WRONG PACKAGE" in str(missing.value)
     assert "--extra-index-url https://pip.repos.neuron.amazonaws.com" in str(missing.value)
 
@@ -202,8 +202,8 @@ def test_it_refuses_another_shape_and_another_type_as_the_device_does(workload, 
 
     NeuronX().compile(workload, tmp_path)
     call = NeuronX().load(workload, tmp_path).call
-    for wrong, told in ((torch.rand(3, 4), "shape"), (torch.rand(2, 4).double(), "float32")):
-        with pytest.raises(RuntimeError, match=told):
+    for wrong, outcome_text in ((torch.rand(3, 4), "shape"), (torch.rand(2, 4).double(), "float32")):
+        with pytest.raises(RuntimeError, match=outcome_text):
             call(wrong)
 
 
@@ -328,12 +328,12 @@ def test_logical_cores_have_to_be_those_it_was_compiled_for(workload, tmp_path, 
 def test_the_stand_in_refuses_flags_that_are_not_documented(fakes):
     import neuron_pretence
 
-    for flags, told in (
+    for flags, outcome_text in (
         (["--auto-cast", "some"], "invalid choice"),
         (["--fast-math", "none"], "unrecognized"),
         (["--target", "inf2", "-lnc", "2"], "NCC_EARG001"),
     ):
-        with pytest.raises(RuntimeError, match=told):
+        with pytest.raises(RuntimeError, match=outcome_text):
             neuron_pretence.neuronx_cc(flags, None)
 
 

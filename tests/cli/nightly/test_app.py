@@ -87,9 +87,9 @@ def checked(nights, tmp_path, monkeypatch):
 
 
 def test_a_slow_down_that_fresh_runs_confirm_is_exit_code_3(checked, nights, slower):
-    code, told = checked("--accepted-python", sys.executable, "--candidate-python", slower, "--json")
+    code, outcome_text = checked("--accepted-python", sys.executable, "--candidate-python", slower, "--json")
     assert code == 3
-    found = json.loads(told)
+    found = json.loads(outcome_text)
     assert (found["night"], found["nights"], found["series"]) == ("night11", NIGHTS, 10)
     (alarmed,) = [one for one in found["findings"] if one["confirmed"]]
     assert (alarmed["label"], alarmed["verdict"]) == ("bert_tiny simulated simulated b3", "slower")
@@ -98,18 +98,18 @@ def test_a_slow_down_that_fresh_runs_confirm_is_exit_code_3(checked, nights, slo
 
 
 def test_a_slow_night_of_an_equal_build_is_not_confirmed(checked):
-    code, told = checked("--accepted-python", sys.executable, "--plot", "/dev/null/folder")
+    code, outcome_text = checked("--accepted-python", sys.executable, "--plot", "/dev/null/folder")
     assert code == 0
-    assert "no charts: " in told  # which hides no verdict
-    assert "night night11: 10 series, 11 nights before it" in told
-    assert "0 confirmed slower" in told
+    assert "no charts: " in outcome_text  # which hides no verdict
+    assert "night night11: 10 series, 11 nights before it" in outcome_text
+    assert "0 confirmed slower" in outcome_text
 
 
 def test_without_an_accepted_build_suspects_are_only_told(checked, nights):
-    code, told = checked()
+    code, outcome_text = checked()
     assert code == 0
-    assert "suspected" in told
-    assert "no slow-down can be confirmed without --accepted-python" in told
+    assert "suspected" in outcome_text
+    assert "no slow-down can be confirmed without --accepted-python" in outcome_text
     assert not nights.paths.nightly("night11").exists()
 
 
@@ -132,9 +132,9 @@ def test_findings_that_tell_no_bounds_are_read_again(nights):
 
 
 def test_an_earlier_night_can_be_judged(checked):
-    code, told = checked("--night", "night10")
+    code, outcome_text = checked("--night", "night10")
     assert code == 0
-    assert "night night10: 10 series, 10 nights before it" in told
+    assert "night night10: 10 series, 10 nights before it" in outcome_text
 
 
 def test_a_night_that_is_not_there_is_a_mistake(checked):
@@ -151,12 +151,15 @@ def test_cells_of_the_night_that_failed_are_told(checked, nights, tmp_path):
     error = "\x1b[31mno <b>memory</b>\x1b[0m [link](http://evil.example) @everyone\nmore"
     what = {"status": "oom_host", "stage": "measure", "error": error}
     nights.append(Row(values={"run_id": "lost", **lost, **axes, **what}))
-    code, told = checked("--md")
+    code, outcome_text = checked("--md")
     assert code == 0
-    assert "1 cell failed" in told.splitlines()[2]
-    assert r"| oom_host at measure | 1 | &lt;script&gt;alert(1)&lt;/script&gt;\|\`x\` # h" in told
-    assert r"no &lt;b&gt;memory&lt;/b&gt; \[link\](http:&#8203;//evil.example) @&#8203;everyone |" in told
-    assert "\x1b" not in told
+    assert "1 cell failed" in outcome_text.splitlines()[2]
+    assert r"| oom_host at measure | 1 | &lt;script&gt;alert(1)&lt;/script&gt;\|\`x\` # h" in outcome_text
+    assert (
+        r"no &lt;b&gt;memory&lt;/b&gt; \[link\](http:&#8203;//evil.example) @&#8203;everyone |"
+        in outcome_text
+    )
+    assert "\x1b" not in outcome_text
 
 
 def test_published_figures_are_no_nights(checked, nights):

@@ -1,4 +1,4 @@
-"""A month of simulated nights with a planted slow-down: found, confirmed by fresh runs, told and drawn."""
+"""A month of simulated nights with a planted slow-down: found, confirmed by fresh runs, printed and drawn."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def night_27(month):
         patch.setenv("GITHUB_ACTIONS", "true")
         builds = ("--accepted-python", sys.executable, "--candidate-python", candidate)
         places = ("--store", store.paths.root, "--md", "summary.md", "--plot", "report")
-        code, told = typed("check", *places, "--night", nightly_history.name(27), *builds, *FEW)
-    return code, told, folder
+        code, outcome_text = typed("check", *places, "--night", nightly_history.name(27), *builds, *FEW)
+    return code, outcome_text, folder
 
 
 def test_a_planted_slow_down_is_confirmed_the_night_it_comes(night_27):
-    code, told, _ = night_27
+    code, outcome_text, _ = night_27
     assert code == 3
-    assert "1 confirmed slower of 1 suspected" in told
+    assert "1 confirmed slower of 1 suspected" in outcome_text
 
 
 def test_a_confirmed_slow_down_is_marked_in_a_job(night_27):
@@ -88,9 +88,9 @@ def test_nights_before_and_after_a_slow_down_are_silent(night_27, month, monkeyp
     builds = ("--accepted-python", sys.executable, "--candidate-python", candidate)
     for night in (26, 28):
         name = nightly_history.name(night)
-        code, told = typed("check", "--store", store.paths.root, "--night", name, *builds, *FEW)
+        code, outcome_text = typed("check", "--store", store.paths.root, "--night", name, *builds, *FEW)
         assert code == 0
-        assert "0 confirmed slower of 0 suspected" in told
+        assert "0 confirmed slower of 0 suspected" in outcome_text
 
 
 def test_a_month_without_a_slow_down_is_silent(tmp_path, monkeypatch):
@@ -98,19 +98,21 @@ def test_a_month_without_a_slow_down_is_silent(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for night in (27, 30):
         where = ("--store", store.paths.root, "--night", nightly_history.name(night))
-        code, told = typed(
+        code, outcome_text = typed(
             "check", *where, "--accepted-python", sys.executable, "--md", "-", "--plot", "none", *FEW
         )
         assert code == 0
-        verdict = told.splitlines()[2]
+        verdict = outcome_text.splitlines()[2]
         assert verdict.startswith(f"**Simulated: Nothing is slower: 12 series, {night - 1} nights before")
     assert not (tmp_path / "none").exists()
 
 
 def test_a_timeline_without_conditions_shows_what_its_night_suspected(night_27, month, tmp_path):
     store = month[0]
-    _, told = typed("timeline", "--store", store.paths.root, "--night", "night-27", "--out", tmp_path / "t")
-    assert [line.rpartition(".")[2] for line in told.splitlines()] == ["png", "svg", "md"]
+    _, outcome_text = typed(
+        "timeline", "--store", store.paths.root, "--night", "night-27", "--out", tmp_path / "t"
+    )
+    assert [line.rpartition(".")[2] for line in outcome_text.splitlines()] == ["png", "svg", "md"]
 
 
 def test_a_timeline_with_conditions_shows_those_series_beside_each_other(month, tmp_path):
