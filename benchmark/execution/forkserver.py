@@ -75,7 +75,8 @@ class Forkserver:
         # The server inherits the mask: else a terminal's Ctrl-C ends its imports with a traceback.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            forkserver.ensure_running()
+            with defer_signals():  # else a server could run that nothing knows of
+                forkserver.ensure_running()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for name in ours:  # the server has them now; left here, they would change this host's identity
@@ -135,9 +136,10 @@ class Forkserver:
         server = forkserver._forkserver  # noqa: SLF001 - it has no public end
         pid = server._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
         if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-            server._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+            with defer_signals():  # an end that is cut off leaves a server that can neither end nor start
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                server._stop()  # type: ignore[attr-defined]  # noqa: SLF001
 
     def end_children(self) -> None:
         """End the children that other threads wait for, or the server; their calls raise Crashed."""

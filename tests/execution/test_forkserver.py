@@ -32,6 +32,25 @@ Forkserver(()).call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), exec, work
 """
 """Its child has a child, and keeps Python's lock as compilers do: no thread of it could ever run."""
 
+CTRL_C_AMID_THE_END = """
+import os, signal
+from benchmark.execution.forkserver import Forkserver
+
+def waitpid(*arguments, wait=os.waitpid):
+    os.waitpid = wait
+    signal.raise_signal(signal.SIGINT)
+    return wait(*arguments)
+
+server = Forkserver(())
+server.warm()
+os.waitpid = waitpid
+try:
+    server.close()
+except KeyboardInterrupt:
+    print("interrupted")
+server.close()
+"""
+
 FATES = {
     "abort": "crashed: the child was ended by SIGABRT; last words: Fatal Python error: Aborted",
     "segfault": "crashed: the child was ended by SIGSEGV; last words: Fatal Python error: Segmentation fault",
@@ -255,3 +274,10 @@ def test_inline_tells_errors_as_a_child_would():
         inline(divmod, 1, 0)
     with pytest.raises(OutOfMemory):
         inline(ctypes.create_string_buffer, 1 << 62)
+
+
+@pytest.mark.chaos
+def test_a_server_whose_end_is_interrupted_has_ended():
+    command = [sys.executable, "-c", CTRL_C_AMID_THE_END]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
