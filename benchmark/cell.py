@@ -7,6 +7,7 @@ run_id          campaign, cell, environment and repeat
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
@@ -20,6 +21,7 @@ from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
 from benchmark.identity import hashed, options_of, weights_digest
 from benchmark.paths import CampaignPaths
 from benchmark.records import DeviceFacts, Exhausted, Shape, frozen
+from benchmark.stats.intervals import half_width
 
 Fate = Literal["run", "done", "incompatible", "unavailable", "dominated"]
 
@@ -94,6 +96,11 @@ class PlannedRun:
         return kind(self.reason) if kind else None
 
     @property
+    def processes_of(self) -> tuple[str, str]:
+        """Grouping key: equal for the processes of a cell."""
+        return self.cell.cell_id, self.environment.environment_id
+
+    @property
     def artifact_group(self) -> tuple[Any, ...]:
         """Grouping key: equal for runs that share an artefact."""
         e, facts = self.cell.experiment, self.environment.facts
@@ -129,7 +136,19 @@ class Plan(NamedTuple):
     """Runs that have to leave a row, in the order in which they do; refused ones first."""
     duplicates: int
     """Cells left out because they equal another one, such as a vision model at two sequence lengths."""
-    excluded: tuple[Excluded, ...] = ()
+    excluded: tuple[Excluded, ...]
+    processes: CellProcesses
+    """Of the runs that have a row, where a cell is measured in several processes."""
+
+    @property
+    def of_cells(self) -> tuple[PlannedRun, ...]:
+        """One run of each cell: the first that has to run, else the first."""
+        found: dict[Any, PlannedRun] = {}
+        for run in self.runs:
+            key = (run.cell.experiment.campaign, *run.processes_of)
+            if key not in found or (found[key].fate == "done" and run.fate != "done"):
+                found[key] = run
+        return tuple(found.values())
 
     @property
     def refused(self) -> tuple[PlannedRun, ...]:
@@ -182,6 +201,33 @@ class MemoryLimits:
                 size = f"batch {least[0]}" + (f", length {least[1]}" if least[1] else "")
                 return f"{size} of this cell ran out of memory (run {limit.run_id}); run=all tries it anyway"
         return None
+
+
+class CellProcesses:
+    """What the processes of each cell have found so far, and whether a cell needs another one."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str], list[tuple[str, float | None]]] = {}
+
+    def add(self, run: PlannedRun, status: str, p50_ms: float | None) -> None:
+        """Remember one more."""
+        self._found.setdefault(run.processes_of, []).append((status, p50_ms))
+
+    def enough(self, run: PlannedRun) -> str:
+        """Why the cell of this run needs no further process; empty if it does."""
+        sampling = run.cell.experiment.sampling
+        found = self._found.get(run.processes_of, ())
+        for status, _ in found:
+            if status != "ok":
+                return f"another process of its cell has a row: {status}"
+        if sampling.repeat_precision is None or len(found) < sampling.min_repeats:
+            return ""
+        half = half_width([p50_ms or math.nan for _, p50_ms in found])
+        return (
+            f"p50 of its cell is known to {half:.1%} by {len(found)} processes"
+            if half <= sampling.repeat_precision
+            else ""
+        )
 
 
 def _no_more(granted: float | None, exhausted: float | None) -> bool:

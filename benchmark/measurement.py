@@ -47,7 +47,7 @@ class Timing:
     nanoseconds: tuple[int, ...]
     """One sample per timed call, in order, without the warm-up."""
     warmup_calls: NonNegativeInt
-    """Calls before the first sample: the configured ones, and those until the series was steady."""
+    """Calls before the first sample: the configured ones, and those until the series was steady, if ever."""
     warmup_s: NonNegativeFloat
     """Seconds of the warm-up."""
     wall_s: NonNegativeFloat
@@ -55,7 +55,7 @@ class Timing:
     cpu_s: NonNegativeFloat
     """CPU seconds of this process, all threads, over the same time."""
     steady: bool
-    """Whether the series reaches a steady state; if not, all calls after the configured warm-up count."""
+    """Whether the medians of the quarters of the samples differ by 5 % at most."""
     stop_reason: StopReason
     """The rule that ended the sampling: the minima (enough), the precision, or a maximum."""
     analysis_s: NonNegativeFloat = 0.0

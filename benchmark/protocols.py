@@ -228,3 +228,6 @@ class Observer(Protocol):
 
     def skipped(self, run_id: str) -> None:
         """Another command has stored the row of this cell in the meantime."""
+
+    def unneeded(self, run_id: str) -> None:
+        """The cell needs no further process: this run leaves no row."""

@@ -9,7 +9,17 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Strict
+from pydantic import (
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Strict,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic.dataclasses import dataclass
 from typing_extensions import dataclass_transform
 
@@ -23,6 +33,8 @@ SECOND = "second"
 """Folder of the second inputs, in that of a reference."""
 
 Names = Annotated[tuple[str, ...], Strict(False)]  # noqa: FBT003 - YAML knows lists only
+_Share = Annotated[float, Field(ge=1e-4, lt=1)]
+"""A precision. No clock and no host is steady enough for less."""
 Unit = Literal["items", "images", "tokens"]
 FastMath = Literal["none", "matmult", "all"]
 """What may be computed below fp32: nothing, matrix products, or whatever the compiler chooses."""
@@ -107,18 +119,32 @@ class Sampling:
     """Order in which cells are timed; random, a drift of the host doesn't look like an effect of an axis."""
     order_seed: NonNegativeInt = 0
     """Seed of the shuffling; rows keep it in `config`."""
-    precision: PositiveFloat | None = None
+    precision: _Share | None = None
     """Half width of the 95 % interval, as a share of the percentile, at which sampling ends; null: no end."""
     precision_percentile: Annotated[float, Field(gt=0, lt=100)] = 50.0
     """The percentile that `precision` is about."""
     repeats: PositiveInt = 1
-    """Fresh processes for each cell, a row each; all cells are timed once before any is timed again."""
+    """Most fresh processes for each cell, a row each; all cells are timed once before any is timed again."""
+    min_repeats: PositiveInt = 1
+    """Processes before the precision of `repeat_precision` counts."""
+    repeat_precision: _Share | None = None
+    """Half width of the 95 % interval of p50 over processes, as a share, at which no other process of a cell
+    starts; null: always `repeats`."""
     least_on_cpu: Annotated[float, Field(ge=0, le=1)] = 0.97
     """A run is noisy if its threads got less than this share of the CPU time they needed."""
     noise_retries: NonNegativeInt = 2
     """Most times that a noisy run is timed again in its process; the quietest attempt counts."""
     inputs: Literal["fixed", "varied"] = "fixed"
     """fixed: every call has the same values; varied: they are shuffled (seeded) before each block."""
+
+    @field_validator("max_calls", "max_s")
+    @classmethod
+    def _is_reachable(cls, most: float, fields: ValidationInfo) -> float:
+        """Refuse a maximum below a minimum."""
+        name = "min_s" if fields.field_name == "max_s" else "min_calls"
+        if (least := fields.data.get(name, 0)) > most:
+            raise ValueError(f"is below sampling.{name}={least:g}: raise this, or lower that")
+        return most
 
 
 @frozen

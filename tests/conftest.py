@@ -97,7 +97,10 @@ def _experiment(*overrides):
 
 @pytest.fixture
 def compose(tmp_path):
-    """Compose conf/ with overrides into a typed experiment; whatever it writes stays in tmp_path."""
+    """Compose conf/ with overrides into a typed experiment; whatever it writes stays in tmp_path.
+
+    Its cells are of one process, unless the test says how many.
+    """
     places = {
         "store.root": str(tmp_path / "outputs" / "results"),
         "cache.root": str(tmp_path / "compile_cache"),
@@ -108,7 +111,10 @@ def compose(tmp_path):
     def composed(*overrides):
         asked = {override.partition("=")[0] for override in overrides}
         here = {key.replace(".", "_"): place for key, place in places.items() if key not in asked}
-        return replace(_experiment(*overrides), **here)
+        composed_one = replace(_experiment(*overrides), **here)
+        if "sampling.repeats" in asked:
+            return composed_one
+        return replace(composed_one, sampling=replace(composed_one.sampling, repeats=1))
 
     return composed
 
@@ -129,6 +135,9 @@ class Silent:
         pass
 
     def skipped(self, run_id):
+        pass
+
+    def unneeded(self, run_id):
         pass
 
 

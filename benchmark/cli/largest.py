@@ -35,13 +35,13 @@ def largest(
     """Find the largest batch that fits: OVERRIDES of a single run, without batch.
 
     Each batch that is tried leaves its row: doubled until one runs out of memory, then bisected.
-    The memory is the device's, or `limits.memory_gib`. `sampling=quick` unless another is given.
+    The memory is the device's, or `limits.memory_gib`. One process with `sampling=quick`, unless given.
     """
     overrides = list(context.args)
     if taken := [word for word in overrides if word.lstrip("+").partition("=")[0] == "batch"]:
         raise ConfigError(f"{taken[0]}: `largest` searches for the batch: leave it out; --limit bounds it")
     chosen = any(word.startswith("sampling=") for word in overrides)
-    shared = [*overrides, *([] if chosen else ["sampling=quick"])]
+    shared = [*overrides, *([] if chosen else ["sampling=quick", "sampling.repeats=1"])]
     cells = grid([*shared, "batch=1"], "largest")
     if len(cells) != 1:
         raise ConfigError(

@@ -62,10 +62,14 @@ def plan(
         typer.echo(json.dumps(_sums(planned, ahead)))
         return
     console = Console()
-    if every or len(planned.runs) <= _MOST_ROWS:
-        frame = pd.DataFrame([_cell(run, ahead.needs) for run in planned.runs]).convert_dtypes()
+    cells = planned.of_cells
+    if every or len(cells) <= _MOST_ROWS:
+        frame = pd.DataFrame([_cell(run, ahead.needs) for run in cells]).convert_dtypes()
         frame = frame.drop(columns=["run_id", "reason"])
-        for name, values in options_that_differ(planned.runs).items():
+        options = options_that_differ(cells)
+        if any(run.cell.experiment.sampling.repeats > 1 for run in cells):
+            options["processes"] = [_processes(run) for run in cells]
+        for name, values in options.items():
             frame.insert(len(frame.columns) - 1, name, values)
         print_table(frame, console=console)
     _print_summary(planned, ahead, console)
@@ -86,9 +90,18 @@ def _cell(run: PlannedRun, needs: dict[str, Need]) -> dict[str, Any]:
     }
 
 
+def _processes(run: PlannedRun) -> str:
+    """In how many processes its cell is measured."""
+    sampling = run.cell.experiment.sampling
+    least = min(sampling.min_repeats, sampling.repeats)
+    ends = sampling.repeat_precision is not None and least < sampling.repeats
+    return f"{least} to {sampling.repeats}" if ends else str(sampling.repeats)
+
+
 def _sums(planned: Plan, ahead: Forecast) -> dict[str, Any]:
     return {
-        "cells": len(planned.runs),
+        "cells": len(planned.of_cells),
+        "processes": len(planned.runs),
         "duplicates": planned.duplicates,
         "fates": dict(fates(planned, ahead.needs)),
         "compile_s": ahead.compile_s,
@@ -105,7 +118,9 @@ def _print_summary(planned: Plan, ahead: Forecast, console: Console) -> None:
     counts = fates(planned, ahead.needs)
     by_fate = ", ".join(f"{count} {fate}" for fate, count in counts.items())
     duplicates = f"; {planned.duplicates} duplicates left out" if planned.duplicates else ""
-    lines = [f"{len(planned.runs)} cells: {by_fate}{duplicates}"]
+    number, most = len(planned.of_cells), len(planned.runs)
+    processes = f" in {most} processes at most" if most > number else ""
+    lines = [f"{number} cell{'s' * (number != 1)}{processes}: {by_fate}{duplicates}"]
     reasons: dict[tuple[str, str], int] = {}
     for run in planned.runs:
         if run.fate not in {"run", "done"}:
@@ -168,7 +183,7 @@ def _warnings(planned: Plan, ahead: Forecast) -> list[str]:
         )
     failed: dict[str, int] = {}
     for run in planned.runs:
-        status = run.reason.removeprefix("has a row: ") if run.fate == "done" else "ok"
+        status = run.reason.removeprefix("has a row: ") if run.row_id else "ok"
         if status not in {"ok", "incompatible"}:
             failed[status] = failed.get(status, 0) + 1
     for status, count in failed.items():

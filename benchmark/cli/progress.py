@@ -69,6 +69,11 @@ class ProgressDisplay:
         self._say(f"[{self._state.finished_cells}/{total}] {label}: done by another command", style=None)
         self._draw()
 
+    def unneeded(self, run_id: str) -> None:
+        """Count the run; what the cell has is printed already."""
+        self._state.unneeded(run_id)
+        self._draw()
+
     def _say(self, text: str, style: str | None) -> None:
         if self._console.is_terminal:
             self._console.print(Text(text, style=style or ""), soft_wrap=True)
@@ -116,7 +121,9 @@ class ProgressDisplay:
     def _announce(self) -> None:
         plan, state = self._state.plan, self._state
         done = len(plan.runs) - len(plan.queue)
-        notes = [f"{len(plan.runs)} cell{'s' if len(plan.runs) != 1 else ''}"]
+        cells = len(plan.of_cells)
+        notes = [f"{cells} cell{'s' * (cells != 1)}"]
+        notes += [f"{len(plan.runs)} processes at most"] if len(plan.runs) > cells else []
         notes += [f"{done} done before"] if done else []
         notes += [f"{plan.duplicates} equal to another and left out"] if plan.duplicates else []
         notes += [f"{len(plan.excluded)} excluded"] if plan.excluded else []
@@ -131,7 +138,11 @@ def labels(runs: Sequence[PlannedRun]) -> dict[str, str]:
     options.pop("quantization", None)  # in the name of the cell
     return {
         run.run_id: " ".join(
-            [run.cell.label, *(f"{key}={texts[place]}" for key, texts in options.items() if texts[place])]
+            [
+                run.cell.label,
+                *(f"{key}={texts[place]}" for key, texts in options.items() if texts[place]),
+                *([f"process {run.repeat + 1}"] if run.cell.experiment.sampling.repeats > 1 else []),
+            ]
         )
         for place, run in enumerate(runs)
     }

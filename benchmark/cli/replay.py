@@ -85,6 +85,7 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
     raw |= {"run": "all", "output_folder": f"outputs/{raw['campaign']}"}
     raw["store"] = {**raw["store"], "root": store}
     raw["cache"] = {**raw["cache"], **({"root": cache} if cache else {})}
+    raw["sampling"] = {**raw["sampling"], "repeats": 1}  # a run is one process
     now = machine.speed_settings()
     variables = {
         name: value

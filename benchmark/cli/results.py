@@ -13,14 +13,18 @@ from rich.console import Console
 
 from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.report.display import table
+from benchmark.report.display.computed import FASTER, WIDTH, in_lines_of_cells
 from benchmark.store import query, selection
-from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.store.repeats import KEYS
+from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame, with_samples
 from benchmark.store.schema import SCHEMA
 
 _CONDITION = "Such as 'model=vit,beit batch<=4 error~memory': all must hold."
-_LIMIT = "Most rows to show: the first by --sort, else the newest."
+_LIMIT = "Most lines to show: the first by --sort, else the newest."
 _SIDE_BY_SIDE = 16
 """Most columns of a table; more are printed as records."""
+_COMPUTED = {"±": WIDTH, WIDTH: WIDTH, "faster": FASTER, FASTER: FASTER}
+"""What `--sort` takes beside columns of rows, where a line is a cell."""
 
 
 def results(  # noqa: PLR0913, PLR0917 - a command line has that many
@@ -50,16 +54,21 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
         raise ConfigError(
             "--sql excludes --sort, --desc, --limit, --columns, --all-columns: write them into the query"
         )
-    order = query.column(sort) if sort else ""
     shown = _columns(columns, form, everything=all_columns or bool(sql))
+    usual = shown == list(table.NEEDED)
+    of_cells = usual and not each
+    order = _COMPUTED[sort] if sort in _COMPUTED and of_cells else query.column(sort) if sort else ""
     conditions = query.parse(" ".join(condition or ()))
-    needed = list({*shown, order or "run_id", *selection.COLUMNS})
-    stored = ResultsStore(store).table(needed, query.expression(conditions))
+    needed = list({*shown, *({order} & {*SCHEMA.names}), "run_id", *selection.COLUMNS})
+    reader = ResultsStore(store)
+    stored = reader.table(needed, query.expression(conditions))
     found = selection.shown(stored, conditions, simulated=simulated, published=published)
     rows = found.rows
-    answer = _answered(rows, sql) if sql else _ordered(rows, order, desc=desc, limit=limit).select(shown)
-    frame = to_frame(answer)
-    usual = shown == list(table.NEEDED)
+    if of_cells:
+        frame = _cells(with_samples(to_frame(rows), reader), order, desc=desc, limit=limit)
+    else:
+        answer = _answered(rows, sql) if sql else _ordered(rows, order, desc=desc, limit=limit).select(shown)
+        frame = to_frame(answer)
     _write(frame.drop(columns="repeat") if usual and each else frame, form, usual=usual)
     if form == "table":
         for note in found.notes:
@@ -89,6 +98,24 @@ def _ordered(rows: pa.Table, order: str, *, desc: bool, limit: int) -> pa.Table:
         raise ConfigError(f"--sort {order}: a column of lists can't be sorted by: choose another")
     ordered = rows.sort_by([(order, "descending" if desc else "ascending")])
     return ordered.slice(0, limit) if limit else ordered
+
+
+def _cells(frame: pd.DataFrame, order: str, *, desc: bool, limit: int) -> pd.DataFrame:
+    """Rows in the order of their cells, whose processes stay together; `limit` counts cells."""
+    if order and any(isinstance(value, (dict, np.ndarray)) for value in frame.get(order, ())):
+        raise ConfigError(f"--sort {order}: a column of lists can't be sorted by: choose another")
+    lines = in_lines_of_cells(frame)
+    cell = frame.groupby([*KEYS], sort=False, dropna=False).ngroup()
+    if order in lines:
+        lines = lines.sort_values(order, ascending=not desc, kind="stable")
+    elif desc:
+        lines = lines[::-1]
+    kept = (
+        lines[:limit] if limit and order else lines[-limit:] if limit and not desc else lines[: limit or None]
+    )
+    place = {number: place for place, number in enumerate(cell[kept.index].unique())}
+    chosen = frame[cell.isin(place)]
+    return chosen.iloc[np.argsort(cell[chosen.index].map(place).to_numpy(), kind="stable")]
 
 
 def _answered(rows: pa.Table, query: str) -> pa.Table:

@@ -32,7 +32,7 @@ from benchmark.pipeline.services import Services
 from benchmark.report.display.table import NEEDED, print_failures, print_rows
 from benchmark.stages.plan import plan, refuse
 from benchmark.store import history
-from benchmark.store.results import ResultsStore, to_frame
+from benchmark.store.results import ResultsStore, to_frame, with_samples
 
 OK, MISTAKE, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 4, 130
 _OF_HINTS: Final = ("run_id", "parameters", "untrained_weights")
@@ -92,6 +92,7 @@ def laid_out(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], 
         experiments,
         lambda campaign: store.statuses(campaign) if store.exists else {},
         fresh=partial(history.fresh, store),
+        p50s=partial(history.p50s, store),
         exhausted=partial(history.exhausted, store),
         excluded=excluded,
     )
@@ -193,8 +194,8 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
         )
         return INTERRUPTED if ending == "interrupted" else OUT_OF_BUDGET
     order = {run.row_id or run.run_id: place for place, run in enumerate(planned.runs)}
-    frame = to_frame(store.of_runs(order, ["run_id", *NEEDED]))
-    if len(frame) > _MOST_ROWS:
+    frame = with_samples(to_frame(store.of_runs(order, ["run_id", *NEEDED])), store)
+    if len(planned.of_cells) > _MOST_ROWS:
         hidden = " --simulated" if planned.runs[0].cell.experiment.hardware.simulated else ""
         where = f"python -m benchmark results campaign={campaign}{hidden}"
         console.print(f"{len(frame)} rows: {where}", markup=False, soft_wrap=True)

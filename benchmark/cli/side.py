@@ -117,7 +117,7 @@ def _planned(cell: Cell, children: Interpreters) -> tuple[PlannedRun, StageCalls
     """The run, refused if this host can't make it, and the calls of its stages."""
     from benchmark.stages.plan import plan
 
-    (run,) = plan([cell.experiment], lambda _: {}).runs
+    run = plan([cell.experiment], lambda _: {}).runs[0]  # one of its processes
     if run.refusal:
         raise run.refusal
     return run, stage_calls(run, children)

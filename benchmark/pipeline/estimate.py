@@ -84,6 +84,6 @@ def _median(run: PlannedRun, medians: Medians, stage: str) -> float | None:
 
 
 def fates(plan: Plan, needs: Mapping[str, Need]) -> Counter[str]:
-    """Number of runs by fate; those to be measured by what they need."""
-    counts = Counter[str](needs.get(run.run_id, run.fate) for run in plan.runs)
+    """Number of cells by fate; those to be measured by what they need."""
+    counts = Counter[str](needs.get(run.run_id, run.fate) for run in plan.of_cells)
     return counts + Counter(excluded=len(plan.excluded))

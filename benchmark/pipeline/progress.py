@@ -61,7 +61,9 @@ class GridProgress:
         self.busy: dict[str, Busy] = {}
         self.failures: list[str] = []
         self.elsewhere = 0
-        """Cells that other commands finished meanwhile."""
+        """Runs that other commands finished meanwhile."""
+        self.unneeded_runs = 0
+        """Runs whose cells needed no further process."""
         self._file = paths.progress(socket.gethostname(), os.getpid())
         self._lock = threading.RLock()
         self._estimates = {run.run_id: seconds(run) if run.fate == "run" else 0.0 for run in plan.queue}
@@ -74,7 +76,7 @@ class GridProgress:
     @property
     def finished_cells(self) -> int:
         """Cells that got their row since this command started."""
-        return self.statuses.total() + self.elsewhere
+        return self.statuses.total() + self.elsewhere + self.unneeded_runs
 
     @property
     def eta_s(self) -> float | None:
@@ -119,6 +121,13 @@ class GridProgress:
             self.elsewhere += 1
             self._drop_estimate(run_id)
             self._last = time.time()
+            self.changed()
+
+    def unneeded(self, run_id: str) -> None:
+        """Count a run whose cell needs no further process."""
+        with self._lock:
+            self.unneeded_runs += 1
+            self._drop_estimate(run_id)
             self.changed()
 
     def _drop_estimate(self, run_id: str) -> None:

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from benchmark.cell import MemoryLimits, Plan, PlannedRun
+from benchmark.cell import CellProcesses, MemoryLimits, Plan, PlannedRun
 from benchmark.errors import Dominated, RunFailure, Unavailable
 from benchmark.execution.forkserver import defer_signals
 from benchmark.execution.host_lock import HostLock
@@ -57,15 +57,20 @@ class Pipeline:
             for run in plan.pending:
                 if self._preparation.failed(run):
                     continue
+                if plan.processes.enough(run):
+                    self._services.observer.unneeded(run.run_id)
+                    continue
                 if reason := self._services.budget.stop_reason():
                     return reason
-                self._measure_next(run)
+                self._measure_next(run, plan.processes)
         return "done"
 
-    def _measure_next(self, run: PlannedRun) -> None:
+    def _measure_next(self, run: PlannedRun, processes: CellProcesses) -> None:
         since = time.monotonic()
         try:
-            self._leave(self._attempt(run))
+            attempt = self._attempt(run)
+            processes.add(run, attempt.status, attempt.p50_ms)
+            self._leave(attempt)
         except DoneElsewhere:
             self._services.observer.skipped(run.run_id)
         finally:

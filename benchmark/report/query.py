@@ -19,7 +19,7 @@ from benchmark.cloud.cost import PriceBasis, Priced, priced
 from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.records import Names, frozen
 from benchmark.report.spec import Report
-from benchmark.store.repeats import COMBINED, KEYS, combined
+from benchmark.store.repeats import COMBINED, KEYS, PROCESSES, combined
 from benchmark.store.results import ResultsStore, records, to_frame
 from benchmark.store.schema import SCHEMA
 from benchmark.store.selection import origins
@@ -147,14 +147,15 @@ def _combine(connection: duckdb.DuckDBPyConnection) -> None:
             qualify count(*) over (partition by {keys}) > 1 and repeat is not null order by repeat""",
         ).to_arrow_table()
     )
+    connection.execute(f"alter table cells add column {PROCESSES} bigint default 1")
     if several.empty:
         return
     summed = combined(several)
     connection.register("summed", pa.Table.from_pandas(summed, preserve_index=False))
-    connection.register("processes", pa.Table.from_pandas(several[["run_id"]], preserve_index=False))
-    sets = ", ".join(f"{name} = summed.{name}" for name in ("repeat", *names))
+    connection.register("single", pa.Table.from_pandas(several[["run_id"]], preserve_index=False))
+    sets = ", ".join(f"{name} = summed.{name}" for name in (PROCESSES, *names))
     connection.execute(
-        "delete from cells where run_id in (from processes) and run_id not in (select run_id from summed)"
+        "delete from cells where run_id in (from single) and run_id not in (select run_id from summed)"
     )
     connection.execute(f"update cells set {sets} from summed where cells.run_id = summed.run_id")
 

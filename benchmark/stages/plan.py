@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmark.cell import (
     Cell,
+    CellProcesses,
     Environment,
     Fate,
     MemoryLimits,
@@ -30,15 +32,18 @@ from benchmark.records import Exhausted
 
 Statuses = Callable[[str], Mapping[str, str]]
 """Campaign to run_id → status of the rows it has."""
+P50s = Callable[[Collection[str]], Mapping[str, float]]
+"""run_ids to the median latency of those that have one, in ms."""
 Fresh = Callable[[frozenset[str]], Mapping[tuple[str, str, int], tuple[str, str]]]
 """Environments to (cell, environment, repeat) → run_id and status of the newest row of any campaign."""
 
 
-def plan(
+def plan(  # noqa: PLR0913 - one for each thing that it reads in the store
     experiments: Iterable[Experiment],
     statuses: Statuses,
     *,
     fresh: Fresh = lambda _: {},
+    p50s: P50s = lambda _: {},
     exhausted: Callable[[frozenset[str]], Sequence[Exhausted]] = lambda _: (),
     excluded: tuple[Excluded, ...] = (),
 ) -> Plan:
@@ -50,7 +55,7 @@ def plan(
         cell = cell_of(experiment)
         environment, missing = environments.of(experiment)
         duplicates += run_id(experiment.campaign, cell, environment) in cells
-        for repeat in range(experiment.sampling.repeats):
+        for repeat in range(experiment.sampling.repeats if experiment.stage == "measure" else 1):
             identity = run_id(experiment.campaign, cell, environment, repeat)
             cells.setdefault(identity, _Candidate(cell, environment, missing, repeat))
     rows = _rows(cells, statuses, fresh)
@@ -76,7 +81,27 @@ def plan(
                 row_id=rows[identity][0] if identity in rows else None,
             )
         )
-    return Plan(tuple(runs), _ordered(runs), duplicates, excluded)
+    runs, processes = _with_processes(runs, rows, p50s)
+    return Plan(tuple(runs), _ordered(runs), duplicates, excluded, processes)
+
+
+def _with_processes(
+    runs: Sequence[PlannedRun], rows: Mapping[str, tuple[str, str]], p50s: P50s
+) -> tuple[list[PlannedRun], CellProcesses]:
+    """Mark the runs that their cell needs no more: other processes of it have rows enough."""
+    processes = CellProcesses()
+    several = [run for run in runs if run.cell.experiment.sampling.repeats > 1 and run.row_id]
+    if not several:
+        return [*runs], processes
+    known = p50s([str(run.row_id) for run in several])
+    for run in several:
+        processes.add(run, rows[run.run_id][1], known.get(str(run.row_id)))
+    return [
+        replace(run, fate="done", reason=reason)
+        if run.fate == "run" and (reason := processes.enough(run))
+        else run
+        for run in runs
+    ], processes
 
 
 class _Candidate(NamedTuple):

@@ -36,6 +36,16 @@ class Attempt:
     quality: Quality | None = None
     failure: Failure | None = None
 
+    @property
+    def status(self) -> str:
+        """Of its row."""
+        return self.failure.status if self.failure else "ok"
+
+    @property
+    def p50_ms(self) -> float | None:
+        """Median latency; null where it was not measured."""
+        return self.measured.summary.p50[0] if self.measured else None
+
 
 def row(attempt: Attempt) -> Row:
     """Write an attempt in the columns of the store; what wasn't reached stays null.
@@ -73,7 +83,7 @@ def _identity(attempt: Attempt) -> dict[str, Any]:
         "repeat": attempt.planned.repeat,
         "started_at": attempt.started_at,
         "finished_at": attempt.finished_at,
-        "status": failure.status if failure else "ok",
+        "status": attempt.status,
         "stage": failure.stage if failure else None,
         "error": failure.error if failure else None,
         "error_class": failure.error_class if failure else None,

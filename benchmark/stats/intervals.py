@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -40,6 +40,7 @@ _MARGIN: Final = 0.9
 GROWTH: Final = 1.5
 """From one check of the samples to the next, so that all checks cost three times the last."""
 _FIRST_CHECK: Final = 200
+_QUARTERS: Final = 4
 
 
 class Interval(NamedTuple):
@@ -97,6 +98,25 @@ def of_processes(points: Sequence[float]) -> Interval:
     return Interval(middle, middle * math.exp(-half), middle * math.exp(half))
 
 
+def of_groups(values: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`of_processes` for many cells: middle, lo and hi of each. `codes` says which cell a value is of."""
+    from scipy.special import stdtrit
+
+    sizes = np.bincount(codes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        logs = np.where(values > 0, np.log(values), np.nan)
+        middle = np.bincount(codes, logs) / sizes
+        variance = np.bincount(codes, np.square(logs - middle[codes])) / (sizes - 1)
+        half = stdtrit(sizes - 1, 1 - _MISS) * np.sqrt(variance / sizes)
+    return np.exp(middle), np.exp(middle - half), np.exp(middle + half)
+
+
+def half_width(points: Sequence[float]) -> float:
+    """Greater half of the interval of `of_processes`, as a share of its middle; NaN without bounds."""
+    middle, lo, hi = of_processes(points)
+    return max(hi - middle, middle - lo) / middle
+
+
 def _has_enough_beyond(groups: Sequence[Sequence[float] | np.ndarray], q: float) -> bool:
     """Whether each process has enough samples beyond the quantile for an unbiased estimate."""
     if min(map(len, groups)) < samples_needed(q):
@@ -141,16 +161,41 @@ def mean_interval(samples: Sequence[float] | np.ndarray) -> Interval:
     return Interval(point, point - half, point + half)
 
 
+def of_quarters(
+    samples: Sequence[float] | np.ndarray, statistic: Callable[[np.ndarray], np.floating[Any]]
+) -> Interval:
+    """Statistic and 95 % interval from one process that `estimate` refuses: a t interval over four parts.
+
+    Wide, and right where the memory of the series is short beside a quarter of it: on simulated series with
+    10 and more independent calls it covers 95 %, with 5 to 10 of them 91 %, with 2 to 5 of them 86 %
+    (2026-11). No bounds with fewer than 4 samples.
+    """
+    values = np.asarray(samples, float)
+    point = float(statistic(values)) if len(values) else math.nan
+    if len(values) < _QUARTERS:
+        return Interval(point, math.nan, math.nan)
+    middle, lo, hi = of_processes([float(statistic(part)) for part in np.array_split(values, _QUARTERS)])
+    return Interval(point, point * lo / middle, point * hi / middle)
+
+
 def summary(milliseconds: np.ndarray) -> Summary:
-    """Percentiles, mean and effective samples of a row; a percentile is null below `samples_needed`."""
+    """Percentiles, mean and effective samples of a row; a percentile is null below `samples_needed`.
+
+    Where the intervals of median and mean are refused, they are those of the quarters.
+    """
     qs = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
     found = _intervals(milliseconds, tuple(qs.values()))
     percentiles = {
         name: _bounds(interval) if q == 0.5 or len(milliseconds) >= samples_needed(q) else (None, None, None)  # noqa: PLR2004
         for (name, q), (interval, _) in zip(qs.items(), found, strict=True)
     }
+    if math.isnan(found[0][0].lo):
+        percentiles["p50"] = _bounds(of_quarters(milliseconds, np.median))
+    mean = mean_interval(milliseconds)
     return Summary(
-        mean=_bounds(mean_interval(milliseconds)), effective_samples=found[0][1] or None, **percentiles
+        mean=_bounds(of_quarters(milliseconds, np.mean) if math.isnan(mean.lo) else mean),
+        effective_samples=found[0][1] or None,
+        **percentiles,
     )
 
 

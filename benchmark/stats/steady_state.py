@@ -75,6 +75,18 @@ def steady_start(samples: ArrayLike) -> int | None:
     return start * size + int(np.argmin(rest > np.quantile(rest[len(rest) // 2 :], USUAL)))
 
 
+def drift(samples: ArrayLike) -> float:
+    """Greatest median of a quarter of the trace over the least, minus 1: how far latency has moved.
+
+    0 for fewer than 8 calls, which are too few to tell.
+    """
+    values = np.asarray(samples, float)
+    if len(values) < FEWEST_BLOCKS:
+        return 0.0
+    medians = [np.median(part) for part in np.array_split(values, 4)]
+    return float(max(medians) / min(medians) - 1) if min(medians) > 0 else 0.0
+
+
 def _split(ranks: np.ndarray, values: np.ndarray) -> int:
     """After how many blocks their level changes most, or 0 if they are steady."""
     if not (_changes(ranks) or _changes(_fast_calls(values))):

@@ -66,6 +66,16 @@ def fresh(
     return dict(zip(cells, runs, strict=True))  # oldest first: the newest stays
 
 
+def p50s(store: ResultsStore, run_ids: Collection[str]) -> dict[str, float]:
+    """Median latencies in ms of the runs that have one.
+
+    Raises:
+        StoreError: the store can't be read.
+    """
+    rows = store.of_runs(run_ids, ["run_id", "latency_p50_ms"]).to_pylist() if run_ids else []
+    return {row["run_id"]: row["latency_p50_ms"] for row in rows if row["latency_p50_ms"] is not None}
+
+
 def exhausted(store: ResultsStore, environment_ids: Collection[str]) -> tuple[Exhausted, ...]:
     """Rows that ran out of memory, oldest first, without those that have a newer ok row of the same cell.
 

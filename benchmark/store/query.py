@@ -25,9 +25,20 @@ from benchmark.spelling import nearest, suggest
 from benchmark.store.schema import SCHEMA
 
 _ALIASES = {
-    axis.key: axis.column for axis in axes.AXES if axis.key.isidentifier() and axis.key not in SCHEMA.names
+    **{
+        name: axis.column
+        for axis in axes.AXES
+        for name in (axis.key, axis.header)
+        if name.isidentifier() and name not in SCHEMA.names
+    },
+    **{
+        f"{name}{unit}": f"latency_{name}_ms"
+        for name in ("mean", "p50", "p90", "p95", "p99")
+        for unit in ("", "_ms")
+    },
+    "per_s": "throughput_per_s",
 }
-"""Keys of the configuration, where no column has that name: `batch` and `seq_len`."""
+"""Keys of the configuration and headers of tables, where no column has that name: `batch`, `seq`, `p50`."""
 _CONDITION = re.compile(r"""\s*(\w+)\s*(==|!=|<=|>=|=|<|>|~)\s*("[^"]*"|'[^']*'|\S+)(?=\s|$)""")
 _ORDER = {"<": lt, "<=": le, ">": gt, ">=": ge}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -54,7 +65,7 @@ def column(name: str) -> str:
     Raises:
         ConfigError: there is no such column; names the nearest.
     """
-    full = _ALIASES.get(name, name)
+    full = _ALIASES.get("_".join(name.split()), name)
     if full in SCHEMA.names:
         return full
     near = nearest(name, [*SCHEMA.names, *_ALIASES], cutoff=0.5)

@@ -143,7 +143,7 @@ def test_the_newest_of_a_setup_counts_and_processes_of_a_cell_are_one():
     ]
     (line,) = found(*twice).done.to_dict("records")
     assert line["latency_p95_ms"] == pytest.approx(6.0)
-    assert line["repeat"] == 2
+    assert line["processes"] == 2
 
 
 def test_figures_of_two_documents_stay_apart():

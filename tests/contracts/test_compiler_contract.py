@@ -100,7 +100,7 @@ def made(request, experiment, cache):
         f"compiler.{option}",
         *("seq_len=32", "input_length=16", "output_length=4", "steps=2"),
     )
-    (planned,) = plan([asked], lambda _: {}).runs
+    planned, *_ = plan([asked], lambda _: {}).runs
     if planned.fate == "unavailable":
         pytest.skip(planned.reason)
     call = inline if asked.hardware.simulated else request.getfixturevalue("in_a_child")
@@ -189,7 +189,7 @@ def test_every_call_was_timed(made):
 def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, in_a_child):
     """By default its static program answers them, in the shape it was compiled for."""
     words = ("model=bert_tiny", "compiler=aot_inductor", "seq_len=32")
-    (planned,) = plan([experiment(*words)], lambda _: {}).runs
+    planned, *_ = plan([experiment(*words)], lambda _: {}).runs
     if planned.fate != "run":
         pytest.skip(planned.reason)
     workload = build(planned.cell, planned.environment, cache, in_a_child)
@@ -201,7 +201,7 @@ def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, in_a_ch
 
 @pytest.mark.real
 def test_inductor_finds_its_code_in_the_artefact(experiment, cache, in_a_child):
-    (planned,) = plan([experiment("model=bert_tiny", "compiler=inductor", "seq_len=32")], lambda _: {}).runs
+    planned, *_ = plan([experiment("model=bert_tiny", "compiler=inductor", "seq_len=32")], lambda _: {}).runs
     if planned.fate != "run":
         pytest.skip(planned.reason)
     workload = build(planned.cell, planned.environment, cache, in_a_child)

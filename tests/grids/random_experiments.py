@@ -38,8 +38,8 @@ DEFAULTS = {
     "sampling": "default",
 }
 KEYS = list(VALUES)
-LENGTHS = {3: "quick", 5: "default"}
-"""`sampling.warmup_calls` of the YAMLs: an experiment does not know the name of its sampling."""
+LENGTHS = {20: "quick", 30: "default"}
+"""`sampling.min_calls` of the YAMLs: an experiment does not know the name of its sampling."""
 
 
 class Drawing(NamedTuple):
@@ -170,7 +170,7 @@ def laid(folder, name, asked):
             e.seq_len,
             e.compiler.fast_math,
             e.compiler.jitter,
-            LENGTHS[e.sampling.warmup_calls],
+            LENGTHS[e.sampling.min_calls],
         )
         for e in experiments
     ]

@@ -188,9 +188,20 @@ def test_stage_seconds_tell_the_stages_that_were_reached(simulated, run_cells):
         *["plan", "build", "compile", "measure", "verify"],
         *["measure.load", "measure.warmup", "measure.calls", "measure.analysis"],
     ]
-    # One call, then blocks of 66: the first to reach the 2 s of sampling/default.
-    assert good["samples"] == 1 + 21 * 66
+    # One call, then blocks of 66: the first to reach the 0.5 s of sampling/default.
+    assert good["samples"] == 1 + 6 * 66
     assert dict(good["stage_seconds"])["measure.calls"] == pytest.approx(good["samples"] * 0.0015)
+
+
+def test_a_cell_stops_at_the_process_with_which_its_median_is_known(simulated, run_cells):
+    several = ("sampling.repeats=5", "sampling.min_repeats=2", "sampling.repeat_precision=0.05")
+    good, bad = simulated(*several), simulated(*several, "batch=2", "compiler.fault=raise")
+    rows = run_cells(good, bad)
+    assert [(row["batch_size"], row["repeat"], row["status"]) for row in rows] == [
+        (1, 0, "ok"),
+        (1, 1, "ok"),
+        (2, 0, "crashed"),
+    ]
 
 
 def test_what_computes_here_leaves_no_log(simulated, run_cells):

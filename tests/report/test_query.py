@@ -43,8 +43,8 @@ def test_processes_of_a_cell_are_one_row_with_their_geometric_mean(tmp_path):
         {"cell_id": "x", "repeat": repeat, "latency_p50_ms": ms} for repeat, ms in enumerate((8.0, 12.5))
     ]
     found = asked(store_of(tmp_path, *process), {})
-    (row,) = found.records("select latency_p50_ms, repeat from cells")
-    assert row == {"latency_p50_ms": pytest.approx(10), "repeat": 2}
+    (row,) = found.records("select latency_p50_ms, processes from cells")
+    assert row == {"latency_p50_ms": pytest.approx(10), "processes": 2}
 
 
 def test_rows_have_their_price_and_one_without_keeps_its_place_with_a_warning(tmp_path):

@@ -300,6 +300,35 @@ def test_a_longer_series_of_repeats_runs_only_those_that_are_new(simulated):
     assert [(run.repeat, run.fate) for run in runs] == [(0, "done"), (1, "done"), (2, "run"), (3, "run")]
 
 
+SEVERAL = ("sampling.repeats=5", "sampling.min_repeats=3", "sampling.repeat_precision=0.05")
+
+
+@pytest.mark.parametrize(
+    ("p50s", "statuses", "reason"),
+    [
+        ([10.0, 10.1, 9.9], ["ok"] * 3, "p50 of its cell is known to 2.5% by 3 processes"),
+        ([10.0, 12.0, 9.0], ["ok"] * 3, ""),
+        ([10.0, 10.0], ["ok"] * 2, ""),
+        ([None], ["crashed"], "another process of its cell has a row: crashed"),
+    ],
+)
+def test_a_cell_needs_no_further_process_once_its_median_is_known_or_one_failed(
+    simulated, p50s, statuses, reason
+):
+    first = plan([simulated(*SEVERAL)], nothing_done).runs
+    done = dict(zip((run.run_id for run in first), statuses, strict=False))
+    known = dict(zip(done, p50s, strict=True))
+    planned = plan([simulated(*SEVERAL)], lambda _: done, p50s=lambda ids: {one: known[one] for one in ids})
+    rest = planned.runs[len(done) :]
+    assert [run.reason for run in rest] == [reason] * (5 - len(done))
+    assert {run.fate for run in rest} == {"done" if reason else "run"}
+    assert [run.repeat for run in planned.of_cells] == [0 if reason else len(done)]
+
+
+def test_a_compilation_needs_one_process(simulated):
+    assert len(plan([simulated("sampling.repeats=5", "stage=compile")], nothing_done).runs) == 1
+
+
 def test_what_can_not_be_measured_is_told_once_whatever_the_repeats(simulated):
     (run,) = plan([simulated("compiler=eager", "sampling.repeats=5")], nothing_done).runs
     assert run.fate == "incompatible"

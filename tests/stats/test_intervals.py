@@ -15,6 +15,7 @@ from benchmark.stats.intervals import (
     estimate_groups,
     intervals,
     mean_interval,
+    of_groups,
     of_processes,
     quantile,
     run_until,
@@ -167,3 +168,25 @@ def test_a_series_with_a_memory_has_to_be_narrow_twice():
 def test_looks_are_half_as_many_calls_again():
     assert list(check_sizes(100, 400)) == [100, 150, 225, 338, 400]
     assert list(check_sizes(100, 50)) == [50]
+
+
+def test_one_process_without_enough_independent_calls_has_the_interval_of_its_quarters():
+    rng = np.random.default_rng(0)
+    walk = 10 + np.cumsum(rng.normal(0, 0.1, 400))
+    assert np.isnan(estimate(walk, 0.5)[1])
+    quarters = [float(np.median(part)) for part in np.array_split(walk, 4)]
+    _, lo, hi = summary(walk).p50
+    middle, expected_lo, expected_hi = of_processes(quarters)
+    assert (lo / np.median(walk), hi / np.median(walk)) == pytest.approx(
+        (expected_lo / middle, expected_hi / middle)
+    )
+    assert summary(walk[:3]).p50[1:] == (None, None)
+
+
+def test_many_cells_have_the_intervals_of_each():
+    rng = np.random.default_rng(1)
+    values, codes = rng.lognormal(size=30), np.repeat(np.arange(4), [1, 2, 9, 18])
+    values[-1] = np.nan
+    together = np.array(of_groups(values, codes)).T
+    alone = [of_processes([*values[codes == code]]) for code in range(4)]
+    np.testing.assert_allclose(together, alone)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.stats.steady_state import steady_start
+from benchmark.stats.steady_state import drift, steady_start
 
 SEEDS = range(40)
 
@@ -146,3 +146,9 @@ def test_the_median_is_not_bent_by_where_the_trace_is_cut():
         return np.median(warm[steady_start(warm) :]) / np.median(samples) - 1
 
     assert abs(np.mean([bias(seed) for seed in SEEDS])) < 0.01
+
+
+def test_drift_is_how_far_the_medians_of_quarters_are_apart():
+    assert drift([1.0] * 50 + [1.1] * 50) == pytest.approx(0.1)
+    assert drift(np.tile([1.0, 5.0, 1.0], 40)) == 0
+    assert drift([1, 2, 3]) == 0

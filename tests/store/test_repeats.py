@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from benchmark.stats.intervals import of_processes
+from benchmark.stats.intervals import of_processes, quantile
 from benchmark.store.repeats import combined
 
 
@@ -36,13 +36,26 @@ def test_percentiles_of_processes_have_a_geometric_mean_and_a_t_interval():
     found = of_processes([10.0, 12.0, 11.0])
     told = [line[f"latency_p95_ms{bound}"] for bound in ("", "_lo", "_hi")]
     assert told == pytest.approx(list(found))
-    assert (line["repeat"], line["samples"]) == (3, 300)
+    assert (line["processes"], line["samples"]) == (3, 300)
 
 
-def test_a_flag_of_one_process_is_a_flag_of_all():
+def test_a_flag_of_half_of_the_processes_is_a_flag_of_the_line():
     (line,) = lines(row(0, noise_flags=["contended"]), row(1, steady=False, noise_flags=["stolen"]))
     assert line["noise_flags"] == ["contended", "stolen"]
     assert not line["steady"]
+    (line,) = lines(row(0, noise_flags=["contended"]), row(1, steady=False), row(2))
+    assert line["noise_flags"] == []
+    assert line["steady"]
+
+
+def test_a_percentile_for_which_each_process_made_too_few_calls_is_that_of_all_calls():
+    calls = [[1_000_000 * (n + 1) for n in range(40)], [1_000_000 * (n + 41) for n in range(40)]]
+    few = [row(place, None, latency_ns=nanoseconds) for place, nanoseconds in enumerate(calls)]
+    (line,) = lines(*few)
+    assert line["latency_p95_ms"] == pytest.approx(quantile(range(1, 81), 0.95))
+    assert pd.isna(line["latency_p95_ms_hi"])
+    (line,) = lines(few[0], few[1] | {"latency_ns": None})
+    assert pd.isna(line["latency_p95_ms"])
 
 
 def test_the_least_agreement_counts():
@@ -57,12 +70,12 @@ def test_a_percentile_that_one_process_refuses_is_refused():
 
 def test_a_process_that_failed_stands_for_all():
     (line,) = lines(row(0), row(1, None, status="crashed", samples=None))
-    assert (line["status"], line["repeat"]) == ("crashed", 2)
+    assert (line["status"], line["processes"]) == ("crashed", 2)
 
 
 def test_cells_keep_their_places_and_single_rows_are_left_alone():
     rows = [row(0, cell="a"), row(0, cell="b"), row(0, cell="c"), row(1, cell="a")]
-    assert [(line["cell_id"], line["repeat"]) for line in lines(*rows)] == [("a", 2), ("b", 0), ("c", 0)]
+    assert [(line["cell_id"], line["processes"]) for line in lines(*rows)] == [("a", 2), ("b", 1), ("c", 1)]
 
 
 def test_rows_that_know_no_repeat_are_left_alone():

@@ -285,7 +285,7 @@ def test_sides_work_for_the_command_of_the_conductor(fake, tmp_path):
 
 def test_children_of_a_side_work_for_its_command(simulated, monkeypatch):
     monkeypatch.setenv(machine.COMMAND_PID, "7")
-    (run,) = plan(grid(simulated("hardware.isolated=true")), lambda _: {}).runs
+    run = plan(grid(simulated("hardware.isolated=true")), lambda _: {}).runs[0]
     with Interpreters((), {}) as children:
         assert stage_calls(run, children).measure(machine.command_pid) == 7
 

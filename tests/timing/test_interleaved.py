@@ -101,7 +101,7 @@ def scripted(latencies_ns):
         (["warmup_calls=4", "warmup_s=0"], 4),
         (["warmup_calls=4", "warmup_s=0.01"], 10),
         (["warmup_calls=0", "warmup_s=0"], 1),
-        (["warmup_calls=4", "warmup_s=0.01", "max_calls=7"], 7),
+        (["warmup_calls=4", "warmup_s=0.01", "min_calls=5", "max_calls=7"], 7),
     ],
 )
 def test_the_warm_up_lasts_as_long_as_the_sampling_says(simulated, overrides, calls):

@@ -16,22 +16,23 @@ from rich.text import Text
 
 from benchmark import axes
 from benchmark.formatting import floored, significant
-from benchmark.report.display import swept
+from benchmark.report.display import computed, swept
+from benchmark.report.display.computed import BASE, FASTER, WIDTH
 from benchmark.report.sanitize import inert
-from benchmark.store.repeats import KEYS, combined
+from benchmark.store.repeats import KEYS, PROCESSES
 from benchmark.store.schema import VERIFY_FLAGS
 
 HEADERS: Mapping[str, str] = {
     **{name: axes.BY_COLUMN[name].header for name in axes.USUAL},
     "latency_p50_ms": "p50\nms",
+    WIDTH: "±",
     "latency_p95_ms": "p95\nms",
-    "p95_half_width": "±",
+    FASTER: "faster",
     "throughput_per_s": "per s",
     "cosine": "cosine",
-    "cache_hit": "hit",
     "status": "status",
 }
-"""Columns shown by default, with short headers."""
+"""Columns shown by default, with short headers; `--sort` takes both."""
 OTHER_FIGURES: Mapping[str, str] = {
     "latency_mean_ms": "mean\nms",
     "latency_p90_ms": "p90\nms",
@@ -46,16 +47,15 @@ OTHER_FIGURES: Mapping[str, str] = {
 """Columns shown where a row has a figure there, but none by default: documents print what they like."""
 _CHECK: Mapping[str, str] = {"relative_error": "relative\nerror", "verify_flags": "check"}
 """Columns shown where the comparison with the reference says little in a row."""
-_MADE = "p95_half_width"
-"""Half width of the interval of p95, computed from columns of the row."""
-USUAL = tuple(name for name in HEADERS if name != _MADE)
+USUAL = tuple(name for name in HEADERS if name not in {WIDTH, FASTER})
 """Those of them that are columns of a row."""
 NEEDED = (
     *dict.fromkeys(
         (
             *USUAL,
-            *("latency_p95_ms_lo", "latency_p95_ms_hi", "samples", "steady", "noise_flags"),
+            *("samples", "steady", "noise_flags"),
             *("stage", "error", "repeat", *KEYS),
+            *computed.NEEDED,
             *OTHER_FIGURES,
             *_CHECK,
             *swept.NEEDED,
@@ -66,23 +66,30 @@ NEEDED = (
 
 _NAMES = ("model", "hardware", "compiler")
 _FIGURES = ("latency_p50_ms", "latency_p95_ms", "throughput_per_s")
-_LAST = ("cosine", "cache_hit", "status")
-_WHOLE = {"fast_math", "math", "cache_hit", "hit", "status"}
+_LAST = ("cosine", "status")
+_WHOLE = {"fast_math", "math", "±", "status"}
 """Columns whose texts are never wrapped; names are wrapped instead."""
 _ANY_WIDTH = 10_000
 _MOST_WIDTH = 160
 """Width up to which no option is left out, also where the terminal has less."""
 _LEAST_WIDTH = 10
 """Characters that the column of a name or an option keeps, if its texts are that long."""
-_FEW, _REFUSED = "few", "?"
+_FEW = "few"
+_ONE = "°"
+"""Behind the width of an interval of one process."""
+_WIDEST = 0.5
+"""Half width above which an interval is no figure to go by."""
 _NOT_APPLICABLE = "N/A"
 """Word for `incompatible` in tables, as in the published ones."""
 _LEGEND: Mapping[str, str] = {
-    _FEW: "fewer than 72 calls are too few for a p95",
-    _REFUSED: "not enough samples for a 95 % interval of p95",
+    _FEW: "p95 needs at least 72 calls; try sampling=default or sampling.max_s=",
     _NOT_APPLICABLE: "incompatible: can't work anywhere; the reason is below",
-    "ok, noisy": "the calls were disturbed, see column noise_flags",
-    "ok, unsteady": "no steady state: the latencies drift or step",
+    "noisy": "other load or throttling disturbed the calls; column noise_flags says what",
+    "unsteady": "latency moved by more than 5 % within the processes; sampling.warmup_s= may help",
+}
+_BASES: Mapping[str, str] = {
+    "eager": "eager of the same model, size and machine",
+    "slowest": "the slowest of the same model and size",
 }
 _LIST_HEAD = 8
 """Entries of a long list that a record shows."""
@@ -94,7 +101,7 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     Values that all rows share are printed once, above. The processes of a cell are one line; doubts about a
     figure stand beside it.
     """
-    lines = combined(frame.reset_index(drop=True))
+    lines = computed.in_lines_of_cells(frame)
     swept_options = _options(lines)
     marked = _with_arithmetic(_marked(lines), lines, swept_options)
     headers = {**HEADERS, **_other_figures(lines)}
@@ -131,7 +138,8 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
             console.print(Text(f"differ too: {', '.join(hidden)}: choose fewer rows, or --md", style="dim"))
     else:
         console.print(table)
-    _print_legend({*marked.get(_MADE, ()), *marked.get("status", ())}, console=console)
+    for text in _legend(lines, shown):
+        console.print(Text(text, style="dim"))
     for flags in check.get("verify_flags", pd.Series()).unique():
         for flag in filter(None, flags.split(", ")):
             console.print(Text(f"{flag}: {VERIFY_FLAGS.get(flag, flag)}".replace("`", ""), style="dim"))
@@ -167,10 +175,12 @@ def _other_figures(lines: pd.DataFrame) -> dict[str, str]:
 
 
 def markdown_usual(frame: pd.DataFrame) -> str:
-    """The usual columns, and what `print_rows` adds, as a Markdown table."""
-    options = _options(frame)
-    shown = _with_options(_with_arithmetic(frame[[*USUAL]], frame, options), options)
-    return markdown_rows(_with_check(shown, _check(frame)))
+    """The usual columns, and what `print_rows` adds, as a Markdown table: a line for each cell."""
+    lines = computed.in_lines_of_cells(frame)
+    options = _options(lines)
+    marked = _with_arithmetic(_marked(lines), lines, options)
+    shown = _with_options(marked[[name for name in HEADERS if name in marked]], options)
+    return markdown_rows(_with_check(shown, _check(lines)))
 
 
 def _options(lines: pd.DataFrame) -> pd.DataFrame:
@@ -207,26 +217,30 @@ def _with_options(shown: pd.DataFrame, options: pd.DataFrame) -> pd.DataFrame:
 
 
 def _marked(lines: pd.DataFrame) -> pd.DataFrame:
-    """Add the width of p95's interval, and doubts beside the status."""
+    """Write the computed columns, and doubts beside figures and the status."""
     marked = lines.copy()
-    if {"latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples"} <= {*lines}:
-        columns = ("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "samples")
-        marked[_MADE] = [_half_width(*row) for row in lines[[*columns]].itertuples(index=False)]
+    if WIDTH in lines:
+        marked[WIDTH] = [_half_width(*both) for both in zip(lines[WIDTH], lines[PROCESSES], strict=True)]
+    if FASTER in lines:
+        marked[FASTER] = [None if pd.isna(times) else f"{significant(times)}x" for times in lines[FASTER]]
+    if {"latency_p95_ms", "samples"} <= {*lines}:
+        few = lines["latency_p95_ms"].isna() & lines["samples"].notna()
+        if few.any():
+            shown = [None if pd.isna(p95) else _figure(p95) for p95 in lines["latency_p95_ms"]]
+            marked["latency_p95_ms"] = pd.Series(shown, index=lines.index).mask(few, _FEW)
     if {"steady", "noise_flags"} <= {*lines}:
         doubts = zip(lines["status"], lines["steady"], lines["noise_flags"], strict=True)
         marked["status"] = [_with_doubt(*doubt) for doubt in doubts]
     return marked
 
 
-def _half_width(p95: Any, lo: Any, hi: Any, samples: Any) -> str | None:
-    if pd.isna(samples):
+def _half_width(share: float, processes: int) -> str | None:
+    if pd.isna(share):
         return None
-    if pd.isna(p95):
-        return _FEW
-    if pd.isna(lo) or pd.isna(hi):
-        return _REFUSED
-    half = max(hi - p95, p95 - lo) / p95
-    return f"{half:.0%}" if half >= 0.01 or half == 0 else "<1%"  # noqa: PLR2004 - a per cent
+    mark = _ONE * (processes == 1)
+    if share > _WIDEST:
+        return f">{_WIDEST:.0%}{mark}"
+    return (f"{share:.0%}" if share >= 0.01 or share == 0 else "<1%") + mark  # noqa: PLR2004 - a per cent
 
 
 def _with_doubt(status: str, steady: Any, flags: Any) -> str:
@@ -234,14 +248,24 @@ def _with_doubt(status: str, steady: Any, flags: Any) -> str:
         return _NOT_APPLICABLE if status == "incompatible" else status
     unsteady = not pd.isna(steady) and not steady
     noisy = flags is not None and not np.isscalar(flags) and len(flags)
-    return "ok, unsteady" if unsteady else "ok, noisy" if noisy else status
+    return "noisy" if noisy else "unsteady" if unsteady else status
 
 
-def _print_legend(found: Collection[Any], *, console: Console) -> None:
-    """Explain the marks that occur."""
-    for mark, meaning in _LEGEND.items():
-        if mark in found:
-            console.print(Text(f"{mark}: {meaning}", style="dim"))
+def _legend(lines: pd.DataFrame, shown: pd.DataFrame) -> Iterator[str]:
+    """Explain what stands in the columns, as far as it occurs."""
+    found = {text for name in ("±", "p95\nms", "status") if name in shown for text in shown[name].dropna()}
+    several = lines[PROCESSES] > 1
+    if WIDTH in lines and lines[WIDTH].notna().any():
+        over = "processes"
+        if counts := sorted({*lines[PROCESSES][several & lines[WIDTH].notna()]}):
+            over = f"{counts[0]} to {counts[-1]} processes" if counts[1:] else f"{counts[0]} processes"
+        if several.any():
+            yield f"±: half width of the 95 % interval of p50 over {over}"
+        if any(str(text).endswith(_ONE) for text in found):
+            yield f"{_ONE}: of this process only; another may differ by more: sampling.repeats=5"
+    if FASTER in lines:
+        yield from (f"faster: compared with {_BASES[base]}" for base in lines[BASE].dropna().unique())
+    yield from (f"{mark}: {meaning}" for mark, meaning in _LEGEND.items() if mark in found)
 
 
 def print_table(frame: pd.DataFrame, *, console: Console) -> None:
@@ -300,7 +324,7 @@ def _table(frame: pd.DataFrame, *, lines: bool, options: Collection[str] = ()) -
 
 def _narrowed(frame: pd.DataFrame) -> pd.DataFrame:
     """Save width: a name that equals the one in the row above is not repeated."""
-    narrow = frame.drop(columns="hit", errors="ignore").copy()
+    narrow = frame.copy()
     changed = pd.Series(data=False, index=frame.index)
     for name in _NAMES:
         if name in narrow:
@@ -351,4 +375,4 @@ def _figure(value: float) -> str:
 def _style(name: str, cell: str) -> str:
     if name != "status":
         return ""
-    return {"ok": "green", "ok, noisy": "yellow", "ok, unsteady": "yellow"}.get(cell, "red")
+    return {"ok": "green", "noisy": "yellow", "unsteady": "yellow"}.get(cell, "red")
