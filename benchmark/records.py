@@ -252,6 +252,8 @@ class Arithmetic:
     matmul_dtype: str
     other_dtype: str
     autocast: str
+    matmul_precision: str | None = None
+    """Torch's setting; null where torch doesn't compute the products."""
 
 
 @frozen
@@ -260,6 +262,9 @@ class Session:
 
     run: Callable[[], Any]
     arithmetic: Arithmetic
+    choices: tuple[Callable[[], Arithmetic], ...] = ()
+    """Settings of this process to choose the fastest of. Each sets it and returns the arithmetic in effect;
+    the first is kept where none is faster."""
     inputs: tuple[Any, ...] = ()
     """Arrays or tensors that `run` reads; they may be changed in place."""
     before_block: Callable[[], None] | None = None

@@ -31,6 +31,7 @@ class AotInductor(TorchCompiler):
 
     name: ClassVar[str] = "aot_inductor"
     leaves_artifact: ClassVar[bool] = True
+    fixes_precision: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = (
         "benchmark.models.numerics",
         "torch._dynamo",

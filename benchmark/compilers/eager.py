@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,4 +27,5 @@ class Eager(TorchCompiler):
         from benchmark.models import networks
 
         arithmetic = self.configure(workload)
-        return networks.inference_session(self.prepared(workload), self.inputs(workload), arithmetic)
+        session = networks.inference_session(self.prepared(workload), self.inputs(workload), arithmetic)
+        return replace(session, choices=self.choices(workload))

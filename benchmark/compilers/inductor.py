@@ -37,6 +37,7 @@ class Inductor(TorchCompiler):
 
     name: ClassVar[str] = "inductor"
     leaves_artifact: ClassVar[bool] = True
+    fixes_precision: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = (
         "benchmark.models.numerics",
         "torch._dynamo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -51,4 +52,5 @@ class TorchScript(TorchCompiler):
         warnings.simplefilter("ignore")
         arithmetic = self.configure(workload)
         module = torch.jit.load(str(folder / _FILE), map_location=workload.torch_device)
-        return networks.inference_session(module, self.inputs(workload), arithmetic)
+        session = networks.inference_session(module, self.inputs(workload), arithmetic)
+        return replace(session, choices=self.choices(workload))

@@ -155,6 +155,7 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
     stored = networks.read_inputs(workload)
     inputs = dict(zip(workload.input_names, stored, strict=True))
     by_part = {name: _network(session) for name, session in sessions.items()}
+    first = next(iter(sessions.values()))
     calls: list[list[int]] = []
     latest: Tensors = {}
 
@@ -183,7 +184,8 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         answers=answers,
         save_image=lambda file: model.save_image(latest, file),
         token_ns=token_ns if model.has_tokens else None,
-        arithmetic=next(iter(sessions.values())).arithmetic,
+        arithmetic=first.arithmetic,
+        choices=first.choices,
     )
 
 

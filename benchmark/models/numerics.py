@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import torch
 
-from benchmark.precision import AutocastDtype, Dtype
+from benchmark.errors import Incompatible
+from benchmark.precision import AutocastDtype, Dtype, MatmulPrecision
 from benchmark.records import Arithmetic, FastMath
 
 TYPES: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -31,32 +34,42 @@ class Autocast(torch.nn.Module):  # type: ignore[misc]
             return self.module(*tensors)  # type: ignore[no-any-return]
 
 
-def configure(
+def configure(  # noqa: PLR0913, PLR0917 - an option each
     fast_math: FastMath,
     threads: int | None,
     device: str,
     dtype: Dtype = "fp32",
     autocast_dtype: AutocastDtype = "bf16",
+    precision: MatmulPrecision | None = None,
 ) -> Arithmetic:
     """Set threads and matmul precision of this process; return the arithmetic in effect, as measured.
 
-    On a CPU, `none` takes the fastest setting that is true fp32: on AMD CPUs torch's "medium" sends products
-    to oneDNN, still in fp32 and twice as fast; on CPUs with AMX "medium" would not be fp32.
+    Without a `precision` torch keeps its own, which is "highest", unless fast_math asks for less. On a CPU
+    "medium" sends products to oneDNN, which computes in bf16 where the CPU has it and in fp32 elsewhere.
+    There it may be faster or slower: on an AMD CPU a tiny BERT took 1.35 times as long, BERT base 0.85 times
+    (2026-11).
 
     On a GPU, `matmult` is tf32, in cuBLAS ("high") and in cuDNN; `none` and `all` are true fp32 where nothing
     is cast. Torch's default has convolutions of cuDNN in tf32 and products in fp32
     (https://docs.pytorch.org/docs/stable/notes/cuda.html, TensorFloat-32). The older switches are used on
     purpose: torch 2.5 has no others, and mixing them with `fp32_precision` is an error.
+
+    Raises:
+        Incompatible: this `precision` isn't fp32 here, which `fast_math` asks for.
     """
     if threads:
         torch.set_num_threads(threads)
     if device == "cuda":
         torch.backends.cudnn.allow_tf32 = fast_math == "matmult"
-        torch.set_float32_matmul_precision("high" if fast_math == "matmult" else "highest")
-    else:
-        torch.set_float32_matmul_precision("medium")
+    if wanted := precision or _implied(fast_math, device):
+        torch.set_float32_matmul_precision(wanted)
     effective = _matmul_dtype(device)
     if fast_math != "matmult" and effective != "fp32":
+        if precision:
+            raise Incompatible(
+                f"matmul_precision={precision} computes products in {effective} here, fast_math={fast_math} "
+                "wants them in fp32: use fast_math=matmult, or matmul_precision=highest"
+            )
         torch.set_float32_matmul_precision("highest")
         effective = _matmul_dtype(device)
     if dtype != "fp32":
@@ -66,6 +79,25 @@ def configure(
             model_dtype="fp32", matmul_dtype=autocast_dtype, other_dtype="mixed", autocast="all"
         )
     return Arithmetic(model_dtype="fp32", matmul_dtype=effective, other_dtype="fp32", autocast=fast_math)
+
+
+def allowed(fast_math: FastMath, device: str) -> tuple[MatmulPrecision, ...]:
+    """Return each matmul precision that stays within `fast_math` here, the most exact first."""
+    every: tuple[MatmulPrecision, ...] = get_args(MatmulPrecision)
+    return every if fast_math == "matmult" else tuple(one for one in every if _is_fp32(one, device))
+
+
+def _implied(fast_math: FastMath, device: str) -> MatmulPrecision | None:
+    """The precision that fast_math asks for; None: torch's own."""
+    if device == "cuda":
+        return "high" if fast_math == "matmult" else "highest"
+    return None if fast_math == "none" else "medium"
+
+
+def _is_fp32(precision: MatmulPrecision, device: str) -> bool:
+    """Whether products of this precision are fp32 here; leaves it set."""
+    torch.set_float32_matmul_precision(precision)
+    return _matmul_dtype(device) == "fp32"
 
 
 def prepared(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, ClassVar, Literal
 
 from benchmark.host import libraries
-from benchmark.precision import AutocastDtype, Dtype, Tolerance
+from benchmark.precision import AutocastDtype, Dtype, MatmulPrecision, Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, FastMath, Workload, frozen
 
@@ -21,11 +23,16 @@ class TorchCompiler(CompilerDefaults):
     """Type of all weights and real-valued inputs; fp16 is for GPUs."""
     autocast_dtype: AutocastDtype = "bf16"
     """Type that `fast_math=all` casts to; fp16 is for GPUs: those before Ampere have nothing faster."""
+    matmul_precision: Literal["highest", "high", "medium", "fastest"] | None = None
+    """Torch's setting for products of fp32; null: torch's own, "highest", unless fast_math asks for less.
+    fastest: timed on the model's own call, among those that stay within fast_math."""
     python: str | None = None
     """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
     name: ClassVar[str]
     runs_on: ClassVar[frozenset[str]] = frozenset({"cpu", "cuda"})
+    fixes_precision: ClassVar[bool] = False
+    """Whether the matmul precision is that of the compilation, not that of the call."""
 
     @property
     def tolerance(self) -> Tolerance:
@@ -50,6 +57,25 @@ class TorchCompiler(CompilerDefaults):
                 f"fast_math={self.fast_math} casts from fp32, of which dtype={self.dtype} leaves nothing: "
                 f"use fast_math=none with dtype={self.dtype}, or dtype=fp32"
             )
+        return self._refuse_precision(kind) if self.matmul_precision else None
+
+    def _refuse_precision(self, kind: str) -> str | None:
+        """Refuse a matmul precision without effect, against fast_math, or that can't be timed."""
+        chosen = f"matmul_precision={self.matmul_precision}"
+        if self.dtype != "fp32" or self.fast_math == "all":
+            option = f"dtype={self.dtype}" if self.dtype != "fp32" else "fast_math=all"
+            return (
+                f"{chosen} is for products of fp32, of which {option} leaves none: use matmul_precision=null"
+            )
+        if self.matmul_precision == "fastest" and self.fixes_precision:
+            return (
+                f"{chosen} is timed on the compiled model, but {self.name} fixes it when it compiles: "
+                "use -m and compiler.matmul_precision=highest,medium"
+            )
+        if self.matmul_precision == "highest" and self.fast_math == "matmult":
+            return f"{chosen} leaves fast_math=matmult nothing to do: use fast_math=none"
+        if kind == "cuda" and self.fast_math == "none" and self.matmul_precision in {"high", "medium"}:
+            return f"{chosen} is tf32 on a GPU, fast_math=none is fp32: use fast_math=matmult"
         return None
 
     def versions(self) -> Mapping[str, str]:
@@ -58,11 +84,33 @@ class TorchCompiler(CompilerDefaults):
 
     def configure(self, workload: Workload) -> Arithmetic:
         """Set the threads and the precision of this process; return the arithmetic in effect."""
+        return self._configure(
+            workload, None if self.matmul_precision == "fastest" else self.matmul_precision
+        )
+
+    def _configure(self, workload: Workload, precision: MatmulPrecision | None) -> Arithmetic:
+        import torch
+
         from benchmark.models import numerics
 
-        return numerics.configure(
-            self.fast_math, workload.threads, workload.torch_device, self.dtype, self.autocast_dtype
+        arithmetic = numerics.configure(
+            self.fast_math,
+            workload.threads,
+            workload.torch_device,
+            self.dtype,
+            self.autocast_dtype,
+            precision,
         )
+        return replace(arithmetic, matmul_precision=torch.get_float32_matmul_precision())
+
+    def choices(self, workload: Workload) -> tuple[Callable[[], Arithmetic], ...]:
+        """Return the matmul precisions to choose the fastest of; none unless that is asked for."""
+        if self.matmul_precision != "fastest":
+            return ()
+        from benchmark.models import numerics
+
+        possible = numerics.allowed(self.fast_math, workload.torch_device)
+        return tuple(partial(self._configure, workload, precision) for precision in possible)
 
     def prepared(self, workload: Workload) -> Any:
         """The workload's module, on its device and in its type, with autocast inside where that is chosen."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 7
+SCHEMA_VERSION: Final = 8
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -240,6 +240,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
             _TEXT,
             "",
             "effective type of matrix products, which may differ from the requested one",
+        ),
+        (
+            "matmul_precision",
+            _TEXT,
+            "",
+            (
+                "torch's setting of this name in effect: `highest`, `high` or `medium`; "
+                "null for compilers that don't multiply by torch"
+            ),
         ),
         ("other_dtype", _TEXT, "", "effective type of everything else"),
         ("autocast", _TEXT, "", "library that casts types, and the target type; `none` without casts"),

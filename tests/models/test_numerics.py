@@ -9,6 +9,7 @@ import pytest
 pytestmark = pytest.mark.real
 torch = pytest.importorskip("torch")
 
+from benchmark.errors import Incompatible  # noqa: E402
 from benchmark.models import numerics  # noqa: E402 - imports torch
 
 
@@ -20,18 +21,50 @@ def _as_it_was():
     torch.backends.cudnn.allow_tf32 = before[1]
 
 
+TYPES = ("model_dtype", "matmul_dtype", "other_dtype", "autocast")
+
+
 def told(**asked):
     asked = {"fast_math": "none", "threads": None, "device": "cpu", "dtype": "fp32"} | asked
-    return asdict(numerics.configure(**asked))
+    stated = asdict(numerics.configure(**asked))
+    return {name: stated[name] for name in TYPES}
 
 
-def test_none_is_true_fp32_on_any_host():
-    assert told() == {
-        "model_dtype": "fp32",
-        "matmul_dtype": "fp32",
-        "other_dtype": "fp32",
-        "autocast": "none",
-    }
+@pytest.fixture
+def bf16_cpu(monkeypatch):
+    """A stand-in for a CPU with AMX, where "medium" computes in bf16 and "high" in tf32."""
+    types = {"highest": "fp32", "high": "tf32", "medium": "bf16"}
+    monkeypatch.setattr(numerics, "_matmul_dtype", lambda _: types[torch.get_float32_matmul_precision()])
+
+
+def test_none_is_true_fp32_on_any_host_and_leaves_torch_as_it_comes():
+    assert told() == dict.fromkeys(TYPES[:3], "fp32") | {"autocast": "none"}
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.parametrize("precision", ["highest", "medium"])
+def test_a_precision_that_is_asked_for_is_set_and_leaves_none_in_fp32(precision):
+    """Where the CPU has no bf16 "medium" is fp32 too; elsewhere it is refused, see below."""
+    if precision == "medium" and numerics.allowed("none", "cpu")[-1] != "medium":
+        pytest.skip("medium isn't fp32 on this CPU")
+    assert told(precision=precision)["matmul_dtype"] == "fp32"
+    assert torch.get_float32_matmul_precision() == precision
+
+
+@pytest.mark.usefixtures("bf16_cpu")
+def test_a_precision_that_would_leave_fp32_is_refused_under_none_and_labelled_under_matmult():
+    with pytest.raises(Incompatible, match=r"matmul_precision=medium computes products in bf16 here.* use "):
+        told(precision="medium")
+    assert told(fast_math="matmult")["matmul_dtype"] == "bf16"
+    assert told(fast_math="matmult", precision="high")["matmul_dtype"] == "tf32"
+    assert told(fast_math="all")["matmul_dtype"] == "bf16"
+    assert torch.get_float32_matmul_precision() == "highest"  # of what autocast leaves in fp32
+
+
+@pytest.mark.usefixtures("bf16_cpu")
+def test_only_precisions_within_fast_math_are_timed():
+    assert numerics.allowed("none", "cpu") == ("highest",)
+    assert numerics.allowed("matmult", "cpu") == ("highest", "high", "medium")
 
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])

@@ -62,3 +62,39 @@ def test_a_type_to_cast_to_needs_a_cast(fast_math, device):
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_a_type_without_a_cast_is_taken(kind, dtype, device):
     assert kind(dtype=dtype).refuse(device) is None
+
+
+@pytest.mark.parametrize("kind", COMPILERS)
+@pytest.mark.parametrize(
+    ("options", "refusal"),
+    [
+        ({"dtype": "bf16", "matmul_precision": "medium"}, "of which dtype=bf16 leaves none"),
+        ({"fast_math": "all", "matmul_precision": "high"}, "of which fast_math=all leaves none"),
+        ({"fast_math": "matmult", "matmul_precision": "highest"}, "use fast_math=none"),
+    ],
+)
+def test_a_matmul_precision_without_effect_is_refused(kind, options, refusal):
+    for device in ("cpu", "cuda"):
+        found = kind(**options).refuse(device)
+        assert found.startswith(f"matmul_precision={options['matmul_precision']} ")
+        assert refusal in found
+
+
+@pytest.mark.parametrize("precision", ["high", "medium"])
+def test_tf32_of_a_gpu_needs_fast_math(precision):
+    assert Eager(matmul_precision=precision).refuse("cuda") == (
+        f"matmul_precision={precision} is tf32 on a GPU, fast_math=none is fp32: use fast_math=matmult"
+    )
+    assert Eager(matmul_precision=precision).refuse("cpu") is None
+    assert Eager(matmul_precision=precision, fast_math="matmult").refuse("cuda") is None
+
+
+@pytest.mark.parametrize("kind", COMPILERS)
+def test_the_fastest_precision_is_timed_where_the_call_decides_it(kind):
+    refusal = kind(matmul_precision="fastest").refuse("cpu")
+    if kind in {Eager, TorchScript}:
+        assert refusal is None
+    else:
+        assert refusal.startswith(
+            f"matmul_precision=fastest is timed on the compiled model, but {kind.name} "
+        )

@@ -104,7 +104,11 @@ def measured(latencies_ms):
         first_call_ns=7 * MS,
         answers=(),
         arithmetic=Arithmetic(
-            model_dtype="fp32", matmul_dtype="bf16", other_dtype="fp32", autocast="matmult"
+            model_dtype="fp32",
+            matmul_dtype="bf16",
+            other_dtype="fp32",
+            autocast="matmult",
+            matmul_precision="medium",
         ),
         load_s=0.25,
         peak_host_bytes=10**9,
@@ -291,6 +295,7 @@ def test_the_arithmetic_in_the_row_is_the_effective_one(attempt):
         "matmul_dtype": "bf16",
         "other_dtype": "fp32",
         "autocast": "matmult",
+        "matmul_precision": "medium",
     }
 
 

@@ -209,7 +209,14 @@ def _what_ran(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "flags", " ".join(row.get("compiler_flags") or ())
     yield (
         "arithmetic",
-        _listed(row, model_dtype="weights", matmul_dtype="matmul", other_dtype="other", autocast="autocast"),
+        _listed(
+            row,
+            model_dtype="weights",
+            matmul_dtype="matmul",
+            matmul_precision="matmul_precision",
+            other_dtype="other",
+            autocast="autocast",
+        ),
     )
     sizes = {name: axes.BY_COLUMN[name].words for name in axes.SIZES}
     yield "input", _listed(row, **{**sizes, "batch_size": "batch"})
