@@ -32,8 +32,15 @@ from benchmark.store.results import load
 PEER = ("optimum-benchmark==0.6.0", "torch==2.13.0", "transformers>=4.55,<5")
 CALLS = 10
 GRIDS = {6: ("1,2,4", "32,128"), 1: ("1", "32")}
-SAMPLING = {"warmup_calls": CALLS, "warmup_s": 0, "min_calls": CALLS, "max_calls": CALLS, "min_s": 0}
-LONG = {"warmup_calls": 5, "warmup_s": 0, "min_calls": 20, "max_calls": 10**6, "min_s": 5}
+SAMPLING = {
+    "warmup_calls": CALLS,
+    "warmup_s": 0,
+    "min_calls": CALLS,
+    "max_calls": CALLS,
+    "min_s": 0,
+    "repeats": 1,
+}
+LONG = {"warmup_calls": 5, "warmup_s": 0, "min_calls": 20, "max_calls": 10**6, "min_s": 5, "repeats": 1}
 VERSIONS = """from importlib.metadata import version
 print(*(f"{name} {version(name)}" for name in ("torch", "transformers")))"""
 

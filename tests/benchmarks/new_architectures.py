@@ -34,7 +34,7 @@ COMPILERS = ("eager", "torchscript", "onnxruntime", "openvino")
 SMALL = (
     "batch=2", "seq_len=16", "input_length=8", "output_length=4", "sampling=quick", "sampling.warmup_s=0",
     "sampling.min_s=0", "sampling.max_s=1", "sampling.max_calls=5", "sampling.min_calls=2",
-    "sampling.noise_retries=0", "launcher.compile_workers=2", "limits.compile_timeout_s=300",
+    "sampling.repeats=1", "launcher.compile_workers=2", "limits.compile_timeout_s=300",
 )  # fmt: skip
 _OF_A_LIBRARY = re.compile(r"(?:\w+: )?[\w.]*(?:Error|Exception|Exit|Interrupt)\b")
 """How an error begins that nothing of this program explains."""

@@ -24,7 +24,7 @@ from benchmark.store.results import ResultsStore
 
 SHAPES = {4: (4, 1, 1), 100: (4, 5, 5), 1_000: (4, 25, 10), 10_000: (4, 50, 50), 100_000: (4, 250, 100)}
 """Cells to models x fast_math, batches and lengths."""
-CALLS = ("warmup_calls=1", "warmup_s=0", "min_calls=20", "max_calls=20", "min_s=0")
+CALLS = ("warmup_calls=1", "warmup_s=0", "min_calls=20", "max_calls=20", "min_s=0", "repeats=1")
 
 
 class Cost(NamedTuple):

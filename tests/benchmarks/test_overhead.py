@@ -21,7 +21,14 @@ CELLS = ",".join(str(length) for length in range(64, 124, 2))
 
 
 def test_cost_per_cell_with_a_warm_cache(command, tmp_path):
-    grid = ("-m", "model=bert_tiny", "compiler=torchscript", f"seq_len={CELLS}", "sampling=quick")
+    grid = (
+        "-m",
+        "model=bert_tiny",
+        "compiler=torchscript",
+        f"seq_len={CELLS}",
+        "sampling=quick",
+        "sampling.repeats=1",
+    )
     assert command(*grid, "campaign=cold", timeout=600).returncode == 0
     assert command(*grid, "campaign=warm", timeout=600).returncode == 0
     rows = load(tmp_path / "outputs/results", "campaign=warm").sort_values("started_at")
@@ -45,7 +52,12 @@ def test_cost_per_cell_with_a_warm_cache(command, tmp_path):
 @pytest.mark.parametrize(("model", "calls"), [("bert_tiny", 400), ("distilbert", 60)])
 def test_reported_p50_against_a_hand_written_loop(command, tmp_path, model, calls):
     """The same weights from the same files, in turns that swap who goes first."""
-    sampling = (f"sampling.min_calls={calls}", f"sampling.max_calls={calls}", "sampling.min_s=0")
+    sampling = (
+        f"sampling.min_calls={calls}",
+        f"sampling.max_calls={calls}",
+        "sampling.min_s=0",
+        "sampling.repeats=1",
+    )
     loop = Path(__file__).with_name("hand_loop.py")
 
     def by_tool(turn):

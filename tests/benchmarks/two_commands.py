@@ -20,7 +20,14 @@ from pathlib import Path
 import pandas as pd
 
 BATCHES = ("1,2,4", "4,2,1")
-GRID = ("-m", "model=bert_tiny,vit_tiny", "compiler=torchscript,eager", "sampling=quick", "campaign=shared")
+GRID = (
+    "-m",
+    "model=bert_tiny,vit_tiny",
+    "compiler=torchscript,eager",
+    "sampling=quick",
+    "sampling.repeats=1",
+    "campaign=shared",
+)
 CELLS = 12
 
 
