@@ -134,8 +134,12 @@ class Measurement:
     noise: Noise
     attempts: PositiveInt
     """Times that it was timed: more than once if noisy."""
+    retries_s: NonNegativeFloat
+    """Seconds of the times that don't count."""
     harness: Harness
     load_s: NonNegativeFloat
+    process_s: NonNegativeFloat
+    """Seconds from the first line of the measuring process's work to its last."""
     peak_host_bytes: NonNegativeInt
     picture: Path | None = None
     """File of the image that the model made."""

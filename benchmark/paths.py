@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -104,6 +105,12 @@ class CachePaths:
     def damaged(self) -> Path:
         """Entries set aside because their files do not match their manifest."""
         return self.root / ".damaged"
+
+
+def host_peaks() -> Path:
+    """Peaks of this host and refusals to measure them, for every command of this user."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
+    return Path(cache) / "benchmark" / f"peaks-{socket.gethostname()}"
 
 
 def write_whole(file: Path, data: bytes) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
@@ -22,6 +21,7 @@ from benchmark.records import Row
 from benchmark.report.display.swept import swept_in_grid
 
 _NAMES: Final = ("model", "hardware", "compiler", "task", "scenario")
+_LONG_WAIT_S: Final = 1.0
 
 
 class ProgressDisplay:
@@ -30,7 +30,6 @@ class ProgressDisplay:
     def __init__(self, console: Console, state: GridProgress) -> None:
         self._console, self._state = console, state
         self._reasons: set[str] = set()
-        self._since = time.perf_counter()
         self._announce()
         self._display = Live(console=console, auto_refresh=False, transient=True)
 
@@ -54,17 +53,15 @@ class ProgressDisplay:
     def finished(self, row: Row) -> None:
         """Print one line for the cell, with the reason of a failure."""
         self._state.finished(row)
-        took, self._since = time.perf_counter() - self._since, time.perf_counter()
         total = len(self._state.plan.queue)
         head = f"[{self._state.finished_cells}/{total}] {self._state.labels[row.run_id]}: {row.status}"
         failed = row.status not in {"ok", "incompatible"}
-        self._say(head + self._tail(row, took), style="red" if failed else None)
+        self._say(head + self._tail(row), style="red" if failed else None)
         self._draw()
 
     def skipped(self, run_id: str) -> None:
         """Print one line for a cell that another command has finished."""
         self._state.skipped(run_id)
-        self._since = time.perf_counter()
         total, label = len(self._state.plan.queue), self._state.labels[run_id]
         self._say(f"[{self._state.finished_cells}/{total}] {label}: done by another command", style=None)
         self._draw()
@@ -108,15 +105,13 @@ class ProgressDisplay:
         sums.append(" ".join(f"{status} {count}" for status, count in state.statuses.most_common()))
         return " · ".join(part for part in sums if part)
 
-    def _tail(self, row: Row, took: float) -> str:
+    def _tail(self, row: Row) -> str:
         if row.status != "ok":
             reason = f" at {row.values['stage']}: {str(row.values['error']).splitlines()[0]}"
             known = reason in self._reasons
             self._reasons.add(reason)
             return " for the same reason" if known else reason
-        made = {True: ", cache hit", False: ", compiled", None: ""}[row.values.get("cache_hit")]
-        p50 = significant(row.values["latency_p50_ms"])
-        return f" p50 {p50} ms ({took:.1f} s{made})"
+        return f" p50 {significant(row.values['latency_p50_ms'])} ms ({', '.join(_course(row))})"
 
     def _announce(self) -> None:
         plan, state = self._state.plan, self._state
@@ -130,6 +125,18 @@ class ProgressDisplay:
         if plan.queue and state.eta_s:
             notes.append(f"about {duration(state.eta_s)} by the medians of the store")
         self._say(", ".join(notes), style=None)
+
+
+def _course(row: Row) -> Iterator[str]:
+    """What a run took, from its turn to its row, and what of that is no measurement."""
+    seconds = dict(row.values["stage_seconds"])
+    yield f"{(row.values['finished_at'] - row.values['started_at']).total_seconds():.1f} s"
+    if (made := row.values.get("cache_hit")) is not None:
+        yield "cache hit" if made else f"compiled in {row.values['compile_s']:.1f} s"
+    if (waited := seconds.get("wait", 0.0)) >= _LONG_WAIT_S:
+        yield f"waited {waited:.1f} s for the host"
+    if (attempts := row.values["attempts"]) > 1:
+        yield f"{attempts} attempts, {seconds.get('measure.retries', 0.0):.1f} s discarded"
 
 
 def labels(runs: Sequence[PlannedRun]) -> dict[str, str]:

@@ -171,7 +171,7 @@ def _prepared(
                 artifact = compile_(cell, workload, environment, cache, calls.compile, workers)
     except RunFailure as error:
         failure = clock.failure(error)
-    return Prepared(run, workload, artifact, failure, clock.seconds)
+    return Prepared(run, workload, artifact, failure, clock.finished())
 
 
 def _cancelled(prepared: Prepared) -> Prepared:

@@ -99,7 +99,7 @@ class Pipeline:
                 judge(run.cell, quality)
         except (RunFailure, KeyboardInterrupt) as error:
             attempt = replace(attempt, failure=clock.failure(error))
-        return replace(attempt, finished_at=_now(), stage_seconds=clock.seconds)
+        return replace(attempt, finished_at=_now(), stage_seconds=clock.finished())
 
     def _refuse(self, run: PlannedRun) -> None:
         if run.refusal:

@@ -21,6 +21,7 @@ class StageClock:
         self.current = "plan"
         self.seconds: dict[str, float] = {}
         self._observer, self._where, self._run_id = observer, where, run_id
+        self._since, self._in_stages = time.perf_counter(), 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -31,7 +32,16 @@ class StageClock:
             with self._observer.working(self._where, self._run_id, name):
                 yield
         finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+            self._add(name, took := time.perf_counter() - start)
+            self._in_stages += took
+
+    def finished(self) -> dict[str, float]:
+        """Seconds by stage; `rest` is the time since this clock was made that no stage took."""
+        self._add("rest", time.perf_counter() - self._since - self._in_stages)
+        return self.seconds
+
+    def _add(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def failure(self, error: BaseException) -> Failure:
         """Describe the error that ended the current stage."""

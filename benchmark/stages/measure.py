@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,6 +41,7 @@ def measure(
 class _Attempt(NamedTuple):
     timing: Timing
     noise: Noise
+    seconds: float
 
     @property
     def quiet(self) -> tuple[int, float]:
@@ -49,7 +51,7 @@ class _Attempt(NamedTuple):
 
 def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path | None) -> Measurement:
     """In the child: load, call once for the answers, then let the scenario time."""
-    e = cell.experiment
+    e, began = cell.experiment, time.perf_counter()
     with _explained(cell, "loaded"):
         loaded = [load(e.hardware, e.compiler, workload, folder) for _ in range(e.scenario.replicas)]
     session = loaded[0][0]
@@ -79,10 +81,12 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         arithmetic=session.arithmetic,
         noise=best.noise,
         attempts=len(attempts),
+        retries_s=sum(attempt.seconds for attempt in attempts if attempt is not best),
         harness=harness.describe(),
         load_s=sum(load_s for _, load_s in loaded),
         peak_host_bytes=peak_host_bytes,
         picture=picture if drawn else None,
+        process_s=time.perf_counter() - began,
     )
 
 
@@ -112,10 +116,11 @@ def _attempts(cell: Cell, copies: Sequence[Session]) -> list[_Attempt]:
     while not attempts or (attempts[-1].noise.flags and len(attempts) <= e.sampling.noise_retries):
         if attempts:
             harness.start_on(len(attempts))  # perhaps its own threads disturbed each other
+        began = time.perf_counter()
         watch = None if e.hardware.simulated else Watch(e.hardware.state())
         timing = e.scenario.measure(copies, e.sampling)
         noise = watch.noise(e.hardware.state(), e.sampling.least_on_cpu) if watch else Noise()
-        attempts.append(_Attempt(timing, noise))
+        attempts.append(_Attempt(timing, noise, time.perf_counter() - began))
     return attempts
 
 

@@ -246,7 +246,10 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
         timing, energy_j = measured.timing, measured.noise.energy_j
         items = (len(timing.nanoseconds) + timing.warmup_calls) * attempt.planned.cell.shape.batch_size
         seconds |= {
+            "measure.start": max(0.0, seconds.get("measure", 0.0) - measured.process_s),
             "measure.load": measured.load_s,
+            "measure.first_call": measured.first_call_ns / 1e9,
+            **({"measure.retries": measured.retries_s} if measured.attempts > 1 else {}),
             "measure.warmup": timing.warmup_s,
             "measure.calls": timing.wall_s,
             "measure.analysis": timing.analysis_s,

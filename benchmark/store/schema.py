@@ -399,8 +399,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
             _REAL_MAP,
             "s",
             (
-                "wall time by stage; `measure.*` are parts of `measure`, `wait` is waiting for the host; "
-                "build and compile may lie before `started_at`"
+                "wall time by stage; `measure.*` are parts of `measure`: `start` of its process, `retries` "
+                "that don't count; `wait` is waiting for the host, `rest` belongs to no stage; build, "
+                "compile and their wait may lie before `started_at`"
             ),
         ),
     ),

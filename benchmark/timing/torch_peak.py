@@ -25,9 +25,12 @@ _TOUCHED = tuple((1 << 20) << doubled for doubled in range(9))
 """Bytes that a copy reads and writes together: 1 MiB to 256 MiB."""
 _PIECE_S = 0.002
 """Longer copies are timed in pieces, of which some aren't interrupted by other processes."""
-_ATTEMPTS = 5
 _UNDISTURBED = 0.8
 """Least share of its cores that a product must get to count as the machine's peak."""
+_PROBE_S = 0.02
+"""Longer than a turn that the kernel gives to a process, so that other processes interrupt the product."""
+_PATIENCE_S = 1.0
+"""How long an undisturbed product is waited for."""
 
 
 def measure(device: Literal["cpu", "cuda"], threads: int | None, seconds: float) -> Peak:
@@ -36,21 +39,47 @@ def measure(device: Literal["cpu", "cuda"], threads: int | None, seconds: float)
     Raises:
         Unavailable: the CPU was too busy with other work.
     """
-    for attempt in range(_ATTEMPTS):
-        try:
-            rates = _product_rates(device, threads, seconds / 2)
-            break
-        except Unavailable:
-            if attempt == _ATTEMPTS - 1:
-                raise
-            harness.start_on(attempt)  # its own threads may have shared a CPU
+    # What "medium" means differs: fp32 by a faster library, or tf32, or bf16.
+    medium = numerics.configure("matmult", threads, device).matmul_dtype
+    if device == "cpu":
+        _await_quiet()
+    rates = _product_rates(device, medium, seconds / 2)
     return Peak(flops_per_s=rates, copy_bytes_per_s=_copy_rates(device, seconds / 2))
 
 
-def _product_rates(device: str, threads: int | None, seconds: float) -> dict[str, float]:
-    """Operations per second of matrix products, by their effective type."""
-    # What "medium" means differs: fp32 by a faster library, or tf32, or bf16.
-    medium = numerics.configure("matmult", threads, device).matmul_dtype
+def _await_quiet() -> None:
+    """Wait a moment for a product that gets its cores, before a measurement that would last and be refused.
+
+    Raises:
+        Unavailable: there was none.
+    """
+    ends, size, turn = time.perf_counter() + _PATIENCE_S, _SMALLEST, 0
+    while True:
+        a, b = torch.rand(size, size), torch.rand(size, size)
+        product = partial(torch.mm, a, b, out=torch.empty_like(a))
+        product()  # warms up
+        fastest_s, cores = _fastest(repeat(product), "cpu", _PROBE_S)
+        if fastest_s < _PROBE_S and size < _LARGEST:
+            size *= 2
+        elif cores >= _UNDISTURBED * torch.get_num_threads():
+            return
+        elif time.perf_counter() >= ends:
+            raise _busy(cores)
+        else:
+            harness.start_on(turn)  # its own threads may have shared a CPU
+            turn += 1
+
+
+def _busy(cores: float) -> Unavailable:
+    threads = torch.get_num_threads()
+    return Unavailable(
+        f"this host was busy: {threads} thread(s) had {cores / threads:.0%} of their cores "
+        "while its peak was measured"
+    )
+
+
+def _product_rates(device: str, medium: str, seconds: float) -> dict[str, float]:
+    """Operations per second of matrix products, by their effective type; `medium` is that of "medium"."""
     ways = (
         (medium, "medium", torch.float32),
         ("fp32", "highest", torch.float32),
@@ -61,12 +90,9 @@ def _product_rates(device: str, threads: int | None, seconds: float) -> dict[str
         torch.set_float32_matmul_precision(precision)
         found = _best_product(dtype, device, seconds / len(ways))
         fastest[effective] = max(found, fastest.get(effective, found))
-    share = fastest["fp32"][1] / torch.get_num_threads()
-    if device == "cpu" and share < _UNDISTURBED:
-        raise Unavailable(
-            f"this host was busy: {torch.get_num_threads()} thread(s) had {share:.0%} of their cores "
-            "while its peak was measured"
-        )
+    cores = fastest["fp32"][1]
+    if device == "cpu" and cores < _UNDISTURBED * torch.get_num_threads():
+        raise _busy(cores)
     return {effective: rate for effective, (rate, _) in fastest.items()}
 
 

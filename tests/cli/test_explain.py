@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark.cli.explain import explain
 from benchmark.errors import ConfigError, StoreError
 from benchmark.records import Row
 from benchmark.report.display.explanation import explain as work_out
+from benchmark.report.display.explanation import print_run
 from benchmark.store.results import ResultsStore
 from benchmark.store.schema import SCHEMA
 
@@ -185,9 +189,10 @@ def test_a_run_is_told_from_what_ran_to_what_differs(typed, shelved):
         "  build     0.500 s   5%  █",
         "  compile   4.000 s  40%  ████████",
         "  measure   2.000 s  20%  ████",
-        "    load    0.250 s   2%",
+        "    load    0.250 s   3%",
         "    warmup  0.500 s   5%  █",
         "    calls   1.000 s  10%  ██",
+        "    rest    0.250 s   2%",
         "  verify    0.500 s   5%  █",
         "  rest      2.000 s  20%  ████",
         "",
@@ -262,10 +267,32 @@ def test_stages_of_any_name_are_told_and_the_rest_is_never_below_zero():
     ]
 
 
+def test_parts_add_up_to_their_whole_and_percents_to_100():
+    stages = {"build": 13.8, "wait": 12.2, "measure": 43.0, "verify": 1 / 3, "measure.load": 3.0}
+    stages |= {"measure.start": 0.7, "measure.first_call": 0.5, "measure.retries": 29.0, "measure.calls": 8.8}
+    outcome_text = work_out(Row(values=measured("r", stage_seconds=stages | {"rest": 0.1})), None)
+    seconds = {stage.name: stage.seconds for stage in outcome_text.stages}
+    parts = {name: spent for name, spent in seconds.items() if "." in name}
+    assert sum(parts.values()) == pytest.approx(seconds["measure"])
+    assert parts["measure.rest"] == pytest.approx(1.0)
+    total = sum(spent for name, spent in seconds.items() if name not in parts)
+    assert total == pytest.approx(13.8 + 12.2 + 43.0 + 1 / 3 + 0.1)
+    console = Console(width=80, file=io.StringIO())
+    print_run(outcome_text, console=console)
+    shown = console.file.getvalue()
+    assert f"time by stage: {total:.3f} s in total" in shown
+    percents = re.findall(r"^  ( *)\S+ +[\d.]+ s +(\d+)%", shown, re.MULTILINE)
+    of_parts = [int(percent) for indent, percent in percents if indent]
+    of_wholes = [int(percent) for indent, percent in percents if not indent]
+    assert sum(of_wholes) == 100
+    assert sum(of_parts) == round(100 * 43.0 / total)
+
+
 def test_what_a_simulated_clock_told_is_no_share_of_the_time(typed, shelved):
     shelved(measured("aaaa0", simulated=True))
     shown = typed("aaaa0")
     assert "    calls   1.000 s" in shown
+    assert not any("rest" in line for line in shown[shown.index("    load    0.250 s") :][:3])
     assert "  parts without a share: measured by the clock of the simulated device" in shown
     assert "  hardware     cpu, nothing was measured" in shown
 

@@ -62,6 +62,16 @@ def test_cells_that_share_an_artefact_are_prepared_once(isolated, run_cells, wat
     assert rows[0]["compile_s"] == rows[1]["compile_s"] > 0
     assert "compile" in dict(rows[0]["stage_seconds"])
     assert "compile" not in dict(rows[1]["stage_seconds"])
+    measured = dict(rows[0]["stage_seconds"])
+    assert 0 < measured["measure.start"] < measured["measure"]
+    of_process = [
+        name
+        for name in measured
+        if name.startswith("measure.") and name not in {"measure.warmup", "measure.calls"}
+    ]
+    assert sum(measured[name] for name in of_process) <= measured["measure"], (
+        "the clock of calls is simulated"
+    )
 
 
 def test_a_failed_compilation_is_told_at_once_and_by_every_cell_of_its_group(isolated, run_cells, silent):

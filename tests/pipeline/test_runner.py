@@ -183,10 +183,17 @@ def test_an_interrupted_cell_leaves_its_row_and_the_same_command_resumes(grid, r
 
 def test_stage_seconds_tell_the_stages_that_were_reached(simulated, run_cells):
     bad, good = run_cells(simulated("compiler.fault=raise", "compiler.fault_stage=compile"), simulated())
-    assert list(dict(bad["stage_seconds"])) == ["plan", "build", "compile"]
+    assert list(dict(bad["stage_seconds"])) == ["plan", "build", "compile", "rest"]
     assert list(dict(good["stage_seconds"])) == [
-        *["plan", "build", "compile", "measure", "verify"],
-        *["measure.load", "measure.warmup", "measure.calls", "measure.analysis"],
+        *["plan", "build", "compile", "measure", "verify", "rest"],
+        *[
+            "measure.start",
+            "measure.load",
+            "measure.first_call",
+            "measure.warmup",
+            "measure.calls",
+            "measure.analysis",
+        ],
     ]
     # One call, then blocks of 66: the first to reach the 0.5 s of sampling/default.
     assert good["samples"] == 1 + 6 * 66
@@ -202,6 +209,13 @@ def test_a_cell_stops_at_the_process_with_which_its_median_is_known(simulated, r
         (1, 1, "ok"),
         (2, 0, "crashed"),
     ]
+
+
+def test_the_seconds_of_the_stages_add_up_to_those_of_the_run(simulated, run_cells):
+    for row in run_cells(simulated(), simulated("compiler.fault=raise", "compiler.fault_stage=load")):
+        stages = [seconds for name, seconds in row["stage_seconds"] if "." not in name]
+        took_s = (row["finished_at"] - row["started_at"]).total_seconds()
+        assert sum(stages) == pytest.approx(took_s, abs=0.005)
 
 
 def test_what_computes_here_leaves_no_log(simulated, run_cells):

@@ -194,6 +194,8 @@ def test_a_noisy_timing_is_made_again_and_the_quietest_counts(
     found = measured(replace(experiment, hardware=Real()))
     assert (found.attempts, found.noise.on_cpu) == (len(shares), kept)
     assert bool(found.noise.flags) == (kept < 0.97)
+    assert (found.retries_s > 0) == (len(shares) > 1)
+    assert found.retries_s < found.process_s
 
 
 def test_without_retries_a_noisy_timing_is_kept_as_it_is(experiment, measured, monkeypatch):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import time
+import re
+import shutil
 from functools import partial
 from importlib import metadata
 
@@ -13,23 +13,23 @@ import pytest
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.errors import Crashed, LibraryMissing, Unavailable
 from benchmark.execution.forkserver import ChildLimits
+from benchmark.paths import host_peaks
 from benchmark.stages.peak import peak
 from benchmark.stages.plan import plan
 from benchmark.timing.roofline import Peak
 
-FOUND = {"flops_per_s": {"fp32": 4e10, "bf16": 2e9}, "copy_bytes_per_s": [[1 << 20, 5e10], [4 << 20, 1e10]]}
+FOUND = Peak(flops_per_s={"fp32": 4e10, "bf16": 2e9}, copy_bytes_per_s=((1 << 20, 5e10), (4 << 20, 1e10)))
 
 
 class Child:
-    """Stands for the child process: counts its calls and leaves what it would have left."""
+    """Stands for the child process: counts its calls and answers as it would."""
 
     def __init__(self):
         self.calls = 0
 
-    def __call__(self, *asked):
+    def __call__(self, *_):
         self.calls += 1
-        (asked[-1] / "peak.json").write_text(json.dumps(FOUND))
-        return {"label": "peak"}
+        return FOUND
 
 
 @pytest.fixture
@@ -37,11 +37,15 @@ def child():
     return Child()
 
 
+def opened(folder):
+    cache = CompileCache(folder)
+    cache.prepare()
+    return cache
+
+
 @pytest.fixture
 def cache(tmp_path):
-    opened = CompileCache(tmp_path / "cache")
-    opened.prepare()
-    return opened
+    return opened(tmp_path / "cache")
 
 
 @pytest.fixture
@@ -53,17 +57,45 @@ def on_cpu(compose, monkeypatch):
 
 @pytest.fixture
 def peak_of(cache, child, tmp_path):
-    def told(experiment, call=child):
+    def found(experiment, call=child, entries=cache):
         (run,) = plan([experiment], lambda _: {}).runs
-        return peak(experiment.hardware, run.environment, cache, call, tmp_path / "refusals")
+        return peak(experiment.hardware, run.environment, entries, call, tmp_path / "host")
 
-    return told
+    return found
+
+
+@pytest.fixture
+def aged(tmp_path):
+    """Let the time pass that this host remembers an outcome by."""
+
+    def age(minutes):
+        (file,) = (tmp_path / "host").iterdir()
+        then = file.stat().st_mtime - 60 * minutes
+        os.utime(file, (then, then))
+
+    return age
 
 
 def test_a_peak_is_what_the_child_found(on_cpu, peak_of):
-    assert peak_of(on_cpu()) == Peak(
-        flops_per_s={"fp32": 4e10, "bf16": 2e9}, copy_bytes_per_s=((1 << 20, 5e10), (4 << 20, 1e10))
-    )
+    assert peak_of(on_cpu()) == FOUND
+
+
+def test_commands_with_caches_of_their_own_measure_once_a_day(on_cpu, peak_of, child, aged, tmp_path):
+    found = [peak_of(on_cpu(), entries=opened(tmp_path / name)) for name in "abc"]
+    assert found == [FOUND] * 3
+    assert child.calls == 1
+    aged(25 * 60)
+    assert peak_of(on_cpu(), entries=opened(tmp_path / "d")) == FOUND
+    assert child.calls == 2
+
+
+def test_the_outcome_lies_outside_of_the_temporary_folder_and_of_the_checkout(monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/user")
+    before = host_peaks()
+    assert before.is_relative_to("/home/user/.cache")
+    monkeypatch.setenv("TMPDIR", "/elsewhere")
+    assert host_peaks() == before
 
 
 def test_models_shapes_and_compilers_of_one_environment_share_their_peak(on_cpu, peak_of, child):
@@ -105,20 +137,49 @@ def test_a_failed_measurement_costs_the_peak_alone(on_cpu, peak_of, cache, caplo
     assert cache.entries() == []
 
 
-def test_a_busy_host_is_not_measured_again_for_ten_minutes(on_cpu, peak_of, child, caplog, tmp_path):
+def test_a_busy_host_is_not_measured_again_for_ten_minutes(on_cpu, peak_of, caplog, tmp_path, aged):
     peak_of(on_cpu(), busy)
     assert peak_of(on_cpu()) is None
-    assert child.calls == 0
-    (file,) = (tmp_path / "refusals").iterdir()
+    assert peak_of(on_cpu(), entries=opened(tmp_path / "another")) is None
+    (file,) = (tmp_path / "host").iterdir()
     assert f"this host was busy; next attempt in 10 min, or delete {file}" in caplog.text
-    assert peak_of(on_cpu("hardware.threads=3")) is not None, "another environment is not refused"
-    os.utime(file, (time.time() - 601,) * 2)
-    assert peak_of(on_cpu()) is not None
+    aged(10)
+    assert peak_of(on_cpu()) == FOUND
+
+
+def test_another_environment_is_not_refused(on_cpu, peak_of):
+    peak_of(on_cpu(), busy)
+    assert peak_of(on_cpu("hardware.threads=3")) == FOUND
+
+
+def test_the_patience_doubles_to_a_day_and_begins_anew_after_a_peak(on_cpu, peak_of, aged, caplog, tmp_path):
+    waits = []
+    for _ in range(10):
+        peak_of(on_cpu(), busy)
+        caplog.clear()
+        assert peak_of(on_cpu()) is None
+        waits.append(int(re.search(r"next attempt in (\d+) min", caplog.text)[1]))
+        aged(waits[-1])
+    assert waits == [10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]
+    assert peak_of(on_cpu()) == FOUND
+    aged(25 * 60)
+    peak_of(on_cpu(), busy, opened(tmp_path / "another"))
+    caplog.clear()
+    peak_of(on_cpu(), entries=opened(tmp_path / "another"))
+    assert "next attempt in 10 min" in caplog.text
+
+
+def test_a_record_that_is_damaged_or_of_another_version_is_measured_anew(on_cpu, peak_of, child, tmp_path):
+    peak_of(on_cpu(), busy)
+    (file,) = (tmp_path / "host").iterdir()
+    file.write_text('{"other": 1}')
+    assert peak_of(on_cpu()) == FOUND
+    assert child.calls == 1
 
 
 def test_a_measured_peak_is_used_however_busy_the_host_is(on_cpu, peak_of, tmp_path):
     found = peak_of(on_cpu())
-    (tmp_path / "refusals").mkdir()
+    shutil.rmtree(tmp_path / "host")
     assert peak_of(on_cpu(), busy) == found
 
 
@@ -137,8 +198,8 @@ def test_a_peak_is_listed_verified_and_set_aside_like_any_entry(on_cpu, peak_of,
     assert (entry.manifest.kind, entry.bytes > 0) == ("peak", True)
     (entry.folder / "peak.json").write_text("{}")
     assert [key for key, _ in cache.verify()] == [entry.manifest.key]
-    assert peak_of(on_cpu()).flops_per_s["fp32"] == 4e10
-    assert child.calls == 2
+    assert peak_of(on_cpu()) == FOUND
+    assert child.calls == 1, "the host remembers it"
 
 
 @pytest.mark.real

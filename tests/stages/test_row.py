@@ -100,6 +100,7 @@ def measured(latencies_ms):
         summary=summary(np.array(latencies_ms, float)),
         noise=Noise(on_cpu=0.5, host_cpu=0.75, device=DeviceState(temperature_c=60.0), flags=("contended",)),
         attempts=3,
+        retries_s=0.4,
         harness=Harness(timer_ns=60, affinity=(0, 1), allocator="glibc 2.36", denormals="kept"),
         first_call_ns=7 * MS,
         answers=(),
@@ -111,6 +112,7 @@ def measured(latencies_ms):
             matmul_precision="medium",
         ),
         load_s=0.25,
+        process_s=1.25,
         peak_host_bytes=10**9,
     )
 
@@ -262,7 +264,10 @@ def test_stage_seconds_tell_every_stage_and_the_parts_of_measure(attempt):
         "compile": 1.0,
         "measure": 1.5,
         "verify": 0.1,
+        "measure.start": 0.25,
         "measure.load": 0.25,
+        "measure.first_call": 0.007,
+        "measure.retries": 0.4,
         "measure.warmup": 0.5,
         "measure.calls": pytest.approx(0.02),
         "measure.analysis": 0.0,

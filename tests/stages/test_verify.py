@@ -72,11 +72,13 @@ def measured(*answers):
         summary=summary(np.ones(1)),
         noise=Noise(),
         attempts=1,
+        retries_s=0,
         harness=Harness(timer_ns=60, affinity=(), allocator="glibc", denormals="kept"),
         first_call_ns=1,
         answers=tuple(np.asarray(answer, np.float32) for answer in answers),
         arithmetic=Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none"),
         load_s=0,
+        process_s=0,
         peak_host_bytes=0,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final
 
@@ -54,7 +54,10 @@ class Stage:
     """Time that one stage of a run took."""
 
     name: str
-    """As in `stage_seconds`: `measure.load` is a part of `measure`; `rest` belongs to no stage."""
+    """As in `stage_seconds`: `measure.load` is a part of `measure`; `rest` belongs to no stage.
+
+    `measure.rest` is what its parts leave of `measure`.
+    """
     seconds: float
     share: float | None
     """Share of the whole run, 0…1; null for times of a simulated clock."""
@@ -129,19 +132,30 @@ def _unproven(row: Mapping[str, Any]) -> str:
 
 def _stages(row: Mapping[str, Any]) -> tuple[Stage, ...]:
     """Stages in the order they ran, each followed by its parts, then the rest."""
-    seconds: Mapping[str, float] = row.get("stage_seconds") or {}
-    parts = {name for name in seconds if "." in name and _whole(name) in seconds}
-    accounted = sum(spent for name, spent in seconds.items() if name not in parts)
-    rest = max(0.0, _seconds(row) - accounted)
+    seconds: dict[str, float] = dict(row.get("stage_seconds") or {})
+    parts = _parts(seconds)
+    made_up = parts if row.get("simulated") else set()
+    for whole in {_whole(name) for name in parts - made_up}:
+        known = sum(seconds[name] for name in parts if _whole(name) == whole)
+        seconds[f"{whole}.{_REST}"] = max(0.0, seconds[whole] - known)
+        parts.add(f"{whole}.{_REST}")
+    accounted = sum(spent for name, spent in seconds.items() if name not in {*parts, _REST})
+    # Older rows don't have it. Their stages before `started_at` may make it unknowable.
+    rest = seconds.pop(_REST, max(0.0, _seconds(row) - accounted))
     total = accounted + rest
     places = {name: place for place, name in enumerate(seconds)}
     ordered = sorted(seconds, key=lambda name: places[_whole(name)] if name in parts else places[name])
     spent = {name: seconds[name] for name in ordered} | {_REST: rest}
-    made_up = parts if row.get("simulated") else set()
     return tuple(
         Stage(name=name, seconds=value, share=value / total if total and name not in made_up else None)
         for name, value in spent.items()
     )
+
+
+def _parts(names: Iterable[str]) -> set[str]:
+    """Those of the names that are parts of another one."""
+    known = set(names)
+    return {name for name in known if _whole(name) != name and _whole(name) in known}
 
 
 def _whole(name: str) -> str:
@@ -254,16 +268,16 @@ def _with_bounds(row: Mapping[str, Any], name: str, unit: str) -> str:
 
 
 def _print_stages(explanation: Explanation, console: Console) -> None:
-    took = _seconds(explanation.run.values)
-    console.print(Text(f"\ntime by stage: {took:.3f} s in total", style="bold"))
-    names = {stage.name for stage in explanation.stages}
+    parts = _parts(stage.name for stage in explanation.stages)
+    total = sum(stage.seconds for stage in explanation.stages if stage.name not in parts)
+    console.print(Text(f"\ntime by stage: {total:.3f} s in total", style="bold"))
+    percents = _percents(explanation.stages)
     grid = Table.grid(padding=(0, 2, 0, 0))
     for justify in ("left", "right", "right", "left"):
         grid.add_column(justify=justify, no_wrap=True)
     for stage in explanation.stages:
-        whole, _, part = stage.name.partition(".")
-        name = f"  {part}" if part and whole in names else stage.name
-        share = "" if stage.share is None else f"{stage.share:.0%}"
+        name = f"  {stage.name.partition('.')[2]}" if stage.name in parts else stage.name
+        share = f"{percents[stage.name]}%" if stage.name in percents else ""
         bar = "█" * round((stage.share or 0) * _BAR)
         grid.add_row(Text(name), f"{stage.seconds:.3f} s", share, Text(bar, style="cyan"))
     console.print(Padding(grid, (0, 0, 0, 2), expand=False))
@@ -271,6 +285,26 @@ def _print_stages(explanation: Explanation, console: Console) -> None:
         console.print(
             Text("  parts without a share: measured by the clock of the simulated device", style="dim")
         )
+
+
+def _percents(stages: Sequence[Stage]) -> dict[str, int]:
+    """Shares of stages as whole percents that add up to 100, and those of parts to their stage's."""
+    shares = {stage.name: 100 * stage.share for stage in stages if stage.share is not None}
+    parts = _parts(shares)
+    percents = _rounded({name: share for name, share in shares.items() if name not in parts}, 100)
+    for whole in {_whole(name) for name in parts}:
+        of_whole = {name: share for name, share in shares.items() if name in parts and _whole(name) == whole}
+        percents |= _rounded(of_whole, percents[whole])
+    return percents
+
+
+def _rounded(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Round so that the sum is `total`: the largest fractions are rounded up."""
+    percents = {name: int(share) for name, share in shares.items()}
+    lacking = max(0, total - sum(percents.values())) if shares else 0
+    for name in sorted(shares, key=lambda name: percents[name] - shares[name])[:lacking]:
+        percents[name] += 1
+    return percents
 
 
 def _block(console: Console, title: str, lines: Iterable[tuple[str, str]]) -> None:
