@@ -223,6 +223,9 @@ class Observer(Protocol):
     def working(self, where: str, run_id: str, stage: str) -> AbstractContextManager[None]:
         """A cell is in this stage while the block lasts. `where` is a device or a compile worker."""
 
+    def waiting(self, where: str, run_id: str, holder: str) -> None:
+        """The run waits for the host; `holder` says which command has it. Called again when that changes."""
+
     def finished(self, row: Row) -> None:
         """The row of a cell is in the store."""
 

@@ -132,6 +132,9 @@ class Silent:
     def working(self, where, run_id, stage):  # noqa: ARG002 - the seam's signature
         return nullcontext()
 
+    def waiting(self, where, run_id, holder):
+        pass
+
     def finished(self, row):
         pass
 

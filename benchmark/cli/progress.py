@@ -30,6 +30,7 @@ class ProgressDisplay:
     def __init__(self, console: Console, state: GridProgress) -> None:
         self._console, self._state = console, state
         self._reasons: set[str] = set()
+        self._awaited: set[str] = set()
         self._announce()
         self._display = Live(console=console, auto_refresh=False, transient=True)
 
@@ -49,6 +50,15 @@ class ProgressDisplay:
         with self._state.working(where, run_id, stage):
             self._draw()
             yield
+
+    def waiting(self, where: str, run_id: str, holder: str) -> None:
+        """Show which command a cell waits for; without a terminal as a line, once for each command."""
+        self._state.waiting(where, run_id, holder)
+        command = holder.partition(" has it since ")[0]
+        if not self._console.is_terminal and command not in self._awaited:
+            self._awaited.add(command)
+            self._say(f"waiting for the host: {holder}", style=None)
+        self._draw()
 
     def finished(self, row: Row) -> None:
         """Print one line for the cell, with the reason of a failure."""
@@ -89,7 +99,7 @@ class ProgressDisplay:
             ProgressBar(total=max(1, total), completed=state.finished_cells, width=24), Text(self._sums())
         )
         lines = [
-            Text(f"{where}  {at.label}: {at.stage}", style="dim", no_wrap=True, overflow="ellipsis")
+            Text(f"{where}  {at.label}: {at.work}", style="dim", no_wrap=True, overflow="ellipsis")
             for where, at in sorted(state.busy.items())
         ]
         return Group(*lines, bar)

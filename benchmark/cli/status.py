@@ -65,6 +65,7 @@ def _lines(state: dict[str, Any]) -> list[str]:
     lines.append(f"{counts}{f' ({statuses})' if statuses else ''}{before}")
     lines += [
         f"  {at['where']}: {at['cell']}: {at['stage']} for {duration(_since(at['since']))}"
+        + (f": {at['holder']}" if at.get("holder") else "")
         for at in state["busy"]
     ]
     if state["state"] == "running" and state["eta_s"] is not None:
@@ -73,7 +74,9 @@ def _lines(state: dict[str, Any]) -> list[str]:
     spent = f"{duration(state['hours'] * 3600)}" + (f" of {limit['hours']:g} h" if limit["hours"] else "")
     if state["usd"] is not None:
         spent += f", ${state['usd']:.2f}" + (f" of ${limit['usd']:g}" if limit["usd"] else "")
-    lines.append(f"used {spent}")
+    lost = {"waiting": state.get("wait_s", 0.0), "noise retries": state.get("retries_s", 0.0)}
+    parts = ", ".join(f"{duration(seconds)} {what}" for what, seconds in lost.items() if round(seconds))
+    lines.append(f"used {spent}" + (f": {parts}" if parts else ""))
     lines += [f"! {failure}" for failure in state["last_failures"][-3:]]
     return lines
 

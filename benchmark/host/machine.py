@@ -20,6 +20,8 @@ COMMAND_PID = "BENCHMARK_COMMAND_PID"
 """Environment variable of children and of the sides of a comparison; see `command_pid`."""
 DMI = Path("/sys/devices/virtual/dmi/id")
 CGROUP = Path("/sys/fs/cgroup")
+_SAME_START_S = 1.0
+"""Most by which two readings of the time at which a process started differ."""
 _ISA = (
     "avx2",
     "avx512f",
@@ -68,15 +70,34 @@ def provenance() -> Provenance:
         memory_gib=round(psutil.virtual_memory().total / 2**30, 2),
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
-        command=shlex.join(["python", "-m", "benchmark", *sys.argv[1:]]),
+        command=command(),
         git_commit=commit,
         git_dirty=None if commit is None else bool(_git("status", "--porcelain", "--untracked-files=no")),
     )
 
 
+def command() -> str:
+    """The command line of this program, as one would type it."""
+    return shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
+
+
 def command_pid() -> int:
     """Process id of the command that this process works for; its own in the command itself."""
     return int(os.environ.get(COMMAND_PID, os.getpid()))
+
+
+def process_started_s(pid: int) -> float | None:
+    """When the process started, in seconds since 1970; None: there is none."""
+    try:
+        return psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return None
+
+
+def is_running(pid: int, started_s: float | None) -> bool:
+    """Whether the process runs; one that started at another time has got the id of a process that ended."""
+    now_s = process_started_s(pid)
+    return now_s is not None and (started_s is None or abs(now_s - started_s) < _SAME_START_S)
 
 
 @lru_cache(maxsize=1)

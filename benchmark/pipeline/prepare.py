@@ -163,7 +163,7 @@ def _prepared(
                 artifact = compile_(cell, workload, environment, cache, cache_only)
         if artifact is None:  # first the host, then the locks of the cache: every command in this order
             with clock.stage("wait"):
-                host_lock.acquire()
+                host_lock.acquire(cell.experiment.campaign, clock.waiting)
             calls = stage_calls(run, services.interpreters)
             with clock.stage("build"):
                 workload = build(cell, environment, cache, calls.build)

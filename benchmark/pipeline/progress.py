@@ -19,19 +19,18 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmark.cell import Plan, PlannedRun
+from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending
 from benchmark.records import Row
 
 _FILE_EVERY_S = 0.5
+_LASTING = frozenset({"build", "compile", "peak", "measure"})
+"""Stages that last, once the run has the host: nothing else happens meanwhile."""
 _STALE_S = 7 * 24 * 3600
 """Age at which the state of a command on another host counts as that of a stopped one."""
 _LAST_FAILURES = 20
-_SAME_START_S = 1.0
-"""Most by which two readings of the time at which a process started differ."""
 
 
 @dataclass
@@ -41,6 +40,13 @@ class Busy:
     label: str
     stage: str
     since: float
+    holder: str = ""
+    """Which command has the host, while the cell waits for it."""
+
+    @property
+    def work(self) -> str:
+        """The stage, and what it waits for."""
+        return f"{self.stage} for the host: {self.holder}" if self.holder else self.stage
 
 
 class GridProgress:
@@ -60,12 +66,20 @@ class GridProgress:
         self.statuses: Counter[str] = Counter()
         self.busy: dict[str, Busy] = {}
         self.failures: list[str] = []
+        self.wait_s = 0.0
+        """Seconds in which a cell waited for the host; several at a time count once."""
+        self.retries_s = 0.0
+        """Seconds of noisy attempts that were discarded."""
         self.elsewhere = 0
         """Runs that other commands finished meanwhile."""
         self.unneeded_runs = 0
         """Runs whose cells needed no further process."""
         self._file = paths.progress(socket.gethostname(), os.getpid())
+        self._process_started_s = machine.process_started_s(os.getpid())
         self._lock = threading.RLock()
+        self._waiters, self._waiting_since = 0, 0.0
+        self._on_host: set[str] = set()
+        """Runs that have, or wait for, the host; before, only the cache is looked at."""
         self._estimates = {run.run_id: seconds(run) if run.fate == "run" else 0.0 for run in plan.queue}
         self._unknown = sum(estimate is None for estimate in self._estimates.values())
         self._known_s = sum(estimate for estimate in self._estimates.values() if estimate is not None)
@@ -92,18 +106,33 @@ class GridProgress:
         """Show a cell in a stage while the block runs."""
         with self._lock:
             self.busy[where] = Busy(self.labels[run_id], stage, time.time())
-            self.changed()
+            self.changed(at_once=stage in _LASTING and run_id in self._on_host)
+            if stage == "wait":
+                self._on_host.add(run_id)
+                self._waiters += 1
+                self._waiting_since = time.time() if self._waiters == 1 else self._waiting_since
         try:
             yield
         finally:
             with self._lock:
                 self.busy.pop(where, None)
+                if stage == "wait":
+                    self._waiters -= 1
+                    self.wait_s += 0 if self._waiters else time.time() - self._waiting_since
+
+    def waiting(self, where: str, run_id: str, holder: str) -> None:
+        """Show which command a cell waits for."""
+        with self._lock:
+            since = self.busy[where].since if where in self.busy else time.time()
+            self.busy[where] = Busy(self.labels[run_id], "wait", since, holder)
+            self.changed(at_once=True)
 
     def finished(self, row: Row) -> None:
         """Count a cell that has its row."""
         with self._lock:
             now = time.time()
             self.statuses[row.status] += 1
+            self.retries_s += dict(row.values.get("stage_seconds") or ()).get("measure.retries", 0.0)
             self._drop_estimate(row.run_id)
             if row.values.get("samples"):
                 self._taken_s += now - self._last
@@ -135,9 +164,12 @@ class GridProgress:
         self._unknown -= estimate is None
         self._known_s = max(0.0, self._known_s - (estimate or 0.0))
 
-    def changed(self) -> None:
-        """Write the file, twice a second at most."""
-        if time.monotonic() - self._written >= _FILE_EVERY_S:
+    def changed(self, *, at_once: bool = False) -> None:
+        """Write the file: at once, or unless it was written less than half a second ago.
+
+        What isn't written is followed by what is, within that time: a stage that lasts, or the end.
+        """
+        if at_once or time.monotonic() - self._written >= _FILE_EVERY_S:
             self.write("running")
 
     def write(self, state: Ending | str) -> None:
@@ -166,7 +198,7 @@ class GridProgress:
                 "campaign": first.campaign,
                 "state": state,
                 "pid": os.getpid(),
-                "process_started_s": _started_s(os.getpid()),
+                "process_started_s": self._process_started_s,
                 "hostname": socket.gethostname(),
                 "started_at": _iso(self._started),
                 "updated_at": _iso(time.time()),
@@ -178,11 +210,19 @@ class GridProgress:
                 "done_elsewhere": self.elsewhere,
                 "statuses": dict(self.statuses),
                 "busy": [
-                    {"where": where, "cell": at.label, "stage": at.stage, "since": _iso(at.since)}
+                    {
+                        "where": where,
+                        "cell": at.label,
+                        "stage": at.stage,
+                        "since": _iso(at.since),
+                        "holder": at.holder or None,
+                    }
                     for where, at in sorted(self.busy.items())
                 ],
                 "eta_s": self.eta_s,
                 "hours": round(self.budget.hours, 4),
+                "wait_s": round(self.wait_s, 3),
+                "retries_s": round(self.retries_s, 3),
                 "usd": self.budget.usd,
                 "budget_hours": self.budget.limits.hours,
                 "budget_usd": self.budget.limits.usd,
@@ -202,25 +242,11 @@ def read_state(file: Path) -> dict[str, Any]:
     state: dict[str, Any] = json.loads(file.read_bytes())
     if state["state"] == "running":
         if state["hostname"] == socket.gethostname():
-            is_alive = _is_running(state["pid"], state.get("process_started_s"))
+            is_alive = machine.is_running(state["pid"], state.get("process_started_s"))
         else:
             is_alive = time.time() - file.stat().st_mtime < _STALE_S
         state["state"] = "running" if is_alive else "stopped"
     return state
-
-
-def _is_running(pid: int, started_s: float | None) -> bool:
-    """Whether the process runs; one that started at another time has got the id of a process that ended."""
-    now_s = _started_s(pid)
-    return now_s is not None and (started_s is None or abs(now_s - started_s) < _SAME_START_S)
-
-
-def _started_s(pid: int) -> float | None:
-    """When the process started; null: there is none."""
-    try:
-        return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
-        return None
 
 
 def _iso(moment: float) -> str:

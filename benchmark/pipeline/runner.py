@@ -124,7 +124,7 @@ class Pipeline:
         e = run.cell.experiment
         if e.hardware.isolated:
             with clock.stage("wait"):
-                self._host_lock.acquire()
+                self._host_lock.acquire(e.campaign, clock.waiting)
                 if self._rows_since.has(run.run_id, e.campaign):
                     raise DoneElsewhere
 

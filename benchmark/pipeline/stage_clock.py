@@ -35,6 +35,10 @@ class StageClock:
             self._add(name, took := time.perf_counter() - start)
             self._in_stages += took
 
+    def waiting(self, holder: str) -> None:
+        """Show the command that the run waits for."""
+        self._observer.waiting(self._where, self._run_id, holder)
+
     def finished(self) -> dict[str, float]:
         """Seconds by stage; `rest` is the time since this clock was made that no stage took."""
         self._add("rest", time.perf_counter() - self._since - self._in_stages)

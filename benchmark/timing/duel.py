@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import sys
@@ -10,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, TypeVar
@@ -24,6 +26,7 @@ from benchmark.paths import CampaignPaths
 from benchmark.records import Names, frozen
 from benchmark.timing.interleaved import Block, Name, Pair, Planned, Played, Side, Warmed
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 _START_S: Final = 300.0
@@ -95,7 +98,8 @@ def seated(specs: Mapping[Name, SideSpec], folder: Path) -> Iterator[Mapping[Nam
             ending.callback(sides[name].end)
         planned = [side.receive("planned", Planned, _START_S) for side in sides.values()]
         if any(plan.isolated for plan in planned):
-            host_lock.acquire()  # not before: imports and failed plans don't wait for it
+            # Not before: imports and failed plans don't wait for it.
+            host_lock.acquire(waiting=partial(log.warning, "waiting for the host: %s"))
         for side in sides.values():
             side.send(prepare=True)
         for side, plan in zip(sides.values(), planned, strict=True):

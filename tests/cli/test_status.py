@@ -118,6 +118,54 @@ def test_status_tells_the_campaign_that_changed_last(live, asked):
     assert json.loads(asked("night", "--json"))["finished"] == 1
 
 
+def test_status_says_which_command_has_the_host(live, asked):
+    state = live()
+    holder = "python -m benchmark -m model=vit (campaign tonight, pid 7) has it since 14:03:22"
+    with state.working("cpu", "first", "wait"):
+        state.waiting("cpu", "first", holder)
+        (line,) = [line for line in asked().splitlines() if line.startswith("  cpu")]
+        assert re.fullmatch(rf"  cpu: bert b2: wait for \d s: {re.escape(holder)}", line)
+        (busy,) = json.loads(asked("--json"))["busy"]
+        assert (busy["stage"], busy["holder"]) == ("wait", holder)
+    with state.working("cpu", "first", "measure"):
+        assert "has it since" not in asked()
+
+
+def test_what_is_used_names_waiting_and_noise_retries(live, asked, monkeypatch):
+    state = live()
+    now = time.time()
+    with monkeypatch.context() as patch, state.working("compile 1", "first", "wait"):
+        patch.setattr("time.time", lambda: now + 2)
+        with state.working("compile 2", "second", "wait"):
+            patch.setattr("time.time", lambda: now + 5)
+    state.finished(row(state.plan.queue[0], stage_seconds=[("measure", 9.0), ("measure.retries", 3.0)]))
+    state.finish("done")
+    assert asked().splitlines()[2] == "used 0 s: 5 s waiting, 3 s noise retries"
+
+
+@pytest.mark.parametrize("stage", ["build", "compile", "peak", "measure"])
+def test_the_file_says_so_when_a_stage_begins_that_lasts(live, asked, stage):
+    """However short a time ago it was written: nothing else happens before the stage ends."""
+    state = live()
+    with state.working("cpu", "first", "wait"):
+        pass
+    state.finished(row(state.plan.queue[0]))
+    state.write("running")
+    with state.working("cpu", "first", stage):
+        assert f"  cpu: bert b2: {stage} for " in asked()
+
+
+def test_looking_into_the_cache_writes_no_file_each_time(live):
+    state, written = live(), []
+    state.write("running")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(state, "write", written.append)
+        for stage in ("build", "compile") * 50:
+            with state.working("compile 1", "first", stage):
+                pass
+    assert len(written) <= 1
+
+
 def test_a_process_that_is_gone_has_stopped(live, asked, tmp_path):
     command(live(), 2**22 + 1)
     assert asked("night").startswith("night: stopped on ")
