@@ -344,4 +344,10 @@ RULES: Final = (
         check=lint_pairs.mixed_environments,
         note=True,
     ),
+    Rule(
+        name="one process",
+        meaning="an interval within one process, beside others of the model that are over several",
+        check=lint_pairs.one_process_beside_several,
+        note=True,
+    ),
 )

@@ -148,6 +148,25 @@ def mixed_environments(rows: pd.DataFrame) -> Iterator[Found]:
         yield run_ids(group), reason
 
 
+def one_process_beside_several(rows: pd.DataFrame) -> Iterator[Found]:
+    """Intervals within one process, of a model that has other cells with intervals over processes."""
+    own = rows[(rows["status"] == "ok") & (rows["source"] == "") & rows["latency_p50_ms"].notna()]
+    processes = own.groupby(["campaign", "cell_id", "environment_id"])["run_id"].transform("size")
+    alone = own[(processes == 1) & own["latency_p50_ms_lo"].notna()]
+    several = own[processes > 1]
+    where = ["model", "hardware", "instance_type", "scenario"]
+    for key, group in alone.groupby(where):
+        others = several[(several[where] == list(key)).all(axis=1)]
+        if len(others):
+            model, hardware, *_ = key
+            reason = (
+                f"{model} on {hardware}: the intervals of {_cells(len(group))} are of one process, those of "
+                f"{_cells(others['cell_id'].nunique())} of several: processes differ more than calls within "
+                "one, so run the former with the same sampling before comparing"
+            )
+            yield run_ids(group), reason
+
+
 def label(row: pd.Series) -> str:
     """A row in a few words."""
     fast = f"fast_math={row['fast_math']}" if row["fast_math"] not in {"", "none"} else ""

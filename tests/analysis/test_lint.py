@@ -409,3 +409,19 @@ def test_a_campaign_that_was_taken_up_elsewhere_is_noted():
     ((found, reason),) = told(frame, "mixed environments")
     assert found == ("r0", "r1")
     assert "in several environments (differing in framework_versions)" in reason
+
+
+def test_an_interval_of_one_process_beside_some_over_several_is_a_note():
+    bounds = {"latency_p50_ms_lo": 9.9, "latency_p50_ms_hi": 10.1, "instance_type": "m7i"}
+    several = [{"cell_id": "x", "repeat": repeat} for repeat in range(3)]
+    frame = rows({"cell_id": "y", "repeat": 0}, *several, {"cell_id": "z", "model": "vit"}, **bounds)
+    ((found, reason),) = told(frame, "one process")
+    assert found == ("r0",)
+    assert reason.startswith(
+        "bert on cpu: the intervals of 1 cell are of one process, those of 1 cell of several"
+    )
+    assert next(rule for rule in RULES if rule.name == "one process").note
+    assert told(frame[frame["run_id"] != "r0"], "one process") == []
+    assert told(frame.assign(scenario=["throughput", *frame["scenario"][1:]]), "one process") == []
+    assert told(frame.assign(latency_p50_ms_lo=np.nan), "one process") == [], "it claims no interval"
+    assert told(frame.assign(source="published"), "one process") == []
