@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import pandas as pd
@@ -11,15 +12,21 @@ from rich.console import Console
 
 from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, PlannedRun
-from benchmark.cli.progress import duration, options_that_differ
-from benchmark.cli.run import laid_out, refuse_different_places, refuse_hopeless, thread_lines, workers_of
+from benchmark.cli.progress import duration, options_that_differ, time_ahead
+from benchmark.cli.run import (
+    ahead_of,
+    laid_out,
+    refuse_different_places,
+    refuse_hopeless,
+    thread_lines,
+    workers_of,
+)
 from benchmark.cli.start import set_environment
 from benchmark.cloud.prices import price
 from benchmark.config.sweep import compose_grid
 from benchmark.pipeline.budget import hourly
-from benchmark.pipeline.estimate import Forecast, Need, fates, forecast
+from benchmark.pipeline.estimate import Forecast, Need, fates, need_of
 from benchmark.report.display.table import print_table
-from benchmark.store import history
 from benchmark.store.results import ResultsStore
 
 _MOST_ROWS = 60
@@ -51,20 +58,20 @@ def plan(
     first = grid.experiments[0]
     store = ResultsStore(first.store_root)
     planned = laid_out(grid.experiments, grid.excluded, store)
-    to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
-    medians = history.medians(store, {e.model.name for e in to_run}, {e.hardware.name for e in to_run})
-    ahead = forecast(planned, ReadOnlyCache(first.cache_root), medians, workers_of(first.launcher))
+    cache = ReadOnlyCache(first.cache_root)
+    needs = {run.run_id: need_of(run, cache) for run in planned.queue if run.fate == "run"}
+    ahead = ahead_of(planned, store, workers_of(first.launcher))
     if as_json:
-        for run in planned.runs:
-            typer.echo(json.dumps(_cell(run, ahead.needs)))
+        for run in planned.of_cells:
+            typer.echo(json.dumps({**_cell(run, needs), "processes": _processes(run)}))
         for one in planned.excluded:
             typer.echo(json.dumps({"overrides": one.overrides, "fate": "excluded", "reason": one.reason}))
-        typer.echo(json.dumps(_sums(planned, ahead)))
+        typer.echo(json.dumps(_sums(planned, ahead, needs)))
         return
     console = Console()
     cells = planned.of_cells
     if every or len(cells) <= _MOST_ROWS:
-        frame = pd.DataFrame([_cell(run, ahead.needs) for run in cells]).convert_dtypes()
+        frame = pd.DataFrame([_cell(run, needs) for run in cells]).convert_dtypes()
         frame = frame.drop(columns=["run_id", "reason"])
         options = options_that_differ(cells)
         if any(run.cell.experiment.sampling.repeats > 1 for run in cells):
@@ -72,7 +79,7 @@ def plan(
         for name, values in options.items():
             frame.insert(len(frame.columns) - 1, name, values)
         print_table(frame, console=console)
-    _print_summary(planned, ahead, console)
+    _print_summary(planned, ahead, needs, console)
 
 
 def _cell(run: PlannedRun, needs: dict[str, Need]) -> dict[str, Any]:
@@ -98,24 +105,24 @@ def _processes(run: PlannedRun) -> str:
     return f"{least} to {sampling.repeats}" if ends else str(sampling.repeats)
 
 
-def _sums(planned: Plan, ahead: Forecast) -> dict[str, Any]:
+def _sums(planned: Plan, ahead: Forecast, needs: Mapping[str, Need]) -> dict[str, Any]:
     return {
         "cells": len(planned.of_cells),
         "processes": len(planned.runs),
         "duplicates": planned.duplicates,
-        "fates": dict(fates(planned, ahead.needs)),
+        "fates": dict(fates(planned, needs)),
         "compile_s": ahead.compile_s,
         "measure_s": ahead.measure_s,
-        "without_history": ahead.unknown,
+        "by_minima": ahead.by_minima,
         "usd": ahead.usd,
         "without_price": ahead.unpriced,
         "warnings": _warnings(planned, ahead),
     }
 
 
-def _print_summary(planned: Plan, ahead: Forecast, console: Console) -> None:
+def _print_summary(planned: Plan, ahead: Forecast, needs: Mapping[str, Need], console: Console) -> None:
     """Print the sums, and each reason once."""
-    counts = fates(planned, ahead.needs)
+    counts = fates(planned, needs)
     by_fate = ", ".join(f"{count} {fate}" for fate, count in counts.items())
     duplicates = f"; {planned.duplicates} duplicates left out" if planned.duplicates else ""
     number, most = len(planned.of_cells), len(planned.runs)
@@ -128,7 +135,7 @@ def _print_summary(planned: Plan, ahead: Forecast, console: Console) -> None:
     for one in planned.excluded:
         reasons["excluded", one.reason] = reasons.get(("excluded", one.reason), 0) + 1
     lines += [f"{count} x {fate}: {reason}" for (fate, reason), count in reasons.items()]
-    if ahead.needs:
+    if needs:
         lines += [_eta(ahead), _dollars(planned, ahead)]
     lines += [f"! {warning}" for warning in _warnings(planned, ahead)]
     for line in lines:
@@ -136,17 +143,11 @@ def _print_summary(planned: Plan, ahead: Forecast, console: Console) -> None:
 
 
 def _eta(ahead: Forecast) -> str:
-    known = len(ahead.needs) - ahead.unknown
-    if not known:
-        return "ETA: unknown; the store has no run of these models on this hardware"
-    eta = f"ETA {duration(ahead.compile_s + ahead.measure_s)} from medians of the store"
-    eta += f" (compile {duration(ahead.compile_s)}, measure {duration(ahead.measure_s)})"
-    return eta + (f", without {ahead.unknown} cells that have no history" if ahead.unknown else "")
+    parts = f"compile {duration(ahead.compile_s)}, measure {duration(ahead.measure_s)}"
+    return f"ETA: {time_ahead(ahead)} ({parts})"
 
 
 def _dollars(planned: Plan, ahead: Forecast) -> str:
-    if ahead.unknown == len(ahead.needs):
-        return "cost: unknown, because the ETA is"
     if ahead.usd is None:
         return "cost: unknown; set hardware.instance_type= or budget.usd_per_hour= to price this machine"
     prices = {hourly(run): run for run in planned.queue if run.fate == "run" and hourly(run) is not None}
@@ -167,7 +168,7 @@ def _warnings(planned: Plan, ahead: Forecast) -> list[str]:
     """What the user should know before the grid starts."""
     warnings = thread_lines([run.cell.experiment for run in planned.runs])
     budget = planned.runs[0].cell.experiment.budget
-    hours = (ahead.compile_s + ahead.measure_s) / 3600
+    hours = ahead.seconds / 3600
     if budget.hours is not None and hours > budget.hours:
         warnings.append(
             f"budget.hours={budget.hours:g} is less than the ETA: the grid will stop and can be resumed"

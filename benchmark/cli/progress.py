@@ -16,6 +16,7 @@ from typing_extensions import Self
 
 from benchmark.cell import PlannedRun
 from benchmark.formatting import significant
+from benchmark.pipeline.estimate import Forecast
 from benchmark.pipeline.progress import GridProgress
 from benchmark.records import Row
 from benchmark.report.display.swept import swept_in_grid
@@ -107,8 +108,8 @@ class ProgressDisplay:
     def _sums(self) -> str:
         state, total = self._state, len(self._state.plan.queue)
         sums = [f"{state.finished_cells}/{total}"]
-        if (eta := state.eta_s) is not None:
-            sums.append(f"{duration(eta)} left")
+        if state.time_left.ahead.runs:
+            sums.append(f"{duration(state.time_left.seconds)} left")
         if state.budget.usd is not None:
             limit = f" of ${state.budget.limits.usd:.2f}" if state.budget.limits.usd else ""
             sums.append(f"${state.budget.usd:.2f}{limit}")
@@ -132,8 +133,8 @@ class ProgressDisplay:
         notes += [f"{done} done before"] if done else []
         notes += [f"{plan.duplicates} equal to another and left out"] if plan.duplicates else []
         notes += [f"{len(plan.excluded)} excluded"] if plan.excluded else []
-        if plan.queue and state.eta_s:
-            notes.append(f"about {duration(state.eta_s)} by the medians of the store")
+        if state.time_left.ahead.runs:
+            notes.append(time_ahead(state.time_left.ahead))
         self._say(", ".join(notes), style=None)
 
 
@@ -147,6 +148,12 @@ def _course(row: Row) -> Iterator[str]:
         yield f"waited {waited:.1f} s for the host"
     if (attempts := row.values["attempts"]) > 1:
         yield f"{attempts} attempts, {seconds.get('measure.retries', 0.0):.1f} s discarded"
+
+
+def time_ahead(ahead: Forecast) -> str:
+    """How long a grid takes, and what that rests on."""
+    seconds = f"{'at least' if ahead.at_least else 'about'} {duration(ahead.seconds)}"
+    return f"{seconds if round(ahead.seconds) else 'less than 1 s'}, {ahead.basis}"
 
 
 def labels(runs: Sequence[PlannedRun]) -> dict[str, str]:

@@ -15,7 +15,8 @@ import pandas as pd
 from rich.console import Console
 
 from benchmark.cache.compile_cache import CompileCache
-from benchmark.cell import Plan, PlannedRun, cell_of
+from benchmark.cache.lookup import ReadOnlyCache
+from benchmark.cell import Plan, cell_of
 from benchmark.cli.progress import ProgressDisplay, labels
 from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
@@ -25,13 +26,15 @@ from benchmark.execution.preload import distinct
 from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
-from benchmark.pipeline.estimate import timing_s
+from benchmark.pipeline.estimate import Forecast, forecast
 from benchmark.pipeline.progress import GridProgress
 from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
+from benchmark.pipeline.time_left import TimeLeft
 from benchmark.report.display.table import NEEDED, print_failures, print_rows
 from benchmark.stages.plan import plan, refuse
 from benchmark.store import history
+from benchmark.store.durations import durations
 from benchmark.store.results import ResultsStore, to_frame, with_samples
 
 OK, MISTAKE, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 4, 130
@@ -69,13 +72,15 @@ def run_grid(
         interpreters.start()
     budget = BudgetTracker(first.budget)
     paths = CampaignPaths(folder=Path(first.output_folder))
-    state = GridProgress(planned, _estimates(planned, store), budget, paths, labels(planned.runs))
+    workers = workers_of(first.launcher)
+    left = TimeLeft(planned, ahead_of(planned, store, workers), workers)
+    state = GridProgress(planned, left, budget, paths, labels(planned.runs))
     ending: Ending = "interrupted"
     with _stoppable(budget, console) as unstoppable:
         try:
             with ProgressDisplay(console, state) as progress:
                 running = Pipeline(Services(store, cache, interpreters, progress, budget))
-                ending = running.run(planned, workers_of(first.launcher))
+                ending = running.run(planned, workers)
         except KeyboardInterrupt:
             pass
         finally:
@@ -143,13 +148,12 @@ def workers_of(launcher: LauncherOptions) -> int:
     return launcher.compile_workers or max(1, min(machine.usable_cores(), fits))
 
 
-def _estimates(planned: Plan, store: ResultsStore) -> Callable[[PlannedRun], float | None]:
-    """Estimate for each run how long it uses its device, by the rows of the store."""
-    to_run = [run.cell.experiment for run in planned.queue if run.fate == "run"]
-    if not to_run:
-        return lambda _: None
-    models, hardware = {e.model.name for e in to_run}, {e.hardware.name for e in to_run}
-    return partial(timing_s, medians=history.medians(store, models, hardware))
+def ahead_of(planned: Plan, store: ResultsStore, workers: int) -> Forecast:
+    """Estimate what the pending runs of a plan take, by the rows of the store and by what the cache has."""
+    pending = [run.cell.experiment for run in planned.queue if run.fate == "run"]
+    models, hardware = {e.model.name for e in pending}, {e.hardware.name for e in pending}
+    cache = ReadOnlyCache(planned.runs[0].cell.experiment.cache_root)
+    return forecast(planned, cache, durations(store, models, hardware), workers)
 
 
 @contextmanager

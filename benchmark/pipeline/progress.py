@@ -12,17 +12,18 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from benchmark.cell import Plan, PlannedRun
+from benchmark.cell import Plan
 from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending
+from benchmark.pipeline.time_left import TimeLeft
 from benchmark.records import Row
 
 _FILE_EVERY_S = 0.5
@@ -50,12 +51,12 @@ class Busy:
 
 
 class GridProgress:
-    """Counts the finished cells of a grid, and estimates how long the rest takes."""
+    """Counts the finished cells of a grid, and the time that is left."""
 
     def __init__(
         self,
         plan: Plan,
-        seconds: Callable[[PlannedRun], float | None],
+        time_left: TimeLeft,
         budget: BudgetTracker,
         paths: CampaignPaths,
         labels: Mapping[str, str],
@@ -63,6 +64,7 @@ class GridProgress:
         """`labels` has a name for each run of the queue, by run_id."""
         self.labels = labels
         self.plan, self.budget, self.paths = plan, budget, paths
+        self.time_left = time_left
         self.statuses: Counter[str] = Counter()
         self.busy: dict[str, Busy] = {}
         self.failures: list[str] = []
@@ -77,14 +79,11 @@ class GridProgress:
         self._file = paths.progress(socket.gethostname(), os.getpid())
         self._process_started_s = machine.process_started_s(os.getpid())
         self._lock = threading.RLock()
-        self._waiters, self._waiting_since = 0, 0.0
+        self._waiters, self._waiting_since, self._waited_before_s = 0, 0.0, 0.0
+        self._making_s: dict[str, float] = {}
         self._on_host: set[str] = set()
         """Runs that have, or wait for, the host; before, only the cache is looked at."""
-        self._estimates = {run.run_id: seconds(run) if run.fate == "run" else 0.0 for run in plan.queue}
-        self._unknown = sum(estimate is None for estimate in self._estimates.values())
-        self._known_s = sum(estimate for estimate in self._estimates.values() if estimate is not None)
-        self._taken_s, self._timed = 0.0, 0
-        self._last = self._started = time.time()
+        self._started = time.time()
         self._written = 0.0
 
     @property
@@ -92,33 +91,34 @@ class GridProgress:
         """Cells that got their row since this command started."""
         return self.statuses.total() + self.elsewhere + self.unneeded_runs
 
-    @property
-    def eta_s(self) -> float | None:
-        """Seconds that the rest takes, by medians of the store, else by the mean of this command's cells."""
-        if not self._unknown:
-            return self._known_s
-        if not self._timed:
-            return None
-        return self._known_s + self._unknown * self._taken_s / self._timed
-
     @contextmanager
     def working(self, where: str, run_id: str, stage: str) -> Iterator[None]:
         """Show a cell in a stage while the block runs."""
+        began = time.time()
         with self._lock:
-            self.busy[where] = Busy(self.labels[run_id], stage, time.time())
-            self.changed(at_once=stage in _LASTING and run_id in self._on_host)
+            self.busy[where] = Busy(self.labels[run_id], stage, began)
             if stage == "wait":
                 self._on_host.add(run_id)
                 self._waiters += 1
-                self._waiting_since = time.time() if self._waiters == 1 else self._waiting_since
+                self._waiting_since = began if self._waiters == 1 else self._waiting_since
+            elif stage == "measure":
+                self.time_left.begun(run_id)
+            self.changed(at_once=stage in _LASTING and run_id in self._on_host)
         try:
             yield
         finally:
             with self._lock:
                 self.busy.pop(where, None)
-                if stage == "wait":
-                    self._waiters -= 1
-                    self.wait_s += 0 if self._waiters else time.time() - self._waiting_since
+                self._ended(run_id, stage, time.time() - began)
+
+    def _ended(self, run_id: str, stage: str, seconds: float) -> None:
+        if stage == "wait":
+            self._waiters -= 1
+            self.wait_s += 0 if self._waiters else time.time() - self._waiting_since
+        elif stage in {"build", "compile"} and run_id in self._on_host:
+            self._making_s[run_id] = self._making_s.get(run_id, 0.0) + seconds
+            if stage == "compile":
+                self.time_left.made(run_id, self._making_s.pop(run_id))
 
     def waiting(self, where: str, run_id: str, holder: str) -> None:
         """Show which command a cell waits for."""
@@ -130,14 +130,10 @@ class GridProgress:
     def finished(self, row: Row) -> None:
         """Count a cell that has its row."""
         with self._lock:
-            now = time.time()
             self.statuses[row.status] += 1
             self.retries_s += dict(row.values.get("stage_seconds") or ()).get("measure.retries", 0.0)
-            self._drop_estimate(row.run_id)
-            if row.values.get("samples"):
-                self._taken_s += now - self._last
-                self._timed += 1
-            self._last = now
+            self.time_left.finished(row, self.wait_s - self._waited_before_s)
+            self._waited_before_s = self.wait_s
             if row.status not in {"ok", "incompatible"}:
                 reason = str(row.values["error"]).partition("\n")[0]
                 self.failures.append(f"{row.status} at {row.values['stage']}: {reason}")
@@ -148,21 +144,15 @@ class GridProgress:
         """Count a cell that another command has finished."""
         with self._lock:
             self.elsewhere += 1
-            self._drop_estimate(run_id)
-            self._last = time.time()
+            self.time_left.dropped(run_id)
             self.changed()
 
     def unneeded(self, run_id: str) -> None:
         """Count a run whose cell needs no further process."""
         with self._lock:
             self.unneeded_runs += 1
-            self._drop_estimate(run_id)
+            self.time_left.unneeded(run_id)
             self.changed()
-
-    def _drop_estimate(self, run_id: str) -> None:
-        estimate = self._estimates.pop(run_id, 0.0)
-        self._unknown -= estimate is None
-        self._known_s = max(0.0, self._known_s - (estimate or 0.0))
 
     def changed(self, *, at_once: bool = False) -> None:
         """Write the file: at once, or unless it was written less than half a second ago.
@@ -219,7 +209,7 @@ class GridProgress:
                     }
                     for where, at in sorted(self.busy.items())
                 ],
-                "eta_s": self.eta_s,
+                "eta_s": self.time_left.seconds,
                 "hours": round(self.budget.hours, 4),
                 "wait_s": round(self.wait_s, 3),
                 "retries_s": round(self.retries_s, 3),

@@ -1,4 +1,4 @@
-"""What a grid reads from stored rows: finished cells, cells that ran out of memory, durations of stages.
+"""What a grid reads from stored rows: finished cells and cells that ran out of memory.
 
 A store that doesn't exist yet gives empty answers. `RowsSince` finds rows that other commands add meanwhile,
 so that two commands can share the cells of one campaign.
@@ -7,9 +7,7 @@ so that two commands can share the cells of one campaign.
 from __future__ import annotations
 
 import json
-import statistics
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -18,32 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from benchmark.records import Exhausted, frozen
+from benchmark.records import Exhausted
 from benchmark.store.results import ResultsStore
 from benchmark.store.selection import OWN
 
-_STAGES = ("build", "compile", "measure", "verify")
 _UNDECIDED = ("interrupted", "unavailable", "dominated")
 """Statuses of cells that did not run to their end."""
 _ROW_COLUMNS = ("run_id", "status", "finished_at")
 _OUT_OF_MEMORY = ("oom_host", "oom_device")
-_ENOUGH_ROWS = 20_000
-"""Newest rows that medians are based on: more would hardly change them and cost seconds."""
-
-
-@frozen
-class Medians:
-    """Median durations of stages, in seconds."""
-
-    by_compiler: Mapping[tuple[str, str, str, str], float]
-    """By model, hardware, compiler and stage."""
-    by_hardware: Mapping[tuple[str, str, str], float]
-    """By model, hardware and stage, over all compilers."""
-
-    def seconds(self, model: str, hardware: str, compiler: str, stage: str) -> float | None:
-        """Median for this compiler, else over all compilers; None without rows."""
-        over_all = self.by_hardware.get((model, hardware, stage))
-        return self.by_compiler.get((model, hardware, compiler, stage), over_all)
 
 
 def fresh(
@@ -107,32 +87,6 @@ def exhausted(store: ResultsStore, environment_ids: Collection[str]) -> tuple[Ex
     )
 
 
-def medians(store: ResultsStore, models: Collection[str], hardware: Collection[str]) -> Medians:
-    """Median seconds of each stage over about 20,000 of the newest ok rows of these models and hardware.
-
-    On a cache hit the stage compile takes no time, so its seconds are `compile_s`, the original compilation.
-
-    Raises:
-        StoreError: the store can't be read.
-    """
-    if not store.exists:
-        return Medians(by_compiler={}, by_hardware={})
-    requested = (
-        (pc.field("status") == "ok")
-        & OWN
-        & pc.field("compiler").is_valid()
-        & pc.field("model").isin(pa.array(list(models), pa.string()))
-        & pc.field("hardware").isin(pa.array(list(hardware), pa.string()))
-    )
-    columns = ["model", "hardware", "compiler", "compile_s", "stage_seconds"]
-    rows = store.recent(columns, requested, _ENOUGH_ROWS)
-    by_compiler, by_hardware = defaultdict(list), defaultdict(list)
-    for (model, machine, compiler), stage, seconds in _durations(rows):
-        by_compiler[model, machine, compiler, stage].append(seconds)
-        by_hardware[model, machine, stage].append(seconds)
-    return Medians(by_compiler=_each_median(by_compiler), by_hardware=_each_median(by_hardware))
-
-
 def _rows(store: ResultsStore, environment_ids: Collection[str], *more: str) -> pa.Table:
     here = pc.field("environment_id").isin(pa.array(list(environment_ids), pa.string()))
     return store.table(["run_id", "cell_id", "environment_id", "status", *more], among=here & OWN)
@@ -144,24 +98,6 @@ def _memory_limits(store: ResultsStore, run_ids: Collection[str]) -> dict[str, f
     configs = (json.loads(text or "{}") for text in _texts(found["config"]))
     limits = [config.get("limits", {}).get("memory_gib") for config in configs]
     return dict(zip(_texts(found["run_id"]), limits, strict=True))
-
-
-def _durations(rows: pa.Table) -> Iterator[tuple[tuple[str, str, str], str, float]]:
-    """Model, hardware and compiler of each row, with the seconds of each stage."""
-    cases = list(zip(*(_texts(rows[name]) for name in ("model", "hardware", "compiler")), strict=True))
-    for stage in _STAGES:
-        took = (
-            rows["compile_s"]
-            if stage == "compile"
-            else pc.map_lookup(rows["stage_seconds"], pa.scalar(stage), "first")
-        )
-        for case, seconds in zip(cases, took.to_pylist(), strict=True):
-            if seconds is not None:
-                yield case, stage, seconds
-
-
-def _each_median(durations: Mapping[Any, list[float]]) -> dict[Any, float]:
-    return {case: statistics.median(seconds) for case, seconds in durations.items()}
 
 
 def _cells(rows: pa.Table) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from benchmark.records import Row
 from benchmark.store import history
+from benchmark.store.durations import durations
 from benchmark.store.parquet import PART_FORMAT, PLAIN
 from benchmark.store.results import ResultsStore
 from benchmark.store.schema import SCHEMA_VERSION
@@ -63,8 +64,8 @@ def ask(store: ResultsStore) -> None:
         "fresh in all": lambda: history.fresh(store, everywhere),
         "exhausted in one environment": lambda: history.exhausted(store, everywhere[:1]),
         "exhausted in all": lambda: history.exhausted(store, everywhere),
-        "medians": lambda: history.medians(store, MODELS, ["simulated"]),
-        "medians of what nobody ran": lambda: history.medians(store, ["none"], ["none"]),
+        "durations": lambda: durations(store, MODELS, ["simulated"]),
+        "durations of what nobody ran": lambda: durations(store, ["none"], ["none"]),
         "compact, nothing new": store.compact,
     }
     for words, question in questions.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -80,23 +81,28 @@ def test_options_that_differ_are_columns(plan):
         "batch",
         "seq_len",
         "seed",
+        "processes",
         "fate",
     ]
-    assert [line.split()[-2] for line in lines[1:3]] == ["3", "4"]
+    assert [line.split()[6] for line in lines[1:3]] == ["3", "4"]
 
 
-def test_without_history_it_says_so(plan):
+def test_without_history_it_goes_by_the_minima_of_the_sampling(plan):
     outcome_text = plan(SIMULATED, "batch=1,2")
-    assert "ETA: unknown; the store has no run of these models on this hardware" in outcome_text
+    assert "ETA: less than 1 s, by the sampling's own minima (compile 0 s, measure 0 s)" in outcome_text
     assert "cost: unknown" in outcome_text
 
 
-def test_seconds_and_dollars_follow_the_medians_of_the_store(sums, capsys):
+def test_seconds_and_dollars_follow_the_rows_of_the_store(sums, plan, capsys):
     run("batch=1,2,4", "campaign=before")
     last, _ = sums(SIMULATED, "batch=1,2,4", "campaign=next", "budget.usd_per_hour=3600")
-    assert last["without_history"] == last["without_price"] == 0
+    assert last["by_minima"] == last["without_price"] == 0
     assert last["measure_s"] > 0
     assert last["usd"] == pytest.approx(last["measure_s"] + last["compile_s"])
+    outcome_text = plan(SIMULATED, "batch=1,2,4", "campaign=next")
+    assert re.search(r"estimated from \d+ earlier runs with this sampling", outcome_text)
+    other, _ = sums(SIMULATED, "batch=1,2,4", "campaign=next", "sampling.min_s=3")
+    assert other["by_minima"] > 0
     capsys.readouterr()
 
 
@@ -128,7 +134,7 @@ def test_a_long_table_is_left_out_unless_it_is_asked_for(plan):
     few, every = (plan(SIMULATED, "batch=range(1,71)", *flag) for flag in ([], ["--all"]))
     assert "bert_tiny" not in few
     assert every.count("bert_tiny") == 70
-    assert "70 cells: 70 compile" in few
+    assert "70 cells in 560 processes at most: 70 compile" in few
 
 
 def test_it_fits_a_terminal_of_80_columns(plan, monkeypatch):

@@ -1,14 +1,34 @@
-"""The lines of progress name what tells the cells of a grid apart."""
+"""Lines of progress: what tells the cells of a grid apart, what each took, whom it waited for."""
 
 from __future__ import annotations
 
-from benchmark.cli.progress import labels
+import io
+from datetime import datetime, timedelta, timezone
+
+import pytest
+from rich.console import Console
+
+from benchmark.cache.lookup import ReadOnlyCache
+from benchmark.cli.progress import ProgressDisplay, labels
 from benchmark.config.sweep import grid
+from benchmark.paths import CampaignPaths
+from benchmark.pipeline.budget import BudgetTracker
+from benchmark.pipeline.estimate import forecast
+from benchmark.pipeline.progress import GridProgress
+from benchmark.pipeline.time_left import TimeLeft
+from benchmark.records import Row
 from benchmark.stages.plan import plan
+from benchmark.store.durations import Durations
+
+START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 
 
 def named(*overrides):
-    return [*labels(plan(grid(["hardware=simulated", *overrides]), lambda _: {}).runs).values()]
+    return [
+        *labels(
+            plan(grid(["hardware=simulated", "sampling.repeats=1", *overrides]), lambda _: {}).runs
+        ).values()
+    ]
 
 
 def test_a_line_names_each_option_that_differs_in_the_grid():
@@ -35,3 +55,56 @@ def test_what_follows_from_a_name_is_in_no_line():
         "bert_tiny simulated simulated none b1 s128",
         "vit_tiny simulated simulated none b1 px32",
     ]
+
+
+@pytest.fixture
+def display(tmp_path):
+    """The display of a grid of two cells, and what it prints without a terminal."""
+    laid = plan(grid(["hardware=simulated", "sampling.repeats=1", "batch=1,2"]), lambda _: {})
+    left = TimeLeft(laid, forecast(laid, ReadOnlyCache(tmp_path / "cache"), Durations(), 1), 1)
+    budget = BudgetTracker(laid.runs[0].cell.experiment.budget)
+    state = GridProgress(laid, left, budget, CampaignPaths(folder=tmp_path), labels(laid.runs))
+    printed = io.StringIO()
+    return ProgressDisplay(Console(file=printed), state), laid.runs, printed
+
+
+def finished(run, **values):
+    times = {"started_at": START, "finished_at": START + timedelta(seconds=12.34)}
+    stages = [("wait", 0.2), ("measure", 9.0), ("measure.retries", 3.14)]
+    figures = {"samples": 30, "latency_p50_ms": 1.234, "attempts": 1, "stage_seconds": stages}
+    return Row(values={"run_id": run.run_id, "status": "ok", **times, **figures, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "course"),
+    [
+        ({}, "12.3 s"),
+        ({"attempts": 2}, "12.3 s, 2 attempts, 3.1 s discarded"),
+        ({"cache_hit": False, "compile_s": 5.67}, "12.3 s, compiled in 5.7 s"),
+        (
+            {"cache_hit": True, "stage_seconds": [("wait", 214.0)]},
+            "12.3 s, cache hit, waited 214.0 s for the host",
+        ),
+    ],
+)
+def test_the_line_of_a_cell_says_what_it_took_and_what_was_lost(display, values, course):
+    shown, runs, printed = display
+    shown.finished(finished(runs[0], **values))
+    assert printed.getvalue().splitlines()[-1].endswith(f": ok p50 1.23 ms ({course})")
+
+
+def test_a_command_that_is_waited_for_is_named_once(display):
+    shown, runs, printed = display
+    for since in ("14:00:00", "14:00:07"):
+        with shown.working("cpu", runs[0].run_id, "wait"):
+            shown.waiting("cpu", runs[0].run_id, f"python -m benchmark (pid 7) has it since {since}")
+    with shown.working("cpu", runs[1].run_id, "wait"):
+        shown.waiting("cpu", runs[1].run_id, "another command has it")
+    assert printed.getvalue().splitlines()[1:] == [
+        "waiting for the host: python -m benchmark (pid 7) has it since 14:00:00",
+        "waiting for the host: another command has it",
+    ]
+
+
+def test_the_first_line_says_what_the_time_rests_on(display):
+    assert display[2].getvalue() == "2 cells, less than 1 s, by the sampling's own minima\n"

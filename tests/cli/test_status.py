@@ -13,7 +13,9 @@ from typer.testing import CliRunner
 from benchmark.cli.app import app
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker
+from benchmark.pipeline.estimate import Estimate, Forecast
 from benchmark.pipeline.progress import GridProgress
+from benchmark.pipeline.time_left import TimeLeft
 from benchmark.records import Row
 from benchmark.stages.plan import plan
 
@@ -28,18 +30,34 @@ LABELS = {"first": "bert b2", "second": "bert b4"}
 
 @pytest.fixture
 def live(simulated, tmp_path):
-    """Three cells, of which one has its row already; each is guessed to take 10 s unless said otherwise."""
+    """Three cells, of which one has its row already; each of the others is expected to take 10 s."""
     cells = [simulated(f"batch={n}", "campaign=night") for n in (1, 2, 4)]
     first, *_ = plan(cells, lambda _: {}).runs
     laid = plan(cells, lambda _: {first.run_id: "ok"})
     budget = BudgetTracker(cells[0].budget)
 
-    def made(seconds=lambda _: 10.0):
+    def made():
         return GridProgress(
-            laid, seconds, budget, CampaignPaths(folder=tmp_path / "outputs" / "night"), LABELS
+            laid, expected(laid), budget, CampaignPaths(folder=tmp_path / "outputs" / "night"), LABELS
         )
 
     return made
+
+
+def expected(laid):
+    """Each process takes 10 s, and nothing has to be compiled."""
+    runs = {run.run_id: Estimate(10.0) for run in laid.queue}
+    forecast = Forecast(
+        runs=runs,
+        shares=dict.fromkeys(runs, 1.0),
+        making={},
+        compile_s=0.0,
+        measure_s=20.0,
+        usd=None,
+        unpriced=2,
+        at_least=False,
+    )
+    return TimeLeft(laid, forecast, 1)
 
 
 @pytest.fixture
@@ -58,28 +76,11 @@ def command(state, pid, ending="running"):
     """Write the state as the command of that process does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.getpid", lambda: pid)
-        again = GridProgress(state.plan, lambda _: 1.0, state.budget, state.paths, LABELS)
+        again = GridProgress(state.plan, expected(state.plan), state.budget, state.paths, LABELS)
         if ending == "running":
             again.write("running")
         else:
             again.finish(ending)
-
-
-def test_the_rest_takes_as_long_as_the_store_tells(live):
-    state = live()
-    assert state.eta_s == 20
-    state.finished(row(state.plan.queue[0]))
-    assert state.eta_s == 10
-    state.finished(row(state.plan.queue[1]))
-    assert state.eta_s == 0
-
-
-def test_cells_without_history_take_as_long_as_those_that_were_timed(live):
-    state = live(lambda _: None)
-    assert state.eta_s is None
-    time.sleep(0.02)
-    state.finished(row(state.plan.queue[0]))
-    assert state.eta_s == pytest.approx(0.02, rel=1)
 
 
 def test_the_file_tells_what_is_going_on(live, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from benchmark.errors import StoreError
 from benchmark.records import Exhausted, Row
 from benchmark.store import history
-from benchmark.store.history import Medians
+from benchmark.store.durations import durations
 from benchmark.store.results import ResultsStore
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -124,47 +124,6 @@ def test_rows_from_before_there_were_families_tell_nothing_of_memory(store, add)
     assert exhausted(store) == []
 
 
-# How long it takes
-
-
-def timed(add, run_id, stages, **values):
-    defaults = {"model": "bert", "hardware": "cpu", "compiler": "eager", "stage_seconds": stages}
-    add(run_id, **{**defaults, **values})
-
-
-def test_medians_are_taken_by_model_hardware_compiler_and_stage(store, add):
-    timed(add, "r1", {"build": 1.0, "measure": 10.0, "verify": 0.5})
-    timed(add, "r2", {"build": 2.0, "measure": 30.0})
-    store.compact()
-    timed(add, "r3", {"build": 9.0, "measure": 20.0})
-    timed(add, "r4", {"measure": 500.0}, model="vit")
-    timed(add, "r5", {"measure": 500.0}, hardware="cuda")
-    timed(add, "r6", {"measure": 500.0}, compiler="inductor")
-    timed(add, "r7", {"measure": 3600.0}, status="timeout")
-    medians = history.medians(store, {"bert"}, {"cpu"})
-    assert medians.seconds("bert", "cpu", "eager", "build") == 2.0
-    assert medians.seconds("bert", "cpu", "eager", "measure") == 20.0
-    assert medians.seconds("bert", "cpu", "eager", "verify") == 0.5
-    assert medians.seconds("vit", "cpu", "eager", "measure") is None
-    assert medians.seconds("bert", "cpu", "eager", "plan") is None
-
-
-def test_a_compiler_without_rows_is_judged_by_all_others(store, add):
-    timed(add, "r1", {"measure": 1.0}, compiler="eager")
-    timed(add, "r2", {"measure": 3.0}, compiler="inductor")
-    medians = history.medians(store, {"bert"}, {"cpu"})
-    assert medians.seconds("bert", "cpu", "openvino", "measure") == 2.0
-    assert medians.seconds("bert", "cpu", "inductor", "measure") == 3.0
-
-
-def test_what_a_compiler_takes_is_what_it_took_when_it_made_the_artefact(store, add):
-    timed(add, "r1", {"compile": 61.0}, compile_s=60.0)
-    timed(add, "r2", {"compile": 0.01}, compile_s=60.0)  # the cache answered
-    timed(add, "r3", {"compile": 0.01}, compile_s=None)  # nothing to compile
-    medians = history.medians(store, {"bert"}, {"cpu"})
-    assert medians.seconds("bert", "cpu", "eager", "compile") == 60.0
-
-
 # Stores
 
 
@@ -172,14 +131,11 @@ def test_without_a_store_nothing_is_known(tmp_path):
     absent = ResultsStore(tmp_path / "none")
     assert history.fresh(absent, {"e"}) == {}
     assert history.exhausted(absent, {"e"}) == ()
-    medians = history.medians(absent, {"bert"}, {"cpu"})
-    assert medians.seconds("bert", "cpu", "eager", "measure") is None
 
 
 def test_an_empty_store_knows_nothing(store):
     assert history.fresh(store, {"e"}) == {}
     assert history.exhausted(store, {"e"}) == ()
-    assert history.medians(store, set(), set()) == Medians(by_compiler={}, by_hardware={})
 
 
 @pytest.mark.parametrize(
@@ -187,7 +143,7 @@ def test_an_empty_store_knows_nothing(store):
     [
         lambda store: history.fresh(store, {"e"}),
         lambda store: history.exhausted(store, {"e"}),
-        lambda store: history.medians(store, {"bert"}, {"cpu"}),
+        lambda store: durations(store, {"bert"}, {"cpu"}),
     ],
 )
 def test_a_store_that_cannot_be_read_is_told(store, question):
