@@ -5,28 +5,28 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from benchmark.cli import early
+from benchmark.execution.server_connection import end_early
 
-from benchmark.cli.error_messages import explained
-from benchmark.config.command_line import flags_first
-from benchmark.config.folder import CONF
-from benchmark.errors import NotAllOk
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 VERBS = frozenset(
     "plan compile largest results matrix report best status explain lint replay compare "  # noqa: SIM905 - a list
-    "nightly doctor cache store model".split()
+    "nightly doctor cache store model server".split()
 )
 """By name only: deciding which parser gets the command must not cost the import of `cli.app`."""
 
 
 def measure(cfg: DictConfig) -> int:
     """Run one cell. The cells of a grid come here only under a stock launcher, one by one."""
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+
+    from benchmark.cli.error_messages import explained
     from benchmark.cli.start import start
     from benchmark.config import experiment
     from benchmark.config.hydra_settings import (
@@ -35,6 +35,7 @@ def measure(cfg: DictConfig) -> int:
         refuse_in_single_run,
         refuse_lists_of_names,
     )
+    from benchmark.errors import NotAllOk
 
     own: Any = HydraConfig.get()  # typed by Hydra as what it isn't: it is a DictConfig
     single = own.mode == RunMode.RUN
@@ -54,6 +55,11 @@ def measure(cfg: DictConfig) -> int:
 
 def run() -> int:
     """Run the cell or the grid of the command line; return the exit code."""
+    import hydra
+
+    from benchmark.config.folder import CONF
+    from benchmark.errors import NotAllOk
+
     codes: list[int] = []  # Hydra drops what its task returns; a grid raises SystemExit from the sweeper
 
     def task(cfg: DictConfig) -> int:
@@ -87,13 +93,21 @@ def run_verb() -> NoReturn:
 
 def main() -> None:
     """Run the command; a mistake of the user becomes one line and exit code 1."""
-    with explained():
-        if len(sys.argv) > 1 and sys.argv[1] in VERBS:
-            run_verb()
-        # Without this variable Hydra prints its own, longer account of an exception, which lacks the key.
-        os.environ["HYDRA_FULL_ERROR"] = "1"
-        sys.argv[1:] = flags_first(sys.argv[1:])
-        raise SystemExit(run())
+    early.start(sys.argv[1:])
+    try:
+        from benchmark.cli.error_messages import explained
+
+        with explained():
+            if len(sys.argv) > 1 and sys.argv[1] in VERBS:
+                run_verb()
+            from benchmark.config.command_line import flags_first
+
+            # Without this variable Hydra prints its own, longer account of an exception, which lacks the key.
+            os.environ["HYDRA_FULL_ERROR"] = "1"
+            sys.argv[1:] = flags_first(sys.argv[1:])
+            raise SystemExit(run())
+    finally:
+        end_early()
 
 
 if __name__ == "__main__":

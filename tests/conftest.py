@@ -14,7 +14,7 @@ import tempfile
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache, partial
-from multiprocessing import forkserver, util
+from multiprocessing import util
 from pathlib import Path
 
 import hydra
@@ -26,6 +26,7 @@ from omegaconf._utils import get_yaml_loader
 from xdist.scheduler import LoadScopeScheduling
 
 from benchmark.cache.compile_cache import CompileCache
+from benchmark.cli import early
 from benchmark.cli.run import laid_out
 from benchmark.config import experiment
 from benchmark.config.folder import CONF
@@ -45,6 +46,7 @@ tempfile.tempdir = os.environ["TMPDIR"] = OWN_HOST
 os.environ["XDG_CACHE_HOME"] = f"{OWN_HOST}/cache"  # where commands remember the host's peak
 # after multiprocessing has removed its own folder in it, at -100
 util.Finalize(None, shutil.rmtree, (OWN_HOST,), {"ignore_errors": True}, exitpriority=-200)
+early.start = lambda _: None  # most commands of the tests end before children are needed
 
 
 _parse = yaml.load
@@ -169,7 +171,6 @@ CHILDREN = Interpreters(
         "benchmark.devices.simulated",
         "benchmark.scenarios.latency",
         "benchmark.tasks.text_classification",
-        "pytest",  # the main module, which each child would have to import anew
     },
     {},
 )
@@ -196,8 +197,8 @@ FIRST = (
     "tests/timing/test_duel.py",
     "tests/config/test_compose.py",
 )
-"""Groups that start first: those that share the children of `in_a_child`, because a command of another test
-starts a server with other imports; then the longest, so that no core is idle at the end."""
+"""Groups that start first: those that share the children of `in_a_child`, then the longest, so that no core
+is idle at the end."""
 
 
 COMMANDS = Path(__file__).with_name("cli")
@@ -253,6 +254,10 @@ def pytest_collection_finish(session):
         CHILDREN.start()
 
 
+def pytest_sessionfinish():
+    CHILDREN.close()
+
+
 @pytest.fixture
 def interpreters():
     return CHILDREN
@@ -289,10 +294,8 @@ def in_a_child(tmp_path_factory):
             preload.update(kind.preload)
     limits = ChildLimits(log=tmp_path_factory.mktemp("logs") / "child.log", timeout_s=240)
     children = Forkserver(preload)
-    children.close()  # of other imports
     yield partial(children.call, limits)
     children.close()
-    forkserver.set_forkserver_preload(["__main__"])
 
 
 @pytest.fixture(scope="session")

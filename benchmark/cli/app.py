@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from benchmark.cli import cache, md_option, model, store
+from benchmark.cli import cache, md_option, model, server, store
 from benchmark.cli.best import best
 from benchmark.cli.compare import compare
 from benchmark.cli.compile import compile_
@@ -42,4 +42,5 @@ app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options"
 app.add_typer(cache.app, name="cache")
 app.add_typer(model.app, name="model")
 app.add_typer(nightly.app, name="nightly")
+app.add_typer(server.app, name="server")
 app.add_typer(store.app, name="store")

@@ -12,6 +12,7 @@ from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
 from benchmark.execution.preload import can_run, distinct, interpreters
+from benchmark.execution.server_connection import end_early
 from benchmark.paths import CampaignPaths
 
 
@@ -26,6 +27,8 @@ def start(
     with interpreters(experiments) as children:
         if any(map(can_run, distinct(experiments))) and not _is_finished(experiments[0]):
             children.start()
+        else:
+            end_early()
         from benchmark.cli.run import MISTAKE, OK, refuse_hopeless, run_grid
 
         if not in_a_grid:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-import multiprocessing
 import os
 import random
 import signal
@@ -20,6 +19,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from benchmark.errors import UnsupportedOperator
+from benchmark.host import machine
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
@@ -102,7 +102,7 @@ class Simulated(CompilerDefaults):
             raise UnsupportedOperator("simulated: aten::imagined has no kernel")
         if self.fault == "raise":
             raise RuntimeError(f"simulated fault {self.fault!r}")
-        if multiprocessing.parent_process() is None:
+        if machine.command_pid() == os.getpid():
             raise RuntimeError(f"fault={self.fault} would end this program: set hardware.isolated=true")
         _END[self.fault]()
 

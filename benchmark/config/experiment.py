@@ -67,6 +67,8 @@ class LauncherOptions:
 
     compile_workers: PositiveInt | None
     """Cells built and compiled at a time; null: one per core and per 8 GiB of memory."""
+    keep_warm_s: NonNegativeFloat | None
+    """How long the server of children waits for later commands; null: 300 s at a terminal, else 0."""
 
 
 @frozen

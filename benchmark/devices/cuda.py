@@ -178,10 +178,11 @@ class Cuda:
         if processes is None:
             return None
         command = machine.command_pid()
+        ours = {command} if command == os.getpid() else {command, os.getppid()}  # a warm server's copy
         return [
             process.pid
             for process in processes
-            if process.pid != os.getpid() and command not in _ancestors(process.pid)
+            if process.pid != os.getpid() and ours.isdisjoint(_ancestors(process.pid))
         ]
 
     def _processes(self) -> list[Any] | None:

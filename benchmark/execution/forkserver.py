@@ -1,24 +1,25 @@
 """Child processes for the heavy part of a stage: forked from a server that has the libraries loaded.
 
-A fork of the preloaded server costs 0.02 s; a fresh interpreter needs 4 s. The server only imports: if it had
-computed with two OpenMP threads, children with two threads would hang in their first matrix product.
+A fork of the preloaded server costs 0.02 s; a fresh interpreter needs 4 s.
 """
 
 from __future__ import annotations
 
 import contextlib
 import faulthandler
-import fcntl
-import multiprocessing
+import io
+import logging
 import os
+import pickle
 import re
 import resource
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
-from multiprocessing import connection, forkserver, resource_tracker, util
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from multiprocessing import Pipe, connection, util
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -26,19 +27,14 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from benchmark.errors import Crashed, OutOfMemory, RunFailure, TimedOut
 from benchmark.execution.failures import NO_MEMORY, deserialize_error, serialize_error
+from benchmark.execution.server_connection import ServerConnection, ServerEnded, take
+from benchmark.execution.warm_server import NUMBER, follow
 from benchmark.host.machine import COMMAND_PID
 from benchmark.records import frozen
 
 T = TypeVar("T")
 
-_ENVIRONMENT = {
-    "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of compile workers that could outlive the child
-    "AOTI_RUNTIME_CHECK_INPUTS": "1",  # else a .pt2 answers inputs of another shape, silently
-    "TOKENIZERS_PARALLELISM": "false",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "PYTHONUNBUFFERED": "1",
-}
-"""Libraries read these when they load, so they are set before the server starts; the user's values win."""
+logger = logging.getLogger(__name__)
 
 _GRACE_S = 5.0
 _LAST_WORDS_S = 0.5
@@ -60,27 +56,43 @@ class ChildLimits:
 class Forkserver:
     """Runs each call in a fresh child that cannot outlive this process."""
 
-    def __init__(self, preload: Iterable[str]) -> None:
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(sorted({*preload, __name__}))  # else each child imports this
-        self._answered = False
-        self._living: set[Any] = set()
-        self._lock = threading.Lock()  # multiprocessing starts and reaps children for one thread at a time
+    def __init__(self, preload: Iterable[str], *, core: Sequence[str] = (), keep_warm_s: float = 0) -> None:
+        """Modules that children need; `core` are those among them that other commands need too.
+
+        With `keep_warm_s` the server of an earlier command is used, and stays for that long after this one.
+        """
+        self._preload, self._core, self._keep_warm_s = {*preload, __name__}, core, keep_warm_s
+        self._server: ServerConnection | None = None
+        self._living, self._starting = set[_Child](), set[_Child]()
+        self._has_forked = False
+        self._lock = threading.RLock()
 
     def warm(self) -> None:
         """Start the server; its imports go on while this process plans."""
-        ours = {name: value for name, value in _ENVIRONMENT.items() if name not in os.environ}
-        os.environ.update(ours)
-        resource_tracker.ensure_running()  # the server starts it otherwise, and that would unblock the signal
-        # The server inherits the mask: else a terminal's Ctrl-C ends its imports with a traceback.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            with defer_signals():  # else a server could run that nothing knows of
-                forkserver.ensure_running()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            for name in ours:  # the server has them now; left here, they would change this host's identity
-                del os.environ[name]
+        with contextlib.suppress(ServerEnded):  # the first call reports it
+            self._running()
+
+    def _running(self) -> ServerConnection:
+        """The server, started where there is none.
+
+        Raises:
+            ServerEnded: it can't be started, or has ended at once.
+        """
+        with self._lock:
+            if self._server and self._server.has_ended():
+                self._replace(self._server)
+            if self._server is None:
+                with defer_signals():  # else a server could run that nothing knows of
+                    server = take(self._core, self._keep_warm_s)
+                    self._server = server
+                    server.begin(self._preload, self._keep_warm_s if self._core else 0)
+            return self._server
+
+    def _replace(self, ended: ServerConnection) -> None:
+        """Forget a server that has ended, so that the next call starts another."""
+        if ended.is_warm:
+            logger.warning("%s: this command goes on with a server of its own", ended.death())
+        self.close()
 
     def call(self, limits: ChildLimits, function: Callable[..., T], /, *arguments: Any) -> T:
         """Return what `function` returns in a child of its own.
@@ -88,66 +100,140 @@ class Forkserver:
         Raises:
             RunFailure: what the child raised, or how it ended: OutOfMemory, TimedOut, Crashed.
         """
-        with self._lock:
-            self.warm()
         limits.log.parent.mkdir(parents=True, exist_ok=True)
-        answer, answer_end = self._context.Pipe(duplex=False)
-        leash_end, leash = self._context.Pipe(duplex=False)
-        child = self._context.Process(
-            target=_child, args=(answer_end, leash_end, limits, function, arguments), daemon=True
-        )
+        text, files = _packed((function, arguments))
         kills, said = _kernel_memory_kills(), _size(limits.log)
-        result = None
+        child, result = _Child(), None
         try:
-            # Not for the first: its answer takes as long as the server's imports.
-            with self._lock, defer_signals() if self._answered else contextlib.nullcontext():
-                self._start(child)
-                self._living.add(child)
-            self._answered = True
-            answer_end.close()
-            leash_end.close()
-            result = _await(answer, child, limits.timeout_s)
-        finally:
+            self._start(child, files)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended already
+                child.task.send((limits, text))
+            result = _await(child, limits.timeout_s)
             if result is not None:
-                _wait_for_end(child, _GRACE_S)
-            leash.close()  # in every case, also Ctrl-C: the child and its descendants end here
-            if child.pid is not None:
-                _kill(child)
-                with self._lock:  # now only: other threads start children while this one dies
-                    child.join(0)
-                    self._living.discard(child)
-            answer.close()
+                child.wait_for_end(_GRACE_S)
+        finally:
+            child.end()  # in every case, also Ctrl-C: the child and its descendants end here
+            self._living.discard(child)
         if result is None:
             starved = _kernel_memory_kills() > kills
-            raise _death(child.exitcode, _last_words(limits.log, said), starved=starved)
+            raise _death(child.exit_code, _last_words(limits.log, said), starved=starved)
         if result[0] == "ok":
             return result[1]  # type: ignore[no-any-return]
         raise deserialize_error(*result)
 
-    @staticmethod
-    def _start(child: Any) -> None:
+    def _start(self, child: _Child, files: Sequence[int]) -> None:
+        """Let the server fork the child; if an earlier command's has ended, start one for this command.
+
+        Raises:
+            Crashed: the server of this command has ended.
+        """
+        server = None
+        self._starting.add(child)
         try:
-            child.start()
-        except (EOFError, ConnectionError) as error:
-            raise Crashed("the server that children are forked from has ended") from error
+            # Not for the first child: it takes as long as the server's imports.
+            with defer_signals() if self._has_forked else contextlib.nullcontext():
+                with self._lock:
+                    server = self._running()
+                    child.request(server, files)
+                child.wait_for_start()
+                self._living.add(child)
+            self._has_forked = True
+        except ServerEnded as error:
+            with self._lock:
+                is_current = self._server is server  # else `end_children` has ended it
+                if server and is_current:
+                    self._replace(server)
+            if not (server and server.is_warm and is_current):
+                raise Crashed(str(error)) from error
+            self._start(child, files)
+        finally:
+            self._starting.discard(child)
 
     def close(self) -> None:
         """End the server, also during its imports; a later call starts another."""
-        server = forkserver._forkserver  # noqa: SLF001 - it has no public end
-        pid = server._forkserver_pid  # type: ignore[attr-defined]  # noqa: SLF001
-        if pid is not None:
-            with defer_signals():  # an end that is cut off leaves a server that can neither end nor start
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                server._stop()  # type: ignore[attr-defined]  # noqa: SLF001
+        with self._lock, defer_signals():  # an end that is cut off leaves a server that nothing knows of
+            server, self._server = self._server, None
+            if server:
+                server.end()
 
     def end_children(self) -> None:
         """End the children that other threads wait for, or the server; their calls raise Crashed."""
-        if not self._answered:
+        if self._starting:
             self.close()
         for child in list(self._living):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
+
+
+class _Child:
+    """A child process, and this command's ends of what they share."""
+
+    def __init__(self) -> None:
+        self.pid = 0
+        """0 before it has started."""
+        self.exit_code: int | None = None
+        """Null before its end, and if its server has ended before."""
+        self.task: Connection
+        self._leash = -1
+        self.fate = -1
+        """Readable once it has ended."""
+
+    def request(self, server: ServerConnection, files: Sequence[int]) -> None:
+        """Request it of the server; it inherits the open files.
+
+        Raises:
+            ServerEnded: the server has.
+        """
+        self.end()
+        self._server = server
+        self.task, task = Pipe()
+        leash, self._leash = os.pipe()
+        self.fate, fate = os.pipe()
+        try:
+            server.fork((task.fileno(), leash, fate, *files))
+        finally:
+            task.close()
+            os.close(leash)
+            os.close(fate)
+
+    def wait_for_start(self) -> None:
+        """Wait until it runs.
+
+        Raises:
+            ServerEnded: its server has.
+            OutOfMemory: there is no room for a process.
+        """
+        if (pid := self._number()) is None:
+            raise ServerEnded(self._server.death())
+        if pid < 0:
+            raise OutOfMemory(f"no child can be started: {os.strerror(-pid)}")
+        self.pid = pid
+
+    def wait_for_end(self, seconds: float) -> bool:
+        """Wait until it has ended; return whether it has."""
+        return bool(connection.wait([self.fate], seconds))
+
+    def end(self) -> None:
+        """End it with everything that it has started."""
+        if self.fate < 0:
+            return
+        os.close(self._leash)
+        if self.pid:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            if not self.wait_for_end(0):  # killed before it led a group
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.pid, signal.SIGKILL)
+            if self.wait_for_end(_GRACE_S):
+                self.exit_code = self._number()
+        self.task.close()
+        os.close(self.fate)
+        self.fate = -1
+
+    def _number(self) -> int | None:
+        """The next number that its server says of it; None where the server has ended."""
+        text = os.read(self.fate, NUMBER.size)
+        return int(NUMBER.unpack(text)[0]) if text else None
 
 
 @contextlib.contextmanager
@@ -178,45 +264,32 @@ def inline(function: Callable[..., T], /, *arguments: Any) -> T:
         raise deserialize_error(*serialize_error(error)) from error
 
 
-def _await(answer: Any, child: Any, timeout_s: float) -> tuple[Any, ...] | None:
+def _await(child: _Child, timeout_s: float) -> tuple[Any, ...] | None:
     """Return the child's answer, or None if it died without one.
 
     Raises:
         TimedOut: it did neither in time.
     """
-    ready = connection.wait([answer, child.sentinel], timeout_s)
+    ready = connection.wait([child.task, child.fate], timeout_s)
     if not ready:
         with contextlib.suppress(ProcessLookupError):
             os.kill(child.pid, signal.SIGABRT)  # faulthandler writes into the log where it hangs
-        _wait_for_end(child, _LAST_WORDS_S)
+        child.wait_for_end(_LAST_WORDS_S)
         raise TimedOut(
             f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log"
         )
     try:
-        return answer.recv() if answer in ready or answer.poll() else None
+        return child.task.recv() if child.task in ready or child.task.poll() else None
     except (EOFError, OSError):
         return None
-
-
-def _wait_for_end(child: Any, seconds: float) -> None:
-    """Wait without reading how it ended: `join` would read it, and only one thread may."""
-    connection.wait([child.sentinel], seconds)
-
-
-def _kill(child: Any) -> None:
-    """End the child and everything it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    if not connection.wait([child.sentinel], 0):  # killed before it led a group
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGKILL)
-    _wait_for_end(child, _GRACE_S)
 
 
 def _death(exitcode: int | None, last: str, *, starved: bool) -> RunFailure:
     """The error for a child that died without an answer."""
     words = f"; last words: {last}" if last else ""
-    if exitcode is not None and exitcode < 0:
+    if exitcode is None:
+        return Crashed(f"the server that the child was forked from has ended{words}")
+    if exitcode < 0:
         name = signal.Signals(-exitcode).name
         if NO_MEMORY.search(last):
             return OutOfMemory(f"the child ran out of memory and ended by {name}{words}")
@@ -254,25 +327,56 @@ def _kernel_memory_kills() -> int:
     return 0
 
 
-def _child(
-    answer: Any, leash: Any, limits: ChildLimits, function: Callable[..., Any], arguments: tuple[Any, ...]
-) -> NoReturn:
+class _Pickler(pickle.Pickler):
+    """Keeps the open files of connections among the arguments, which the child inherits."""
+
+    def __init__(self, buffer: io.BytesIO) -> None:
+        super().__init__(buffer)
+        self.files = list[int]()
+
+    def persistent_id(self, obj: Any) -> int | None:
+        if not isinstance(obj, Connection):
+            return None
+        self.files.append(obj.fileno())
+        return len(self.files) - 1
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, buffer: io.BytesIO, files: Sequence[int]) -> None:
+        super().__init__(buffer)
+        self._files = files
+
+    def persistent_load(self, number: int) -> Connection:
+        return Connection(self._files[number])
+
+
+def _packed(call: tuple[object, ...]) -> tuple[bytes, Sequence[int]]:
+    """Pickle a function and its arguments; return also the open files that they need."""
+    pickler = _Pickler(buffer := io.BytesIO())
+    pickler.dump(call)
+    return buffer.getvalue(), pickler.files
+
+
+def work_as_child(task: int, leash: int, files: Sequence[int]) -> NoReturn:
     """Entry of a child: set its limits, send its output to the run's log, call, answer, exit."""
     os.setsid()  # one group to kill: compilers start processes
+    follow(leash)
+    command = Connection(task)
+    limits, text = command.recv()
     os.environ[COMMAND_PID] = str(limits.command_pid)
-    _follow(leash)
     _redirect(limits.log)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if limits.memory_bytes is not None:
-        # RLIMIT_DATA counts private memory only; RLIMIT_AS would also count mapped weights.
-        most = _private_bytes() + limits.memory_bytes
-        resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     try:
+        function, arguments = _Unpickler(io.BytesIO(text), files).load()
+        if limits.memory_bytes is not None:
+            # RLIMIT_DATA counts private memory only; RLIMIT_AS would also count mapped weights.
+            most = _private_bytes() + limits.memory_bytes
+            resource.setrlimit(resource.RLIMIT_DATA, (most, most))
         result: tuple[Any, ...] = ("ok", function(*arguments))
     except BaseException as error:  # noqa: BLE001 - the parent raises it again
         traceback.print_exc()
         result = serialize_error(error)
-    answer.send(result)
+    command.send(result)
     sys.stderr.flush()
     util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - frees named semaphores, which the next line would leak
     os._exit(0)  # skips freeing gigabytes of weights
@@ -283,27 +387,6 @@ def _private_bytes() -> int:
     with contextlib.suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     return 0
-
-
-def _follow(leash: Any) -> None:
-    """End this process group when the parent has closed its end of the pipe `leash`, also by being killed.
-
-    On Linux the kernel does it: a thread would wait for a compiler that holds Python's global lock.
-    """
-    if sys.platform != "linux":
-        threading.Thread(target=_wait_and_end, args=(leash,), daemon=True).start()
-        return
-    fcntl.fcntl(leash, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)
-    if leash.poll():  # it was closed before
-        _wait_and_end(leash)
-
-
-def _wait_and_end(leash: Any) -> None:
-    with contextlib.suppress(EOFError, OSError):
-        leash.recv()
-    os.killpg(0, signal.SIGKILL)
 
 
 def _redirect(log: Path) -> None:

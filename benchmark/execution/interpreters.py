@@ -13,7 +13,7 @@ import pickle
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
@@ -42,10 +42,20 @@ _IMPORTS_S = 300.0
 class Interpreters:
     """Starts a fresh child for each call: of this interpreter, or of another one that a compiler names."""
 
-    def __init__(self, preload: Iterable[str], others: Mapping[str, Iterable[str]]) -> None:
-        """Modules that children will need, here and by interpreter; nothing is loaded here for no module."""
+    def __init__(
+        self,
+        preload: Iterable[str],
+        others: Mapping[str, Iterable[str]],
+        *,
+        core: Sequence[str] = (),
+        keep_warm_s: float = 0,
+    ) -> None:
+        """Modules that children will need, here and by interpreter; nothing is loaded here for no module.
+
+        `core` and `keep_warm_s` as in `Forkserver`.
+        """
         modules = set(preload)
-        self._forkserver = Forkserver(modules)
+        self._forkserver = Forkserver(modules, core=core, keep_warm_s=keep_warm_s)
         self._is_local = bool(modules)
         self._workers = {python: _Worker(python, needed) for python, needed in others.items()}
 

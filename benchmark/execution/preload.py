@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from benchmark.config.experiment import Experiment
 from benchmark.execution.interpreters import Interpreters
+from benchmark.execution.server_connection import CORE, keep_warm_s
 
 
 def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
@@ -13,8 +14,15 @@ def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
     of: dict[str | None, list[Experiment]] = {}
     for e in distinct(experiments):
         of.setdefault(e.compiler.python, []).append(e)
+    here = of.get(None, [])
+    needs_core = any(can_run(e) and not e.hardware.simulated for e in here)
     modules = {python: preload(those) for python, those in of.items()}
-    return Interpreters(modules.pop(None, set()), {str(python): those for python, those in modules.items()})
+    return Interpreters(
+        modules.pop(None, set()),
+        {str(python): those for python, those in modules.items()},
+        core=CORE if needs_core else (),
+        keep_warm_s=keep_warm_s(here[0].launcher.keep_warm_s) if here else 0,
+    )
 
 
 def preload(experiments: Iterable[Experiment]) -> set[str]:

@@ -61,7 +61,7 @@ class Monitor:
             _tidy(self._configuration, self._out, self._err)
             raise Unreadable(str(error)) from error
         self._process = process
-        # Not atexit: a child of multiprocessing ends without it.
+        # Not atexit: a child ends without it.
         self.close = util.Finalize(
             self, _end, (process, self._configuration, self._out, self._err), exitpriority=0
         )

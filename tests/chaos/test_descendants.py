@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import pytest
@@ -33,8 +33,11 @@ def compile_with_help(environment, ending):
 def test_what_a_compiler_started_ends_with_its_child(tmp_path, ending):
     environment, mark = marked()
     limits = ChildLimits(log=tmp_path / "child.log", timeout_s=0.7 if ending == "hangs" else 30)
-    with nullcontext() if ending == "returns" else pytest.raises(RunFailure):
-        Forkserver([]).call(limits, compile_with_help, environment, ending)
+    with (
+        closing(Forkserver([])) as server,
+        nullcontext() if ending == "returns" else pytest.raises(RunFailure),
+    ):
+        server.call(limits, compile_with_help, environment, ending)
     assert survivors(mark) == []
 
 

@@ -128,6 +128,7 @@ def library(monkeypatch):
     library.nvmlInit = start
     monkeypatch.setitem(sys.modules, "pynvml", library)
     monkeypatch.setenv(COMMAND_PID, str(2**22 + 1))
+    monkeypatch.setattr(os, "getppid", lambda: 2**22 + 2)
     monkeypatch.setitem(sys.modules, "torch", None)
     cuda._nvml.cache_clear()
     yield library
@@ -244,6 +245,9 @@ def test_processes_of_the_same_command_are_not_others(library, monkeypatch):
             Cuda().configure_process()
         monkeypatch.setenv(COMMAND_PID, str(os.getpid()))
         Cuda().configure_process()
+        assert Cuda().state().other_processes == 0
+        monkeypatch.setenv(COMMAND_PID, str(2**22 + 1))  # which this child's server has not started
+        monkeypatch.setattr(os, "getppid", os.getpid)
         assert Cuda().state().other_processes == 0
     finally:
         beside.communicate(b"\n")

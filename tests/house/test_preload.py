@@ -1,6 +1,6 @@
 """Every module that a server of children is to preload exists.
 
-multiprocessing ignores a name that can't be imported: each child would import torch by itself, for 4 s.
+The server ignores a name that can't be imported: each child would import torch by itself, for 4 s.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from benchmark.execution.preload import preload
 ROOT = Path(__file__).parents[2]
 SOURCES = [*sorted((ROOT / "benchmark").rglob("*.py")), *sorted((ROOT / "tests").rglob("*.py"))]
 SERVERS = {"Forkserver", "Interpreters", "set_forkserver_preload"}
-"""Their arguments are modules to preload, as is whatever is assigned to a name `preload`."""
+"""Their arguments are modules to preload, as is whatever is assigned to these names."""
+NAMES = {"preload", "CORE"}
 
 
 def lists(tree):
@@ -24,7 +25,7 @@ def lists(tree):
     for node in ast.walk(tree):
         if isinstance(node, ast.AnnAssign | ast.Assign) and node.value:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if any(isinstance(target, ast.Name) and target.id == "preload" for target in targets):
+            if any(isinstance(target, ast.Name) and target.id in NAMES for target in targets):
                 yield node.value
         if isinstance(node, ast.Call):
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
@@ -34,7 +35,7 @@ def lists(tree):
 
 def listed(source):
     """Modules in those lists, as far as they are spelled as strings."""
-    if not any(name in source for name in SERVERS | {"preload"}):
+    if not any(name in source for name in SERVERS | NAMES):
         return set()
     nodes = (node for value in lists(ast.parse(source)) for node in ast.walk(value))
     return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
@@ -68,6 +69,7 @@ def test_a_module_to_preload_exists(module):
 def test_the_lists_are_found():
     assert {
         "benchmark.stages.build",  # execution/preload.py
+        "transformers.modeling_utils",  # execution/server_connection.py
         "benchmark.timing.interleaved",  # cli/side.py
         "benchmark.execution.python39",  # execution/worker.py
         "benchmark.models.diffusion",  # a task

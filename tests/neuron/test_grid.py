@@ -12,7 +12,6 @@ import pytest
 
 from benchmark.__main__ import main
 from benchmark.devices import neuron
-from benchmark.execution.forkserver import Forkserver
 from benchmark.store import results
 
 pytestmark = pytest.mark.real
@@ -58,7 +57,6 @@ def called(*words):
         patch.setattr(sys, "argv", ["benchmark", *words])
         with pytest.raises(SystemExit) as ended:
             main()
-    Forkserver(()).close()  # the next command's children need other imports
     return ended.value.code
 
 
