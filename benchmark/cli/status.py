@@ -68,13 +68,20 @@ def _lines(state: dict[str, Any]) -> list[str]:
         + (f": {at['holder']}" if at.get("holder") else "")
         for at in state["busy"]
     ]
+    passed_s = _since(state["updated_at"]) if state["state"] == "running" else 0.0
     if state["state"] == "running" and state["eta_s"] is not None:
-        lines.append(f"about {duration(max(0.0, state['eta_s'] - _since(state['updated_at'])))} left")
+        left_s = max(state["eta_s"] - passed_s, state.get("eta_after_busy_s", 0.0))
+        lines.append(f"about {duration(left_s)} left")
     limit = {"hours": state["budget_hours"], "usd": state["budget_usd"]}
-    spent = f"{duration(state['hours'] * 3600)}" + (f" of {limit['hours']:g} h" if limit["hours"] else "")
+    spent = f"{duration(state['hours'] * 3600 + passed_s)}" + (
+        f" of {limit['hours']:g} h" if limit["hours"] else ""
+    )
     if state["usd"] is not None:
         spent += f", ${state['usd']:.2f}" + (f" of ${limit['usd']:g}" if limit["usd"] else "")
-    lost = {"waiting": state.get("wait_s", 0.0), "noise retries": state.get("retries_s", 0.0)}
+    waits_s = max(
+        (_since(at["since"]) for at in state["busy"] if passed_s and at["stage"] == "wait"), default=0.0
+    )
+    lost = {"waiting": state.get("wait_s", 0.0) + waits_s, "noise retries": state.get("retries_s", 0.0)}
     parts = ", ".join(f"{duration(seconds)} {what}" for what, seconds in lost.items() if round(seconds))
     lines.append(f"used {spent}" + (f": {parts}" if parts else ""))
     lines += [f"! {failure}" for failure in state["last_failures"][-3:]]

@@ -101,8 +101,10 @@ class Forecast(NamedTuple):
 def forecast(plan: Plan, cache: Entries, past: Durations, workers: int) -> Forecast:
     """Estimate without building, hashing or running anything."""
     pending = [run for run in plan.queue if run.fate == "run"]
-    runs = {run.run_id: estimate(run, past) for run in pending}
-    shares = {run.run_id: _share(run.repeat, expected_processes(run, past)) for run in pending}
+    cells = {run.processes_of: run for run in pending}
+    of_cells = {cell: (estimate(run, past), expected_processes(run, past)) for cell, run in cells.items()}
+    runs = {run.run_id: of_cells[run.processes_of][0] for run in pending}
+    shares = {run.run_id: _share(run.repeat, of_cells[run.processes_of][1]) for run in pending}
     making = dict(_making(pending, cache, past))
     measure_s = usd = 0.0
     unpriced = 0

@@ -41,6 +41,7 @@ class Busy:
     label: str
     stage: str
     since: float
+    run_id: str
     holder: str = ""
     """Which command has the host, while the cell waits for it."""
 
@@ -96,7 +97,7 @@ class GridProgress:
         """Show a cell in a stage while the block runs."""
         began = time.time()
         with self._lock:
-            self.busy[where] = Busy(self.labels[run_id], stage, began)
+            self.busy[where] = Busy(self.labels[run_id], stage, began, run_id)
             if stage == "wait":
                 self._on_host.add(run_id)
                 self._waiters += 1
@@ -124,7 +125,7 @@ class GridProgress:
         """Show which command a cell waits for."""
         with self._lock:
             since = self.busy[where].since if where in self.busy else time.time()
-            self.busy[where] = Busy(self.labels[run_id], "wait", since, holder)
+            self.busy[where] = Busy(self.labels[run_id], "wait", since, run_id, holder)
             self.changed(at_once=True)
 
     def finished(self, row: Row) -> None:
@@ -184,6 +185,7 @@ class GridProgress:
         """The state as the file has it; times are seconds or ISO 8601."""
         first = self.plan.runs[0].cell.experiment
         with self._lock:
+            busy = {at.run_id for at in self.busy.values() if not at.holder}
             return {
                 "campaign": first.campaign,
                 "state": state,
@@ -209,7 +211,8 @@ class GridProgress:
                     }
                     for where, at in sorted(self.busy.items())
                 ],
-                "eta_s": self.time_left.seconds,
+                "eta_s": (left_s := self.time_left.seconds),
+                "eta_after_busy_s": max(0.0, left_s - sum(map(self.time_left.of, busy))),
                 "hours": round(self.budget.hours, 4),
                 "wait_s": round(self.wait_s, 3),
                 "retries_s": round(self.retries_s, 3),

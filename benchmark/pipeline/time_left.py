@@ -60,6 +60,13 @@ class TimeLeft:
         waits_s = median(self._waits) * self._processes if self._waits else 0.0
         return max(0.0, making_s + self._work.value * self._left_s + waits_s)
 
+    def of(self, run_id: str) -> float:
+        """Seconds of these that this run takes."""
+        if run_id in self._making:
+            return self._made.value * self._making[run_id]
+        estimate = self.ahead.runs.get(run_id)
+        return self._work.value * self._shares.get(run_id, 0.0) * estimate.seconds if estimate else 0.0
+
     def made(self, run_id: str, seconds: float) -> None:
         """Something was built and compiled for this run and those that share it."""
         if run_id in self._making:

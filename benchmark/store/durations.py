@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from benchmark.store.results import ResultsStore
 from benchmark.store.selection import OWN
 
-_ENOUGH_ROWS: Final = 10_000
+_ENOUGH_ROWS: Final = 4_000
 """Newest rows that are read: more would hardly change the estimate and cost seconds."""
 _EFFORT: Final = (
     *("warmup_calls", "warmup_s", "min_calls", "max_calls", "min_s", "max_s"),
@@ -142,7 +142,7 @@ class Durations:
 
 
 def durations(store: ResultsStore, models: Collection[str], hardware: Collection[str]) -> Durations:
-    """What about 10,000 of the newest ok rows on this hardware took, of these models as far as there are any.
+    """What about 4,000 of the newest ok rows on this hardware took, of these models as far as there are any.
 
     Raises:
         StoreError: the store can't be read.

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from typer.testing import CliRunner
@@ -130,6 +131,31 @@ def test_status_says_which_command_has_the_host(live, asked):
         assert (busy["stage"], busy["holder"]) == ("wait", holder)
     with state.working("cpu", "first", "measure"):
         assert "has it since" not in asked()
+
+
+def test_what_goes_on_counts_since_the_state_was_written(live, asked):
+    """The command that waits, or measures, writes nothing meanwhile."""
+    state = live()
+    run_id = state.plan.queue[0].run_id
+    state.labels = {run_id: "bert b2"}
+    before = (datetime.now(timezone.utc) - timedelta(seconds=100)).isoformat()
+
+    def seen_later():
+        (file,) = state.paths.all_progress
+        written = json.loads(file.read_text())
+        busy = [{**at, "since": before} for at in written["busy"]]
+        file.write_text(json.dumps({**written, "updated_at": before, "busy": busy}))
+        return asked().splitlines()[3:]
+
+    with state.working("cpu", run_id, "wait"):
+        state.waiting("cpu", run_id, "another command has it")
+        left, used = seen_later()
+    assert left == "about 20 s left", "waiting brings it no nearer"
+    assert re.fullmatch(r"used 1 min 4\d s: 1 min 4\d s waiting", used)
+    with state.working("cpu", run_id, "measure"):
+        left, used = seen_later()
+    assert left == "about 10 s left", "what comes after the present cell"
+    assert re.fullmatch(r"used 1 min 4\d s", used)
 
 
 def test_what_is_used_names_waiting_and_noise_retries(live, asked, monkeypatch):
