@@ -33,6 +33,7 @@ GRID = (
     "compiler.fast_math=none,all",
     "batch=1,2,4",
     "sampling=quick",
+    "sampling.repeats=1",
 )
 FINISHED = re.compile(r"^\[\d+/\d+\] (.+): (\w+) ", re.MULTILINE)
 """A line that calls a cell finished: its label and its status."""

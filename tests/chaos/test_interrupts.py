@@ -24,6 +24,7 @@ SLOW_GRID = (
     "hardware.isolated=true",
     "batch=1,2,3",
     "sampling=quick",
+    "sampling.repeats=1",
     "sampling.warmup_calls=40000",  # of an invented clock: real time passes, and none of it is stored
     "sampling.max_calls=40000",
     "sampling.max_s=1e9",

@@ -24,14 +24,16 @@ def called(capsys, monkeypatch, tmp_path):
 
 
 def test_what_is_compiled_is_not_timed_and_the_same_cell_is_a_cache_hit_afterwards(called):
-    code, printed = called("compile", "-m", "hardware=simulated", "batch=1,2", "campaign=night", "--json")
+    code, printed = called(
+        "compile", "-m", "hardware=simulated", "batch=1,2", "sampling.repeats=1", "campaign=night", "--json"
+    )
     rows = [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
     assert code == 0
     assert [(row["status"], row["stage"], row["cache_hit"]) for row in rows] == 2 * [
         ("unavailable", "measure", False)
     ]
     assert all(row["error"].startswith("compiled, not timed: ") for row in rows)
-    assert called("-m", "hardware=simulated", "batch=1,2", "campaign=night")[0] == 0
+    assert called("-m", "hardware=simulated", "batch=1,2", "sampling.repeats=1", "campaign=night")[0] == 0
     timed = results.load(where="campaign=night simulated=true status=ok")
     assert list(timed["cache_hit"]) == [True, True]
 

@@ -27,6 +27,7 @@ GRID = (
     "pair=[{batch:[1,2,64],seq_len:[8,16,32]}]",
     "exclude=[{batch:'>32',reason:too slow}]",
     "sampling=quick",
+    "sampling.repeats=1",
 )
 
 
@@ -42,7 +43,13 @@ def is_installed(distribution):
 def started(tmp_path_factory):
     """All at once, each with a folder and a host lock of its own; Hydra's sweeper under our launcher too."""
     said = {name: [*GRID, f"hydra/launcher={name}"] for name in LAUNCHERS if is_installed(LAUNCHERS[name])}
-    said["hydra's sweeper"] = ["-m", "hardware=simulated", "batch=1,2", "hydra/sweeper=basic"]
+    said["hydra's sweeper"] = [
+        "-m",
+        "hardware=simulated",
+        "batch=1,2",
+        "sampling.repeats=1",
+        "hydra/sweeper=basic",
+    ]
     running = {}
     for name, arguments in said.items():
         folder = tmp_path_factory.mktemp("launcher")

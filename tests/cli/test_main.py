@@ -28,8 +28,15 @@ HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "torch_neur
 
 COMMANDS = {
     "mistake": ["hardware=simulated", "batch=-1"],
-    "light": ["hardware=simulated", "campaign=light"],
-    "sweep": ["-m", "hardware=simulated", "batch=2,1", "hydra.sweep.dir=elsewhere", "campaign=sweep"],
+    "light": ["hardware=simulated", "sampling.repeats=1", "campaign=light"],
+    "sweep": [
+        "-m",
+        "hardware=simulated",
+        "batch=2,1",
+        "sampling.repeats=1",
+        "hydra.sweep.dir=elsewhere",
+        "campaign=sweep",
+    ],
 }
 """What real processes are asked to do, with nothing of HEAVY to import."""
 

@@ -146,7 +146,7 @@ def test_sections_and_keys_that_an_older_row_lacks_are_todays_defaults(stored):
     assert experiment.limits.build_timeout_s == 7.0
     assert experiment.limits.compile_timeout_s == 3600
     assert experiment.sampling.min_calls == 3
-    assert experiment.sampling.max_s == 20.0
+    assert experiment.sampling.max_s == 5.0
     assert experiment.verify.min_cosine["none"] == 0.9999
 
 

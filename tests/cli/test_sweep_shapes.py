@@ -166,7 +166,7 @@ def cells(main, tmp_path, monkeypatch):
     monkeypatch.setenv("SHAPE_MARK", "before")  # restored afterwards: a run sets it for this process
 
     def ran(*arguments):
-        code, lines = main(*arguments, "hardware=simulated", "sampling=quick")
+        code, lines = main(*arguments, "hardware=simulated", "sampling=quick", "sampling.repeats=1")
         if code:
             return next(line for line in lines if line.startswith("error: "))
         rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
@@ -290,7 +290,13 @@ def test_an_error_of_a_launcher_is_one_line(cells):
 
 
 def test_an_option_of_one_compiler_only_is_explained(main):
-    code, lines = main("-m", "compiler=simulated,eager", "compiler.fault=none,raise", "hardware=simulated")
+    code, lines = main(
+        "-m",
+        "compiler=simulated,eager",
+        "compiler.fault=none,raise",
+        "hardware=simulated",
+        "sampling.repeats=1",
+    )
     assert code == 1
     assert lines[0].startswith("error: compiler.fault: compiler=eager has no such key: ")
 
@@ -300,7 +306,13 @@ def test_flags_may_stand_anywhere(main, tmp_path):
     folder.mkdir(parents=True)
     (folder / "own.yaml").write_text("# @package _global_\nbatch: 3")
     code, _ = main(
-        "hardware=simulated", "--config-dir", str(tmp_path / "mine"), "experiment=own", "-m", "seed=1,2"
+        "hardware=simulated",
+        "--config-dir",
+        str(tmp_path / "mine"),
+        "experiment=own",
+        "-m",
+        "seed=1,2",
+        "sampling.repeats=1",
     )
     rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
     assert (code, [row["batch_size"] for row in rows]) == (0, [3, 3])
@@ -310,9 +322,9 @@ def test_flags_may_stand_anywhere(main, tmp_path):
 @pytest.mark.parametrize("launcher", ["basic", "staged"])
 def test_one_impossible_and_one_failed_cell_end_no_grid(main, tmp_path, sweeper, launcher):
     chosen = [f"hydra/launcher={launcher}", f"hydra/sweeper={sweeper}"]
-    code, _ = main("-m", "hardware=simulated", "seq_len=8,1000000", *chosen)
+    code, _ = main("-m", "hardware=simulated", "sampling.repeats=1", "seq_len=8,1000000", *chosen)
     assert code == 0
-    code, _ = main("-m", "hardware=simulated", "compiler.fault=raise,none", *chosen)
+    code, _ = main("-m", "hardware=simulated", "sampling.repeats=1", "compiler.fault=raise,none", *chosen)
     assert code == 2
     rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
     assert sorted(row["status"] for row in rows) == ["crashed", "incompatible", "ok", "ok"]

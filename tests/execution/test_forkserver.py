@@ -33,17 +33,17 @@ Forkserver(()).call(ChildLimits(log=Path(sys.argv[1]), timeout_s=60), exec, work
 """Its child has a child, and keeps Python's lock as compilers do: no thread of it could ever run."""
 
 CTRL_C_AMID_THE_END = """
-import os, signal
+import signal, subprocess
 from benchmark.execution.forkserver import Forkserver
 
-def waitpid(*arguments, wait=os.waitpid):
-    os.waitpid = wait
+def wait(process, *arguments, really=subprocess.Popen.wait):
+    subprocess.Popen.wait = really
     signal.raise_signal(signal.SIGINT)
-    return wait(*arguments)
+    return process.wait(*arguments)
 
 server = Forkserver(())
 server.warm()
-os.waitpid = waitpid
+subprocess.Popen.wait = wait
 try:
     server.close()
 except KeyboardInterrupt:

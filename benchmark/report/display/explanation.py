@@ -190,7 +190,9 @@ def _changed_settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> It
 
 def _settings(row: Mapping[str, Any]) -> dict[str, Any]:
     config = json.loads(row.get("config") or "{}")
-    return dict(_leaves({key: value for key, value in config.items() if key not in _NOT_SETTINGS}))
+    leaves = dict(_leaves({key: value for key, value in config.items() if key not in _NOT_SETTINGS}))
+    leaves.pop("sampling.repeats", None)  # a row is of one process, however many its cell has
+    return leaves
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

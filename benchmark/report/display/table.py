@@ -84,8 +84,8 @@ _NOT_APPLICABLE = "N/A"
 _LEGEND: Mapping[str, str] = {
     _FEW: "p95 needs at least 72 calls; try sampling=default or sampling.max_s=",
     _NOT_APPLICABLE: "incompatible: can't work anywhere; the reason is below",
-    "noisy": "other load or throttling disturbed the calls; column noise_flags says what",
-    "unsteady": "latency moved by more than 5 % within the processes; sampling.warmup_s= may help",
+    "noisy": "other load or throttling disturbed the calls; see noise_flags",
+    "unsteady": "latency moved by over 5 % within processes; try sampling.warmup_s=2",
 }
 _BASES: Mapping[str, str] = {
     "eager": "eager of the same model, size and machine",
