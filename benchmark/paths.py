@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -109,8 +110,11 @@ class CachePaths:
 
 def host_peaks() -> Path:
     """Peaks of this host and refusals to measure them, for every command of this user."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return Path(cache) / "benchmark" / f"peaks-{socket.gethostname()}"
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    except RuntimeError:  # a user without a home, as in some containers
+        cache = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
+    return cache / "benchmark" / f"peaks-{socket.gethostname()}"
 
 
 def write_whole(file: Path, data: bytes) -> None:

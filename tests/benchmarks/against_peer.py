@@ -150,7 +150,7 @@ def _peer_timed_s(report):
 
 def parts(row):
     """Seconds by stage; one that tells its parts gives way to them and a rest; stages may overlap."""
-    seconds = {**dict(row["stage_seconds"]), "measure.first call": row["first_call_ms"] / 1e3}
+    seconds = dict(row["stage_seconds"])
     for stage in [name for name in seconds if "." not in name]:
         if inner := [value for name, value in seconds.items() if name.startswith(f"{stage}.")]:
             seconds[f"{stage}, the rest *"] = seconds.pop(stage) - sum(inner)

@@ -46,22 +46,29 @@ def main():
         wall = run(folder, overrides, "warm")
         rows = load(Path(folder) / "outputs" / "results", "campaign=warm").sort_values("started_at")
     told = pd.json_normalize(rows["stage_seconds"].map(dict).tolist())
-    parts = told.reindex(columns=[*told.columns, *({"compile", "wait"} - {*told.columns})]).fillna(0.0)
+    sometimes = {"compile", "wait", "peak", "measure.retries"}
+    parts = told.reindex(columns=[*told.columns, *(sometimes - {*told.columns})]).fillna(0.0)
     timed = parts["measure.warmup"] + parts["measure.calls"]
+    forked = parts["measure.start"]
+    of_measure = [name for name in parts if name.startswith("measure.")]
     inside = {
         "load": parts["measure.load"],
-        "first call": rows["first_call_ms"].reset_index(drop=True) / 1e3,
+        "first call": parts["measure.first_call"],
+        "noise retries: timed calls that don't count": parts["measure.retries"],
+        "answers, statistics": parts["measure.analysis"] + parts["measure"] - parts[of_measure].sum(axis=1),
         "build and compile: looked up and hashed": parts["build"] + parts["compile"],
         "verify": parts["verify"],
         "wait for the host": parts["wait"],
+        "peak of the machine": parts["peak"],
     }
-    forked = parts["measure"] - timed - inside["load"] - inside["first call"]
     print(f"{len(rows)} cells, {' '.join(overrides)}")
     print(f"with a warm cache {wall:.1f} s, of which warm-up and timed calls {timed.sum():.1f} s")
     print(f"duty {timed.sum() / wall:.3f}, without imports {timed.sum() / (wall - forked[0]):.3f}")
+    called = timed + parts["measure.retries"]
+    print(f"with noise retries {called.sum() / wall:.3f}")
     for name, seconds in inside.items():
         print(f"{seconds.sum():8.2f} s  {name}")
-    print(f"{forked[1:].sum():8.2f} s  fork, unpickle, answer of all cells but the first")
+    print(f"{forked[1:].sum():8.2f} s  fork and unpickle, of all cells but the first")
     print(f"{forked[0]:8.2f} s  the same of the first, which waits for the server's imports")
     first = (rows["finished_at"].max() - rows["started_at"].min()).total_seconds()
     print(f"{wall - first:8.2f} s  before the first cell is timed and after the last")

@@ -38,10 +38,8 @@ def test_cost_per_cell_with_a_warm_cache(command, tmp_path):
     wall = (rows["finished_at"].reset_index(drop=True).diff().dt.total_seconds() - timed)[
         1:
     ]  # the first pays imports
-    parts["first call"] = rows["first_call_ms"].to_numpy() / 1e3
-    parts["child: fork, unpickle, answer"] = (
-        parts["measure"] - timed - parts["measure.load"] - parts["first call"]
-    )
+    of_measure = [name for name in parts if name.startswith("measure.")]
+    parts["measure.rest: answers, statistics"] = parts["measure"] - parts[of_measure].fillna(0).sum(axis=1)
     stages = parts[1:].drop(columns=["measure", "measure.warmup", "measure.calls"]).median()
     print(f"\nbeyond warm-up and timed calls, median of {len(wall)} cells: {wall.median() * 1e3:.0f} ms")
     for name, seconds in stages.sort_values(ascending=False).items():
