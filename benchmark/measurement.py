@@ -55,7 +55,7 @@ class Timing:
     cpu_s: NonNegativeFloat
     """CPU seconds of this process, all threads, over the same time."""
     steady: bool
-    """Whether the medians of the quarters of the samples differ by 5 % at most."""
+    """Whether the medians of the samples' quarters differ by 5 % at most, or by `repeat_precision`."""
     stop_reason: StopReason
     """The rule that ended the sampling: the minima (enough), the precision, or a maximum."""
     analysis_s: NonNegativeFloat = 0.0

@@ -286,7 +286,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("latency_ns", _INTS, "ns", "every sample in order; warm-up calls are excluded"),
         ("first_call_ms", _REAL, "ms", "first call after loading"),
         ("warmup_calls", _INT, "calls", "calls before the first sample"),
-        ("steady", _BOOL, "", "whether the medians of the quarters of the samples differ by 5 % at most"),
+        (
+            "steady",
+            _BOOL,
+            "",
+            "whether the medians of the samples' quarters differ by 5 % at most, or by `sampling.repeat_precision`",
+        ),
         ("noise_flags", _TEXTS, "", "disturbances during the measurement, see above"),
         (
             "effective_samples",

@@ -13,8 +13,8 @@ from benchmark.records import Sampling
 from benchmark.stats.intervals import GROWTH, StoppingRule
 from benchmark.stats.steady_state import drift, steady_start
 
-_MOST_DRIFT: Final = 0.05
-"""Of the medians of a trace's quarters, above which latency was not steady: the precision of the default."""
+_LEAST_DRIFT: Final = 0.05
+"""Greatest drift that is steady under every sampling; one that asks for less precision allows more."""
 
 
 class Calls(Protocol):
@@ -73,7 +73,7 @@ class Sampler:
             warmup_s=self._warmup.wall_s + self._timed.wall_s - wall_s,
             wall_s=wall_s,
             cpu_s=cpu_s,
-            steady=drift(self._timed.samples[start:]) <= _MOST_DRIFT,
+            steady=drift(self._timed.samples[start:]) <= max(_LEAST_DRIFT, sampling.repeat_precision or 0),
             stop_reason=reason,
             analysis_s=self._analysis_s,
             device_nanoseconds=tuple(self._timed.device_ns[start:]),

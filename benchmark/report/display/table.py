@@ -85,7 +85,7 @@ _LEGEND: Mapping[str, str] = {
     _FEW: "p95 needs at least 72 calls; try sampling=default or sampling.max_s=",
     _NOT_APPLICABLE: "incompatible: can't work anywhere; the reason is below",
     "noisy": "other load or throttling disturbed the calls; see noise_flags",
-    "unsteady": "latency moved by over 5 % within processes; try sampling.warmup_s=2",
+    "unsteady": "latency drifted or jumped within processes; try sampling.warmup_s=2",
 }
 _BASES: Mapping[str, str] = {
     "eager": "eager of the same model, size and machine",
