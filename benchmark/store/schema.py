@@ -290,7 +290,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
             "steady",
             _BOOL,
             "",
-            "whether the medians of the samples' quarters differ by 5 % at most, or by `sampling.repeat_precision`",
+            "whether the medians of the quarters differ by 5 % at most, or by `sampling.repeat_precision`",
         ),
         ("noise_flags", _TEXTS, "", "disturbances during the measurement, see above"),
         (
