@@ -93,6 +93,7 @@ def test_a_command_that_waits_hears_who_holds_it(leases, tmp_path):
         '{"pid": 4194305, "process_started_s": 1, "command": "x", "campaign": "", "since_s": 1}',
         f'{{"pid": {os.getpid()}, "process_started_s": 1, "command": "x", "campaign": "", "since_s": 1}}',
     ],
+    ids=["empty", "no holder", "no such process", "another process of that number"],
 )
 def test_a_file_of_a_command_that_was_killed_names_no_holder(leases, tmp_path, text):
     (tmp_path / "benchmark-holder-5.json").write_text(text)
