@@ -32,7 +32,13 @@ def cells(compose):
     python = os.environ.get(VARIABLE)
     if python is None:
         pytest.skip(f"{VARIABLE} names no interpreter that has torch_xla")
-    there = ("compiler=openxla", f"compiler.python={python}", "sampling=quick", "sampling.max_s=1")
+    there = (
+        "compiler=openxla",
+        f"compiler.python={python}",
+        "sampling=quick",
+        "sampling.repeats=1",
+        "sampling.max_s=1",
+    )
     return [
         compose(*there, f"model={model}", f"compiler.fast_math={cast}")
         for model, cast in (("bert_tiny", "none"), ("bert_tiny", "all"), ("t5_tiny", "none"))

@@ -229,7 +229,7 @@ def standing_in(monkeypatch, tmp_path):
 
 @pytest.fixture
 def cells(standing_in, compose):
-    look = ("sampling=quick", "sampling.max_s=1", "seq_len=32", "batch=2")
+    look = ("sampling=quick", "sampling.repeats=1", "sampling.max_s=1", "seq_len=32", "batch=2")
     return [
         compose("hardware=inf2", "compiler=optimum_neuron", *look, *words)
         for words in (
