@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,7 @@ tempfile.tempdir = os.environ["TMPDIR"] = OWN_HOST
 os.environ["XDG_CACHE_HOME"] = f"{OWN_HOST}/cache"  # where commands remember the host's peak
 # after multiprocessing has removed its own folder in it, at -100
 util.Finalize(None, shutil.rmtree, (OWN_HOST,), {"ignore_errors": True}, exitpriority=-200)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored
 early.start = lambda _: None  # most commands of the tests end before children are needed
 
 
