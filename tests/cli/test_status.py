@@ -155,7 +155,7 @@ def test_what_goes_on_counts_since_the_state_was_written(live, asked):
     with state.working("cpu", run_id, "measure"):
         left, used = seen_later()
     assert left == "about 10 s left", "what comes after the present cell"
-    assert re.fullmatch(r"used 1 min 4\d s", used)
+    assert re.fullmatch(r"used 1 min 4\d s(: \d s waiting)?", used), "on a slow host the wait above counts"
 
 
 def test_what_is_used_names_waiting_and_noise_retries(live, asked, monkeypatch):
