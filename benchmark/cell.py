@@ -96,9 +96,9 @@ class PlannedRun:
         return kind(self.reason) if kind else None
 
     @property
-    def processes_of(self) -> tuple[str, str]:
-        """Grouping key: equal for the processes of a cell."""
-        return self.cell.cell_id, self.environment.environment_id
+    def processes_of(self) -> tuple[str, str, str]:
+        """Grouping key: equal for the processes of a cell in its campaign."""
+        return self.cell.experiment.campaign, self.cell.cell_id, self.environment.environment_id
 
     @property
     def artifact_group(self) -> tuple[Any, ...]:
@@ -145,9 +145,9 @@ class Plan(NamedTuple):
         """One run of each cell: the first that has to run, else the first."""
         found: dict[Any, PlannedRun] = {}
         for run in self.runs:
-            key = (run.cell.experiment.campaign, *run.processes_of)
-            if key not in found or (found[key].fate == "done" and run.fate != "done"):
-                found[key] = run
+            first = found.setdefault(run.processes_of, run)
+            if first.fate == "done" and run.fate != "done":
+                found[run.processes_of] = run
         return tuple(found.values())
 
     @property
@@ -207,7 +207,7 @@ class CellProcesses:
     """What the processes of each cell have found so far, and whether a cell needs another one."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[str, str], list[tuple[str, float | None]]] = {}
+        self._found: dict[tuple[str, str, str], list[tuple[str, float | None]]] = {}
 
     def add(self, run: PlannedRun, status: str, p50_ms: float | None) -> None:
         """Remember one more."""

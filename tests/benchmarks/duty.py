@@ -45,9 +45,9 @@ def main():
         run(folder, [*overrides, "sampling=quick"], "cold")
         wall = run(folder, overrides, "warm")
         rows = load(Path(folder) / "outputs" / "results", "campaign=warm").sort_values("started_at")
-    told = pd.json_normalize(rows["stage_seconds"].map(dict).tolist())
+    stages = pd.json_normalize(rows["stage_seconds"].map(dict).tolist())
     sometimes = {"compile", "wait", "peak", "measure.retries"}
-    parts = told.reindex(columns=[*told.columns, *(sometimes - {*told.columns})]).fillna(0.0)
+    parts = stages.reindex(columns=[*stages.columns, *(sometimes - {*stages.columns})]).fillna(0.0)
     timed = parts["measure.warmup"] + parts["measure.calls"]
     forked = parts["measure.start"]
     of_measure = [name for name in parts if name.startswith("measure.")]

@@ -65,7 +65,7 @@ def ask(store: ResultsStore) -> None:
         "exhausted in one environment": lambda: history.exhausted(store, everywhere[:1]),
         "exhausted in all": lambda: history.exhausted(store, everywhere),
         "durations": lambda: durations(store, MODELS, ["simulated"]),
-        "durations of what nobody ran": lambda: durations(store, ["none"], ["none"]),
+        "durations of models without rows": lambda: durations(store, ["none"], ["none"]),
         "compact, nothing new": store.compact,
     }
     for words, question in questions.items():

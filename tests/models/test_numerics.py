@@ -1,4 +1,4 @@
-"""What a torch compiler is told and what it says of it afterwards."""
+"""What a torch compiler is reported and what it says of it afterwards."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _as_it_was():
 TYPES = ("model_dtype", "matmul_dtype", "other_dtype", "autocast")
 
 
-def told(**asked):
+def reported(**asked):
     asked = {"fast_math": "none", "threads": None, "device": "cpu", "dtype": "fp32"} | asked
     stated = asdict(numerics.configure(**asked))
     return {name: stated[name] for name in TYPES}
@@ -38,7 +38,7 @@ def bf16_cpu(monkeypatch):
 
 
 def test_none_is_true_fp32_on_any_host_and_leaves_torch_as_it_comes():
-    assert told() == dict.fromkeys(TYPES[:3], "fp32") | {"autocast": "none"}
+    assert reported() == dict.fromkeys(TYPES[:3], "fp32") | {"autocast": "none"}
     assert torch.get_float32_matmul_precision() == "highest"
 
 
@@ -47,17 +47,17 @@ def test_a_precision_that_is_asked_for_is_set_and_leaves_none_in_fp32(precision)
     """Where the CPU has no bf16 "medium" is fp32 too; elsewhere it is refused, see below."""
     if precision == "medium" and numerics.allowed("none", "cpu")[-1] != "medium":
         pytest.skip("medium isn't fp32 on this CPU")
-    assert told(precision=precision)["matmul_dtype"] == "fp32"
+    assert reported(precision=precision)["matmul_dtype"] == "fp32"
     assert torch.get_float32_matmul_precision() == precision
 
 
 @pytest.mark.usefixtures("bf16_cpu")
 def test_a_precision_that_would_leave_fp32_is_refused_under_none_and_labelled_under_matmult():
     with pytest.raises(Incompatible, match=r"matmul_precision=medium computes products in bf16 here.* use "):
-        told(precision="medium")
-    assert told(fast_math="matmult")["matmul_dtype"] == "bf16"
-    assert told(fast_math="matmult", precision="high")["matmul_dtype"] == "tf32"
-    assert told(fast_math="all")["matmul_dtype"] == "bf16"
+        reported(precision="medium")
+    assert reported(fast_math="matmult")["matmul_dtype"] == "bf16"
+    assert reported(fast_math="matmult", precision="high")["matmul_dtype"] == "tf32"
+    assert reported(fast_math="all")["matmul_dtype"] == "bf16"
     assert torch.get_float32_matmul_precision() == "highest"  # of what autocast leaves in fp32
 
 
@@ -69,7 +69,7 @@ def test_only_precisions_within_fast_math_are_timed():
 
 @pytest.mark.parametrize("dtype", ["bf16", "fp16"])
 def test_a_model_of_sixteen_bits_says_so_throughout(dtype):
-    assert told(dtype=dtype) == {
+    assert reported(dtype=dtype) == {
         "model_dtype": dtype,
         "matmul_dtype": dtype,
         "other_dtype": dtype,
@@ -78,8 +78,8 @@ def test_a_model_of_sixteen_bits_says_so_throughout(dtype):
 
 
 def test_casting_everything_leaves_the_model_in_fp32():
-    assert told(fast_math="all")["model_dtype"] == "fp32"
-    assert told(fast_math="all")["matmul_dtype"] == "bf16"
+    assert reported(fast_math="all")["model_dtype"] == "fp32"
+    assert reported(fast_math="all")["matmul_dtype"] == "bf16"
 
 
 @pytest.mark.parametrize(("dtype", "wanted"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
@@ -99,7 +99,7 @@ def test_casting_everything_happens_inside_the_module_where_exporters_see_it():
 def test_what_is_cast_to_can_be_chosen(dtype, answers):
     module = numerics.prepared(torch.nn.Linear(4, 4), "all", "cpu", autocast_dtype=dtype)
     assert module(torch.zeros(1, 4)).dtype == answers
-    assert told(fast_math="all", autocast_dtype=dtype)["matmul_dtype"] == dtype
+    assert reported(fast_math="all", autocast_dtype=dtype)["matmul_dtype"] == dtype
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_on_a_gpu_products_and_convolutions_are_tf32_together(monkeypatch, fast_
         return "fp32" if torch.get_float32_matmul_precision() == "highest" else card
 
     monkeypatch.setattr(numerics, "_matmul_dtype", product)
-    found = told(fast_math=fast_math, device="cuda")
+    found = reported(fast_math=fast_math, device="cuda")
     precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     assert (precision, cudnn, found["matmul_dtype"]) == settings
     assert found["autocast"] == fast_math

@@ -218,6 +218,12 @@ def test_the_seconds_of_the_stages_add_up_to_those_of_the_run(simulated, run_cel
         assert sum(stages) == pytest.approx(took_s, abs=0.005)
 
 
+def test_processes_of_another_campaign_do_not_count(simulated, run_cells):
+    several = ("sampling.repeats=3", "sampling.min_repeats=2", "sampling.repeat_precision=0.05")
+    rows = run_cells(*(simulated(*several, f"campaign={name}") for name in ("a", "b")))
+    assert [(row["campaign"], row["repeat"]) for row in rows] == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
+
+
 def test_what_computes_here_leaves_no_log(simulated, run_cells):
     experiment = simulated()
     (row,) = run_cells(experiment)
