@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveInt
 
 from benchmark.errors import Fallback, LibraryMissing
-from benchmark.host import libraries
+from benchmark.host import libraries, machine
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
@@ -282,7 +282,8 @@ class OnnxRuntime(CompilerDefaults):
         onnxruntime.set_default_logger_severity(3)
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level.upper()}")
-        options.intra_op_num_threads = workload.threads or 0
+        own = machine.of_every_core(workload.threads)
+        options.intra_op_num_threads = 0 if own else workload.threads or 0
         parallel = self.execution_mode == "parallel"
         options.execution_mode = getattr(onnxruntime.ExecutionMode, f"ORT_{self.execution_mode.upper()}")
         options.inter_op_num_threads = self.inter_op_threads or (0 if parallel else 1)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import PositiveInt
 
 from benchmark.errors import UnsupportedOperator
-from benchmark.host import libraries
+from benchmark.host import libraries, machine
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
@@ -92,7 +92,7 @@ class OpenVino(CompilerDefaults):
         )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
-        """Load the blob. The request reads its inputs from our memory, without a copy."""
+        """Load the blob. The request reads its inputs from our memory and shows its answers in its own."""
         import numpy as np
         import openvino
         from safetensors.numpy import load_file
@@ -106,11 +106,11 @@ class OpenVino(CompilerDefaults):
         request = model.create_infer_request()
 
         def run() -> Any:
-            request.infer(feed, share_inputs=True)
+            request.infer(feed, share_inputs=True, share_outputs=True)
             return [request.get_output_tensor(index).data for index in range(len(model.outputs))]
 
         def call(*arrays: Any) -> Any:
-            request.infer(dict(zip(feed, arrays, strict=True)), share_inputs=True)
+            request.infer(dict(zip(feed, arrays, strict=True)), share_inputs=True, share_outputs=True)
             return [request.get_output_tensor(index).data.copy() for index in range(len(model.outputs))]
 
         in_effect = {"f32": "fp32"}.get(
@@ -132,7 +132,7 @@ class OpenVino(CompilerDefaults):
             "PERFORMANCE_HINT": self.performance_hint.upper(),
         }
         chosen = {
-            "INFERENCE_NUM_THREADS": threads,
+            "INFERENCE_NUM_THREADS": None if machine.of_every_core(threads) else threads,
             "NUM_STREAMS": self.num_streams,
             "ENABLE_HYPER_THREADING": self.enable_hyper_threading,
             "ENABLE_CPU_PINNING": self.enable_cpu_pinning,

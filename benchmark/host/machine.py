@@ -38,7 +38,8 @@ _ISA = (
 
 
 _SPEED = re.compile(
-    r"(OMP|GOMP|KMP|MKL|DNNL|ONEDNN|OPENBLAS|MALLOC|TORCH|TORCHINDUCTOR|ORT|OV|NEURON|CUDA|NVIDIA)_|LD_PRELOAD$"
+    r"(ATEN|OMP|GOMP|KMP|MKL|DNNL|ONEDNN|OPENBLAS|MALLOC|TORCH|TORCHINDUCTOR|PYTORCH|XLA|ORT|OV|NEURON|CUDA"
+    r"|NVIDIA)_|(LD_PRELOAD|GLIBC_TUNABLES|THP_MEM_ALLOC_ENABLE)$"
 )
 
 
@@ -122,6 +123,15 @@ def usable_cores() -> int:
     cores = min(allowed, max(1, round(allowed * physical / logical)))
     quota = _cpu_quota()
     return max(1, min(cores, int(quota))) if quota else cores
+
+
+def of_every_core(threads: int | None) -> bool:
+    """Whether so many threads are one for each physical core of this host, all of which this process may use.
+
+    That is what a runtime starts by itself, and it then places them: ONNX Runtime binds each to its core.
+    A number that is asked for, though the same, loses that.
+    """
+    return threads is not None and threads == usable_cores() == psutil.cpu_count(logical=False)
 
 
 def speed_settings() -> dict[str, str]:

@@ -57,7 +57,7 @@ def configure(  # noqa: PLR0913, PLR0917 - an option each
     Raises:
         Incompatible: this `precision` isn't fp32 here, which `fast_math` asks for.
     """
-    if threads:
+    if threads and threads != torch.get_num_threads():  # else torch's own choice stays, as in a user's loop
         torch.set_num_threads(threads)
     if device == "cuda":
         torch.backends.cudnn.allow_tf32 = fast_math == "matmult"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import metadata
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +12,7 @@ from benchmark.compilers.onnxruntime import OnnxRuntime
 from benchmark.compilers.openvino import OpenVino
 from benchmark.compilers.tensorrt import TensorRt
 from benchmark.errors import LibraryMissing
+from benchmark.host import machine
 
 
 @pytest.mark.parametrize(
@@ -143,6 +145,27 @@ def test_openvino_is_reported_what_was_chosen_and_nothing_else():
         "ENABLE_HYPER_THREADING": False,
         "ENABLE_CPU_PINNING": True,
     }
+
+
+@pytest.fixture
+def four_cores(monkeypatch):
+    monkeypatch.setattr("psutil.cpu_count", lambda logical=True: 4)  # noqa: ARG005 - as psutil names it
+    monkeypatch.setattr(machine, "usable_cores", lambda: 4)
+
+
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize(("threads", "given"), [(4, None), (3, 3), (None, None)])
+def test_openvino_counts_its_threads_itself_where_they_are_one_for_each_core(threads, given):
+    assert OpenVino().settings(threads).get("INFERENCE_NUM_THREADS") == given
+
+
+@pytest.mark.real
+@pytest.mark.usefixtures("four_cores")
+@pytest.mark.parametrize(("threads", "given"), [(4, 0), (3, 3), (None, 0)])
+def test_onnxruntime_places_its_threads_itself_where_they_are_one_for_each_core(threads, given):
+    pytest.importorskip("onnxruntime")
+    options = OnnxRuntime()._options(SimpleNamespace(threads=threads), "enable_all")
+    assert options.intra_op_num_threads == given
 
 
 def test_tensorrt_in_fp32_has_no_tf32_and_casts_nothing():

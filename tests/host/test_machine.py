@@ -99,12 +99,18 @@ def test_the_command_is_spelled_as_it_can_be_typed_again(monkeypatch):
     assert command.startswith("python -m benchmark -m batch=1,2 ")
 
 
-def test_settings_that_can_change_speed_are_told_and_others_are_not(monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    monkeypatch.setenv("NEURON_RT_NUM_CORES", "2")
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("OMP_NUM_THREADS", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES", "THP_MEM_ALLOC_ENABLE"),
+        *("ATEN_CPU_CAPABILITY", "PYTORCH_ALLOC_CONF", "NEURON_RT_NUM_CORES"),
+    ],
+)
+def test_settings_that_can_change_speed_are_told_and_others_are_not(monkeypatch, name):
+    monkeypatch.setenv(name, "3")
     monkeypatch.setenv("EDITOR", "vi")
     told = machine.speed_settings()
-    assert (told["OMP_NUM_THREADS"], told["NEURON_RT_NUM_CORES"]) == ("3", "2")
+    assert told[name] == "3"
     assert "EDITOR" not in told
 
 
@@ -112,3 +118,15 @@ def test_settings_that_can_change_speed_are_told_and_others_are_not(monkeypatch)
 def test_the_threads_of_openmp(monkeypatch, text, threads):
     monkeypatch.setenv("OMP_NUM_THREADS", text)
     assert machine.omp_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("threads", "usable", "physical", "expected"),
+    [(4, 4, 4, True), (2, 4, 4, False), (2, 2, 4, False), (None, 4, 4, False), (4, 4, None, False)],
+)
+def test_threads_of_every_core_are_those_that_a_runtime_starts_by_itself(
+    monkeypatch, threads, usable, physical, expected
+):
+    monkeypatch.setattr(machine.psutil, "cpu_count", lambda logical: physical)  # noqa: ARG005 - psutil's name
+    monkeypatch.setattr(machine, "usable_cores", lambda: usable)
+    assert machine.of_every_core(threads) is expected
