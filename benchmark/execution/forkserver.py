@@ -51,6 +51,8 @@ class ChildLimits:
     """Private memory it may take (RLIMIT_DATA) beyond what imports hold; null sets no limit."""
     command_pid: PositiveInt = Field(default_factory=os.getpid)
     """Process of the command that the child works for; see `machine.command_pid`."""
+    may_linger: bool = False
+    """Whether its call returns while its memory is being freed; the next call waits for its end."""
 
 
 class Forkserver:
@@ -63,7 +65,7 @@ class Forkserver:
         """
         self._preload, self._core, self._keep_warm_s = {*preload, __name__}, core, keep_warm_s
         self._server: ServerConnection | None = None
-        self._living, self._starting = set[_Child](), set[_Child]()
+        self._living, self._starting, self._lingering = set[_Child](), set[_Child](), set[_Child]()
         self._has_forked = False
         self._lock = threading.RLock()
 
@@ -108,18 +110,32 @@ class Forkserver:
             self._start(child, files)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended already
                 child.task.send((limits, text))
+            self._end_lingering()
             result = _await(child, limits.timeout_s)
-            if result is not None:
+            if result is not None and not limits.may_linger:
                 child.wait_for_end(_GRACE_S)
         finally:
-            child.end()  # in every case, also Ctrl-C: the child and its descendants end here
-            self._living.discard(child)
+            if result is not None and limits.may_linger:
+                self._lingering.add(child)
+            else:
+                self._end(child)  # also at Ctrl-C: the child and its descendants end here
         if result is None:
             starved = _kernel_memory_kills() > kills
             raise _death(child.exit_code, _last_words(limits.log, said), starved=starved)
         if result[0] == "ok":
             return result[1]  # type: ignore[no-any-return]
         raise deserialize_error(*result)
+
+    def _end_lingering(self) -> None:
+        """Wait for the end of children that have answered."""
+        for child in tuple(self._lingering):
+            child.wait_for_end(_GRACE_S)
+            self._end(child)
+            self._lingering.discard(child)
+
+    def _end(self, child: _Child) -> None:
+        child.end()
+        self._living.discard(child)
 
     def _start(self, child: _Child, files: Sequence[int]) -> None:
         """Let the server fork the child; if an earlier command's has ended, start one for this command.
@@ -152,6 +168,7 @@ class Forkserver:
     def close(self) -> None:
         """End the server, also during its imports; a later call starts another."""
         with self._lock, defer_signals():  # an end that is cut off leaves a server that nothing knows of
+            self._end_lingering()
             server, self._server = self._server, None
             if server:
                 server.end()

@@ -28,16 +28,19 @@ def stage_calls(run: PlannedRun, interpreters: Interpreters) -> StageCalls:
     call = interpreters.call_in(e.compiler.python)
     memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
 
-    def within(seconds: float) -> Call:
-        return partial(
-            call,
-            ChildLimits(
-                log=run.log, timeout_s=seconds, memory_bytes=memory, command_pid=machine.command_pid()
-            ),
+    def within(seconds: float, *, may_linger: bool = False) -> Call:
+        limits = ChildLimits(
+            log=run.log,
+            timeout_s=seconds,
+            memory_bytes=memory,
+            command_pid=machine.command_pid(),
+            may_linger=may_linger,
         )
+        return partial(call, limits)
 
     return StageCalls(
         build=within(e.limits.build_timeout_s),
         compile=within(e.limits.compile_timeout_s),
-        measure=within(e.limits.measure_timeout_s),
+        # A CPU's cores are free before its child is; of another device the next child needs the memory.
+        measure=within(e.limits.measure_timeout_s, may_linger=e.hardware.kind == "cpu"),
     )

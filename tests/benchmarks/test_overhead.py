@@ -19,20 +19,15 @@ def test_cost_per_cell_with_a_warm_cache(command, tmp_path):
     assert command(*grid, "campaign=warm", timeout=600).returncode == 0
     rows = load(tmp_path / "outputs/results", "campaign=warm").sort_values("started_at")
     assert rows["cache_hit"].all()
-    parts = pd.json_normalize(rows["stage_seconds"].map(dict).tolist())
-    timed = parts["measure.warmup"] + parts["measure.calls"]
-    wall = (rows["finished_at"].reset_index(drop=True).diff().dt.total_seconds() - timed)[
-        1:
-    ]  # the first pays imports
-    parts["first call"] = rows["first_call_ms"].to_numpy() / 1e3
-    parts["child: fork, unpickle, answer"] = (
-        parts["measure"] - timed - parts["measure.load"] - parts["first call"]
-    )
-    stages = parts[1:].drop(columns=["measure", "measure.warmup", "measure.calls"]).median()
-    print(f"\nbeyond warm-up and timed calls, median of {len(wall)} cells: {wall.median() * 1e3:.0f} ms")
-    for name, seconds in stages.sort_values(ascending=False).items():
-        print(f"  {seconds * 1e3:7.1f} ms  {name}")
-    print(f"  {(wall.median() - stages.sum()) * 1e3:7.1f} ms  row, fsync, progress")
+    parts = pd.json_normalize(rows["stage_seconds"].map(dict).tolist()).fillna(0)
+    timed = parts.pop("measure.warmup") + parts.pop("measure.calls")
+    wall = rows["finished_at"].reset_index(drop=True).diff().dt.total_seconds() - timed
+    inside = parts.columns[parts.columns.str.startswith("measure.")]
+    parts["measure.end"] = parts.pop("measure") - timed - parts[inside].sum(axis="columns")
+    parts["row, progress"] = wall - parts.sum(axis="columns")
+    means = parts[1:].assign(beyond=wall).mean() * 1e3  # the first pays imports
+    print(f"\nmilliseconds of a process beyond warm-up and timed calls, means of {len(parts) - 1}:")
+    print(means[means.abs() >= 0.05].sort_values(ascending=False).round(1).to_string())
 
 
 @pytest.mark.parametrize(("model", "seconds"), [("bert_tiny", 0.7), ("distilbert", 2.0)])

@@ -233,6 +233,27 @@ def test_a_child_starts_while_another_one_dies_slowly(call):
         assert dying.result() is None
 
 
+def test_a_child_that_may_linger_answers_before_its_end_and_the_next_call_waits_for_it(call):
+    lasting = (
+        "import time; from multiprocessing import util; util.Finalize(None, time.sleep, (1,), exitpriority=0)"
+    )
+    call(int)
+    before = time.monotonic()
+    call(exec, lasting, may_linger=True)
+    assert time.monotonic() - before < 0.8
+    call(int)
+    assert time.monotonic() - before >= 1
+
+
+def test_a_child_that_waits_for_work_is_replaced_when_it_is_killed(call):
+    server = psutil.Process(call(os.getppid))
+    for _ in range(2):
+        (spare,) = server.children()
+        spare.kill()
+        spare.wait(5)
+        assert call(os.getppid) == server.pid
+
+
 def test_settings_for_children_do_not_change_the_parent_s_environment(call, monkeypatch):
     monkeypatch.delenv("AOTI_RUNTIME_CHECK_INPUTS", raising=False)
     assert call(os.getenv, "AOTI_RUNTIME_CHECK_INPUTS") == "1"
