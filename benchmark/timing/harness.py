@@ -112,7 +112,7 @@ def _allocator() -> str:
     """The library that allocates memory, by the files mapped into this process."""
     maps = Path("/proc/self/maps")
     mapped = maps.read_text(encoding="utf-8", errors="replace") if maps.is_file() else ""
-    if found := re.search(rf"\S*lib({'|'.join(_ALLOCATORS)})\S*", mapped):
+    if found := re.search(rf"/lib({'|'.join(_ALLOCATORS)})[^/\n]*$", mapped, re.MULTILINE):
         return found[1]
     name, version = platform.libc_ver()
     return f"{name} {version}".strip() or "unknown"
