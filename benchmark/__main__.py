@@ -7,7 +7,7 @@ import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmark.cli import early
+from benchmark.cli import early, usage
 from benchmark.execution.server_connection import end_early
 
 if TYPE_CHECKING:
@@ -98,8 +98,11 @@ def main() -> None:
         from benchmark.cli.error_messages import explained
 
         with explained():
-            if len(sys.argv) > 1 and sys.argv[1] in VERBS:
+            sys.argv[1:] = usage.normal(sys.argv[1:], VERBS)
+            if sys.argv[1:] and (sys.argv[1] in VERBS or sys.argv[1:] == ["--help"]):
                 run_verb()
+            if usage.answers(sys.argv[1:], VERBS):
+                raise SystemExit(0)
             from benchmark.config.command_line import flags_first
 
             # Without this variable Hydra prints its own, longer account of an exception, which lacks the key.

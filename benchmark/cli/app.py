@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Final
+
 import typer
 
 from benchmark.cli import cache, md_option, model, server, store
@@ -20,25 +23,44 @@ from benchmark.cli.report import report
 from benchmark.cli.results import results
 from benchmark.cli.status import status
 
+_HELP: Final = """Measure transformers by model, compiler and machine. A run leaves a row in outputs/results.
+
+\b
+One cell:      python -m benchmark model=bert_tiny compiler=openvino
+A grid:        python -m benchmark -m model=bert,vit batch=1,8
+From a YAML:   python -m benchmark experiment=demo
+Every key:     python -m benchmark --cfg job (--hydra-help: Hydra's own flags)
+"""
+_OVERRIDES: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
+
 app = typer.Typer(
-    help="Verbs. A run has no verb and takes Hydra overrides: python -m benchmark --help",
+    help=_HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(plan)
-app.command("compile", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(compile_)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(largest)
-app.command()(results)
-app.command()(matrix)
-app.command()(report)
-app.command()(best)
-app.command()(status)
-app.command()(explain)
-app.command()(lint)
-app.command()(replay)
-app.command(cls=md_option.WithFile)(compare)
-app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(doctor)
+
+
+def _add(verb: Callable[..., object], line: str, **options: Any) -> None:
+    """Add a verb with its line in the list of all."""
+    app.command(short_help=line, **options)(verb)
+
+
+_add(plan, "Show what a command would run, without running it.", context_settings=_OVERRIDES)
+_add(results, "Show stored rows.")
+_add(matrix, "Show the newest results as a table of models by compilers.")
+_add(report, "Make a page or a table of stored rows, with costs.")
+_add(best, "Choose the cheapest or fastest cell within limits.")
+_add(compare, "Say whether one side is slower than another, and by how much.", cls=md_option.WithFile)
+_add(status, "Show the progress of running grids.")
+_add(explain, "Show one run: what it was, and where its time went.")
+_add(replay, "Run the configuration of a stored run again, and compare.")
+_add(lint, "Check stored rows for results that can't be right.")
+_add(
+    compile_, "Compile the cells of a grid, without timing them.", name="compile", context_settings=_OVERRIDES
+)
+_add(largest, "Find the largest batch that fits.", context_settings=_OVERRIDES)
+_add(doctor, "Show what this host can run, and how to make it quieter.", context_settings=_OVERRIDES)
 app.add_typer(cache.app, name="cache")
 app.add_typer(model.app, name="model")
 app.add_typer(nightly.app, name="nightly")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,8 @@ from benchmark.store.results import ResultsStore, to_frame, with_samples
 
 OK, MISTAKE, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 4, 130
 _OF_HINTS: Final = ("run_id", "parameters", "untrained_weights")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
+"""Name of a campaign that was given none."""
 _GIB_A_WORKER: Final = 8
 """Memory for the compilation of a large model."""
 _ALIKE: Final = (("budget", "budget"), ("launcher", "launcher"))
@@ -191,12 +194,6 @@ def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[],
 def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) -> int:
     """Print the grid's rows in the order of the plan, also older ones; return the exit code."""
     campaign = planned.runs[0].cell.experiment.campaign
-    if ending != "done":
-        why = {"interrupted": "interrupted", "budget": "the budget is used up"}[ending]
-        console.print(
-            f"{why}: the same command with campaign={campaign} resumes", markup=False, soft_wrap=True
-        )
-        return INTERRUPTED if ending == "interrupted" else OUT_OF_BUDGET
     order = {run.row_id or run.run_id: place for place, run in enumerate(planned.runs)}
     frame = with_samples(to_frame(store.of_runs(order, ["run_id", *NEEDED])), store)
     if len(planned.of_cells) > _MOST_ROWS:
@@ -204,10 +201,19 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
         where = f"python -m benchmark results campaign={campaign}{hidden}"
         console.print(f"{len(frame)} rows: {where}", markup=False, soft_wrap=True)
         print_failures(frame, console=console)
-    else:
+    elif len(frame):
         print_rows(frame.sort_values("run_id", key=lambda ids: ids.map(order)), console=console)
     for hint in _hints(planned, store):
         console.print(hint, style="yellow", markup=False, soft_wrap=True)
+    if ending != "done":
+        done = frame.loc[frame["status"] != "interrupted", "cell_id"].nunique()
+        why = {"interrupted": "stopped", "budget": "budget used up"}[ending]
+        console.print(
+            f"{why} after {done} of {len(planned.of_cells)} cells; to resume: {_again(campaign)}",
+            markup=False,
+            soft_wrap=True,
+        )
+        return INTERRUPTED if ending == "interrupted" else OUT_OF_BUDGET
     if (frame["status"] == "incompatible").all():
         return MISTAKE  # as when the plan refuses every cell
     return (
@@ -215,6 +221,12 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
         if frame["status"].isin(["ok", "incompatible"]).all() or _all_compiled(planned, frame)
         else SOME_FAILED
     )
+
+
+def _again(campaign: str) -> str:
+    """The command that resumes a campaign: this one, with the campaign's name where that is the time."""
+    same, given = machine.command(), f"campaign={campaign}"
+    return f"{same} {given}" if _TIME.fullmatch(campaign) and given not in same.split() else same
 
 
 def _hints(planned: Plan, store: ResultsStore) -> Iterator[str]:

@@ -27,7 +27,7 @@ _OVERHEAD_S: Final = 0.3
 """Of a process beside its calls, for small models on two cores (2026-11); likewise the next three."""
 _START_S: Final = 0.1
 _BUILD_S: Final = 2.0
-_COMPILE_S: Final = 3.0
+_COMPILE_S: Final = 6.0
 _INLINE_S: Final = 0.01
 """Of a run that computes nothing."""
 
@@ -72,7 +72,8 @@ class Forecast(NamedTuple):
     unpriced: int
     """Runs whose machine has no price."""
     at_least: bool
-    """Whether some run rests on minima and may take longer: until a precision is reached."""
+    """Whether some run rests on minima and may take longer: its model was never called here, or it ends by a
+    precision."""
 
     @property
     def seconds(self) -> float:
@@ -126,8 +127,8 @@ def forecast(plan: Plan, cache: Entries, past: Durations, workers: int) -> Forec
         unpriced=unpriced,
         at_least=any(
             runs[run.run_id].known is None
-            and run.cell.experiment.sampling.precision
-            and not run.cell.experiment.hardware.simulated
+            and run.cell.experiment.hardware.isolated
+            and (run.cell.experiment.sampling.precision or past.call(_case(run)) is None)
             for run in pending
         ),
     )

@@ -1,4 +1,4 @@
-"""Tab completion is Hydra's own, under the command `benchmark`."""
+"""Tab completion: verbs and options by the parser, overrides by Hydra, under the command `benchmark`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ import pytest
 
 @pytest.mark.parametrize(
     ("typed", "offered"),
-    [("benchmark model=bert_t", {"model=bert_tiny"}), ("benchmark experiment=nig", {"experiment=nightly"})],
+    [
+        ("benchmark model=bert_t", {"model=bert_tiny"}),
+        ("benchmark -m model=bert_t", {"model=bert_tiny"}),
+        ("benchmark plan experiment=nig", {"experiment=nightly"}),
+        ("benchmark re", {"replay", "report", "results", "report="}),
+        ("benchmark results --so", {"--sort"}),
+        ("benchmark plan --js", {"--json"}),
+        ("benchmark store im", {"import"}),
+        ("benchmark nightly ", {"check", "recipe", "timeline"}),
+        ("benchmark results model=bert_t", set()),
+    ],
 )
-def test_the_names_of_a_group_are_offered(tmp_path, typed, offered):
+def test_what_may_come_next_is_offered(tmp_path, typed, offered):
     command = Path(sys.executable).with_name("benchmark")
     ran = subprocess.run(
         [command, "-sc", "query=bash"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -167,7 +168,9 @@ def test_an_interrupted_grid_is_exit_code_130_and_says_how_to_resume(simulated, 
     cell = simulated("campaign=nightly")
     code, printed = run(simulated("campaign=nightly", "batch=2"), replace(cell, compiler=Impatient()))
     assert code == 130
-    assert "campaign=nightly resumes" in printed
+    assert "stopped after 1 of 2 cells; to resume: python -m benchmark" in printed
+    assert "2 rows" in printed
+    assert " 2.00 " in printed, "the table has the cell that is done"
     assert statuses() == ["interrupted", "ok"]
 
 
@@ -255,7 +258,7 @@ def test_a_budget_that_is_used_up_is_exit_code_4_and_the_same_command_resumes(si
     cells = [simulated(f"batch={n}", "budget.hours=1e-9", "campaign=night") for n in (1, 2)]
     code, printed = run(*cells)
     assert (code, statuses()) == (4, [])
-    assert "the budget is used up: the same command with campaign=night resumes" in printed
+    assert "budget used up after 0 of 2 cells; to resume: python -m benchmark" in printed
     code, _ = run(*(replace(cell, budget=replace(cell.budget, hours=1.0)) for cell in cells))
     assert (code, statuses()) == (0, ["ok", "ok"])
 
@@ -297,3 +300,40 @@ def test_hydra_leaves_its_snapshot_in_the_folder_of_the_sweep(finished):
     assert (code, err) == (0, ""), out
     assert "batch=2,1" in (folder / "elsewhere" / "multirun.yaml").read_text()
     assert len(ResultsStore(folder / "outputs" / "results").statuses()) == 2
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"]])
+def test_help_lists_every_verb_and_how_a_grid_is_written(command, words):
+    ran = command(*words)
+    assert ran.returncode == 0
+    assert {*program.VERBS} <= {*ran.stdout.split()}
+    for line in ("-m model=bert,vit batch=1,8", "experiment=demo"):
+        assert line in ran.stdout
+
+
+def test_help_of_a_verb_is_that_of_the_verb(command):
+    assert command("help", "plan").stdout == command("plan", "--help").stdout
+
+
+def test_the_version_is_this_program_s(command):
+    assert re.fullmatch(
+        r"benchmark \S+ \(Python [\d.]+, torch \S+, transformers \S+\)\n", command("--version").stdout
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["reslts"], "reslts: no such command: did you mean 'results'?"),
+        (["help", "reslts"], "reslts: no such command: did you mean 'results'?"),
+        (["bert", "-m"], "bert: no such command: did you mean model=bert?"),
+        (["batch"], "batch: no such command: did you mean batch=VALUE?"),
+        (
+            ["zzz"],
+            "zzz: no such command: python -m benchmark --help lists them; overrides look like key=value",
+        ),
+    ],
+)
+def test_a_word_that_is_no_command_is_answered_by_what_was_meant(command, words, expected):
+    ran = command(*words)
+    assert (ran.returncode, ran.stderr) == (1, f"error: {expected}\n")

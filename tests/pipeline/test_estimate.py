@@ -60,7 +60,7 @@ def test_without_history_a_process_takes_its_minima_and_its_overhead(on_cpu, ahe
     assert few.measure_s > 0.3 + 0.5
     assert many.measure_s == pytest.approx(5 * few.measure_s)
     assert few.basis == "by the sampling's own minima, compilation guessed"
-    assert not few.at_least
+    assert few.at_least
 
 
 def test_minima_that_a_precision_may_exceed_are_said_to_be_the_least(on_cpu, ahead):
@@ -100,7 +100,7 @@ def test_what_is_shared_is_made_once_by_so_many_workers(on_cpu, ahead):
     first = on_cpu()
     both = ahead(first, replace(first, compiler=on_cpu("compiler=onnxruntime").compiler), workers=1)
     assert len(both.making) == 2
-    assert one.compile_s < both.compile_s < 3 * one.compile_s, "one reference, one artefact"
+    assert one.compile_s < both.compile_s < 5 * one.compile_s, "one reference, one artefact"
 
 
 def test_a_device_that_computes_nothing_takes_no_time(simulated, ahead):
