@@ -11,6 +11,11 @@ from pathlib import Path
 from benchmark.records import frozen
 
 
+def at_home(path: str) -> str:
+    """A relative path, under BENCHMARK_HOME where that is set. conf/config.yaml does the same for runs."""
+    return os.path.normpath(os.path.join(os.environ.get("BENCHMARK_HOME", ""), path))  # noqa: PTH118 - a text
+
+
 @frozen
 class CampaignPaths:
     """The folder of one campaign: Hydra's snapshots, logs, compiler work folders."""

@@ -15,6 +15,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from benchmark.cache.compile_cache import CompileCache, Entry
+from benchmark.paths import at_home
 
 app = typer.Typer(
     help="List, verify and shrink the compile cache.", no_args_is_help=True, add_completion=False
@@ -25,7 +26,7 @@ DAMAGED = 2
 
 Folder = Annotated[Path, typer.Option("--cache", metavar="FOLDER", help="Folder of the compile cache.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-DEFAULT_FOLDER = Path("compile_cache")
+DEFAULT_FOLDER = Path(at_home("compile_cache"))
 
 
 @app.command()

@@ -21,15 +21,17 @@ from benchmark.config.folder import file_of, options, read
 from benchmark.config.sweep import grid
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine, tuning
+from benchmark.paths import at_home
 from benchmark.protocols import Compiler, Device
 from benchmark.report.display.table import print_table
+from benchmark.store.results import DEFAULT_ROOT
 
 
 def doctor(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    store: Annotated[str, typer.Option(help="Folder or URL of the rows.")] = "outputs/results",
-    cache: Annotated[str, typer.Option(help="Folder of the compile cache.")] = "compile_cache",
+    store: Annotated[str, typer.Option(help="Folder or URL of the rows.")] = DEFAULT_ROOT,
+    cache: Annotated[str, typer.Option(help="Folder of the compile cache.")] = at_home("compile_cache"),
     quiet: Annotated[bool, typer.Option("--quiet", help="Say how to make timings steadier.")] = False,
 ) -> None:
     """List what this host can run, what is missing, and the command that installs it.

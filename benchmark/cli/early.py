@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
+from benchmark.config.folder import file_of
 from benchmark.execution.server_connection import keep_warm_s, start_early
 
 _SHOWS: Final = re.compile(
@@ -19,7 +19,6 @@ _SHOWS: Final = re.compile(
 _ELSEWHERE: Final = re.compile(r".*simulated.*|\+*hardware=(?!cpu$|cuda\w*$).*|.*\.python=.*")
 """Overrides whose children need other libraries, or none."""
 _KEPT: Final = re.compile(r"\+*launcher\.keep_warm_s=([0-9.]+)")
-_EXPERIMENTS: Final = Path(__file__).parents[2] / "conf" / "experiment"
 
 
 def start(words: Sequence[str]) -> None:
@@ -31,7 +30,7 @@ def start(words: Sequence[str]) -> None:
     for word in words:
         if word.startswith("experiment="):
             with suppress(OSError):
-                text = (_EXPERIMENTS / f"{word.removeprefix('experiment=')}.yaml").read_text()
+                text = file_of("experiment", word.removeprefix("experiment=")).read_text()
                 if "simulated" in text or "hardware: inf" in text:
                     return
     kept = [float(found[1]) for word in words if (found := _KEPT.fullmatch(word))]

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.spelling import did_you_mean
 
 TRACEBACKS: Final = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -75,6 +75,21 @@ def explained() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+@contextmanager
+def in_one_sentence() -> Iterator[None]:
+    """For a caller that is no command: raise what a library says of a mistake in our words.
+
+    Raises:
+        ConfigError: with these.
+    """
+    try:
+        yield
+    except BenchmarkError:
+        raise
+    except _MISTAKES as error:
+        raise ConfigError(sentence(error)) from error
 
 
 def sentence(error: BaseException) -> str:

@@ -19,6 +19,7 @@ from benchmark.config.experiment import Experiment, load
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.host import machine
+from benchmark.paths import at_home
 from benchmark.records import Row
 from benchmark.report.display.explanation import explain, print_differences
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
@@ -82,7 +83,7 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
     (today,) = grid([])
     raw = _overlaid(json.loads(today.resolved), then)
     raw["campaign"] = campaign or f"replay-{run_id[:_ID_HEAD]}-{today.campaign}"
-    raw |= {"run": "all", "output_folder": f"outputs/{raw['campaign']}"}
+    raw |= {"run": "all", "output_folder": at_home(f"outputs/{raw['campaign']}")}
     raw["store"] = {**raw["store"], "root": store}
     raw["cache"] = {**raw["cache"], **({"root": cache} if cache else {})}
     raw["sampling"] = {**raw["sampling"], "repeats": 1}  # a run is one process

@@ -63,11 +63,16 @@ def run_grid(
     refuse_different_places(experiments)
     store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
     Path(first.output_folder).mkdir(parents=True, exist_ok=True)
+    is_new = not store.exists
     store.prepare()
     cache.prepare()
     planned = laid_out(experiments, excluded, store)
     refuse_unpriced(planned)
     console = Console()
+    if is_new:
+        rows = first.store_root if "://" in first.store_root else Path(first.store_root).absolute()
+        places = f"rows go to {rows}, artefacts to {cache.root}; BENCHMARK_HOME chooses another folder"
+        console.print(places, markup=False, highlight=False, soft_wrap=True)
     for line in thread_lines(experiments):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     gc.freeze()  # garbage collections then skip the plan: it has up to 100,000 cells

@@ -12,10 +12,10 @@ import typer
 
 from benchmark.cli.progress import duration
 from benchmark.errors import ConfigError
-from benchmark.paths import CampaignPaths
+from benchmark.paths import CampaignPaths, at_home
 from benchmark.pipeline.progress import read_state
 
-_OUTPUTS = Path("outputs")
+_OUTPUTS = Path(at_home("outputs"))
 
 
 def status(

@@ -10,9 +10,9 @@ from typing import Final
 
 from benchmark.cli import completion
 from benchmark.errors import ConfigError
+from benchmark.host.libraries import DISTRIBUTION
 from benchmark.spelling import did_you_mean
 
-DISTRIBUTION: Final = "benchmark-orchestrator"
 _NAMED: Final = ("model", "compiler", "hardware", "experiment", "sampling", "scenario", "task")
 """Groups whose options a user may name without the group."""
 

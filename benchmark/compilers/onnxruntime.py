@@ -30,7 +30,7 @@ from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Work
 
 _FILE = "model.onnx"
 _ENGINES = "engines"
-_CPU = "pip install -e '.[onnxruntime]'"
+_CPU = libraries.command_for("onnxruntime")
 _GPU = "pip uninstall onnxruntime; pip install onnxruntime-gpu[cuda,cudnn]"
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
 _CASTS: Mapping[str, tuple[FastMath, ...]] = {

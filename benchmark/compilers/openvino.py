@@ -57,7 +57,7 @@ class OpenVino(CompilerDefaults):
     def versions(self) -> Mapping[str, str]:
         """Versions of the runtime and of torch, which it converts from."""
         return libraries.versions(
-            "openvino", "torch", install="pip install -e '.[openvino]'", python=self.python
+            "openvino", "torch", install=libraries.command_for("openvino"), python=self.python
         )
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import NonNegativeFloat
 
 from benchmark.errors import UnsupportedOperator
-from benchmark.host import machine
+from benchmark.host import libraries, machine
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
@@ -62,7 +62,7 @@ class Simulated(CompilerDefaults):
 
     def versions(self) -> Mapping[str, str]:
         """Version of this program, which contains the formula."""
-        return {"simulated": metadata.version("benchmark-orchestrator")}
+        return {"simulated": metadata.version(libraries.DISTRIBUTION)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Write the latency to a file."""

@@ -21,7 +21,7 @@ from benchmark.protocols import CompilerDefaults
 from benchmark.records import CompileReport, FastMath, Session, Workload, frozen
 
 _FILE = "model.ep"
-_INSTALL = "pip install -e '.[tensorrt]', beside torch of CUDA"
+_INSTALL = f"{libraries.command_for('tensorrt')}, beside torch of CUDA"
 _TENSORRT = ("tensorrt", "tensorrt-cu12", "tensorrt-cu13")
 """Distributions of TensorRT: torch-tensorrt 2.14 requires only the last, 2.10 also the first."""
 _LOW = {"bf16": "bfloat16", "fp16": "float16"}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -237,8 +238,10 @@ class Gate:
             made[slot] = self._once(slot, raw.get(slot), partial(_plugin, slot, seam, mistakes))
         for section in ("store", "cache"):
             location = made.pop(section)
-            made[f"{section}_root"] = location.root if location else None
+            made[f"{section}_root"] = _normal(location.root) if location else None
         made |= {name: raw[name] for name in _PLAIN_FIELDS if name in raw}
+        if isinstance(folder := made.get("output_folder"), str):
+            made["output_folder"] = _normal(folder)
         failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None}
         experiment = _typed(Experiment, made, "", mistakes, reported=failed)
         if mistakes:
@@ -253,6 +256,11 @@ class Gate:
         if made is not None:
             self._known[slot, id(raw)] = (made, raw)
         return made
+
+
+def _normal(place: str) -> str:
+    """A path without needless dots; a URL as it is."""
+    return place if "://" in place else os.path.normpath(place)
 
 
 def _section(kind: type[T], section: str, mistakes: list[str], raw: Any) -> T | None:

@@ -10,7 +10,9 @@ from benchmark.errors import ConfigError
 
 T = TypeVar("T")
 
-CONF: Final = Path(__file__).resolve().parents[2] / "conf"
+_PACKAGE: Final = Path(__file__).resolve().parents[1]
+CONF: Final = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
+"""Inside the package where it is installed from a wheel, else beside it."""
 
 
 def options(group: str) -> list[str]:

@@ -23,7 +23,7 @@ from pydantic import NonNegativeInt
 from benchmark.cloud import instances
 from benchmark.cloud.instances import InstanceType
 from benchmark.errors import Unavailable
-from benchmark.host import machine
+from benchmark.host import libraries, machine
 from benchmark.measurement import DeviceState
 from benchmark.records import DeviceFacts, Session, frozen
 
@@ -210,7 +210,7 @@ def _nvml() -> tuple[Any, str]:
     try:
         import pynvml
     except ImportError:
-        return None, "nvidia-ml-py is not installed: pip install -e '.[cuda]'"
+        return None, f"nvidia-ml-py is not installed: {libraries.command_for('cuda')}"
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError as error:

@@ -31,7 +31,7 @@ from benchmark.execution.peer import Peer
 
 T = TypeVar("T")
 
-_ROOT = Path(__file__).parents[2]
+_PACKAGE = Path(__file__).parents[1]
 _PROTOCOL = 4
 """Of pickle: the newest that every Python since 3.8 reads."""
 _LENGTH = struct.Struct("!Q")
@@ -126,15 +126,19 @@ class _Process:
         self._numbers = count()
         self._waiting: dict[int, Future[tuple[Any, ...]]] = {}
         self._death: str | None = None
-        # The other interpreter gets this program's source and nothing else of this one.
+        # The other interpreter gets this program's source and nothing else of this one: libraries lie beside
+        # it where it is installed from a wheel.
+        self._source = tempfile.TemporaryDirectory(prefix="benchmark-")
+        Path(self._source.name, _PACKAGE.name).symlink_to(_PACKAGE)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
-        environment |= {"PYTHONPATH": str(_ROOT), "PYTHONSAFEPATH": "1"}
+        environment |= {"PYTHONPATH": self._source.name, "PYTHONSAFEPATH": "1"}
         command = [python, "-m", "benchmark.execution.worker", *preload]
         log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         try:
             self._peer = Peer(command, environment, log, self._listen)
         except OSError as error:
             log.close()
+            self._source.cleanup()
             raise Crashed(f"compiler.python={python}: {error.strerror}") from error
 
     @property
@@ -175,6 +179,7 @@ class _Process:
     def end(self) -> None:
         """End it with its children."""
         self._peer.end()
+        self._source.cleanup()
 
     def _listen(self, peer: Peer) -> None:
         """Hand each answer to the call that waits for it; at the end, fail the calls that still wait."""

@@ -10,10 +10,13 @@ import subprocess
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from benchmark.errors import LibraryMissing
 
+DISTRIBUTION: Final = "benchmark-orchestrator"
+_IN_WHEEL: Final = Path(__file__).parents[1] / "conf"
+"""A folder that a wheel has and a checkout hasn't: there it lies beside the package."""
 _NEEDED = ("filelock", "numpy", "omegaconf", "psutil", "pydantic", "scipy")
 """Libraries that this program needs in a child; compiler and task check their own."""
 _OLDEST = (3, 9)
@@ -35,6 +38,14 @@ class Interpreter(NamedTuple):
     version: tuple[int, ...]
     distributions: dict[str, str]
     """Versions by normalised name."""
+
+
+def command_for(name: str = "") -> str:
+    """The command that installs this program with one of its extras: from the checkout, or as a wheel is."""
+    what = f"[{name}]" if name else ""
+    if _IN_WHEEL.is_dir():
+        return f"pip install '{DISTRIBUTION}{what}'"
+    return f"pip install -e '.{what}'" if name else "pip install -e ."
 
 
 def versions(*distributions: str, install: str, python: str | None = None) -> dict[str, str]:
@@ -67,11 +78,6 @@ def fit(python: str) -> str:
         raise LibraryMissing(f"compiler.python={python} is Python {version}: use one from {oldest} on")
     needed = _NEEDED if there.version >= (3, 10) else _NEEDED_BEFORE_310
     _versions_there(needed, f"pip install {' '.join(needed)}", python)
-    if Path(__file__).parents[2].name in {"site-packages", "dist-packages"}:
-        raise LibraryMissing(
-            f"compiler.python={python} would find this interpreter's libraries beside this program: "
-            "install the program by itself, from a checkout: pip install -e ."
-        )
     return version
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.errors import Unavailable
+from benchmark.host import libraries
 from benchmark.records import Model
 
 _PICTURES = ("chelsea", "astronaut", "coffee", "rocket")
@@ -70,7 +71,7 @@ def pixels(folder: Path, batch_size: int, channels: int, size: int, seed: int) -
         from skimage import data
     except ImportError as error:
         raise Unavailable(
-            "inputs=real: photographs come with scikit-image: pip install -e '.[real]'"
+            f"inputs=real: photographs come with scikit-image: {libraries.command_for('real')}"
         ) from error
     photographs = [Image.fromarray(getattr(data, name)()) for name in _PICTURES]
     chosen = [_square(photographs[(seed + item) % len(photographs)], size) for item in range(batch_size)]

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from benchmark.cloud.cost import PriceBasis, Priced, priced
 from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.host import libraries
 from benchmark.records import Names, frozen
 from benchmark.report.spec import Report
 from benchmark.store.repeats import COMBINED, KEYS, PROCESSES, combined
@@ -164,9 +165,7 @@ def _connected() -> duckdb.DuckDBPyConnection:
     try:
         import duckdb
     except ImportError:
-        raise LibraryMissing(
-            "reports need duckdb and altair: pip install -c constraints.txt -e '.[report]'"
-        ) from None
+        raise LibraryMissing(f"reports need duckdb and altair: {libraries.command_for('report')}") from None
     return duckdb.connect(config={"enable_external_access": False})
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.host import libraries
 
 SECOND = {"x2", "y2", "xError", "xError2", "yError", "yError2", "theta2", "radius2"}
 """Channels with the type and scale of another one."""
@@ -116,7 +117,7 @@ def _check_schema(spec: Mapping[str, Any], name: str) -> None:
         from altair.utils import schemapi
     except ImportError as error:
         raise LibraryMissing(
-            "charts need altair, which is not installed: pip install -c constraints.txt -e '.[report]'"
+            f"charts need altair, which is not installed: {libraries.command_for('report')}"
         ) from error
     kinds: dict[str, Any] = {
         "layer": alt.TopLevelLayerSpec,

@@ -255,7 +255,9 @@ class _Environments:
                 versions["python"] = libraries.fit(python)
             versions.update(compiler.versions())
             if not hardware.simulated:  # a simulated device never builds the model
-                install = "pip install -e ." if python is None else f"pip install {' '.join(task.libraries)}"
+                install = (
+                    libraries.command_for() if python is None else f"pip install {' '.join(task.libraries)}"
+                )
                 versions.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))

@@ -20,9 +20,9 @@ from filelock import FileLock, Timeout
 from pyarrow import fs
 
 from benchmark.errors import StoreError
-from benchmark.paths import StorePaths
+from benchmark.paths import StorePaths, at_home
 from benchmark.records import Row
-from benchmark.store import query
+from benchmark.store import query, selection
 from benchmark.store.compaction import Kept, merge, new_part, recover, tidy
 from benchmark.store.parquet import (
     PART_FORMAT,
@@ -45,7 +45,7 @@ from benchmark.store.schema import SCHEMA, SCHEMA_VERSION
 if TYPE_CHECKING:
     import pandas as pd
 
-DEFAULT_ROOT: Final = "outputs/results"
+DEFAULT_ROOT: Final = at_home("outputs/results")
 
 _READ_ATTEMPTS = 50
 _MOST_KEPT, _MOST_BYTES = 2_000, 32 << 10
@@ -283,14 +283,25 @@ class ResultsStore:
             raise StoreError(f"can't {verb} results at {self.name}: {reason}: {advice}") from error
 
 
-def load(root: str | Path = DEFAULT_ROOT, where: str | None = None) -> pd.DataFrame:
-    """Rows for a notebook, simulated ones too: `load(where="model=vit batch<=4 simulated=false")`.
+def load(
+    root: str | Path = DEFAULT_ROOT,
+    where: str | None = None,
+    *,
+    simulated: bool = False,
+    published: bool = False,
+) -> pd.DataFrame:
+    """Rows for a notebook: `load(where="model=vit batch<=4")`. Those measured, as all verbs show them.
+
+    Simulated and published rows are in where they are asked for: `simulated=True`, `published=True`, or a
+    condition on `simulated`, `source` or `document`.
 
     Raises:
         ConfigError: a condition is wrong, see `query`.
         StoreError: there is no store, or it can't be read.
     """
-    return ResultsStore(root).frame(filter=query.expression(query.parse(where or "")))
+    conditions = query.parse(where or "")
+    rows = ResultsStore(root).table(filter=query.expression(conditions))
+    return to_frame(selection.shown(rows, conditions, simulated=simulated, published=published).rows)
 
 
 def to_frame(rows: pa.Table) -> pd.DataFrame:

@@ -107,7 +107,7 @@ def test_cells_that_differ_in_plain_values_share_one_composition(counted):
 def test_a_value_that_others_refer_to_is_composed_by_hydra(counted):
     composer, asked = counted
     folders = [composer.compose([f"campaign={name}"]).plain["output_folder"] for name in ("a", "b", "a")]
-    assert folders == ["outputs/a", "outputs/b", "outputs/a"]
+    assert folders == ["./outputs/a", "./outputs/b", "./outputs/a"]
     assert ["campaign=a"] in asked
     assert len(asked) == 3  # the template in which it turned out that others refer to it, a, b
 

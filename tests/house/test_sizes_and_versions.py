@@ -25,8 +25,8 @@ def test_no_module_is_a_drawer():
     assert {path: lines for path, lines in lengths.items() if lines > MOST_LINES} == {}
 
 
-def test_an_init_holds_a_docstring_and_no_code():
-    for path in (ROOT / "benchmark").rglob("__init__.py"):
+def test_an_init_holds_a_docstring_and_no_code_but_for_the_one_that_notebooks_import():
+    for path in (ROOT / "benchmark").glob("*/**/__init__.py"):
         assert re.fullmatch(r'"""[^"]+"""\n?', path.read_text(encoding="utf-8")), path
 
 
