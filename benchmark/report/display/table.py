@@ -113,7 +113,7 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     shared = _shared(shown)
     shown, options = _with_options(shown, swept_options), [*swept_options]
     rows = f"{len(frame)} rows" + (
-        f" in {len(lines)} lines, one per cell," if len(lines) < len(frame) else ""
+        f" in {len(lines)} line{'s' * (len(lines) != 1)}, one per cell," if len(lines) < len(frame) else ""
     )
     if shared:
         words = ", ".join(f"{HEADERS[name]} {value}" for name, value in shared.items())

@@ -1,0 +1,1 @@
+"""Namespace of Hydra's plug-in for YAMLs of others."""
