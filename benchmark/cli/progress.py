@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import Event, Thread
 from types import TracebackType
 from typing import Final
 
@@ -17,16 +19,22 @@ from typing_extensions import Self
 from benchmark.cell import PlannedRun
 from benchmark.formatting import significant
 from benchmark.pipeline.estimate import Forecast
-from benchmark.pipeline.progress import GridProgress
+from benchmark.pipeline.progress import Busy, GridProgress
 from benchmark.records import Row
 from benchmark.report.display.swept import swept_in_grid
 
 _NAMES: Final = ("model", "hardware", "compiler", "task", "scenario")
 _LONG_WAIT_S: Final = 1.0
+_TIMED: Final = frozenset({"peak", "measure"})
+"""Stages in which calls are timed."""
+_TICK_S: Final = 1.0
 
 
 class ProgressDisplay:
-    """Shows the state of a grid. It draws when the state changes: a timer would disturb what is timed."""
+    """Shows the state of a grid. It draws when the state changes, and each second while nothing is timed.
+
+    While calls are timed, a clock on the screen would disturb them: the line says when they began.
+    """
 
     def __init__(self, console: Console, state: GridProgress) -> None:
         self._console, self._state = console, state
@@ -34,21 +42,37 @@ class ProgressDisplay:
         self._awaited: set[str] = set()
         self._announce()
         self._display = Live(console=console, auto_refresh=False, transient=True)
+        self._is_over, self._may_tick = Event(), Event()
+        self._clock = Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._display.start()
+            self._clock.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_over.set()
+        self._may_tick.set()
+        if self._clock.is_alive():
+            self._clock.join()
         self._display.stop()
+
+    def _tick(self) -> None:
+        while self._may_tick.wait() and not self._is_over.is_set():
+            self._draw()
+            self._is_over.wait(_TICK_S)
 
     @contextmanager
     def working(self, where: str, run_id: str, stage: str) -> Iterator[None]:
         """Show a cell in a stage while the block runs."""
         with self._state.working(where, run_id, stage):
+            if stage in _TIMED:
+                self._may_tick.clear()
+            else:
+                self._may_tick.set()
             self._draw()
             yield
 
@@ -100,7 +124,7 @@ class ProgressDisplay:
             ProgressBar(total=max(1, total), completed=state.finished_cells, width=24), Text(self._sums())
         )
         lines = [
-            Text(f"{where}  {at.label}: {at.work}", style="dim", no_wrap=True, overflow="ellipsis")
+            Text(f"{where}  {at.label}: {_at(at)}", style="dim", no_wrap=True, overflow="ellipsis")
             for where, at in sorted(state.busy.items())
         ]
         return Group(*lines, bar)
@@ -136,6 +160,13 @@ class ProgressDisplay:
         if state.time_left.ahead.runs:
             notes.append(time_ahead(state.time_left.ahead))
         self._say(", ".join(notes), style=None)
+
+
+def _at(at: Busy) -> str:
+    """What a cell is at, and for how long, or since when where no clock may run."""
+    if at.stage in _TIMED:
+        return f"{at.stage} since {time.strftime('%H:%M:%S', time.localtime(at.since))}"
+    return f"{at.work}, {duration(time.time() - at.since)}"
 
 
 def _course(row: Row) -> Iterator[str]:

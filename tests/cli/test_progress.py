@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -10,6 +13,7 @@ from rich.console import Console
 
 from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cli.progress import ProgressDisplay, labels
+from benchmark.cli.terminal_log import TerminalHandler
 from benchmark.config.sweep import grid
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker
@@ -108,3 +112,48 @@ def test_a_command_that_is_waited_for_is_named_once(display):
 
 def test_the_first_line_says_what_the_time_rests_on(display):
     assert display[2].getvalue() == "2 cells, less than 1 s, by the sampling's own minima\n"
+
+
+@pytest.fixture
+def terminal(tmp_path, monkeypatch):
+    """The display of a grid of one cell on a terminal of 100 columns, its runs, and what it draws."""
+    monkeypatch.setattr("benchmark.cli.progress._TICK_S", 0.01)
+    laid = plan(grid(["hardware=simulated", "sampling.repeats=1"]), lambda _: {})
+    left = TimeLeft(laid, forecast(laid, ReadOnlyCache(tmp_path / "cache"), Durations(), 1), 1)
+    budget = BudgetTracker(laid.runs[0].cell.experiment.budget)
+    state = GridProgress(laid, left, budget, CampaignPaths(folder=tmp_path), labels(laid.runs))
+    printed = io.StringIO()
+    console = Console(file=printed, force_terminal=True, width=100)
+    return ProgressDisplay(console, state), laid.runs[0].run_id, printed
+
+
+def drawings(printed, words):
+    return printed.getvalue().count(words)
+
+
+def test_the_line_of_a_cell_moves_while_it_is_compiled(terminal):
+    shown, run_id, printed = terminal
+    with shown, shown.working("compile 1", run_id, "compile"):
+        time.sleep(0.3)
+        assert drawings(printed, "none b1 s128: compile, 0 s") > 3
+
+
+def test_nothing_is_drawn_while_calls_are_timed(terminal):
+    shown, run_id, printed = terminal
+    with shown, shown.working("cpu", run_id, "measure"):
+        time.sleep(0.1)
+        before = printed.getvalue()
+        time.sleep(0.2)
+        assert printed.getvalue() == before
+    assert re.search(r"none b1 s128: measure since \d\d:\d\d:\d\d", before)
+
+
+def test_a_warning_stands_above_the_progress_and_is_printed_once(terminal):
+    shown, run_id, printed = terminal
+    text, handler = "hardware=%s: skipped, next attempt in %s min", TerminalHandler()
+    with shown, shown.working("cpu", run_id, "measure"):
+        for minutes in (2, 1):
+            handler.emit(logging.LogRecord("any", logging.WARNING, "", 0, text, ("cpu", minutes), None))
+    lines = [line for line in printed.getvalue().splitlines() if "skipped" in line]
+    (line,) = lines
+    assert line.endswith("warning: hardware=cpu: skipped, next attempt in 2 min")
