@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -34,6 +35,8 @@ _NEEDED: Final = (
 _FAILED: Final = ("status", "stage", "error", *axes.USUAL)
 _HISTORY: Final = 30
 """Earlier nights that define what is usual, as in the detector."""
+_LEAST_SHARE: Final = 0.5
+"""Of the judged night's series: a campaign with fewer is no night."""
 _FINDINGS = TypeAdapter(tuple[Finding, ...])
 
 
@@ -64,8 +67,11 @@ class Night(NamedTuple):
         return selection.any_simulated(self.rows)
 
 
-def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> list[Night]:
-    """Campaigns in time order, up to the judged one.
+def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> tuple[list[Night], int]:
+    """Campaigns in time order, up to the judged one, and how many others are no nights of its series.
+
+    A campaign counts as a night if it has at least half of the judged one's series: a demo, a replay or a
+    comparison has fewer.
 
     Raises:
         ConfigError: there is no campaign, or not the requested one.
@@ -83,7 +89,10 @@ def nights_of(store: ResultsStore, text: str, last: str, *, simulated: bool) -> 
         raise ConfigError(f"--night {last}: no such campaign; the last are {', '.join(starts.index[-3:])}")
     campaigns = list(starts.index[: list(starts.index).index(last) + 1] if last else starts.index)
     by_campaign = dict(iter(rows.groupby("campaign")))
-    return [Night(str(name), by_campaign[name]) for name in campaigns]
+    tonight = {*by_campaign[campaigns[-1]]["series"]}
+    shares = {name: len(tonight & {*by_campaign[name]["series"]}) / len(tonight) for name in campaigns}
+    nights = [Night(str(name), by_campaign[name]) for name in campaigns if shares[name] >= _LEAST_SHARE]
+    return nights, len(campaigns) - len(nights)
 
 
 def failed(store: ResultsStore, text: str, night: Night) -> pd.DataFrame:
@@ -122,9 +131,10 @@ def standing(nights: Sequence[Night]) -> pd.DataFrame:
     )
 
 
-def can_judge(nights: Sequence[Night], least_nights: int) -> bool:
-    """Whether enough nights precede the latest ones to define what is usual."""
-    return len(nights) - NIGHTS >= least_nights
+def judged_series(nights: Sequence[Night], least_nights: int) -> int:
+    """Number of the last night's series that enough nights before the latest ones have, to know the usual."""
+    counts = Counter(name for night in nights[:-NIGHTS] for name in {*night.rows["series"]})
+    return sum(counts[name] >= least_nights for name in {*nights[-1].rows["series"]})
 
 
 def label(row: pd.Series[Any]) -> str:

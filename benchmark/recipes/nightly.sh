@@ -17,6 +17,11 @@ python=${PYTHON:-.venv/bin/python}
 store=${STORE:-outputs/results}
 night=${NIGHT:-nightly-$(date +%F)}
 report=${REPORT:-outputs/$night/report}
+if [ -n "${ACCEPTED_PYTHON:-}" ] && ! "$ACCEPTED_PYTHON" -I -c 'import benchmark'; then
+  echo "nightly: ACCEPTED_PYTHON=$ACCEPTED_PYTHON doesn't run the accepted build: make its environment there" \
+    "(a checkout of it, and make setup in it), or leave ACCEPTED_PYTHON out" >&2
+  exit 1
+fi
 mkdir -p "$report" || exit 1
 
 "$python" -m benchmark "experiment=${EXPERIMENT:-nightly}" "hardware=${HARDWARE:-cpu}" "campaign=$night" \

@@ -103,5 +103,5 @@ def test_a_verdict_rests_on_rows_of_one_origin(root, options, condition, origin)
     outcome = CliRunner().invoke(app, ["compare", *sides, *options, "--json", "--store", str(root)])
     assert outcome.exit_code == 0, outcome.output
     assert [one for one, model in MODELS.items() if model in outcome.stdout] == [origin]
-    (night,) = nights_of(ResultsStore(root), condition, "", simulated=bool(options))
+    (night,), _ = nights_of(ResultsStore(root), condition, "", simulated=bool(options))
     assert {*night.rows["model"]} == {MODELS[origin]}

@@ -289,8 +289,8 @@ def test_what_systemd_starts_runs_a_night(tmp_path):
     ]
     code, said = told(*command, *small, env={**os.environ, **environment}, cwd=tmp_path)
     assert code == 0, said
-    assert "night night-1: 1 series, 0 nights before it, simulated" in said
+    assert "night night-1: 1 series, 0 nights before it, 0 series judged, simulated" in said
     assert (
-        "Nothing can be judged yet: 1 night is too few to know what is usual."
+        "No verdict: the first night of this series; a verdict needs 7."
         in (tmp_path / "report" / "summary.md").read_text()
     )

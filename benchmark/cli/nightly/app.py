@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,14 +10,15 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from benchmark.analysis.nights import can_judge, failed, keep, kept, nights_of
+from benchmark.analysis.nights import failed, judged_series, keep, kept, nights_of
 from benchmark.cli import md_option
 from benchmark.cli.compare import REGRESSION
 from benchmark.cli.nightly import output, recipe
 from benchmark.cli.nightly.charts import draw, draw_all, suspects
 from benchmark.cli.nightly.reruns import Reruns
-from benchmark.errors import BenchmarkError
+from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.stats.regression_detector import NightlyDetector
+from benchmark.stats.regression_evidence import NIGHTS
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
 from benchmark.store.selection import JUDGE_SIMULATED
 
@@ -47,7 +49,7 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
 ) -> int:
     """Find series that became slower in the last campaign of the store.
 
-    A campaign counts as a night; nights are ordered by their start.
+    A campaign with at least half of its series counts as a night; nights are ordered by their start.
     A series is suspicious if it is slower than in the thirty nights before.
     It is then rerun: fresh processes of the accepted and the new build alternate.
     Exit code 3: a slow-down is confirmed.
@@ -56,7 +58,12 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     aside = as_json or md == md_option.STDOUT
     console = Console(stderr=aside)
     rows, text = ResultsStore(store), " ".join(condition or ())
-    nights = nights_of(rows, text, night, simulated=simulated)
+    for name, python in (("--accepted-python", accepted_python), ("--candidate-python", candidate_python)):
+        if python and not shutil.which(python):
+            raise ConfigError(
+                f"{name} {python}: no such program: make the build's environment, or leave it out"
+            )
+    nights, no_nights = nights_of(rows, text, night, simulated=simulated)
     detector = NightlyDetector()
     for number, past in enumerate(nights[:-1]):
         detector.learn(number, past.data, kept(rows, past.campaign))
@@ -70,7 +77,9 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
         findings=detector.findings,
         failed=failed(rows, text, tonight),
         confirming=bool(accepted_python),
-        judged=can_judge(nights, detector.least_nights),
+        judged=judged_series(nights, detector.least_nights),
+        needed=detector.least_nights + NIGHTS,
+        no_nights=no_nights,
         sides=reruns.sides,
     )
     output.show(checked, console, as_json=as_json)
@@ -98,7 +107,7 @@ def timeline(
     Without: the series that the night's check suspected, or all series if none.
     """
     rows, text = ResultsStore(store), " ".join(condition or ())
-    nights = nights_of(rows, text, night, simulated=simulated)
+    nights, _ = nights_of(rows, text, night, simulated=simulated)
     stored = () if text else kept(rows, nights[-1].campaign)
     findings = [one for one in stored if one.series in {*nights[-1].rows["series"]}]
     left_out = 0

@@ -32,8 +32,12 @@ class Checked(NamedTuple):
     """Cells of the night that failed: status, stage, error and axes."""
     confirming: bool
     """Whether there is an accepted build to rerun against."""
-    judged: bool
-    """Whether there are enough nights to know what is usual."""
+    judged: int
+    """Number of series with enough nights before to know what is usual."""
+    needed: int
+    """Nights that this takes, this one among them."""
+    no_nights: int
+    """Campaigns that have too few of the night's series to count as nights."""
     sides: tuple[Side, Side] | None
     """The accepted and the new build; null if nothing was rerun."""
 
@@ -63,7 +67,8 @@ def show(checked: Checked, console: Console, *, as_json: bool) -> None:
         return
     simulated = ", simulated" if night.simulated else ""
     console.print(
-        f"night {night.campaign}: {series} series, {before} nights before it{simulated}",
+        f"night {night.campaign}: {series} series, {before} nights before it, {checked.judged} series judged"
+        f"{simulated}",
         highlight=False,
         markup=False,
     )
@@ -111,10 +116,12 @@ def _verdict(checked: Checked) -> Iterator[Span]:
         yield Span(text=f"{worst.rounds} rounds of alternating builds{more}")
     elif not checked.judged:
         count = len(checked.nights)
-        nights = "1 night is" if count == 1 else f"{count} nights are"
-        yield Span(text=f"Nothing can be judged yet: {nights} too few to know what is usual")
+        night = "the first night" if count == 1 else f"night {count}"
+        these = "this series" if series == 1 else f"these {series} series"
+        yield Span(text=f"No verdict: {night} of {these}; a verdict needs {checked.needed}")
     elif not checked.findings:
-        yield Span(text=f"Nothing is slower: {series} series, {len(checked.nights) - 1} nights before")
+        some = "" if checked.judged == series else f"{checked.judged} of "
+        yield Span(text=f"Nothing is slower: {some}{series} series, {len(checked.nights) - 1} nights before")
     elif checked.confirming:
         yield Span(text=f"No slow-down is confirmed: {len(checked.findings)} of {series} series were ")
         yield Span(text="suspicious and were not slower than the accepted build when rerun")
@@ -125,8 +132,18 @@ def _verdict(checked: Checked) -> Iterator[Span]:
 
 
 def _hints(checked: Checked) -> Iterator[str]:
+    if 0 < checked.judged < (series := checked.night.rows["series"].nunique()):
+        new = series - checked.judged
+        yield f"no verdict on {new} series, which {_have(new)} fewer than {checked.needed} nights"
+    if checked.no_nights:
+        campaigns = f"{checked.no_nights} other campaign{'s' * (checked.no_nights != 1)} of this store"
+        yield f"{campaigns} {_have(checked.no_nights)} fewer than half of these series: no nights"
     if checked.findings and not checked.confirming:
         yield "no slow-down can be confirmed without --accepted-python"
+
+
+def _have(count: int) -> str:
+    return "has" if count == 1 else "have"
 
 
 def _finding_line(checked: Checked, finding: Finding) -> dict[str, Any]:

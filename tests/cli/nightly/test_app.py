@@ -101,7 +101,7 @@ def test_a_slow_night_of_an_equal_build_is_not_confirmed(checked):
     code, outcome_text = checked("--accepted-python", sys.executable, "--plot", "/dev/null/folder")
     assert code == 0
     assert "no charts: " in outcome_text  # which hides no verdict
-    assert "night night11: 10 series, 11 nights before it" in outcome_text
+    assert "night night11: 10 series, 11 nights before it, 10 series judged" in outcome_text
     assert "0 confirmed slower" in outcome_text
 
 
@@ -131,10 +131,47 @@ def test_findings_that_tell_no_bounds_are_read_again(nights):
     assert (found.high, found.low, math.isnan(found.ratio)) == (math.inf, 0.0, True)
 
 
+@pytest.mark.parametrize(
+    ("night", "verdict"),
+    [
+        ("night00", "No verdict: the first night of these 10 series; a verdict needs 7."),
+        ("night05", "No verdict: night 6 of these 10 series; a verdict needs 7."),
+        ("night06", "Nothing is slower: 10 series, 6 nights before."),
+    ],
+)
+def test_a_night_without_enough_history_has_no_verdict(checked, night, verdict):
+    code, outcome_text = checked("--night", night, "--md", "-")
+    assert code == 0
+    assert verdict in outcome_text
+
+
+def test_a_campaign_of_other_cells_is_no_night(checked, nights):
+    (row,) = nights.of_runs(["3-1-0"]).to_pylist()
+    nights.append(Row(values={**row, "run_id": "demo-1", "campaign": "demo"}))
+    code, outcome_text = checked("--night", "night06")
+    assert code == 0
+    assert "night night06: 10 series, 6 nights before it, 10 series judged" in outcome_text
+    assert "1 other campaign of this store has fewer than half of these series" in " ".join(
+        outcome_text.split()
+    )
+
+
+def test_a_series_that_is_new_has_no_verdict(checked, nights):
+    (row,) = nights.of_runs(["11-1-0"]).to_pylist()
+    nights.append(Row(values={**row, "run_id": "new", "cell_id": "new", "latency_p50_ms": 9.0}))
+    _, outcome_text = checked("--md", "-")
+    assert "no verdict on 1 series, which has fewer than 7 nights" in outcome_text
+
+
+def test_an_accepted_build_that_is_not_there_is_refused_at_the_start(checked):
+    with pytest.raises(ConfigError, match="--accepted-python /no/python: no such program"):
+        checked("--accepted-python", "/no/python")
+
+
 def test_an_earlier_night_can_be_judged(checked):
     code, outcome_text = checked("--night", "night10")
     assert code == 0
-    assert "night night10: 10 series, 10 nights before it" in outcome_text
+    assert "night night10: 10 series, 10 nights before it, 10 series judged" in outcome_text
 
 
 def test_a_night_that_is_not_there_is_a_mistake(checked):
