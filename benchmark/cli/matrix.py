@@ -42,9 +42,9 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
         header = "| model |\n| --- |" if as_md else "no rows: use fewer conditions or another --store"
         print("[]" if as_json else header)
     else:
-        rows = to_frame(shown.rows)
+        rows, other_batches = report.of_one_batch(to_frame(shown.rows))
         _print(report.newest(rows), figures, as_md=as_md, as_json=as_json)
-        if note := report.hidden(rows):
+        for note in filter(None, (other_batches, report.hidden(rows))):
             text = f"\n{note}." if as_md else note
             Console(stderr=as_json).print(text, markup=False, highlight=False, soft_wrap=as_md)
     if not as_json and not as_md:

@@ -8,7 +8,15 @@ import pandas as pd
 import pytest
 
 from benchmark.__main__ import main
-from benchmark.report.display.matrix import FIGURES, NEEDED, caption, hidden, matrix, newest
+from benchmark.report.display.matrix import (
+    FIGURES,
+    NEEDED,
+    caption,
+    hidden,
+    matrix,
+    newest,
+    of_one_batch,
+)
 
 DAY = pd.Timestamp("2026-11-24", tz="UTC")
 
@@ -61,6 +69,24 @@ def test_a_pair_that_failed_has_the_word_for_it_and_one_that_was_not_asked_for_i
 def test_the_newest_row_of_a_pair_counts():
     later = {"started_at": DAY + pd.Timedelta(hours=1), "latency_p50_ms": 9.0}
     assert matrix(rows(later, {}), ["p50"])["eager"].tolist() == ["9.00"]
+
+
+def test_batch_sizes_are_never_mixed():
+    """Those that most pairs have are shown; the others have a line."""
+    of = [("eager", 4, 2), ("eager", 1, 1), ("openvino", 1, 1), ("torchscript", 4, 3)]
+    every = pd.DataFrame(
+        [
+            dict.fromkeys(NEEDED)
+            | {"model": "bert", "compiler": compiler, "batch_size": batch, "started_at": day}
+            for compiler, batch, day in of
+        ]
+    )
+    kept, note = of_one_batch(every)
+    assert [*zip(kept["compiler"], kept["batch_size"], strict=True)] == [("eager", 1), ("openvino", 1)]
+    assert note == "batch 1 alone; others by the condition batch=4"
+    assert of_one_batch(kept)[1] == ""
+    nameless = every.assign(batch_size=None)
+    assert len(of_one_batch(nameless)[0]) == len(nameless), "published rows without a batch size stay"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,21 @@ def newest(rows: pd.DataFrame) -> pd.DataFrame:
     return named.drop_duplicates([*_PAIR], keep="last").sort_values([*_PAIR])
 
 
+def of_one_batch(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows of the batch size that most pairs have, of the least such, and how to see the others.
+
+    A table that mixed batch sizes would compare what can't be compared. Rows without a batch size stay.
+    """
+    pairs = _named(rows).dropna(subset="batch_size").drop_duplicates([*_PAIR, "batch_size"])
+    counts = pairs["batch_size"].value_counts().sort_index()
+    if len(counts) < 2:  # noqa: PLR2004 - several
+        return rows, ""
+    chosen = counts.idxmax()
+    others = ",".join(str(size) for size in counts.index if size != chosen)
+    kept = rows[rows["batch_size"].isna() | (rows["batch_size"] == chosen)]
+    return kept, f"batch {chosen} alone; others by the condition batch={others}"
+
+
 def hidden(rows: pd.DataFrame) -> str:
     """How many pairs have rows of several configurations, and what differs; empty if none has."""
     options = {
