@@ -10,6 +10,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
+from benchmark.cli.no_rows import no_rows
 from benchmark.errors import ConfigError
 from benchmark.report.display import matrix as report
 from benchmark.report.display import table
@@ -34,12 +35,11 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
     if unknown := [name for name in figures if name not in report.FIGURES]:
         raise ConfigError(f"--show {unknown[0]}: choose from {', '.join(report.FIGURES)}")
     conditions = query.parse(" ".join(condition or ()))
-    stored = ResultsStore(store).table(
-        list({*report.NEEDED, *selection.COLUMNS}), query.expression(conditions)
-    )
+    reader = ResultsStore(store)
+    stored = reader.table(list({*report.NEEDED, *selection.COLUMNS}), query.expression(conditions))
     shown = selection.shown(stored, conditions, simulated=simulated, published=published)
     if not len(shown.rows):
-        header = "| model |\n| --- |" if as_md else "no rows: use fewer conditions or another --store"
+        header = "| model |\n| --- |" if as_md else no_rows(reader, conditions)
         print("[]" if as_json else header)
     else:
         rows, other_batches = report.of_one_batch(to_frame(shown.rows))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import typer
 from rich.console import Console
 
+from benchmark.cli.no_rows import no_rows
 from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.report.display import table
 from benchmark.report.display.computed import FASTER, WIDTH, in_lines_of_cells
@@ -69,7 +70,10 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     else:
         answer = _answered(rows, sql) if sql else _ordered(rows, order, desc=desc, limit=limit).select(shown)
         frame = to_frame(answer)
-    _write(frame.drop(columns="repeat") if usual and each else frame, form, usual=usual)
+    if form == "table" and frame.empty:
+        print(no_rows(reader, conditions))
+    else:
+        _write(frame.drop(columns="repeat") if usual and each else frame, form, usual=usual)
     if form == "table":
         for note in found.notes:
             print(note)
@@ -139,8 +143,6 @@ def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
         print(as_csv_text(frame), end="")
     elif form == "md":
         print(table.markdown_usual(frame) if usual else table.markdown_rows(frame))
-    elif frame.empty:
-        print("no rows: use fewer conditions or another --store")
     elif usual:
         table.print_rows(frame, console=Console())
     elif len(frame.columns) <= _SIDE_BY_SIDE:

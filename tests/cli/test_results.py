@@ -189,8 +189,22 @@ def test_an_empty_answer_has_a_header_in_every_form(typed, form, more):
         assert first.startswith("| ")
         assert len(rest) == 1
     else:
-        words = {"--json": "[]", "--each": "no rows: use fewer conditions or another --store"}
+        words = {
+            "--json": "[]",
+            "--each": "no rows: model=nothing isn't in this store; it has distilbert-base-uncased-finetuned-sst-2-english, vit",
+        }
         assert first == words[form]
+
+
+@pytest.mark.parametrize(
+    ("condition", "words"),
+    [
+        (["model=vitt"], "no rows: model=vitt isn't in this store; did you mean 'vit'?"),
+        (["model=vit", "batch>1000"], "no rows: use fewer conditions or another --store"),
+    ],
+)
+def test_an_empty_answer_names_the_value_that_no_row_has(typed, condition, words):
+    assert typed(*condition, "--each").splitlines()[0] == words
 
 
 @pytest.mark.parametrize(
