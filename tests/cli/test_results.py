@@ -178,6 +178,11 @@ def test_no_rows_are_said_to_be_none(typed):
     assert typed("model=none").startswith("no rows")
 
 
+NOTHING = (
+    "no rows: model=nothing isn't in this store; it has distilbert-base-uncased-finetuned-sst-2-english, vit"
+)
+
+
 @pytest.mark.parametrize("form", ["--csv", "--json", "--md", "--each"])
 @pytest.mark.parametrize("more", [[], ["--all-columns"], ["--columns", "started_at,latency_ns"]])
 def test_an_empty_answer_has_a_header_in_every_form(typed, form, more):
@@ -189,10 +194,7 @@ def test_an_empty_answer_has_a_header_in_every_form(typed, form, more):
         assert first.startswith("| ")
         assert len(rest) == 1
     else:
-        words = {
-            "--json": "[]",
-            "--each": "no rows: model=nothing isn't in this store; it has distilbert-base-uncased-finetuned-sst-2-english, vit",
-        }
+        words = {"--json": "[]", "--each": NOTHING}
         assert first == words[form]
 
 

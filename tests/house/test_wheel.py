@@ -1,0 +1,99 @@
+"""The wheel: it has all that the checkout has, and runs in an empty folder without it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+GRID = ("hardware=simulated", "sampling=quick", "sampling.repeats=1", "campaign=first")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The wheel's files, as pip lays them out."""
+    pytest.importorskip("hatchling")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = folder.glob("*.whl")
+    with ZipFile(wheel) as files:
+        files.extractall(folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture
+def run(installed, tmp_path):
+    """Run a command of the wheel in an empty folder."""
+    environment = {**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1", "COLUMNS": "200"}
+    environment.pop("BENCHMARK_HOME", None)
+
+    def ran(*words, **more):
+        return subprocess.run(
+            [sys.executable, "-m", "benchmark", *words],
+            cwd=tmp_path,
+            env=environment | more,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return ran
+
+
+def test_it_has_every_file_of_conf_and_of_the_package(installed):
+    def files(folder):
+        paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        return {path.relative_to(folder).as_posix() for path in paths}
+
+    assert files(installed / "benchmark" / "conf") == files(ROOT / "conf")
+    plugins = {f"hydra_plugins/{path}" for path in files(ROOT / "benchmark" / "hydra_plugins")}
+    assert files(installed / "hydra_plugins") == {path.removeprefix("hydra_plugins/") for path in plugins}
+    package = {path for path in files(installed / "benchmark") if not path.startswith("conf/")}
+    assert package == files(ROOT / "benchmark") - plugins
+
+
+@pytest.mark.commands
+def test_a_grid_runs_in_an_empty_folder_and_says_where_its_rows_are(run, tmp_path):
+    first = run("-m", "batch=1,2", *GRID)
+    assert first.returncode == 0, first.stderr
+    rows = f"rows go to {tmp_path}/outputs/results, artefacts to {tmp_path}/compile_cache"
+    assert first.stdout.startswith(rows)
+    again = run("-m", "batch=1,2", *GRID)
+    assert "2 done before" in again.stdout
+    assert "rows go to" not in again.stdout
+    assert str(ROOT) not in first.stdout + again.stdout
+    assert "2 rows" in run("results", "--simulated").stdout
+
+
+@pytest.mark.commands
+def test_benchmark_home_is_where_rows_are_from_every_folder(run, tmp_path):
+    home = tmp_path / "home"
+    ran = run(*GRID, BENCHMARK_HOME=str(home))
+    assert ran.returncode == 0, ran.stderr
+    assert sorted(path.name for path in home.iterdir()) == ["compile_cache", "outputs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert "bert_tiny" in run("results", "--simulated", BENCHMARK_HOME=str(home)).stdout
+    assert "first: done" in run("status", BENCHMARK_HOME=str(home)).stdout
+
+
+@pytest.mark.commands
+def test_advice_names_the_wheel_and_no_checkout(run):
+    ran = run("plan", "model=bert_tiny", "hardware=cuda", "compiler=tensorrt")
+    assert "pip install 'benchmark-orchestrator[" in ran.stdout
+    assert "pip install -e" not in ran.stdout
+
+
+@pytest.mark.commands
+def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path):
+    (tmp_path / "outputs").write_text("a file")
+    ran = run(*GRID)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: ")
+    assert len(ran.stderr.splitlines()) == 1
