@@ -29,7 +29,6 @@ from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.host import libraries, machine
 from benchmark.report import files
 from benchmark.report.display.computed import in_lines_of_cells
-from benchmark.report.render import html
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame, with_samples
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ class Page:
         self.document = document
 
     def _repr_html_(self) -> str:
-        return html.page(self.document)
+        return files.html_page(self.document)
 
     def write(self, out: str | Path, only: str = "") -> None:
         """Write its files into a folder; `only` names formats, as `--only` does."""

@@ -39,6 +39,12 @@ def write(made: Document, out: Path, chosen: Sequence[str]) -> None:
     print(f"{written} files in {out}")
 
 
+def html_page(made: Document) -> str:
+    """The report as one HTML file."""
+    charts = (chart for section in made.sections for chart in section.charts)
+    return html.page(made, {chart.name: images.inline_svg(chart) for chart in charts})
+
+
 def _files(made: Document, chosen: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Names and contents; pictures come first, since pages show them."""
     charts = [chart for section in made.sections for chart in section.charts]
@@ -59,4 +65,4 @@ def _files(made: Document, chosen: Sequence[str]) -> Iterator[tuple[str, bytes]]
     if "tex" in chosen:
         yield f"{made.name}.tex", latex.page(made, shown("png")).encode()
     if "html" in chosen:
-        yield f"{made.name}.html", html.page(made).encode()
+        yield f"{made.name}.html", html_page(made).encode()

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 
-from benchmark.report.render import html
+from benchmark.report.files import html_page
 from tests.report.render import sample
 
 NUMBERS = (100, 1_000, 10_000, 100_000)
@@ -35,11 +35,11 @@ def rows(number):
 
 
 def main():
-    html.page(sample.document())  # Vega is bundled once a process
+    html_page(sample.document())  # Vega is bundled once a process
     for number in NUMBERS:
         document = sample.document(rows(number))
         start = time.perf_counter()
-        page = html.page(document)
+        page = html_page(document)
         took = time.perf_counter() - start
         megabytes = len(page.encode()) / 1e6
         print(f"{number:>7} rows x {document.rows.shape[1]} columns: {megabytes:.2f} MB in {took:.1f} s")

@@ -1,8 +1,8 @@
 """A report as one HTML file that needs no network, no server and no second file.
 
 The policy in its head allows one style and two scripts, ours and Vega, by their hashes. Vega and the rows are
-compressed; the browser unpacks them. Texts from outside are escaped by Jinja, or stand in data blocks that
-the script shows as text only.
+compressed; the browser unpacks them. Charts stand there as SVG too, for print and where no script runs.
+Texts from outside are escaped by Jinja, or stand in data blocks that the script shows as text only.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.errors import LibraryMissing
+from benchmark.host import libraries
 from benchmark.report.document import MEANINGS, Chart, Document, Section, of_table
 from benchmark.report.sanitize import clean, one_line
 
@@ -37,11 +38,13 @@ _MISSING, _MINUS = 9999, 5000
 _LETTERS = string.ascii_letters
 """One for each power of ten; page.js has the same."""
 _HARMLESS = str.maketrans("<>&`", "/.,:")
-_INSTALL = "pip install -c constraints.txt -e '.[report]'"
+_INSTALL = libraries.command_for("report")
 
 
-def page(document: Document) -> str:
+def page(document: Document, pictures: Mapping[str, str]) -> str:
     """Write the whole report as one HTML file.
+
+    `pictures` has an SVG for each chart, by its name. It stands there until the script draws the chart.
 
     Raises:
         LibraryMissing: jinja2 or vl-convert-python is not installed.
@@ -65,6 +68,7 @@ def page(document: Document) -> str:
         policy=_policy(css, script, vega),
         css=markupsafe.Markup(css),  # noqa: S704 - ours
         script=markupsafe.Markup(script),  # noqa: S704 - ours
+        still={name: markupsafe.Markup(svg) for name, svg in pictures.items()},  # noqa: S704 - by Vega
         charts=markupsafe.Markup(_data_block(specs)),  # noqa: S704 - escaped for a data block
         vega=_gzipped(vega),
         rows=packed(document.rows),

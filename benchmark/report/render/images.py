@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.host import libraries
 from benchmark.report.document import Chart
 
 _SCALE = 2
@@ -41,16 +44,28 @@ def svg(chart: Chart) -> bytes:
     return f"{opening}{label}{closing}{words}{rest}".encode()
 
 
-def _drawn(chart: Chart, function: str, **options: Any) -> Any:
+def inline_svg(chart: Chart) -> str:
+    """Draw a chart as SVG for within a page, which has its title and its description already.
+
+    Raises:
+        ConfigError: Vega can't draw it.
+        LibraryMissing: vl-convert-python is not installed.
+    """
+    picture = str(_drawn(chart, "vegalite_to_svg", {"title": None, "background": "transparent"}))
+    opening, closing, rest = picture.partition(">")
+    return f'{opening} aria-hidden="true"{closing}{rest}'
+
+
+def _drawn(
+    chart: Chart, function: str, changes: Mapping[str, Any] = MappingProxyType({}), **options: Any
+) -> Any:
     try:
         import vl_convert
     except ImportError as error:
-        raise LibraryMissing(
-            "pictures need vl-convert-python, which is not installed: "
-            "pip install -c constraints.txt -e '.[report]'"
-        ) from error
+        install = libraries.command_for("report")
+        raise LibraryMissing(f"pictures need vl-convert-python, which is not installed: {install}") from error
     try:
-        return getattr(vl_convert, function)(dict(chart.spec), **options)
+        return getattr(vl_convert, function)({**chart.spec, **changes}, **options)
     except ValueError as error:
         first = str(error).strip().partition("\n")[0]
         raise ConfigError(f"chart {chart.name}: Vega can't draw it: {first}") from error

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 
 from benchmark.report.charts import PALETTE
+from benchmark.report.files import html_page
 from benchmark.report.render import html
 from tests.report.render import sample
 
@@ -53,7 +54,17 @@ class Reader(HTMLParser):
 
 @cache
 def page():
-    return html.page(sample.document())
+    return html_page(sample.document())
+
+
+def test_every_chart_is_drawn_before_any_script_runs():
+    """For print, for a browser without scripts, and for one that can't run Vega."""
+    charts = [chart for section in sample.document().sections for chart in section.charts]
+    holders = re.findall(
+        r'data-chart="([^"]+)"><svg[^>]* aria-hidden="true">.*?</svg></div>', page(), re.DOTALL
+    )
+    assert holders == [chart.name for chart in charts]
+    assert "<path" in page()
 
 
 @cache
@@ -115,7 +126,7 @@ def test_data_blocks_close_nothing():
     rows = [{"batch_size": 1, "sequence_length": 8, "throughput": 1.0, "shown": "</script><!--\u2028&"}]
     hostile = sample.chart("heat_map", "t", "a", rows)
     section = replace(sample.document().sections[0], charts=(hostile,))
-    told = html.page(replace(sample.document(), sections=(section,)))
+    told = html_page(replace(sample.document(), sections=(section,)))
     data = re.search(r'id="data-charts">(.*?)</script>', told, re.DOTALL)[1]
     assert not re.search("[<>&\u2028]", data)
     assert json.loads(data)["heat_map"]["datasets"]["rows"][0]["shown"] == "</script><!-- &"
@@ -152,7 +163,7 @@ def test_origins_are_told_in_heads_fields_and_words():
     assert '<span class="badge simulated">simulated</span>' in page()
     measured = replace(sample.cost_table(), lines=sample.cost_table().lines[2:])
     section = replace(sample.document().sections[0], tables=(measured,), charts=())
-    plain = html.page(replace(sample.document(), sections=(section,)))
+    plain = html_page(replace(sample.document(), sections=(section,)))
     assert 'class="key' not in plain
 
 
@@ -256,4 +267,4 @@ def test_colours_of_charts_stand_out_from_light_and_dark_pages(ground):
 
 def test_no_rows_and_no_sections_make_a_page_too():
     empty = replace(sample.document(), rows=sample.all_rows(0), sections=(), findings=(), warnings=())
-    assert '<h2 id="failures-head">' in html.page(empty)
+    assert '<h2 id="failures-head">' in html_page(empty)

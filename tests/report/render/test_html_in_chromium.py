@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from benchmark.report.render import html
+from benchmark.report.files import html_page
 from tests.report.render import sample
 
 pytestmark = pytest.mark.real
@@ -37,7 +37,7 @@ LEAST_MARKS = {
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(html.page(sample.document(sample.all_rows(MOST_ROWS))), encoding="utf-8")
+    path.write_text(html_page(sample.document(sample.all_rows(MOST_ROWS))), encoding="utf-8")
     return path.as_uri()
 
 

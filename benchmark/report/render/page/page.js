@@ -267,10 +267,8 @@
         clearTimeout(pause);
         pause = setTimeout(drawAll, 200);
       });
-    } catch (error) {
-      document.querySelectorAll(".chart").forEach((holder) => {
-        holder.textContent = `This browser can't draw charts (${error.message}); their data is below.`;
-      });
+    } catch {
+      // The pictures that the page came with stay.
     }
   };
 
