@@ -103,11 +103,17 @@ _DISCRETE = {"nominal", "ordinal"}
 _Rows = list[dict[str, Any]]
 
 
-def completed(
-    name: str, title: str, alt: str, vega: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
+def completed(  # noqa: PLR0913, PLR0917 - what a chart consists of
+    name: str,
+    title: str,
+    alt: str,
+    vega: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    source: str = "",
 ) -> Chart:
     """Complete a fragment with its rows, so that every output format can draw it.
 
+    `source` says below the title where the figures are from.
     Rows that a logarithmic scale can't show are left out, and `alt` has their number. Of more than 5000 rows
     every nth of each series stays, or the newest where x is time; the subtitle has their number.
 
@@ -126,7 +132,8 @@ def completed(
     if left_out := len(values) - len(kept):
         what = "1 row is" if left_out == 1 else f"{left_out} rows are"
         alt = f"{alt} {what} left out: a logarithmic axis shows positive values only."
-    heading = {"text": one_line(title), **({"subtitle": subtitle} if subtitle else {})}
+    below = ". ".join(filter(None, (one_line(source), subtitle)))
+    heading = {"text": one_line(title), **({"subtitle": below} if below else {})}
     theme = _merged(_THEME, spec.pop("config", {}))
     whole = {"title": heading, "description": one_line(alt), "config": theme, **spec}
     return Chart(

@@ -20,6 +20,9 @@ WORDS: Final = {"incompatible": "N/A"}
 _OWN: Final = ("run_id", "origin", "status")
 _SEVERAL: Final = "Fields with several rows show the newest; conditions such as compiler=openvino select one"
 
+_MOST_MACHINES: Final = 3
+"""More are counted in the line below a chart's title."""
+
 
 def table(cells: Relation, spec: TableSpec, where: str, values: Mapping[str, Any]) -> Table | None:
     """A table of the rows that meet `where`; None without rows.
@@ -54,12 +57,29 @@ def charts(cells: Relation, spec: ChartSpec, where: str, values: Mapping[str, An
     found = cells.frame(f"select {columns} from cells where ({where}) and ({spec.where}) {summed} {order}")
     if found.empty:
         return
+    source = _source(cells, f"({where}) and ({spec.where})")
     keys = [f"each_{at}" for at in range(len(spec.each))]
     for key, rows in found.groupby(keys, sort=True) if keys else [((), found)]:
         kept = records(rows.drop(columns=keys))
         named = {**values, **kept[0], **dict(zip(spec.each, key, strict=True))}
         name, title, alt = (filled(text, named) for text in (spec.name, spec.title, spec.alt))
-        yield completed(stem(name), title, alt, spec.vega, kept)
+        yield completed(stem(name), title, alt, spec.vega, kept, source)
+
+
+def _source(cells: Relation, where: str) -> str:
+    """Machines, origin and days of the rows behind a chart, which a copied picture has to carry itself."""
+    machine = "coalesce(instance_type, device_name, cpu_model, hardware)"
+    (row,) = records(
+        cells.frame(
+            f"select list_sort(list(distinct {machine})) as machines, "
+            f"list_sort(list(distinct origin)) as origins, min(finished_at) as first, "
+            f"max(finished_at) as last from cells where {where}"
+        )
+    )
+    machines = [str(one) for one in row["machines"] if one is not None]
+    named = ", ".join(machines) if len(machines) <= _MOST_MACHINES else f"{len(machines)} machines"
+    days = dict.fromkeys(f"{row[at]:%Y-%m-%d}" for at in ("first", "last") if row[at] is not None)
+    return ", ".join(filter(None, (named, " and ".join(row["origins"]), " to ".join(days))))
 
 
 def _query(spec: TableSpec, shown: Mapping[str, ColumnSpec], where: str) -> str:

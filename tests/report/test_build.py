@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import datetime, timezone
+
 import pytest
 
 from benchmark.errors import ConfigError
@@ -123,6 +125,24 @@ def test_a_chart_is_drawn_for_each_value_and_its_names_are_made_of_the_same_fiel
         ("vit-batch-1", "vit at batch 1"),
         ("vit-batch-8", "vit at batch 8"),
     ]
+
+
+def test_a_chart_carries_machine_origin_and_days_of_its_rows(tmp_path):
+    chart = {
+        "name": "p95",
+        "title": "Title",
+        "alt": "What it shows.",
+        "select": {"p95": "latency_p95_ms", "threads": "threads"},
+        "vega": {"mark": "point", "encoding": {"x": {"field": "threads"}, "y": {"field": "p95"}}},
+    }
+    days = [datetime(2026, 1, day, tzinfo=timezone.utc) for day in (3, 1)]
+    names = ("inf2.xlarge", "c7i.large")
+    changes = [
+        {"batch_size": n, "threads": 2, "finished_at": day, "instance_type": name}
+        for n, (day, name) in enumerate(zip(days, names, strict=True), 1)
+    ]
+    (drawn,) = made(store_of(tmp_path, *changes), page(charts=[chart])).sections[0].charts
+    assert drawn.spec["title"]["subtitle"] == "c7i.large, inf2.xlarge, measured, 2026-01-01 to 2026-01-03"
 
 
 def test_the_document_tells_where_its_figures_are_from_and_how_to_make_them_again(tmp_path):
