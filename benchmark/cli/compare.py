@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from benchmark.analysis.comparison import NEEDED, compare_rows
-from benchmark.cli import compare_output, md_option
+from benchmark.cli import compare_output, git_builds, md_option
 from benchmark.errors import ConfigError
 from benchmark.stats.ratio_test import ratio_test, turns_ratio
 from benchmark.store import query, selection
@@ -26,7 +26,12 @@ from benchmark.timing import duel
 REGRESSION: Final = 3
 _PERCENTILES: Final = (50, 90, 95, 99)
 
-_SIDE = "Campaign, first characters of a run_id, or conditions; with --run: overrides of one cell, in quotes."
+_SIDE = (
+    "Campaign, first characters of a run_id, or conditions; with --run: overrides of one cell, in quotes; "
+    "with --git: a commit."
+)
+_GIT = "Measure two commits of this program's repository in turns: each gets an environment of its own."
+_CELL = "Overrides of the cell that --git measures, in quotes."
 _RUN = "Measure both sides now, in turns, with exclusive use of this host."
 _PYTHON = "Interpreter of side {}, with its own libraries and its own version of this program."
 
@@ -39,6 +44,8 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     percentile: Annotated[int, typer.Option(help="Of the latencies: 50, 90, 95 or 99.")] = 50,
     threshold: Annotated[float, typer.Option(min=0, help="Smallest relevant difference, relative.")] = 0.02,
     run: Annotated[bool, typer.Option("--run", help=_RUN)] = False,
+    git: Annotated[bool, typer.Option("--git", help=_GIT)] = False,
+    cell: Annotated[str, typer.Option(metavar="OVERRIDES", help=_CELL)] = "",
     python_a: Annotated[
         str, typer.Option(help=_PYTHON.format("A"), show_default="this one")
     ] = sys.executable,
@@ -62,11 +69,19 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     md_option.refuse(md, as_json=as_json)
     console = Console(stderr=as_json or md == md_option.STDOUT)
     output = compare_output.Output(console, md, as_json)
-    if run:
+    if cell and not git:
+        raise ConfigError("--cell is for --git; with --run each side is the overrides of its cell")
+    if run or git:
         if percentile != 50:  # noqa: PLR2004 - the median
             raise ConfigError(
                 "--run compares medians, since a block of 40 calls has no tail: leave out --percentile"
             )
+        if git:
+            builds = [git_builds.build(ref) for ref in (baseline, candidate)]
+            for name, build in zip("AB", builds, strict=True):
+                output.line(f"{name} is commit {build.commit[:12]} ({build.ref})")
+            baseline = candidate = cell
+            python_a, python_b = (build.python for build in builds)
         places = [f"cache.root={cache}"] * bool(cache)
         specs = [
             duel.SideSpec(overrides=(*shlex.split(side), *places), python=python)
