@@ -159,18 +159,21 @@ def test_systemd_knows_when_it_is():
     assert "04:17:00" in said
 
 
-def test_github_takes_its_workflow(put):
+@pytest.mark.parametrize("name", ["github", "pull-request"])
+def test_github_takes_its_workflow(put, name):
     pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
     lint = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
-    file = put("github", made("github", hardware="inf2"))
+    file = put(name, made(name, hardware="inf2"))
     assert told(*lint, file)[0] == 0
     file.write_text(file.read_text().replace("timeout-minutes", "timeout-hours"))
     assert told(*lint, file)[0] == 1
 
 
-def test_the_shell_of_the_workflow_parses():
-    workflow = yaml.safe_load(made("github"))
-    for step in workflow["jobs"]["benchmark"]["steps"]:
+@pytest.mark.parametrize("name", ["github", "pull-request"])
+def test_the_shell_of_a_workflow_parses(name):
+    workflow = yaml.safe_load(made(name))
+    (job,) = workflow["jobs"].values()
+    for step in job["steps"]:
         if "run" in step:
             assert told("bash", "-n", "-c", step["run"]) == (0, "")
 

@@ -41,6 +41,9 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "service": Recipe("benchmark-nightly.service", "what systemd runs", "/etc/systemd/system"),
     "timer": Recipe("benchmark-nightly.timer", "when systemd runs it", "/etc/systemd/system"),
     "github": Recipe("github-actions.yml", "a workflow for a runner of your own", ".github/workflows"),
+    "pull-request": Recipe(
+        "pull-request.yml", "a workflow that compares a pull request with its base", ".github/workflows"
+    ),
     "kubernetes": Recipe("kubernetes-cronjob.yml", "a CronJob with its volume", "kubectl apply -f"),
     "batch-job": Recipe(
         "batch-job.json", "a job definition of AWS Batch", "aws batch register-job-definition"
