@@ -117,7 +117,7 @@ class Answer:
     """Effective aim: `fastest` where no cell within the limits has a cost."""
     cells: pd.DataFrame
     """Every cell of the work: columns as in NEEDED, the price's, and `machines`, `usd_per_month` (NaN
-    without a fleet), `within` (yes, not surely, no), `front` (not beaten), `origin` and `doubt`."""
+    without a fleet), `within` (yes, uncertain, no), `front` (not beaten), `origin` and `doubt`."""
     chosen: int | None
     """Index of the best cell in `cells`; null where none is within the limits."""
     by: str
@@ -183,7 +183,7 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
     by = ("usd_per_month" if fleet else "usd_per_1m") if priced else "throughput_per_s"
     fit, within = _fit(group, wanted.limits, by)
     group = group.assign(
-        within=[_within(*one) for one in zip(within, _surely(group, wanted.limits), strict=True)],
+        within=[_within(*one) for one in zip(within, _certain(group, wanted.limits), strict=True)],
         origin=[_origin(*one) for one in zip(group["simulated"], group["source"], strict=True)],
         doubt=[_doubt(*one) for one in zip(group["steady"], group["noise_flags"], strict=True)],
     )
@@ -246,7 +246,7 @@ def _fit(group: pd.DataFrame, limits: SloLimits, by: str) -> tuple[pd.Series[Any
     return fit, within
 
 
-def _surely(group: pd.DataFrame, limits: SloLimits) -> pd.Series[Any]:
+def _certain(group: pd.DataFrame, limits: SloLimits) -> pd.Series[Any]:
     """Cells whose whole interval keeps the limits, for figures with an interval."""
     sure = pd.Series(data=True, index=group.index)
     if limits.p95_ms is not None:
@@ -258,8 +258,8 @@ def _surely(group: pd.DataFrame, limits: SloLimits) -> pd.Series[Any]:
     return sure
 
 
-def _within(keeps: bool, surely: bool) -> str:
-    return ("yes" if surely else "not surely") if keeps else "no"
+def _within(keeps: bool, certain: bool) -> str:
+    return ("yes" if certain else "uncertain") if keeps else "no"
 
 
 def _doubt(steady: Any, flags: Any) -> str:

@@ -45,7 +45,7 @@ def summary(found: Sequence[Answer], wanted: Wanted, limit: int) -> pd.DataFrame
     labels = pd.Series([best_wording.work_label(one) for one in some])
     tasks = chosen["task"].astype(object).fillna("").where(labels.duplicated(keep=False), "")
     lines = _lines(chosen, wanted, [("work", (labels + " " + tasks).str.strip())])
-    if "within" in lines and not (chosen["within"] == "not surely").any():
+    if "within" in lines and not (chosen["within"] == "uncertain").any():
         lines = lines.drop(columns="within")
     if "fleet" in lines:  # it follows from the throughput
         lines = lines.drop(columns=["per s"], errors="ignore")
@@ -77,7 +77,7 @@ def _lines(chosen: pd.DataFrame, wanted: Wanted, first: Sequence[tuple[str, Any]
         if values.notna().any():
             lines[head] = values
     if wanted.limits.words:
-        lines["within"] = chosen["within"].fillna("").replace("not surely", "unsure")
+        lines["within"] = chosen["within"].fillna("").replace("uncertain", "unsure")
     remarks = [_remark(*one) for one in zip(chosen["origin"], chosen["doubt"], strict=True)]
     return lines.assign(remark=remarks) if any(remarks) else lines
 

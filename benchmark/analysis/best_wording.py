@@ -194,12 +194,16 @@ def _nearest(answer: Answer, wanted: Wanted) -> Iterator[str]:
 
 def _doubts(answer: Answer, wanted: Wanted) -> Iterator[str]:
     cell = answer.best
-    if cell["within"] == "not surely":
-        yield f"not surely: {'; '.join(_bounds(cell, wanted))}"
+    if cell["within"] == "uncertain":
+        yield f"uncertain: {'; '.join(_bounds(cell, wanted))}"
         sure = answer.cells[answer.cells["within"] == "yes"]
         column = "latency_p95_ms" if answer.aim == "fastest" else answer.by
         sure = sure.dropna(subset=[column]).sort_values(column)
-        yield f"surely within: {cell_words(sure.iloc[0])}" if len(sure) else "no cell is surely within"
+        yield (
+            f"within the limits with 95 % confidence: {cell_words(sure.iloc[0])}"
+            if len(sure)
+            else "no cell is within the limits with 95 % confidence"
+        )
     if cell["doubt"]:
         why = {"noisy": "its calls were disturbed", "unsteady": "its latencies drift or step"}[cell["doubt"]]
         yield f"{cell['doubt']}: {why}, so measure it again before you rely on it"

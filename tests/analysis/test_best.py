@@ -190,17 +190,17 @@ def test_cells_without_an_accuracy_are_left_out_and_counted():
     assert chosen(answer) == 8
     assert notes[0].startswith("3 of 4 cells are left out, since they lack an accuracy")
     assert notes[1:] == (
-        "not surely: the lower bound of its accuracy is 0.79",
-        "no cell is surely within",
+        "uncertain: the lower bound of its accuracy is 0.79",
+        "no cell is within the limits with 95 % confidence",
     )
 
 
 def test_an_interval_that_reaches_over_the_limit_is_not_surely_within():
     ((answer,), (notes,)) = asked(*GROWING, p95_ms=8.0)
-    assert answer.best["within"] == "not surely"
+    assert answer.best["within"] == "uncertain"
     assert notes == (
-        "not surely: the upper bound of its p95 is 8.58 ms",
-        "surely within: batch 2, inf2.xlarge, neuronx",
+        "uncertain: the upper bound of its p95 is 8.58 ms",
+        "within the limits with 95 % confidence: batch 2, inf2.xlarge, neuronx",
     )
 
 
@@ -208,9 +208,9 @@ def test_too_few_calls_for_an_interval_are_not_surely_within():
     ((_,), (notes,)) = asked(
         {"latency_p95_ms_lo": None, "latency_p95_ms_hi": None}, {"batch_size": 2}, p95_ms=12.0
     )
-    assert "not surely" not in " ".join(notes)
+    assert "uncertain" not in " ".join(notes)
     ((_,), (notes,)) = asked({"latency_p95_ms_lo": None, "latency_p95_ms_hi": None}, p95_ms=12.0)
-    assert notes[0] == "not surely: its p95 has no interval: it has too few calls"
+    assert notes[0] == "uncertain: its p95 has no interval: it has too few calls"
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_a_published_cell_is_told_by_what_its_document_says_of_it():
     ((answer,), (notes,)) = asked({"source": "published", **bare, **printed, "batch_size": None}, p95_ms=20.0)
     assert best_wording.cell_words(answer.best) == "inf2.xlarge, published"
     assert best_wording.work_label(answer) == "unnamed px224"
-    assert notes[0] == "not surely: its p95 has no interval: its document prints none"
+    assert notes[0] == "uncertain: its p95 has no interval: its document prints none"
 
 
 def test_the_headline_has_work_limit_cell_and_figures():
