@@ -322,6 +322,8 @@ def command(tmp_path, command_server):
 
     def ran(*arguments, timeout=60, env=None):
         everything = {**os.environ, "HF_HUB_OFFLINE": "1", "NO_COLOR": "1", **(env or {})}
+        if "HYDRA_FULL_ERROR" not in (env or {}):
+            everything.pop("HYDRA_FULL_ERROR", None)  # `main` sets it, also where a test calls it
         if env is None:
             return command_server.run([*map(str, arguments)], tmp_path, everything, timeout)
         return subprocess.run(

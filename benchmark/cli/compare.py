@@ -77,7 +77,7 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
                 "--run compares medians, since a block of 40 calls has no tail: leave out --percentile"
             )
         if git:
-            builds = [git_builds.build(ref) for ref in (baseline, candidate)]
+            builds = [git_builds.build(ref, output.line) for ref in (baseline, candidate)]
             for name, build in zip("AB", builds, strict=True):
                 output.line(f"{name} is commit {build.commit[:12]} ({build.ref})")
             baseline = candidate = cell

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,12 +17,13 @@ import sysconfig
 import tarfile
 import tempfile
 import venv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmark.errors import ConfigError
 
-_DEPENDENCIES: Final = ("pyproject.toml", "constraints.txt")
+_REQUIRED: Final = re.compile(rb"^dependencies = \[.*?^\]", re.MULTILINE | re.DOTALL)
 _SIDE: Final = "benchmark/cli/side.py"
 _READY: Final = "ready"
 _PIP_S: Final = 3600
@@ -35,8 +37,10 @@ class Build(NamedTuple):
     python: str
 
 
-def build(ref: str) -> Build:
+def build(ref: str, say: Callable[[str], object]) -> Build:
     """Return the build of a commit of the repository in the working folder, made where there is none.
+
+    `say` gets a line before what takes minutes.
 
     Raises:
         ConfigError: there is no git, no repository, no such commit, no program in it, or pip fails.
@@ -55,6 +59,7 @@ def build(ref: str) -> Build:
         if borrows:
             _borrow(folder, source)
         else:
+            say(f"{ref} depends on other libraries: installing them takes minutes")
             _install(ref, python, source)
         (folder / _READY).touch()
     return Build(ref, commit, str(python))
@@ -98,10 +103,10 @@ def _sources(root: Path, ref: str, commit: str) -> Path:
 
 def _digest(folder: Path) -> str:
     """Digest of what the program in a folder depends on."""
-    files = (folder / name for name in _DEPENDENCIES)
-    return hashlib.sha256(
-        b"\0".join(file.read_bytes() if file.is_file() else b"" for file in files)
-    ).hexdigest()
+    project, constraints = (folder / name for name in ("pyproject.toml", "constraints.txt"))
+    required = _REQUIRED.search(project.read_bytes()) if project.is_file() else None
+    pinned = constraints.read_bytes() if constraints.is_file() else b""
+    return hashlib.sha256((required[0] if required else b"") + b"\0" + pinned).hexdigest()
 
 
 def _borrow(folder: Path, source: Path) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
@@ -210,14 +210,15 @@ def find() -> ServerConnection | None:
     if not os.path.lexists(path):
         return None
     try:
-        connection = _connect(path)
-        send(connection, {"kind": "compare", "traits": here})
-        differences = receive(connection)[0]["differences"]
-        if not differences:
-            connection.settimeout(None)
-            return ServerConnection(CORE, warm=connection)
-        send(connection, {"kind": "stop"})
-        connection.close()
+        with ExitStack() as stack:
+            connection = stack.enter_context(_connect(path))
+            send(connection, {"kind": "compare", "traits": here})
+            differences = receive(connection)[0]["differences"]
+            if not differences:
+                connection.settimeout(None)
+                stack.pop_all()  # it stays open
+                return ServerConnection(CORE, warm=connection)
+            send(connection, {"kind": "stop"})
         reason = f"it was started with another {', '.join(differences)[:200]}"
     except (OSError, EOFError, KeyError, ValueError) as error:
         reason = str(error) or "it doesn't answer"

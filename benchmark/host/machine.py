@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -59,8 +60,13 @@ class Provenance:
     git_dirty: bool | None
 
 
-@lru_cache(maxsize=1)
 def provenance() -> Provenance:
+    """Where rows are made, and by which command: a notebook's is another for each grid."""
+    return replace(_provenance(), command=command())
+
+
+@lru_cache(maxsize=1)
+def _provenance() -> Provenance:
     """Facts that stay the same while this program runs."""
     ours = _git("ls-files", "--error-unmatch", Path(__file__).name)  # else the repository around a virtualenv
     commit = _git("rev-parse", "HEAD") if ours else None

@@ -77,7 +77,7 @@ def test_a_quota_bounds_the_cores_but_leaves_one(cgroup):
 
 def test_a_host_without_git_tells_no_commit(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = machine.provenance.__wrapped__()
+    found = machine._provenance.__wrapped__()
     assert (found.git_commit, found.git_dirty) == (None, None)
     assert found.cores >= 1
     assert found.memory_gib > 0
@@ -89,12 +89,12 @@ def test_the_commit_is_this_program_s_wherever_it_was_started(monkeypatch, tmp_p
         ["git", "-C", ROOT, "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     )
     monkeypatch.chdir(tmp_path)
-    assert machine.provenance.__wrapped__().git_commit == (asked.stdout.strip() or None)
+    assert machine._provenance.__wrapped__().git_commit == (asked.stdout.strip() or None)
 
 
 def test_the_command_is_spelled_as_it_can_be_typed_again(monkeypatch):
     monkeypatch.setattr("sys.argv", ["benchmark/__main__.py", "-m", "batch=1,2", "weights=a folder"])
-    command = machine.provenance.__wrapped__().command
+    command = machine._provenance.__wrapped__().command
     assert shlex.split(command) == ["python", "-m", "benchmark", "-m", "batch=1,2", "weights=a folder"]
     assert command.startswith("python -m benchmark -m batch=1,2 ")
 

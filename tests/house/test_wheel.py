@@ -32,6 +32,7 @@ def run(installed, tmp_path):
     """Run a command of the wheel in an empty folder."""
     environment = {**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1", "COLUMNS": "200"}
     environment.pop("BENCHMARK_HOME", None)
+    environment.pop("HYDRA_FULL_ERROR", None)  # `main` sets it, also where a test calls it
 
     def ran(*words, **more):
         return subprocess.run(
