@@ -141,7 +141,7 @@ def test_the_line_of_a_cell_moves_while_it_is_compiled(terminal):
 def test_nothing_is_drawn_while_calls_are_timed(terminal):
     shown, run_id, printed = terminal
     with shown, shown.working("cpu", run_id, "measure"):
-        time.sleep(0.1)
+        time.sleep(0.3)
         before = printed.getvalue()
         time.sleep(0.2)
         assert printed.getvalue() == before

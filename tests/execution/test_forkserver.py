@@ -235,14 +235,14 @@ def test_a_child_starts_while_another_one_dies_slowly(call):
 
 def test_a_child_that_may_linger_answers_before_its_end_and_the_next_call_waits_for_it(call):
     lasting = (
-        "import time; from multiprocessing import util; util.Finalize(None, time.sleep, (1,), exitpriority=0)"
+        "import time; from multiprocessing import util; util.Finalize(None, time.sleep, (3,), exitpriority=0)"
     )
     call(int)
     before = time.monotonic()
     call(exec, lasting, may_linger=True)
-    assert time.monotonic() - before < 0.8
+    assert time.monotonic() - before < 2
     call(int)
-    assert time.monotonic() - before >= 1
+    assert time.monotonic() - before >= 3
 
 
 def test_a_child_that_waits_for_work_is_replaced_when_it_is_killed(call):
