@@ -114,7 +114,8 @@ def _borrow(folder: Path, source: Path) -> None:
     paths = {"base": str(folder), "platbase": str(folder)}
     site = Path(sysconfig.get_path("purelib", "venv", paths))
     (site / "a-sources.pth").write_text(f"{source}\n{source / 'benchmark'}\n", encoding="utf-8")
-    (site / "b-libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n", encoding="utf-8")
+    ours = [path for path in sys.path if Path(path).name in {"site-packages", "dist-packages"}]
+    (site / "b-libraries.pth").write_text("".join(f"{path}\n" for path in ours), encoding="utf-8")
 
 
 def _install(ref: str, python: Path, source: Path) -> None:
