@@ -17,7 +17,7 @@ help: ## list the targets
 setup: $(READY) ## make the environment (.venv) from pyproject.toml and constraints.txt
 
 $(READY): pyproject.toml constraints.txt
-	@echo "making $(VENV): 2 to 5 minutes, 3 GB of libraries"
+	@echo "making $(VENV): some minutes, 2.6 GB of libraries"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,real,report,dev]'
 	touch $@

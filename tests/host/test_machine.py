@@ -106,12 +106,12 @@ def test_the_command_is_spelled_as_it_can_be_typed_again(monkeypatch):
         *("ATEN_CPU_CAPABILITY", "PYTORCH_ALLOC_CONF", "NEURON_RT_NUM_CORES"),
     ],
 )
-def test_settings_that_can_change_speed_are_told_and_others_are_not(monkeypatch, name):
+def test_settings_that_can_change_speed_are_found_and_others_are_not(monkeypatch, name):
     monkeypatch.setenv(name, "3")
     monkeypatch.setenv("EDITOR", "vi")
-    told = machine.speed_settings()
-    assert told[name] == "3"
-    assert "EDITOR" not in told
+    found = machine.speed_settings()
+    assert found[name] == "3"
+    assert "EDITOR" not in found
 
 
 @pytest.mark.parametrize(("text", "threads"), [("4", 4), ("4,2", 4), ("", None), ("0", None), ("all", None)])

@@ -107,7 +107,7 @@ def timeline(
     Without: the series that the night's check suspected, or all series if none.
     """
     rows, text = ResultsStore(store), " ".join(condition or ())
-    nights, _ = nights_of(rows, text, night, simulated=simulated)
+    nights, no_nights = nights_of(rows, text, night, simulated=simulated)
     stored = () if text else kept(rows, nights[-1].campaign)
     findings = [one for one in stored if one.series in {*nights[-1].rows["series"]}]
     left_out = 0
@@ -117,6 +117,8 @@ def timeline(
         files, left_out = draw_all(Path(out), nights, rows)
     for file in files:
         print(file)
+    if no_nights:
+        print(f"{no_nights} campaigns have fewer than half of the last one's series: no nights")
     if left_out:
         print(f"{left_out} series that changed less are left out: select them by conditions")
 

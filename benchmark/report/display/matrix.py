@@ -37,7 +37,7 @@ def newest(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def of_one_batch(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows of the batch size that most pairs have, of the least such, and how to see the others.
+    """Rows of the batch size that most pairs have, the smallest in a tie, and how to see the others.
 
     A table that mixed batch sizes would compare what can't be compared. Rows without a batch size stay.
     """

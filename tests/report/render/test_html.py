@@ -124,8 +124,8 @@ def test_data_blocks_close_nothing():
     rows = [{"batch_size": 1, "sequence_length": 8, "throughput": 1.0, "shown": "</script><!--\u2028&"}]
     hostile = sample.chart("heat_map", "t", "a", rows)
     section = replace(sample.document().sections[0], charts=(hostile,))
-    told = html_page(replace(sample.document(), sections=(section,)))
-    data = re.search(r'id="data-charts">(.*?)</script>', told, re.DOTALL)[1]
+    whole = html_page(replace(sample.document(), sections=(section,)))
+    data = re.search(r'id="data-charts">(.*?)</script>', whole, re.DOTALL)[1]
     assert not re.search("[<>&\u2028]", data)
     assert json.loads(data)["heat_map"]["datasets"]["rows"][0]["shown"] == "</script><!-- &"
 
