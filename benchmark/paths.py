@@ -46,9 +46,15 @@ class CampaignPaths:
 
 @frozen
 class StorePaths:
-    """The results store; nothing but *.parquet may lie in `root`."""
+    """A folder of the results store; nothing but *.parquet may lie in `root`."""
 
     root: Path
+
+    def of(self, origin: str) -> StorePaths:
+        """Folder of the rows of that origin: a sibling, since plain readers walk into subfolders."""
+        if origin == "measured":
+            return self
+        return StorePaths(root=self.root.parent / f"{self.root.name}-{origin}")
 
     @property
     def anchor(self) -> Path:

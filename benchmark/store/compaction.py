@@ -11,7 +11,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from benchmark.paths import StorePaths
+from benchmark.store import selection
 from benchmark.store.parquet import (
     PART_FORMAT,
     identity,
@@ -49,7 +50,7 @@ def merge(paths: StorePaths, kept: Mapping[str, Kept]) -> int:
     `kept` holds rows by the name of their file, which needn't be read again. Unmerged parts cost nothing,
     whatever their size.
     """
-    runs, parts = sorted(paths.root.glob("run-*.parquet")), _parts(paths)
+    runs, parts = _runs(paths), _parts(paths)
     small = [path for path in parts if path.stat().st_size < _SMALL_BYTES]
     chosen = [*(small if len(small) >= _SMALL_PARTS else []), *runs]
     if not chosen or (chosen == runs and len(runs) == 1 and not parts):  # nothing to merge
@@ -78,11 +79,36 @@ def tidy(paths: StorePaths) -> int:
             continue
         if counts.any():
             rows = read([str(path)], fs.LocalFileSystem()).filter(pa.array(counts))
-            _replace(paths, {path: identity(path.stat())}, rows, new_part(paths, path.stem.split("-")[1]))
+            _replace(paths, {path: identity(path.stat())}, rows, new_part(paths, _moment(path)))
         else:  # all its rows are replaced by newer ones in other parts
             path.unlink()
         rewritten += 1
     return rewritten
+
+
+def separate(paths: StorePaths, folder_of: Callable[[str], StorePaths]) -> int:
+    """Move rows that belong to another folder, as older versions stored them; return the number of files.
+
+    They appear there before they are removed here: until then they are in the store twice, with one run_id.
+    """
+    local, moved = fs.LocalFileSystem(), 0
+    for path in (*_parts(paths), *_runs(paths)):
+        state = identity(path.stat())
+        every = selection.origins(read([str(path)], local, list(selection.COLUMNS)))
+        strays = {origin for origin in pc.unique(every).to_pylist() if folder_of(origin) != paths}
+        if not strays:
+            continue
+        rows, moved = read([str(path)], local), moved + 1
+        for origin in strays:
+            home = folder_of(origin)
+            part = serialised(rows.filter(pc.equal(every, origin)), PART_FORMAT)
+            publish(part, new_part(home, _moment(path)), home)
+        rest = rows.filter(pc.invert(pc.is_in(every, pa.array(sorted(strays)))))
+        if len(rest):
+            _replace(paths, {path: state}, rest, new_part(paths, _moment(path)))
+        else:
+            _remove(path, paths.temporary / f"{path.name}.aside", state)
+    return moved
 
 
 def recover(paths: StorePaths) -> None:
@@ -95,8 +121,18 @@ def recover(paths: StorePaths) -> None:
                 path.unlink()
 
 
+def _runs(paths: StorePaths) -> list[Path]:
+    return sorted(paths.root.glob("run-*.parquet"))
+
+
 def _parts(paths: StorePaths) -> list[Path]:
     return sorted(paths.root.glob("part-*.parquet"))
+
+
+def _moment(part: Path) -> str | None:
+    """Time in the name of a part; None for the file of a run."""
+    kind, moment, *_ = part.stem.split("-")
+    return moment if kind == "part" else None
 
 
 def _identities(parts: Sequence[Path]) -> tuple[list[int], list[pa.Table]]:

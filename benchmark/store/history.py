@@ -126,7 +126,8 @@ class RowsSince:
         """Whether a run has a row since then, other than an `interrupted` one."""
         if not self._store.is_local:
             return False
-        if self._store.paths.run(run_id).exists() and self._runs_since([run_id], campaign):
+        written = any(paths.run(run_id).exists() for paths in self._store.folders)
+        if written and self._runs_since([run_id], campaign):
             return True
         if (parts := self._parts_now()) != self._parts:  # another process merged files
             self._parts, self._merged = parts, self._runs_since(None, campaign)
@@ -144,4 +145,4 @@ class RowsSince:
         }
 
     def _parts_now(self) -> frozenset[Path]:
-        return frozenset(self._store.paths.root.glob("part-*.parquet"))
+        return frozenset(part for paths in self._store.folders for part in paths.root.glob("part-*.parquet"))

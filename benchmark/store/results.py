@@ -1,16 +1,20 @@
 """The results store: one Parquet file a run, appended without locks, merged into larger parts now and then.
 
 Every file has the whole schema and the folder holds nothing else, so pandas, DuckDB and Polars can read it
-without this module. The module adds one row per run, the newest, even during a compaction.
+without this module. They find measured rows: published and simulated ones lie in sibling folders, which have
+`-published` or `-simulated` after the name. The module reads all three, and adds one row per run, the newest,
+even during a compaction.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +27,7 @@ from benchmark.errors import StoreError
 from benchmark.paths import StorePaths, at_home
 from benchmark.records import Row
 from benchmark.store import query, selection
-from benchmark.store.compaction import Kept, merge, new_part, recover, tidy
+from benchmark.store.compaction import Kept, merge, new_part, recover, separate, tidy
 from benchmark.store.parquet import (
     PART_FORMAT,
     ROW_FORMAT,
@@ -64,6 +68,7 @@ class ResultsStore:
         self.name = str(root)
         self._filesystem, folder = _located(root) if filesystem is None else (filesystem, Path(root))
         self.paths = StorePaths(root=folder)
+        self.folders = tuple(map(self.paths.of, get_args(selection.Origin)))
         self._kept: dict[str, Kept] = {}
 
     @property
@@ -79,7 +84,10 @@ class ResultsStore:
             StoreError: it can't be read.
         """
         with self._in_words("read", "make it readable, or choose another store"):
-            found = self._filesystem.get_file_info(self.paths.root.as_posix())
+            return self._has(self.paths)
+
+    def _has(self, paths: StorePaths) -> bool:
+        found = self._filesystem.get_file_info(paths.root.as_posix())
         return bool(found.type == fs.FileType.Directory)
 
     def prepare(self) -> None:
@@ -89,15 +97,21 @@ class ResultsStore:
             StoreError: the store is not writable, or a newer version of this program wrote it.
         """
         with self._in_words("write", "make it a writable folder, or choose another store.root="):
-            if self.is_local:
-                for folder in (self.paths.root, self.paths.temporary, self.paths.journal):
-                    folder.mkdir(parents=True, exist_ok=True)
-            self._refuse_newer()
-            if self.is_local:
-                with contextlib.suppress(Timeout), FileLock(self.paths.compact_lock, timeout=0):
-                    recover(self.paths)
-            # Written even if it exists: an unwritable store fails now instead of after a measurement.
-            self._publish(serialised(SCHEMA.empty_table(), PART_FORMAT), self.paths.anchor)
+            self._refuse_part()
+            for paths in self.folders:
+                if paths == self.paths or self._has(paths):
+                    self._prepare(paths)
+
+    def _prepare(self, paths: StorePaths) -> None:
+        if self.is_local:
+            for folder in (paths.root, paths.temporary, paths.journal):
+                folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_newer(paths)
+        if self.is_local:
+            with contextlib.suppress(Timeout), FileLock(paths.compact_lock, timeout=0):
+                recover(paths)
+        # Written even if it exists: an unwritable store fails now instead of after a measurement.
+        self._publish(serialised(SCHEMA.empty_table(), PART_FORMAT), paths.anchor, paths)
 
     def append(self, *rows: Row) -> None:
         """Store rows, synced to disk. A later row of a run replaces the earlier one.
@@ -107,19 +121,30 @@ class ResultsStore:
         Raises:
             StoreError: a column is unknown, missing or of the wrong type; or the file can't be written.
         """
-        made = [one_row({**row.values, "schema_version": SCHEMA_VERSION}) for row in rows]  # noqa: PD011
-        if len(rows) > 1:
-            part = serialised(newest(pa.concat_tables(made).combine_chunks()), PART_FORMAT)
-            self._write(part, new_part(self.paths))
+        made = defaultdict(list)
+        for row in rows:
+            values = {**row.values, "schema_version": SCHEMA_VERSION}  # noqa: PD011
+            made[selection.origin(values)].append(one_row(values))
+        with self._in_words("write", "free some space or make it writable, then run the missing cells"):
+            for origin, tables in made.items():
+                self._append(self._folder(origin), tables)
+
+    def _append(self, paths: StorePaths, tables: Sequence[pa.Table]) -> None:
+        if len(tables) > 1:
+            part = serialised(newest(pa.concat_tables(tables).combine_chunks()), PART_FORMAT)
+            self._publish(part, new_part(paths), paths)
             return
-        target = self.paths.run(rows[0].run_id)
-        published = self._write(serialised(made[0], ROW_FORMAT), target)
-        if published and len(self._kept) < _MOST_KEPT and len(row_bytes := packed(made[0])) <= _MOST_BYTES:
+        target = paths.run(tables[0]["run_id"][0].as_py())
+        published = self._publish(serialised(tables[0], ROW_FORMAT), target, paths)
+        if published and len(self._kept) < _MOST_KEPT and len(row_bytes := packed(tables[0])) <= _MOST_BYTES:
             self._kept[target.name] = (published, row_bytes)
 
-    def _write(self, data: bytes, target: Path) -> list[int] | None:
-        with self._in_words("write", "free some space or make it writable, then run the missing cells"):
-            return self._publish(data, target)
+    def _folder(self, origin: str) -> StorePaths:
+        """Folder of rows of that origin; it exists from its first row on."""
+        paths = self.paths.of(origin)
+        if paths != self.paths and not self._has(paths):
+            self._prepare(paths)
+        return paths
 
     def table(
         self,
@@ -215,15 +240,19 @@ class ResultsStore:
             )
         self._refuse_absent()
         self.prepare()
-        with (
-            self._in_words("compact", "make it writable, or move a damaged file away"),
-            contextlib.suppress(Timeout),
-            FileLock(self.paths.compact_lock, timeout=0),
-        ):
-            recover(self.paths)
-            merged = merge(self.paths, self._kept)
-            self._kept.clear()
-            return merged + (tidy(self.paths) if thorough else 0)
+        with self._in_words("compact", "make it writable, or move a damaged file away"):
+            # Measured rows first: older versions stored all rows there, so some may move to the others.
+            merged = sum(
+                self._compact(paths, thorough=thorough) for paths in self.folders if self._has(paths)
+            )
+        self._kept.clear()
+        return merged
+
+    def _compact(self, paths: StorePaths, *, thorough: bool) -> int:
+        with contextlib.suppress(Timeout), FileLock(paths.compact_lock, timeout=0):
+            recover(paths)
+            merged = merge(paths, self._kept)
+            return merged + (separate(paths, self._folder) + tidy(paths) if thorough else 0)
         return 0
 
     def _scan(self, reading: Callable[[list[str]], pa.Table]) -> pa.Table:
@@ -243,17 +272,30 @@ class ResultsStore:
         return files
 
     def _files(self) -> list[str]:
-        found = self._filesystem.get_file_info(fs.FileSelector(self.paths.root.as_posix()))
-        anchor = self.paths.anchor.name
-        return sorted(info.path for info in found if info.extension == "parquet" and info.base_name != anchor)
+        found = [
+            info
+            for paths in self.folders
+            for info in self._filesystem.get_file_info(
+                fs.FileSelector(paths.root.as_posix(), allow_not_found=paths != self.paths)
+            )
+            if info.extension == "parquet" and info.base_name != paths.anchor.name
+        ]
+        return [info.path for info in sorted(found, key=attrgetter("base_name", "path"))]
 
     def _refuse_absent(self) -> None:
         if not self.exists:
             raise StoreError(f"no results at {self.name}: run a benchmark first, or choose another store")
 
-    def _refuse_newer(self) -> None:
+    def _refuse_part(self) -> None:
+        """Refuse the folder in which another store keeps its published or simulated rows."""
+        name, _, origin = self.paths.root.name.rpartition("-")
+        whole = StorePaths(root=self.paths.root.parent / name)
+        if name and origin in get_args(selection.Origin) and self._has(whole):
+            raise StoreError(f"{self.name} holds the {origin} rows of a store: write to {whole.root} instead")
+
+    def _refuse_newer(self, paths: StorePaths) -> None:
         try:
-            schema = pq.read_schema(self.paths.anchor.as_posix(), filesystem=self._filesystem)
+            schema = pq.read_schema(paths.anchor.as_posix(), filesystem=self._filesystem)
         except (FileNotFoundError, pa.ArrowInvalid):  # a damaged anchor is rewritten: it holds no rows
             return
         if version(schema) > SCHEMA_VERSION:
@@ -262,10 +304,10 @@ class ResultsStore:
                 f"{SCHEMA_VERSION}: upgrade the program, or choose another store.root="
             )
 
-    def _publish(self, data: bytes, target: Path) -> list[int] | None:
+    def _publish(self, data: bytes, target: Path, paths: StorePaths) -> list[int] | None:
         """Write a file whole; return its identity, or None where the file system has none."""
         if self.is_local:
-            return publish(data, target, self.paths)
+            return publish(data, target, paths)
         try:
             upload(data, target, self._filesystem)
         except FileNotFoundError:  # not an object store: it needs folders

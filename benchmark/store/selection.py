@@ -7,7 +7,7 @@ a condition on `source`, `document` or `simulated` decides for itself.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -93,6 +93,13 @@ def judged(rows: pa.Table, conditions: Sequence[Condition], *, simulated: bool) 
     pretended = pc.fill_null(own["simulated"], False)  # noqa: FBT003 - pyarrow's signature
     measured = own.filter(pc.invert(pretended))
     return own.filter(pretended) if simulated or not len(measured) else measured
+
+
+def origin(values: Mapping[str, Any]) -> Origin:
+    """Origin of one row."""
+    if values.get("source") is not None:
+        return "published"
+    return "simulated" if values.get("simulated") else "measured"
 
 
 def origins(rows: pa.Table) -> pa.ChunkedArray:

@@ -47,7 +47,7 @@ class Campaign:
     def __init__(self, folder):
         self.folder = folder
         self.folder.mkdir(parents=True)
-        self.store = folder / "outputs" / "results"
+        self.store = folder / "outputs" / "results-simulated"
         self.out = folder / "out.txt"
 
     def start(self):
