@@ -23,7 +23,11 @@ from typing import Final, NamedTuple
 
 from benchmark.errors import ConfigError
 
-_REQUIRED: Final = re.compile(rb"^dependencies = \[.*?^\]", re.MULTILINE | re.DOTALL)
+_EXTRAS: Final = ("onnxruntime", "openvino")
+"""Extras that a build has."""
+_REQUIRED: Final = re.compile(
+    rf"^dependencies = \[.*?^\]|^(?:{'|'.join(_EXTRAS)}) = \[.*?\]", re.MULTILINE | re.DOTALL
+)
 _SIDE: Final = "benchmark/cli/side.py"
 _READY: Final = "ready"
 _PIP_S: Final = 3600
@@ -48,9 +52,9 @@ def build(ref: str, say: Callable[[str], object]) -> Build:
     root = Path(_git("rev-parse", "--show-toplevel").decode().strip())
     verified = _git("rev-parse", "--verify", f"{ref}^{{commit}}", failure=f"--git {ref}: no such commit here")
     commit = verified.decode().strip()
-    here = _digest(root)
+    here = depends_on(root)
     source = _sources(root, ref, commit)
-    borrows = _digest(source) == here
+    borrows = depends_on(source) == here
     made_of = f"{sys.executable} {here}" if borrows else sys.executable
     folder = source.parent / f"{commit[:12]}-{hashlib.sha256(made_of.encode()).hexdigest()[:8]}"
     python = folder / "bin" / "python"
@@ -101,12 +105,14 @@ def _sources(root: Path, ref: str, commit: str) -> Path:
     return source
 
 
-def _digest(folder: Path) -> str:
-    """Digest of what the program in a folder depends on."""
+def depends_on(folder: Path) -> str:
+    """Digest of the libraries that the program in a folder depends on."""
     project, constraints = (folder / name for name in ("pyproject.toml", "constraints.txt"))
-    required = _REQUIRED.search(project.read_bytes()) if project.is_file() else None
-    pinned = constraints.read_bytes() if constraints.is_file() else b""
-    return hashlib.sha256((required[0] if required else b"") + b"\0" + pinned).hexdigest()
+    required = "".join(_REQUIRED.findall(project.read_text("utf-8"))) if project.is_file() else ""
+    lines = constraints.read_text("utf-8").splitlines() if constraints.is_file() else []
+    # Pins of what only developers install may differ.
+    pins = sorted(line for line in lines if f'"{line.partition("==")[0]}' in required)
+    return hashlib.sha256("\n".join([required, *pins]).encode()).hexdigest()
 
 
 def _borrow(folder: Path, source: Path) -> None:
@@ -120,7 +126,7 @@ def _borrow(folder: Path, source: Path) -> None:
 
 def _install(ref: str, python: Path, source: Path) -> None:
     constraints = ["-c", str(source / "constraints.txt")] if (source / "constraints.txt").is_file() else []
-    what = f"{source}[onnxruntime,openvino]"
+    what = f"{source}[{','.join(_EXTRAS)}]"
     command = [str(python), "-m", "pip", "install", "--quiet", *constraints, "-e", what]
     ran = subprocess.run(  # noqa: S603 - our own environment
         command, capture_output=True, text=True, check=False, timeout=_PIP_S

@@ -18,7 +18,7 @@ from benchmark.config.folder import file_of, load_object, options
 from benchmark.errors import ConfigError
 from benchmark.paths import write_whole
 from benchmark.published.documents import Document, Importer, Reading, read, rows
-from benchmark.store import query
+from benchmark.store import query, to_mlflow
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 app = typer.Typer(help="Maintain, import and export stored rows.", no_args_is_help=True)
@@ -27,6 +27,7 @@ _REJECTED: Final = 2
 """Exit code if a line or a whole document became no row."""
 _NEEDS_MAPPING: Final = "tidy"
 """The format that can't be detected: the user says which header is which column."""
+_MLFLOW: Final = "mlflow"
 _STORE = Annotated[str, typer.Option(help="Folder or URL that holds the rows.")]
 _WHAT = "Names of shipped documents, YAMLs like those in conf/published, or files of figures."
 _FORMAT = (
@@ -90,22 +91,36 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
         raise typer.Exit(_REJECTED)
 
 
-@app.command()
-def export(
-    file: Annotated[str, typer.Argument(metavar="FILE.(csv|json|parquet)", help="File to write.")],
+@app.command(name="export")
+def export_(
+    file: Annotated[
+        str, typer.Argument(metavar="FILE.(csv|json|parquet)|mlflow", help="File to write, or `mlflow`.")
+    ],
     condition: Annotated[list[str] | None, typer.Argument(help="Conditions, as for `results`.")] = None,
+    tracking_uri: Annotated[
+        str, typer.Option(help="MLflow's server. Default: MLFLOW_TRACKING_URI.", show_default=False)
+    ] = "",
+    experiment: Annotated[str, typer.Option(help="MLflow's experiment.")] = "benchmark",
     store: _STORE = DEFAULT_ROOT,
 ) -> None:
-    """Write rows with every column to a file, simulated and published rows too.
+    """Write rows with every column to a file or to MLflow, simulated and published rows too.
 
-    Parquet keeps types; CSV holds lists and maps as JSON. Conditions select rows:
-    source=null leaves out published ones.
+    Parquet keeps types; CSV holds lists and maps as JSON. In MLflow each row is
+    a run; a second export adds what is new. Conditions select rows: source=null
+    leaves out published ones.
     """
     target = Path(file)
-    if target.suffix not in {".csv", ".json", ".parquet"}:
-        raise ConfigError(f"{file}: the name must end in .csv, .json or .parquet")
+    if file != _MLFLOW and target.suffix not in {".csv", ".json", ".parquet"}:
+        raise ConfigError(f"{file}: the name must end in .csv, .json or .parquet, or be {_MLFLOW}")
     selected = query.expression(query.parse(" ".join(condition or ())))
     table = ResultsStore(store).table(None, selected)
+    if file == _MLFLOW:
+        done = to_mlflow.export(table, experiment, tracking_uri or None)
+        print(
+            f"wrote {len(table) - done.known} rows to MLflow's experiment {experiment}: "
+            f"{done.new} new, {done.replaced} measured again; {done.known} were there"
+        )
+        return
     data = _serialised(table, target.suffix)
     try:
         write_whole(target, data)

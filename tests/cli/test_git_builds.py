@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmark.cli import git_builds
+
 ROOT = Path(__file__).parents[2]
 CELL = ("--cell", "hardware=simulated compiler=simulated")
 SHORT = ("--pairs", "3", "--turns", "3", "--calls", "5")
@@ -97,3 +99,23 @@ def test_a_mistake_is_one_line(compare, words, message):
 def test_a_folder_without_a_repository_is_named(command, monkeypatch, tmp_path):
     ran = command("compare", "--git", "a", "b", env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
     assert (ran.returncode, ran.stderr.splitlines()[0][:13]) == (1, "error: --git:")
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "same"),
+    [
+        ("constraints.txt", "ruff==", "ruff==9.", True),  # what only developers install
+        ("constraints.txt", "torch==", "torch==9.", False),
+        ("constraints.txt", "openvino==", "openvino==9.", False),
+        ("pyproject.toml", "pyarrow>=", "pyarrow>=9.", False),
+        ("pyproject.toml", "onnxscript>=", "onnxscript>=9.", False),
+        ("pyproject.toml", "line-length = ", "line-length = 1", True),
+    ],
+)
+def test_a_commit_borrows_our_libraries_where_it_depends_on_the_same(tmp_path, file, old, new, same):
+    for name in ("pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    text = (tmp_path / file).read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / file).write_text(text.replace(old, new), encoding="utf-8")
+    assert (git_builds.depends_on(tmp_path) == git_builds.depends_on(ROOT)) is same
