@@ -18,9 +18,19 @@ def significant(value: float, digits: int = 3, *, separator: str = "") -> str:
     return f"{value:{separator}.{max(0, digits - 1 - exponent)}f}"
 
 
+def is_useless(low: float, high: float) -> bool:
+    """Whether the bounds of an interval say nothing: they are ±50 % of their middle or wider."""
+    return not high < 3 * low
+
+
 def floored(value: float, places: int = 6) -> str:
     """A similarity, rounded down, so that 1.000000 says that nothing is missing."""
     return f"{math.floor(value * 10**places) / 10**places:.{places}f}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """A number and its noun: `1 cell`, `0 cells`, `2 processes`; `plural` for one without -s or -es."""
+    return f"{number} {noun if number == 1 else plural or noun + ('es' if noun.endswith('s') else 's')}"
 
 
 def finite(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from benchmark.formatting import finite, floored, significant
+from benchmark.formatting import counted, finite, floored, is_useless, significant
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,16 @@ def test_a_figure_may_have_other_digits_and_separators():
 def test_a_similarity_is_never_rounded_up_to_one():
     assert floored(0.9999999) == "0.999999"
     assert floored(-0.00001, 4) == "-0.0001"
+
+
+def test_nouns_agree_with_their_number():
+    assert [counted(number, "cell") for number in (0, 1, 2)] == ["0 cells", "1 cell", "2 cells"]
+    assert (counted(2, "process"), counted(1, "entry", "entries")) == ("2 processes", "1 entry")
+    assert counted(3, "entry", "entries") == "3 entries"
+
+
+def test_an_interval_of_half_its_middle_or_more_says_nothing():
+    assert [is_useless(1.0, high) for high in (2.9, 3.0, math.nan)] == [False, True, True]
 
 
 def test_json_has_null_for_what_is_not_finite():

@@ -77,7 +77,7 @@ def _lines(chosen: pd.DataFrame, wanted: Wanted, first: Sequence[tuple[str, Any]
         if values.notna().any():
             lines[head] = values
     if wanted.limits.words:
-        lines["within"] = chosen["within"].fillna("").replace("uncertain", "unsure")
+        lines["within"] = chosen["within"].fillna("")
     remarks = [_remark(*one) for one in zip(chosen["origin"], chosen["doubt"], strict=True)]
     return lines.assign(remark=remarks) if any(remarks) else lines
 

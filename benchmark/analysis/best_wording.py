@@ -13,7 +13,7 @@ import pandas as pd
 from benchmark import axes
 from benchmark.analysis.best import HOURS_A_MONTH, WORK, Answer, Wanted
 from benchmark.cloud.cost import UNITS
-from benchmark.formatting import significant
+from benchmark.formatting import is_useless, significant
 
 _FEWEST_CALLS: Final = 72
 """Timed calls below which a row has no p95, see `statistics`."""
@@ -69,8 +69,7 @@ def figures(cell: Any, answer: Answer) -> str:
     texts = []
     if not pd.isna(cell["latency_p95_ms"]):
         lo, hi = cell["latency_p95_ms_lo"], cell["latency_p95_ms_hi"]
-        interval = " (no interval)" if pd.isna(lo) or pd.isna(hi) else f" ({_figure(lo)} to {_figure(hi)})"
-        texts.append(f"p95 {_figure(cell['latency_p95_ms'])} ms{interval}")
+        texts.append(f"p95 {_figure(cell['latency_p95_ms'])} ms ({_interval(lo, hi)})")
     elif not pd.isna(cell["latency_p50_ms"]):
         texts.append(f"p50 {_figure(cell['latency_p50_ms'])} ms")
     if not pd.isna(cell["throughput_per_s"]):
@@ -80,8 +79,16 @@ def figures(cell: Any, answer: Answer) -> str:
     if not pd.isna(cell["machines"]):
         number = int(cell["machines"])
         monthly = "" if pd.isna(cell["usd_per_month"]) else f" for {dollars(cell['usd_per_month'])} a month"
-        texts.append(f"{number:,} machine{'s' * (number > 1)}{monthly}")
+        texts.append(f"{number:,} {'machine' if number == 1 else 'machines'}{monthly}")
     return ", ".join(texts)
+
+
+def _interval(lo: float, hi: float) -> str:
+    if pd.isna(lo) or pd.isna(hi):
+        return "no interval"
+    if is_useless(lo, hi):
+        return "interval too wide to use"
+    return f"{_figure(lo)} to {_figure(hi)}"
 
 
 def dollars(value: float) -> str:
@@ -111,7 +118,7 @@ def notes(answer: Answer, wanted: Wanted, failed: pd.DataFrame) -> tuple[str, ..
         found += _nearest(answer, wanted)
     else:
         if answer.aim == "fastest" and answer.cells["latency_p95_ms"].isna().all():
-            found.append("no cell has a p95: this is the cell of the greatest throughput")
+            found.append("no cell has a p95: this is the cell with the highest throughput")
         found += [*_doubts(answer, wanted), *_all_within(answer, wanted, failed)]
     return tuple(found)
 
@@ -126,24 +133,21 @@ def fleet_note(wanted: Wanted) -> str:
 
 
 def _unpriced(answer: Answer, wanted: Wanted) -> Iterator[str]:
-    if answer.aim == wanted.aim:
+    if answer.aim == wanted.aim or answer.chosen is None:
         return
     if answer.cells["throughput_per_s"].isna().all():
-        yield "no cell has a throughput, so none has a cost: this is the fastest cell instead"
+        yield "no cell has a throughput, so none has a cost, and the fastest is chosen"
     elif answer.cells["usd_per_1m"].notna().any():
-        yield "no cell within the limits has a cost: this is the fastest of them"
+        yield "no cell within the limits has a cost, so the fastest is chosen"
     else:
-        yield (
-            "no cell has a price: this is the fastest cell instead. Set hardware.instance_type= when you "
-            "measure, or choose another price= or price.as_of="
-        )
+        yield "no cell has a price, so the fastest is chosen, not the cheapest"
 
 
 def _unknown(answer: Answer, wanted: Wanted) -> Iterator[str]:
     """Figures that a limit needs and cells lack."""
     limits, group = wanted.limits, answer.cells
     quality = (
-        "no scenario measures it yet, but imported figures may have it: store import --all, then --published"
+        "no scenario measures it yet, but published rows may have it: store import --all, then --published"
     )
     few = f"it needs {_FEWEST_CALLS} timed calls: sampling=thorough takes more"
     limited = (
@@ -160,9 +164,11 @@ def _unknown(answer: Answer, wanted: Wanted) -> Iterator[str]:
     for limit, column, name, how in limited:
         if limit is not None and (missing := int(group[column].isna().sum())):
             why = how if (group["origin"] != "published").any() else "the documents don't print it"
-            some = f"{missing} of {len(group)} cells are left out, since they lack"
-            which = "no cell has" if missing == len(group) else some
-            yield f"{which} {'an' if name == 'accuracy' else 'a'} {name}: {why}"
+            if missing == len(group):
+                yield f"no cell has {'an' if name == 'accuracy' else 'a'} {name}: {why}"
+            else:
+                have = "has" if missing == 1 else "have"
+                yield f"left out: {missing} of {len(group)} cells {have} no {name}: {why}"
     if limits.usd_per_1m is not None and group["usd_per_1m"].isna().all():
         yield "no cell has a cost, so none is within its limit"
 
@@ -171,11 +177,11 @@ def _nearest(answer: Answer, wanted: Wanted) -> Iterator[str]:
     """Limits that no cell keeps, with the nearest cell."""
     limits, met = wanted.limits, True
     limited = (
-        (limits.p95_ms, "latency_p95_ms", "least p95", "{} ms", 1),
-        (limits.p99_ms, "latency_p99_ms", "least p99", "{} ms", 1),
-        (limits.usd_per_1m, "usd_per_1m", "least cost", f"${{}} per 1M {unit_word(answer)}", 1),
-        (limits.accuracy_floor, "accuracy", "greatest accuracy", "{}", -1),
-        (limits.cosine_floor, "cosine", "greatest cosine", "{}", -1),
+        (limits.p95_ms, "latency_p95_ms", "lowest p95", "{} ms", 1),
+        (limits.p99_ms, "latency_p99_ms", "lowest p99", "{} ms", 1),
+        (limits.usd_per_1m, "usd_per_1m", "lowest cost", f"${{}} per 1M {unit_word(answer)}", 1),
+        (limits.accuracy_floor, "accuracy", "highest accuracy", "{}", -1),
+        (limits.cosine_floor, "cosine", "highest cosine", "{}", -1),
     )
     for limit, column, name, form, sign in limited:
         known = answer.cells[column].astype(float) * sign
@@ -205,7 +211,9 @@ def _doubts(answer: Answer, wanted: Wanted) -> Iterator[str]:
             else "no cell is within the limits with 95 % confidence"
         )
     if cell["doubt"]:
-        why = {"noisy": "its calls were disturbed", "unsteady": "its latencies drift or step"}[cell["doubt"]]
+        why = {"noisy": "other load disturbed its calls", "unsteady": "its latency drifted or jumped"}[
+            cell["doubt"]
+        ]
         yield f"{cell['doubt']}: {why}, so measure it again before you rely on it"
 
 
@@ -216,8 +224,8 @@ def _bounds(cell: Any, wanted: Wanted) -> Iterator[str]:
         (limits.p99_ms, "latency_p99_ms_hi", "p99"),
     ):
         if limit is not None and pd.isna(cell[column]):
-            why = "its document prints none" if cell["origin"] == "published" else "it has too few calls"
-            yield f"its {name} has no interval: {why}"
+            why = "the source gives no" if cell["origin"] == "published" else "too few calls for a"
+            yield f"{why} confidence interval of its {name}"
         elif limit is not None and cell[column] > limit:
             yield f"the upper bound of its {name} is {_figure(cell[column])} ms"
     if limits.accuracy_floor is not None and not cell["accuracy_lo"] >= limits.accuracy_floor:

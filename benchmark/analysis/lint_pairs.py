@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import axes
+from benchmark.formatting import counted
 
 Found = tuple[list[str], str]
 """The run_ids of a finding, and its reason."""
@@ -349,7 +350,7 @@ def _short(column: str) -> str:
 
 
 def _cells(count: int) -> str:
-    return "1 cell" if count == 1 else f"{count} cells"
+    return counted(count, "cell")
 
 
 def _count(samples: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Annotated, Any
 
 import pandas as pd
@@ -14,9 +15,11 @@ from rich.text import Text
 from benchmark.analysis import best_wording
 from benchmark.analysis.best import NEEDED, Answer, Cells, SloLimits, Wanted, answers, cells
 from benchmark.analysis.best_table import front, summary, word
+from benchmark.cli.no_rows import no_rows
 from benchmark.cli.price_options import basis, split
 from benchmark.cloud.cost import PriceBasis, Priced, priced
 from benchmark.errors import ConfigError
+from benchmark.formatting import counted
 from benchmark.records import frozen
 from benchmark.report.display import table
 from benchmark.report.sanitize import inert, one_line
@@ -54,7 +57,9 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
     usd_per_1m: Annotated[float | None, typer.Option(help="Highest cost per million, in dollars.")] = None,
     fastest: Annotated[bool, typer.Option("--fastest", help="Choose the lowest p95.")] = False,
     cheapest: Annotated[bool, typer.Option("--cheapest", help="Choose the lowest cost (default).")] = False,
-    requests_per_s: Annotated[float | None, typer.Option(help="Calculate a fleet for this rate.")] = None,
+    requests_per_s: Annotated[
+        float | None, typer.Option(help="Size a fleet for this many requests per second.")
+    ] = None,
     utilisation: Annotated[
         float, typer.Option(help="Load of a machine, as a share of its throughput.")
     ] = 0.7,
@@ -68,7 +73,8 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
 ) -> None:
     """Choose the cheapest cell within limits, or the fastest: one for each model, task and size of its items.
 
-    Exit code 0: at least one answer. Exit code 2: no cell keeps the limits.
+    A cell is one combination of model, machine, compiler, flags and sizes.
+    Exit code 0: at least one answer. Exit code 1: no rows match. Exit code 2: no cell keeps the limits.
     """
     if fastest and cheapest:
         raise ConfigError("--fastest and --cheapest exclude each other: choose one")
@@ -112,9 +118,14 @@ def _found(words: Sequence[str], store: str, wanted: Wanted, *, simulated: bool,
     about, others = split(words)
     prices = basis(about)
     conditions = query.parse(" ".join(others))
-    stored = ResultsStore(store).table(NEEDED, query.expression(conditions))
+    reader = ResultsStore(store)
+    stored = reader.table(NEEDED, query.expression(conditions))
     shown = selection.shown(stored, conditions, simulated=simulated, published=published)
+    if not len(shown.rows):
+        raise ConfigError("; ".join([no_rows(reader, conditions), *shown.notes]))
     chosen_of = cells(to_frame(shown.rows))
+    if not len(chosen_of.done):
+        raise ConfigError(f"no row that matches is ok: {_failed_words(chosen_of)}")
     cost = priced(chosen_of.done, prices)
     found = tuple(answers(cost.frame, wanted))
     return _Found(wanted=wanted, basis=prices, cells=chosen_of, priced=cost, answers=found, shown=shown)
@@ -145,42 +156,64 @@ def _markdown(content: Any) -> None:
 
 def _show(found: _Found, limit: int, write: Writer) -> None:
     wanted = found.wanted
-    if not found.answers:
-        write("no row is ok: use fewer conditions or another --store")
-    elif len(found.answers) <= _DETAILED:
-        for number, answer in enumerate(found.answers):
-            if number:
-                print()
-            write(best_wording.headline(answer, wanted))
-            for note in best_wording.notes(answer, wanted, found.cells.failed):
-                write(f"! {note}")
-            if len(answer.front):
-                write(_front_words(answer))
-                write(front(answer, wanted, limit))
+    if len(found.answers) <= _DETAILED:
+        _show_each(found, limit, write)
     else:
         limits = f" within {wanted.limits.words}" if wanted.limits.words else ""
-        write(f"{len(found.answers)} works, the {wanted.aim} cell of each{limits}")
+        write(
+            f"{len(found.answers)} kinds of work (model, task, size): the {wanted.aim} cell of each{limits}"
+        )
         write(summary(found.answers, wanted, limit))
         notes = list(_shared_notes(found))
         for note in notes[:_MOST_NOTES]:
             write(f"! {note}")
         if len(notes) > _MOST_NOTES:
-            write(f"! and {len(notes) - _MOST_NOTES} more notes: --json has all")
+            write(f"! and {counted(len(notes) - _MOST_NOTES, 'more note')}: --json has all")
         write("conditions such as model= and sequence_length= show the alternatives of an answer")
     for line in _below(found):
         write(line)
 
 
+def _show_each(found: _Found, limit: int, write: Writer) -> None:
+    """Print each answer; works without one come last, a line each. A note on all of them is printed once."""
+    wanted = found.wanted
+    chosen = [one for one in found.answers if one.chosen is not None]
+    noted = [best_wording.notes(one, wanted, found.cells.failed) for one in chosen]
+    shared = {note for note in chain(*noted) if len(chosen) > 1 and all(note in notes for notes in noted)}
+    for number, (answer, notes) in enumerate(zip(chosen, noted, strict=True)):
+        if number:
+            print()
+        _show_one(answer, [note for note in notes if note not in shared], found, limit, write)
+    for note in dict.fromkeys(chain(*noted)):
+        if note in shared:
+            write(f"! {note}")
+    for answer in found.answers:
+        if answer.chosen is not None:
+            continue
+        notes = best_wording.notes(answer, wanted, found.cells.failed)
+        if chosen:
+            write(f"{best_wording.headline(answer, wanted)} ({'; '.join(notes)})")
+        else:
+            _show_one(answer, notes, found, limit, write)
+
+
+def _show_one(answer: Answer, notes: Sequence[str], found: _Found, limit: int, write: Writer) -> None:
+    write(best_wording.headline(answer, found.wanted))
+    for note in notes:
+        write(f"! {note}")
+    if len(answer.front):
+        write(_front_words(answer))
+        write(front(answer, found.wanted, limit))
+
+
 def _front_words(answer: Answer) -> str:
     other = {
-        "usd_per_1m": "dollars per 1M",
-        "usd_per_month": "dollars a month",
+        "usd_per_1m": "cost per 1M",
+        "usd_per_month": "cost per month",
         "throughput_per_s": "throughput",
     }[answer.by]
-    number = len(answer.front)
-    what = f"{number} cell{'s' * (number > 1)} that no other beats in both p95 and {other}"
-    mark = "; > is the chosen one" if answer.chosen is not None else ""
-    return f"{what}, {len(answer.cells) - number} left out{mark}:"
+    mark = "; > = chosen" if answer.chosen is not None else ""
+    return f"Best trade-offs of p95 and {other} ({len(answer.front)} of {len(answer.cells)} cells{mark}):"
 
 
 def _shared_notes(found: _Found) -> Iterator[str]:
@@ -190,7 +223,7 @@ def _shared_notes(found: _Found) -> Iterator[str]:
         for note in best_wording.notes(answer, found.wanted, found.cells.failed):
             about.setdefault(note, []).append(best_wording.work_words(answer))
     for note, works in about.items():
-        yield f"{works[0] if len(works) == 1 else f'{len(works)} works'}: {note}"
+        yield f"{works[0] if len(works) == 1 else f'{len(works)} of them'}: {note}"
 
 
 def _below(found: _Found) -> Iterator[str]:
@@ -202,10 +235,12 @@ def _below(found: _Found) -> Iterator[str]:
         yield f"! {warning}"
     yield from found.shown.notes
     if len(failed := found.cells.failed):
-        counts = failed["status"].value_counts()
-        yield "failed cells, left out: " + ", ".join(
-            f"{number} {status}" for status, number in counts.items()
-        )
+        yield f"left out: {counted(len(failed), 'failed cell')} ({_failed_words(found.cells)})"
+
+
+def _failed_words(of: Cells) -> str:
+    """Such as `2 crashed, 1 timeout`."""
+    return ", ".join(f"{number} {status}" for status, number in of.failed["status"].value_counts().items())
 
 
 def _object(found: _Found) -> dict[str, Any]:

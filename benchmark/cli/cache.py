@@ -15,6 +15,7 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from benchmark.cache.compile_cache import CompileCache, Entry
+from benchmark.formatting import counted
 from benchmark.paths import at_home
 
 app = typer.Typer(
@@ -39,7 +40,7 @@ def ls(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
         return
     if entries:
         _print_entries(entries)
-    print(f"{cache}: {_counted(len(entries))}, {decimal(total)}")
+    print(f"{cache}: {counted(len(entries), 'entry', 'entries')}, {decimal(total)}")
 
 
 @app.command()
@@ -55,7 +56,7 @@ def verify(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
     else:
         for key, problem in damaged.items():
             print(f"damaged: {cache / key}: {problem}")
-        print(f"{cache}: {_counted(checked)} checked, {len(damaged)} damaged")
+        print(f"{cache}: {counted(checked, 'entry', 'entries')} checked, {len(damaged)} damaged")
         if damaged:
             print("A run that needs a damaged entry moves it aside and builds it again; `cache gc` then")
             print("deletes what was moved. You can also delete the folders above.")
@@ -87,7 +88,8 @@ def gc(
     if removed:
         _print_entries(removed)
     verb = "would remove" if dry_run else "removed"
-    print(f"{cache}: {verb} {_counted(len(removed))}, {decimal(freed)}; {decimal(kept)} remain")
+    entries = counted(len(removed), "entry", "entries")
+    print(f"{cache}: {verb} {entries}, {decimal(freed)}; {decimal(kept)} remain")
     if kept > limit_bytes:
         print(f"Still above {decimal(limit_bytes)}: the rest was used within the last minute.")
 
@@ -132,10 +134,6 @@ def _label(entry: Entry) -> str:
 
 def _unused_s(entry: Entry) -> float:
     return max(0.0, time.time() - entry.used_at)
-
-
-def _counted(entries: int) -> str:
-    return "1 entry" if entries == 1 else f"{entries} entries"
 
 
 def _duration(seconds: float) -> str:

@@ -34,7 +34,7 @@ def explain(
         bool, typer.Option("--json", help="One JSON object: run, stages, previous, differences.")
     ] = False,
 ) -> None:
-    """Show what ran, its figures, its time by stage, and its differences from the previous run of its cell.
+    """Show what ran, its results, its time by stage, and its differences from the previous run of its cell.
 
     `python -m benchmark results --columns run_id,model,status` lists runs.
     """

@@ -15,6 +15,8 @@ from rich.console import Console
 
 from benchmark.analysis.lint import COLUMNS, RULES, Finding, findings
 from benchmark.analysis.lint_pairs import lookalikes
+from benchmark.cli.no_rows import no_rows
+from benchmark.formatting import counted
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
@@ -39,7 +41,7 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
 ) -> None:
     """Find results that can't be right: copied, contradictory, too few samples, or measured on a noisy host.
 
-    Exit code 0: no findings. Exit code 2: findings. Notes don't count: an honest row can look like that.
+    Exit code 0: no findings. Exit code 2: findings. Notes are hints and don't change the exit code.
     """
     if rules:
         _print_rules(as_json=as_json)
@@ -55,6 +57,8 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
     else:
         for line in _lines(found, len(rows), _shortened(shelf), Console().width):
             typer.echo(line)
+        if not len(rows):
+            typer.echo(no_rows(shelf, conditions))
         for note in shown.notes:
             typer.echo(note)
     if any(not _is_note(one) for one in found):
@@ -80,12 +84,11 @@ def _lines(found: Sequence[Finding], rows: int, shortened: Callable[[str], str],
             yield f"  … {len(of_rule)} in all, --json has them"
         yield ""
     if not rows:
-        yield "no rows: use fewer conditions or another --store"
         return
     notes = sum(map(_is_note, found))
-    noted = f", {notes} note{'s' * (notes > 1)}" if notes else ""
+    noted = f", {counted(notes, 'note')}" if notes else ""
     wrong = len(found) - notes
-    yield f"{wrong or 'no'} finding{'s' * (wrong != 1)}{noted} in {rows} row{'s' * (rows != 1)}"
+    yield f"{counted(wrong, 'finding') if wrong else 'no findings'}{noted} in {counted(rows, 'row')}"
 
 
 def _shortened(store: ResultsStore) -> Callable[[str], str]:

@@ -30,7 +30,7 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
     simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
     published: Annotated[bool, typer.Option("--published", help=selection.PUBLISHED)] = False,
 ) -> None:
-    """Show each model under each compiler: a figure or why there is none, by the newest row of the pair."""
+    """Show a table of models by compilers: the newest result of each pair, or why there is none."""
     figures = [name.strip() for name in show.split(",")] if show else [*report.FIGURES] if as_md else ["p50"]
     if unknown := [name for name in figures if name not in report.FIGURES]:
         raise ConfigError(f"--show {unknown[0]}: choose from {', '.join(report.FIGURES)}")

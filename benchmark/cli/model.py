@@ -183,7 +183,7 @@ def _report(file: Path, found: _Found, counted: _Counted, searched: Sequence[str
     if found.config.to_dict().get("quantization_config"):
         lines.append("its quantization_config is left out: weights are fp32 here")
     if counted.note:
-        lines.append(f"a small twin of it can't be called, maybe neither can it: {counted.note}")
+        lines.append(f"a small copy of this model failed, so the model may fail too: {counted.note}")
     name = counted.model.name
     return [
         *lines,

@@ -84,9 +84,9 @@ def possible_tasks(model: Model) -> dict[str, TransformersTask]:
     ]
     if not near:
         has = (
-            f"transformers has {', '.join(classes)} of it"
+            f"transformers has {', '.join(classes)} for it"
             if classes
-            else ("transformers has no Auto class of it: it is a part of other models")
+            else "transformers has no Auto class for it: it is a part of other models"
         )
         near = [has]
     raise ConfigError(f"no task here takes a {model_type}\n" + "\n".join(near[:2]))

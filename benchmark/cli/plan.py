@@ -24,6 +24,7 @@ from benchmark.cli.run import (
 from benchmark.cli.start import set_environment
 from benchmark.cloud.prices import price
 from benchmark.config.sweep import compose_grid
+from benchmark.formatting import counted
 from benchmark.pipeline.budget import hourly
 from benchmark.pipeline.estimate import Forecast, Need, fates, need_of
 from benchmark.report.display.table import print_table
@@ -39,17 +40,19 @@ def plan(
     ] = False,
     every: Annotated[bool, typer.Option("--all", help=f"List every cell, beyond {_MOST_ROWS} too.")] = False,
 ) -> None:
-    """List the cells of a grid and what a run would do with each. Takes the overrides of a run.
+    """Show what a command would run, without running it. Takes the overrides of a run.
+
+    A cell is one combination of model, compiler, flags and sizes. The column `fate` says what happens to it:
 
     \b
-    cached        is measured; its artefact is in the cache
-    compile       is compiled, then measured
-    run           is measured; its compiler leaves no artefact
-    done          has its row already
-    dominated     is skipped; a smaller batch or length ran out of memory
-    excluded      is left out by the experiment
-    incompatible  can never work
-    unavailable   can't work on this host
+    cached        to be measured; it was compiled before
+    compile       to be compiled and measured
+    run           to be measured; there is nothing to compile
+    done          has a result already
+    dominated     skipped: a smaller batch or length ran out of memory
+    excluded      skipped: the experiment excludes it
+    incompatible  skipped: can never work
+    unavailable   skipped: can't work on this host
     """  # noqa: D301 - \b keeps click from wrapping the text
     grid = compose_grid(context.args)
     set_environment(grid.experiments)
@@ -124,10 +127,10 @@ def _print_summary(planned: Plan, ahead: Forecast, needs: Mapping[str, Need], co
     """Print the sums, and each reason once."""
     counts = fates(planned, needs)
     by_fate = ", ".join(f"{count} {fate}" for fate, count in counts.items())
-    duplicates = f"; {planned.duplicates} duplicates left out" if planned.duplicates else ""
+    duplicates = f"; {counted(planned.duplicates, 'duplicate')} left out" if planned.duplicates else ""
     number, most = len(planned.of_cells), len(planned.runs)
     processes = f" in {most} processes at most" if most > number else ""
-    lines = [f"{number} cell{'s' * (number != 1)}{processes}: {by_fate}{duplicates}"]
+    lines = [f"{counted(number, 'cell')}{processes}: {by_fate}{duplicates}"]
     reasons: dict[tuple[str, str], int] = {}
     for run in planned.runs:
         if run.fate not in {"run", "done"}:
@@ -153,7 +156,11 @@ def _dollars(planned: Plan, ahead: Forecast) -> str:
     prices = {hourly(run): run for run in planned.queue if run.fate == "run" and hourly(run) is not None}
     basis = "; ".join(_basis(usd, run) for usd, run in prices.items() if usd is not None)
     cost = f"cost ${ahead.usd:.2f} ({basis})"
-    return cost + (f", without {ahead.unpriced} cells that have no price" if ahead.unpriced else "")
+    return cost + (
+        f", without {counted(ahead.unpriced, 'process')} on a machine without a price"
+        if ahead.unpriced
+        else ""
+    )
 
 
 def _basis(usd_per_hour: float, run: PlannedRun) -> str:
@@ -180,7 +187,7 @@ def _warnings(planned: Plan, ahead: Forecast) -> list[str]:
     unavailable = sum(run.fate == "unavailable" for run in planned.runs)
     if unavailable:
         warnings.append(
-            f"{unavailable} cells can't work on this host: exit code 2, rows with status `unavailable`"
+            f"{counted(unavailable, 'cell')} can't work on this host: exit code 2, status `unavailable`"
         )
     failed: dict[str, int] = {}
     for run in planned.runs:
@@ -188,5 +195,6 @@ def _warnings(planned: Plan, ahead: Forecast) -> list[str]:
         if status not in {"ok", "incompatible"}:
             failed[status] = failed.get(status, 0) + 1
     for status, count in failed.items():
-        warnings.append(f"{count} done cells are {status}: run=failed runs them again")
+        rows = counted(count, "finished process")
+        warnings.append(f"{rows} ended as {status}: run=failed runs {'it' if count == 1 else 'them'} again")
     return warnings

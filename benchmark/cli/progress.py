@@ -17,7 +17,7 @@ from rich.text import Text
 from typing_extensions import Self
 
 from benchmark.cell import PlannedRun
-from benchmark.formatting import significant
+from benchmark.formatting import counted, significant
 from benchmark.pipeline.estimate import Forecast
 from benchmark.pipeline.progress import Busy, GridProgress
 from benchmark.records import Row
@@ -145,14 +145,16 @@ class ProgressDisplay:
             reason = f" at {row.values['stage']}: {str(row.values['error']).splitlines()[0]}"
             known = reason in self._reasons
             self._reasons.add(reason)
-            return " for the same reason" if known else reason
+            if known:
+                return "" if row.status == "interrupted" else " for the same reason"
+            return reason
         return f" p50 {significant(row.values['latency_p50_ms'])} ms ({', '.join(_course(row))})"
 
     def _announce(self) -> None:
         plan, state = self._state.plan, self._state
         done = len(plan.runs) - len(plan.queue)
         cells = len(plan.of_cells)
-        notes = [f"{cells} cell{'s' * (cells != 1)}"]
+        notes = [counted(cells, "cell")]
         notes += [f"{len(plan.runs)} processes at most"] if len(plan.runs) > cells else []
         notes += [f"{done} done before"] if done else []
         notes += [f"{plan.duplicates} equal to another and left out"] if plan.duplicates else []

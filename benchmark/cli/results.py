@@ -32,7 +32,7 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[list[str] | None, typer.Argument(help=_CONDITION)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
     sort: Annotated[str, typer.Option(metavar="COLUMN", help="Sort by a column; default: by time.")] = "",
-    desc: Annotated[bool, typer.Option("--desc", help="Greatest first.")] = False,
+    desc: Annotated[bool, typer.Option("--desc", help="Largest first.")] = False,
     limit: Annotated[int, typer.Option(min=0, show_default=False, help=_LIMIT)] = 0,
     columns: Annotated[str, typer.Option(metavar="A,B", help="Show these columns.")] = "",
     all_columns: Annotated[bool, typer.Option("--all-columns", help="Show every column.")] = False,

@@ -24,6 +24,7 @@ from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
 from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.preload import distinct
+from benchmark.formatting import counted
 from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
@@ -204,7 +205,7 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
     if len(planned.of_cells) > _MOST_ROWS:
         hidden = " --simulated" if planned.runs[0].cell.experiment.hardware.simulated else ""
         where = f"python -m benchmark results campaign={campaign}{hidden}"
-        console.print(f"{len(frame)} rows: {where}", markup=False, soft_wrap=True)
+        console.print(f"{counted(len(frame), 'row')}: {where}", markup=False, soft_wrap=True)
         print_failures(frame, console=console)
     elif len(frame):
         print_rows(frame.sort_values("run_id", key=lambda ids: ids.map(order)), console=console)
@@ -214,7 +215,7 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
         done = frame.loc[frame["status"] != "interrupted", "cell_id"].nunique()
         why = {"interrupted": "stopped", "budget": "budget used up"}[ending]
         console.print(
-            f"{why} after {done} of {len(planned.of_cells)} cells; to resume: {_again(campaign)}",
+            f"{why} after {done} of {counted(len(planned.of_cells), 'cell')}; to resume: {_again(campaign)}",
             markup=False,
             soft_wrap=True,
         )

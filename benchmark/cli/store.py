@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from benchmark.cli.results import as_csv_text, as_json_text
 from benchmark.config.folder import file_of, load_object, options
 from benchmark.errors import ConfigError
+from benchmark.formatting import counted
 from benchmark.paths import write_whole
 from benchmark.published.documents import Document, Importer, Reading, read, rows
 from benchmark.store import query, to_mlflow
@@ -29,7 +30,7 @@ _NEEDS_MAPPING: Final = "tidy"
 """The format that can't be detected: the user says which header is which column."""
 _MLFLOW: Final = "mlflow"
 _STORE = Annotated[str, typer.Option(help="Folder or URL that holds the rows.")]
-_WHAT = "Names of shipped documents, YAMLs like those in conf/published, or files of figures."
+_WHAT = "Names of shipped documents, YAMLs like those in conf/published, or files of results."
 _FORMAT = (
     "Format of the files: name of a YAML in conf/importer, or path of your own. Default: by the content."
 )
@@ -50,7 +51,7 @@ def compact(
     if as_json:
         print(json.dumps({"store": store, "merged_files": merged}))
     elif merged:
-        print(f"merged {merged} files at {store}")
+        print(f"merged {counted(merged, 'file')} at {store}")
     else:
         print(f"nothing to merge at {store}")
 
@@ -67,7 +68,7 @@ def import_(  # noqa: PLR0913, PLR0917 - a command line has that many
     store: _STORE = DEFAULT_ROOT,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Store published figures as rows with source=published. Without names: list the shipped documents.
+    """Store published results as rows with source=published. Without names: list the shipped documents.
 
     Importing again gives the same rows. Lines that can't become a row are
     printed; the exit code is then 2, likewise if a file gives no row.
@@ -126,7 +127,7 @@ def export_(
         write_whole(target, data)
     except OSError as error:
         raise ConfigError(f"can't write {file}: {error.strerror}: choose another file") from error
-    print(f"wrote {len(table)} rows to {file}")
+    print(f"wrote {counted(len(table), 'row')} to {file}")
 
 
 def _serialised(table: pa.Table, suffix: str) -> bytes:
@@ -149,7 +150,7 @@ def _documents(name: str, format_: str, given: dict[str, Any]) -> Iterator[Docum
     if shipped.is_file() or (path.suffix == ".yaml" and path.is_file()):
         if given or format_:
             raise ConfigError(
-                f"{name} describes its files itself: --format, --document, … are only for files of figures"
+                f"{name} describes its files itself: --format, --document, … are only for files of results"
             )
         yield load_object(shipped if shipped.is_file() else path, Document)
         return
@@ -197,7 +198,7 @@ def _reader(name: str, file: Path) -> Importer | None:
 def _list(*, as_json: bool) -> None:
     """Print the shipped documents, and how many rows each gives."""
     made = [load_object(file_of("published", name), Document) for name in options("published")]
-    listed = [
+    listed: list[dict[str, Any]] = [
         {
             "name": one.name,
             "document": one.document,
@@ -213,7 +214,9 @@ def _list(*, as_json: bool) -> None:
         return
     for one in listed:
         known = ", ".join(str(one[name])[:10] for name in ("date", "commit") if one[name])
-        print(f"{one['name']}: {one['rows']} rows, {known}, {one['licence']}\n    {one['document']}")
+        print(
+            f"{one['name']}: {counted(one['rows'], 'row')}, {known}, {one['licence']}\n    {one['document']}"
+        )
     print("Import them by name, or all with --all.")
 
 
@@ -234,7 +237,7 @@ def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *,
     for one, reading in readings:
         again = f", {reading.repeated} of them repeated" if reading.repeated else ""
         rejected = f", {len(reading.rejected)} rejected" if reading.rejected else ""
-        made, lines = _counted(len(reading.figures), "row"), _counted(reading.lines, "line")
+        made, lines = counted(len(reading.figures), "row"), counted(reading.lines, "line")
         print(f"{one.name}: {made} of {lines}{again}{rejected}")
         if not reading.figures:
             print("  no row: correct the file, or choose its format with --format")
@@ -242,7 +245,3 @@ def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *,
             print(f"  rejected: {line.file} line {line.line}: {line.reason}")
     if any(reading.figures for _, reading in readings):
         print(f"stored at {store}; `results source=published` shows them")
-
-
-def _counted(count: int, word: str) -> str:
-    return f"{count} {word}{'s' * (count != 1)}"

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from benchmark.cloud import instances, prices
 from benchmark.cloud.prices import Kind, Price
 from benchmark.errors import ConfigError
+from benchmark.formatting import counted
 from benchmark.records import Names, frozen
 from benchmark.spelling import did_you_mean
 
@@ -82,7 +83,7 @@ def typed(raw: Mapping[str, Any]) -> PriceBasis:
     if region not in prices.regions():
         known = f"known: {', '.join(prices.regions())}"
         advice = " ".join(filter(None, (did_you_mean(str(region), prices.regions()), known)))
-        raise ConfigError(f"price.region={_spelled(region)}: the price book has none of it; {advice}")
+        raise ConfigError(f"price.region={_spelled(region)}: the price book has no prices there; {advice}")
     try:
         return PriceBasis(kind=kind, region=region, as_of=_day(raw["as_of"]))
     except (ValueError, ValidationError):
@@ -173,7 +174,7 @@ def _warnings(rows: pd.DataFrame, basis: PriceBasis) -> Iterator[str]:
 
 
 def _rows(number: int) -> str:
-    return "1 row has" if number == 1 else f"{number} rows have"
+    return f"{counted(number, 'row')} {'has' if number == 1 else 'have'}"
 
 
 def _instead(name: str, basis: PriceBasis) -> str:

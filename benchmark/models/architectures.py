@@ -113,7 +113,7 @@ def refuse(architecture: Mapping[str, Any], auto_class: str) -> str | None:
     others = auto_classes_of(model_type)
     only = f"it has only {', '.join(others)}" if others else "nor any other"
     return (
-        f"model.architecture.model_type={model_type}: transformers has no {auto_class} of it; {only}: "
+        f"model.architecture.model_type={model_type}: transformers has no {auto_class} for it; {only}: "
         "choose another task"
     )
 

@@ -15,6 +15,7 @@ from benchmark.cache.compile_cache import Entries
 from benchmark.cache.lookup import cache_only
 from benchmark.cell import Plan, PlannedRun
 from benchmark.errors import RunFailure
+from benchmark.formatting import counted
 from benchmark.pipeline.budget import hourly
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
@@ -89,14 +90,16 @@ class Forecast(NamedTuple):
     def basis(self) -> str:
         """What the estimate rests on, as the end of a sentence."""
         rows = sum({id(known): known.rows for _, _, known in self.runs.values() if known}.values())
-        earlier = f"estimated from {rows} earlier run{'s' * (rows != 1)} with this sampling"
+        earlier = f"estimated from {counted(rows, 'earlier run')} with this sampling"
         if not self.by_minima:
             basis = earlier
         elif not rows:
-            basis = "by the sampling's own minima"
+            basis = "estimated from the minimum times of this sampling"
         else:
-            basis = f"{earlier}, {self.by_minima} of {len(self.runs)} processes by its minima"
-        return basis + (", compilation guessed" if any(one.guessed for one in self.making.values()) else "")
+            basis = f"{earlier}, {self.by_minima} of {len(self.runs)} processes from its minimum times"
+        return basis + (
+            ", compile time is a guess" if any(one.guessed for one in self.making.values()) else ""
+        )
 
 
 def forecast(plan: Plan, cache: Entries, past: Durations, workers: int) -> Forecast:

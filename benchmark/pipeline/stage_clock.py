@@ -10,7 +10,7 @@ from benchmark.errors import RunFailure
 from benchmark.protocols import Observer
 from benchmark.records import Failure
 
-INTERRUPTED = "stopped by the user or the system"
+INTERRUPTED = "stopped by Ctrl-C or a signal"
 _ERROR_LINES, _ERROR_CHARACTERS = 5, 2000
 
 

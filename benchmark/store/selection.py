@@ -25,8 +25,8 @@ COLUMNS: Final = ("source", "simulated")
 OWN: Final = pc.field("source").is_null()
 """Rows of this program, as an expression: measured or simulated."""
 
-SIMULATED: Final = "Show simulated rows too."
-PUBLISHED: Final = "Show published figures too."
+SIMULATED: Final = "Include simulated rows."
+PUBLISHED: Final = "Include published rows."
 JUDGE_SIMULATED: Final = "Judge simulated rows, and only those."
 """Help of the options."""
 

@@ -94,7 +94,7 @@ def test_what_is_left_out_is_counted(typed):
     assert text.splitlines()[-3:] == [
         "published rows hidden: 1 (--published shows them)",
         "simulated rows hidden: 1 (--simulated shows them)",
-        "failed cells, left out: 1 oom_device",
+        "left out: 1 failed cell (1 oom_device)",
     ]
 
 
@@ -112,23 +112,46 @@ def test_no_cell_within_the_limits_is_exit_code_2(typed):
     code, text = typed("model=vit", "--p95-ms", "2")
     assert code == 2
     assert "no cell within p95 <= 2 ms" in text
-    assert "! the least p95 is 4 ms: batch 1, inf2.xlarge, neuronx" in text
+    assert "! the lowest p95 is 4 ms: batch 1, inf2.xlarge, neuronx" in text
 
 
-def test_no_row_is_exit_code_2(typed):
-    code, text = typed("model=nothing")
-    assert (code, text) == (2, "no row is ok: use fewer conditions or another --store\n")
+def test_no_row_is_a_mistake_as_for_other_verbs(typed):
+    with pytest.raises(ConfigError, match="no rows: model=nothing isn't in this store; it has"):
+        typed("model=nothing")
+
+
+def test_rows_of_which_none_is_ok_are_a_mistake_that_counts_them(typed):
+    with pytest.raises(ConfigError, match="no row that matches is ok: 1 oom_device"):
+        typed("status=oom_device")
+
+
+def test_a_work_without_an_answer_is_one_line_below_those_with_one(typed):
+    _, text = typed("batch=1,2", "model=vit,bert", "--p95-ms", "6")
+    assert text.startswith("bert, fill-mask, sequence length 8: the cheapest within p95 <= 6 ms is")
+    assert text.index("vit, image") < text.index("bert, fill-mask, sequence length 128")
+    (line,) = (line for line in text.splitlines() if "length 128" in line)
+    assert line.startswith(
+        "bert, fill-mask, sequence length 128: no cell within p95 <= 6 ms (the lowest p95 is 16 ms"
+    )
+
+
+def test_a_note_on_all_works_is_printed_once(typed):
+    _, text = typed("model=vit,bert", "price.as_of=2010-01-01")
+    assert text.count("> = chosen") == 3
+    assert text.count("! no cell has a price, so the fastest is chosen, not the cheapest\n") == 1
 
 
 def test_many_works_are_a_line_each_that_fits_80_columns(typed):
     code, text = typed("--p95-ms", "8")
     assert code == 0
-    assert text.startswith("5 works, the cheapest cell of each within p95 <= 8 ms\n")
+    assert text.startswith(
+        "5 kinds of work (model, task, size): the cheapest cell of each within p95 <= 8 ms\n"
+    )
     lines = {" ".join(line.split()[:2]): line for line in text.splitlines()}
     assert lines["bert s8"].split()[2:] == ["inf2.xlarge", "neuronx", "1", "1.00", "1000", "items", "0.211"]
     assert lines["bert s128"].split()[2:] == ["none", "items"]
     assert max(len(line) for line in text.splitlines()[1:8]) <= 80
-    assert "! bert, fill-mask, sequence length 128: the least p95 is 16 ms" in text
+    assert "! bert, fill-mask, sequence length 128: the lowest p95 is 16 ms" in text
 
 
 def test_a_limit_on_lines_keeps_the_chosen_one(typed):

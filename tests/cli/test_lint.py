@@ -88,7 +88,7 @@ def test_nothing_wrong_is_told_in_one_line(typed):
 
 
 def test_no_rows_are_told_as_such(typed):
-    assert typed("model=nix").stdout == "no rows: use fewer conditions or another --store\n"
+    assert typed("model=nix").stdout == "no rows: model=nix isn't in this store; it has 17 others\n"
 
 
 def test_many_findings_and_long_lists_are_cut(typed):

@@ -89,7 +89,10 @@ def test_options_that_differ_are_columns(plan):
 
 def test_without_history_it_goes_by_the_minima_of_the_sampling(plan):
     outcome_text = plan(SIMULATED, "batch=1,2")
-    assert "ETA: less than 1 s, by the sampling's own minima (compile 0 s, measure 0 s)" in outcome_text
+    assert (
+        "ETA: less than 1 s, estimated from the minimum times of this sampling (compile 0 s, measure 0 s)"
+        in outcome_text
+    )
     assert "cost: unknown" in outcome_text
 
 
@@ -126,7 +129,7 @@ def test_cells_that_failed_before_are_a_warning(sums, capsys):
     run("compiler.fault=raise", "campaign=night")
     last, _ = sums(SIMULATED, "compiler.fault=raise", "campaign=night")
     assert last["fates"] == {"done": 1}
-    assert last["warnings"] == ["1 done cells are crashed: run=failed runs them again"]
+    assert last["warnings"] == ["1 finished process ended as crashed: run=failed runs it again"]
     capsys.readouterr()
 
 

@@ -111,7 +111,9 @@ def test_a_command_that_is_waited_for_is_named_once(display):
 
 
 def test_the_first_line_says_what_the_time_rests_on(display):
-    assert display[2].getvalue() == "2 cells, less than 1 s, by the sampling's own minima\n"
+    assert (
+        display[2].getvalue() == "2 cells, less than 1 s, estimated from the minimum times of this sampling\n"
+    )
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_yaml_and_overrides_make_a_basis(words, found):
         ("price.kind=free", "price.kind=free: should be one of on-demand, reserved, spot"),
         (
             "price.region=us-west2",
-            "price.region=us-west2: the price book has none of it; did you mean 'us-west-2'?",
+            "price.region=us-west2: the price book has no prices there; did you mean 'us-west-2'?",
         ),
         ("price.as_of=yesterday", "price.as_of=yesterday: should be a day such as 2024-09-16, or null"),
         ("price=spot,reserved", "price=spot,reserved: write price= with one value"),

@@ -59,7 +59,7 @@ def test_without_history_a_process_takes_its_minima_and_its_overhead(on_cpu, ahe
     assert few.measure_s == pytest.approx(0.3 + 0.5, abs=0.5)
     assert few.measure_s > 0.3 + 0.5
     assert many.measure_s == pytest.approx(5 * few.measure_s)
-    assert few.basis == "by the sampling's own minima, compilation guessed"
+    assert few.basis == "estimated from the minimum times of this sampling, compile time is a guess"
     assert few.at_least
 
 
@@ -81,14 +81,14 @@ def test_rows_with_the_same_sampling_decide_alone(on_cpu, ahead):
     e = on_cpu(repeats=3)
     found = ahead(e, past=measured(e))
     assert found.measure_s == pytest.approx(3 * 2.7)
-    assert found.basis == "estimated from 1 earlier run with this sampling, compilation guessed"
+    assert found.basis == "estimated from 1 earlier run with this sampling, compile time is a guess"
     assert found.by_minima == 0
 
 
 def test_cells_by_rows_and_cells_by_minima_are_told_apart(on_cpu, ahead):
     found = ahead(on_cpu(), on_cpu("model=vit_tiny"), past=measured(on_cpu()))
     assert found.basis.startswith(
-        "estimated from 1 earlier run with this sampling, 1 of 2 processes by its minima"
+        "estimated from 1 earlier run with this sampling, 1 of 2 processes from its minimum times"
     )
 
 

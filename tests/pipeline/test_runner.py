@@ -175,7 +175,7 @@ def test_an_interrupted_cell_leaves_its_row_and_the_same_command_resumes(grid, r
         (1, "ok", None),
         (2, "interrupted", stage),
     ]
-    assert (left[1]["latency_p50_ms"], left[1]["error"]) == (None, "stopped by the user or the system")
+    assert (left[1]["latency_p50_ms"], left[1]["error"]) == (None, "stopped by Ctrl-C or a signal")
     resumed = run_cells(*cells)
     assert [row["status"] for row in resumed] == ["ok"] * 3
     assert resumed[0] == left[0]

@@ -17,6 +17,7 @@ from benchmark.cli.nightly import output, recipe
 from benchmark.cli.nightly.charts import draw, draw_all, suspects
 from benchmark.cli.nightly.reruns import Reruns
 from benchmark.errors import BenchmarkError, ConfigError
+from benchmark.formatting import counted
 from benchmark.stats.regression_detector import NightlyDetector
 from benchmark.stats.regression_evidence import NIGHTS
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
@@ -118,7 +119,7 @@ def timeline(
     for file in files:
         print(file)
     if no_nights:
-        print(f"{no_nights} campaigns have fewer than half of the last one's series: no nights")
+        print(f"not drawn: {counted(no_nights, 'campaign')} with fewer than half of the last one's series")
     if left_out:
         print(f"{left_out} series that changed less are left out: select them by conditions")
 

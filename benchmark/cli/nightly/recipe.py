@@ -48,10 +48,8 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "batch-job": Recipe(
         "batch-job.json", "a job definition of AWS Batch", "aws batch register-job-definition"
     ),
-    "batch-submit": Recipe("batch-submit.json", "a job of it, now", "aws batch submit-job"),
-    "batch-schedule": Recipe(
-        "batch-schedule.json", "a job of it every night", "aws scheduler create-schedule"
-    ),
+    "batch-submit": Recipe("batch-submit.json", "that job, once, now", "aws batch submit-job"),
+    "batch-schedule": Recipe("batch-schedule.json", "that job, every night", "aws scheduler create-schedule"),
 }
 
 _NAME = "Name of a recipe; without it the recipes are listed."
