@@ -64,7 +64,9 @@ def compare_rows(
     sides = [_cells(side, keys) for side in (base, candidate)]
     shared = [key for key in sides[0] if key in sides[1]]
     if not shared:
-        raise ConfigError(f"no cell is on both sides: {_difference(base, candidate, keys)}")
+        raise ConfigError(
+            f"nothing to compare: the sides have no cell in common: {_difference(base, candidate, keys)}"
+        )
     return [_compared(sides[0][key], sides[1][key], everything, figure, threshold) for key in shared]
 
 
@@ -102,7 +104,7 @@ def _difference(base: pd.DataFrame, candidate: pd.DataFrame, keys: list[str]) ->
     """Why no cells match, and what to do."""
     apart = [name for name in keys if not {*base[name]} & {*candidate[name]}]
     words = [f"{name} is {_values(base[name])} and {_values(candidate[name])}" for name in apart]
-    advice = "where an axis has several values, both sides need one in common"
+    advice = "a column that has several values on a side needs one that both have"
     return f"{'; '.join(words) or 'their axes are combined differently'}: {advice}"
 
 

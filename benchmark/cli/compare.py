@@ -6,7 +6,9 @@ import shlex
 import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
+from statistics import median
 from typing import Annotated, Final
 
 import pandas as pd
@@ -18,6 +20,7 @@ from rich.console import Console
 from benchmark.analysis.comparison import NEEDED, compare_rows
 from benchmark.cli import compare_output, git_builds, md_option
 from benchmark.errors import ConfigError
+from benchmark.formatting import significant
 from benchmark.stats.ratio_test import ratio_test, turns_ratio
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
@@ -169,8 +172,7 @@ def _measured(
     """Measure both sides in turns; show each pair, then the verdict."""
     pairs, turns, calls, seed = numbers
     folder = Path(f"outputs/compare-{datetime.now(timezone.utc):%Y-%m-%d_%H-%M-%S}")
-    ratios: list[float] = []
-    seconds = 0.0
+    measured: list[compare_output.MeasuredPair] = []
     with duel.run(
         specs[0], specs[1], folder=folder, pairs=pairs, turns=turns, calls=calls, seed=seed
     ) as match:
@@ -178,11 +180,21 @@ def _measured(
             overrides = " ".join(spec.overrides) or "all defaults"
             output.line(f"{name}: {side.label} ({overrides})")
         for pair in match.pairs:
-            ratios.append(turns_ratio(pair.a.blocks, pair.b.blocks))
-            seconds += pair.seconds
-            output.line(f"pair {pair.number + 1} of {pairs}: B / A {ratios[-1]:.4f} ({pair.seconds:.1f} s)")
-    found = ratio_test(ratios, threshold)
-    compare_output.show_duel(
-        compare_output.Taken(found, ratios, seconds, (match.a, match.b), threshold), output
-    )
+            one = compare_output.MeasuredPair(
+                a_ms=_p50_ms(pair.a.blocks),
+                b_ms=_p50_ms(pair.b.blocks),
+                ratio=turns_ratio(pair.a.blocks, pair.b.blocks),
+                seconds=pair.seconds,
+            )
+            measured.append(one)
+            both = f"A {significant(one.a_ms)} ms, B {significant(one.b_ms)} ms"
+            output.line(
+                f"pair {pair.number + 1} of {pairs}: {both}, B / A {one.ratio:.4f} ({one.seconds:.1f} s)"
+            )
+    found = ratio_test([one.ratio for one in measured], threshold)
+    compare_output.show_duel(compare_output.Taken(found, measured, (match.a, match.b), threshold), output)
     return REGRESSION if found.verdict == "regression" else 0
+
+
+def _p50_ms(blocks: Sequence[Sequence[int]]) -> float:
+    return median(chain(*blocks)) / 1e6

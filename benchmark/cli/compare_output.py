@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import Any, Final, NamedTuple
 
 import pandas as pd
@@ -13,7 +14,7 @@ from rich.console import Console
 from benchmark import axes
 from benchmark.analysis.comparison import Compared
 from benchmark.cli import md_option
-from benchmark.formatting import finite, significant
+from benchmark.formatting import counted, finite, significant
 from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
@@ -26,9 +27,13 @@ from benchmark.timing.interleaved import Side
 NEEDED: Final = ("device_name", "instance_type", "hostname", "samples", "git_commit", "framework_versions")
 """Columns that a summary reads, beside those of the comparison."""
 _APART: Final = (
-    "apart: the sides ran in no common rounds, so a verdict is only a suspicion. To confirm it, use compare "
-    "--run, or measure both sides in one campaign with sampling.repeats=8"
+    "apart: the sides were measured at different times, so a verdict is only a suspicion. To confirm it, use "
+    "compare --run, or measure both sides in one campaign with sampling.repeats=8"
 )
+_UNKNOWN: Final = "?: no interval: it needs the cell's latency at five earlier times"
+_MOST_PERCENT: Final = 100
+_MOST_TIMES: Final = 1000
+"""A bound beyond these says only that it is unknown."""
 
 
 class Output(NamedTuple):
@@ -64,29 +69,55 @@ class Stored(NamedTuple):
         """Whether any row is simulated."""
         return any(map(selection.any_simulated, self.sides))
 
-    def shown(self, *always: str) -> list[str]:
-        """Axes that a table or a label shows: these, and those that differ between the cells."""
-        return [
-            name
-            for name in axes.COLUMNS
-            if name in always or len({str(one.cell.get(name)) for one in self.found}) > 1
-        ]
+    @property
+    def shown(self) -> list[str]:
+        """Axes that a label shows: the usual ones, and others where cells would look equal without them."""
+        names = [name for name in axes.COLUMNS if name in {*axes.USUAL, *axes.SIZES}]
+        for name in axes.COLUMNS:
+            if self._kinds([*names, name]) > self._kinds(names):
+                names.append(name)
+        return names
+
+    def _kinds(self, names: Sequence[str]) -> int:
+        return len({tuple(str(one.cell.get(name)) for name in names) for one in self.found})
 
     def label(self, one: Compared) -> str:
         """A cell in a few words."""
-        names = self.shown(*axes.USUAL, *axes.SIZES)
+        names = self.shown
         known = {name: one.cell[name] for name in names if not pd.isna(one.cell.get(name))}
         return one_line(axes.label(known)) or "the cell"
+
+
+class MeasuredPair(NamedTuple):
+    """One process of each side, which took turns."""
+
+    a_ms: float
+    b_ms: float
+    """Medians of their calls."""
+    ratio: float
+    """B / A: the median of the ratios of turns."""
+    seconds: float
 
 
 class Taken(NamedTuple):
     """Sides that took turns."""
 
     found: RatioTest
-    ratios: Sequence[float]
-    seconds: float
+    pairs: Sequence[MeasuredPair]
     sides: tuple[Side, Side]
     threshold: float
+
+    @property
+    def p50s(self) -> tuple[float, float]:
+        """Medians of both sides over all pairs, in ms."""
+        return median(pair.a_ms for pair in self.pairs), median(pair.b_ms for pair in self.pairs)
+
+    @property
+    def effect(self) -> str:
+        """What was found, in one sentence without a full stop."""
+        a_ms, b_ms = map(significant, self.p50s)
+        change = f"B ({b_ms} ms) is {_change(self.found)} than A ({a_ms} ms)"
+        return f"{change}{_certainty(self.found, 'pair')}"
 
 
 def show_stored(stored: Stored, output: Output) -> None:
@@ -106,36 +137,43 @@ def show_duel(taken: Taken, output: Output) -> None:
     """Show the verdict on two sides that took turns."""
     found, (a, b) = taken.found, taken.sides
     simulated = a.simulated or b.simulated
+    seconds = sum(pair.seconds for pair in taken.pairs)
     if output.as_json:
-        about = {"ratios": taken.ratios, "seconds": taken.seconds, "a": a.label, "b": b.label}
+        about = {
+            "ratios": [pair.ratio for pair in taken.pairs],
+            "a_ms": [pair.a_ms for pair in taken.pairs],
+            "b_ms": [pair.b_ms for pair in taken.pairs],
+            "seconds": seconds,
+            "a": a.label,
+            "b": b.label,
+        }
         print(json.dumps({**finite(found._asdict()), **about, "simulated": simulated}))
     else:
-        output.line(f"{found.verdict}: {_effect(found)}, {taken.seconds:.0f} s")
-    label = a.label if a.label == b.label else f"{a.label} / {b.label}"
-    verdict = (
-        *_simulated_prefix(simulated=simulated),
-        Span(text=f"{found.verdict}: "),
-        Span(text=label, code=True),
-    )
+        output.line(f"{found.verdict}: {taken.effect}, {seconds:.0f} s")
+    label = b.label if a.label == b.label else f"{b.label} against {a.label}"
+    verdict = (*_simulated_prefix(simulated=simulated), Span(text=f"{found.verdict}: {taken.effect}."))
     builds = [{"commit": (side.git_commit or "?")[:12], **side.versions} for side in taken.sides]
     summary = Summary(
-        title="Comparison in turns",
-        verdict=(*verdict, Span(text=f": {_effect(found)}.")),
+        title=label,
+        verdict=verdict,
         folded=(
             job_summary.table(
                 "pairs",
                 "Pairs of fresh processes",
-                {"pair": True, "B / A": True},
-                [[str(number), f"{ratio:.4f}"] for number, ratio in enumerate(taken.ratios, start=1)],
+                {"pair": True, "A ms": True, "B ms": True, "B / A": True},
+                [
+                    [str(number), significant(pair.a_ms), significant(pair.b_ms), f"{pair.ratio:.4f}"]
+                    for number, pair in enumerate(taken.pairs, start=1)
+                ],
             ),
         ),
         footer=(
-            f"p50 of a call; medians of turns; 99 % interval of the change; threshold {taken.threshold:.1%}.",
+            f"p50 of a call. B / A is the median over turns. Threshold of a change: {taken.threshold:.1%}.",
             f"A: {a.label}. B: {b.label}.",
             *job_summary.builds(builds[0], builds[1], ("A", "B")),
         ),
     )
-    marks = [(f"{label} is slower", _effect(found))] if found.verdict == "regression" else []
+    marks = [(f"{b.label} is slower", taken.effect)] if found.verdict == "regression" else []
     output.finish(summary, marks)
 
 
@@ -148,7 +186,7 @@ def _of_stored(stored: Stored, slower: Sequence[Compared]) -> Summary:
         title=f"{stored.names[1]} against {stored.names[0]}",
         verdict=tuple(_verdict(stored, slower, moved)),
         changes=_table("changes", "Changes", moved, stored),
-        notes=() if all_confirmed else (_APART,),
+        notes=() if all_confirmed else (_APART, *_unknown(stored.found)),
         folded=(_table("others", "The same, or inconclusive", others, stored),),
         footer=tuple(_footer(stored)),
     )
@@ -160,21 +198,35 @@ def _verdict(stored: Stored, slower: Sequence[Compared], moved: Sequence[Compare
     suspected = [one for one in moved if one.ratio_test.verdict == "regression" and not one.confirmed]
     faster = sum(one.ratio_test.verdict == "improvement" for one in moved)
     if slower:
-        yield Span(text=f"{len(slower)} of {cells} cells {'is' if len(slower) == 1 else 'are'} slower: ")
+        yield Span(text=f"{len(slower)} of {counted(cells, 'cell')} {_are(len(slower))} slower: ")
         yield Span(text=stored.label(slower[0]), code=True)
         yield Span(text=f": {_effect(slower[0].ratio_test)}, confirmed in common rounds.")
     elif suspected:
-        yield Span(text=f"{len(suspected)} of {cells} cells may be slower, but none is confirmed: ")
+        yield Span(
+            text=f"{len(suspected)} of {counted(cells, 'cell')} may be slower, but none is confirmed: "
+        )
         yield Span(text=stored.label(suspected[0]), code=True)
         yield Span(text=f": {_effect(suspected[0].ratio_test)}, measured apart.")
     elif faster:
-        yield Span(
-            text=f"Nothing is slower; {faster} of {cells} cells {'is' if faster == 1 else 'are'} faster."
-        )
+        many = counted(cells, "cell")
+        yield Span(text=f"{faster} of {many} {_are(faster)} faster, none is known to be slower.")
     else:
-        same = sum(one.ratio_test.verdict == "same" for one in stored.found)
-        yield Span(text=f"Nothing is known to be slower: {same} of {cells} cells are the same, ")
-        yield Span(text=f"{cells - same} inconclusive.")
+        yield Span(text=_undecided(sum(one.ratio_test.verdict == "same" for one in stored.found), cells))
+
+
+def _undecided(same: int, cells: int) -> str:
+    """The verdict where no cell is known to be slower or faster."""
+    if same == cells:
+        return f"No difference: {'the cell is' if cells == 1 else f'all {cells} cells are'} the same."
+    if not same:
+        which = {1: "the comparison is", 2: "both comparisons are"}.get(cells, f"all {cells} comparisons are")
+        return f"No verdict: {which} inconclusive."
+    rest = f"{same} of {cells} cells {_are(same)} the same, {cells - same} inconclusive"
+    return f"None is known to be slower: {rest}."
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _simulated_prefix(*, simulated: bool) -> tuple[Span, ...]:
@@ -225,21 +277,28 @@ def _footer(stored: Stored) -> Iterator[str]:
 
 
 def _print_cells(stored: Stored, output: Output) -> None:
-    found, shown = stored.found, stored.shown("model", "hardware")
+    found = stored.found
+    mixed = len({one.evidence for one in found}) > 1
     lines = [
         {
-            **{axes.BY_COLUMN[name].header: one.cell.get(name) for name in shown},
+            "cell": stored.label(one),
             "A ms": one.base,
             "B ms": one.candidate,
             "B is": _change(one.ratio_test),
             "99 % interval": _interval(one.ratio_test),
-            "verdict": _judged(one),
+            "verdict": _judged(one) if mixed else one.ratio_test.verdict,
         }
         for one in found
     ]
     print_table(pd.DataFrame(lines), console=output.console)
     if not all(one.confirmed for one in found):
-        output.console.print(_APART, style="dim", highlight=False)
+        for text in (_APART, *_unknown(found)):
+            output.console.print(text, style="dim", highlight=False)
+
+
+def _unknown(found: Sequence[Compared]) -> list[str]:
+    """What `?` means, where it stands."""
+    return [_UNKNOWN] * any(math.isnan(one.ratio_test.lo) for one in found)
 
 
 def _judged(one: Compared) -> str:
@@ -247,9 +306,14 @@ def _judged(one: Compared) -> str:
 
 
 def _effect(found: RatioTest) -> str:
-    """Such as `B is 30 times faster (99 %: 5.4-170), 8 rounds`."""
-    bounds = "no interval" if math.isnan(found.lo) else f"99 %: {_interval(found)}"
-    return f"B is {_change(found)} ({bounds}), {found.rounds} rounds"
+    """Such as `B is 30 times faster than A; 99 % interval 5.4x to 170x, 8 rounds`."""
+    return f"B is {_change(found)} than A{_certainty(found, 'round')}"
+
+
+def _certainty(found: RatioTest, noun: str) -> str:
+    """Such as `; 99 % interval 5.4x to 170x, 8 rounds`."""
+    bounds = "no interval" if math.isnan(found.lo) else f"99 % interval {_interval(found)}"
+    return f"; {bounds}, {counted(found.rounds, noun)}"
 
 
 def _change(found: RatioTest) -> str:
@@ -260,10 +324,10 @@ def _change(found: RatioTest) -> str:
 
 def _interval(found: RatioTest) -> str:
     """Bounds of the change; they are negative where B may also have changed the other way."""
-    (_, low, high), unit = _sizes(found)
     if math.isnan(found.lo):
         return "?"
-    return f"{low}-{high}" if unit == "times" else f"{low} to {high} %"
+    (_, low, high), unit = _sizes(found)
+    return f"{low}x to {high}x" if unit == "times" else f"{low} to {high} %"
 
 
 def _sizes(found: RatioTest) -> tuple[list[str], str]:
@@ -271,8 +335,15 @@ def _sizes(found: RatioTest) -> tuple[list[str], str]:
     slower = found.ratio >= 1
     ratios = (found.ratio, found.lo, found.hi) if slower else (found.ratio, found.hi, found.lo)
     if max(found.ratio, 1 / found.ratio) >= 2:  # noqa: PLR2004 - where percents become hard to read
-        return [significant(ratio if slower else 1 / ratio, 2) for ratio in ratios], "times"
-    return [f"{100 * (ratio - 1 if slower else 1 - ratio):.1f}" for ratio in ratios], "%"
+        return [_capped(ratio if slower else 1 / ratio, _MOST_TIMES) for ratio in ratios], "times"
+    percents = [100 * (ratio - 1 if slower else 1 - ratio) for ratio in ratios]
+    return [_capped(percent, _MOST_PERCENT) for percent in percents], "%"
+
+
+def _capped(value: float, most: int) -> str:
+    if abs(value) > most:
+        return f">{most}" if value > 0 else f"<-{most}"
+    return significant(value, 2) if most == _MOST_TIMES else f"{value:.1f}"
 
 
 def _record(one: Compared) -> dict[str, Any]:

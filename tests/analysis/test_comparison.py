@@ -73,7 +73,7 @@ def test_cells_are_matched_by_what_the_sides_have_in_common():
 
 
 def test_sides_without_a_common_cell_are_a_mistake():
-    reason = "no cell is on both sides: batch_size is 1,2 and 4,8: where an axis has several values"
+    reason = "the sides have no cell in common: batch_size is 1,2 and 4,8: a column that has several"
     with pytest.raises(ConfigError, match=reason):
         compared(
             [row(1.0, cell="a", model="vit", batch_size=1), row(1.0, cell="b", model="vit", batch_size=2)],
@@ -133,5 +133,7 @@ def test_several_values_of_an_axis_without_a_common_one_are_refused_by_its_name(
         [row(1.0, cell=f"{axis}{value}", **{axis: value}) for value in values]
         for values in (VALUES[axis][:2], VALUES[axis][2:])
     ]
-    with pytest.raises(ConfigError, match=f"no cell is on both sides: {axis} is "):
+    with pytest.raises(
+        ConfigError, match=f"nothing to compare: the sides have no cell in common: {axis} is "
+    ):
         compared(*sides)

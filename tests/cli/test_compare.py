@@ -6,13 +6,17 @@ import json
 
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from benchmark.cli.compare import compare
+from benchmark.cli.compare_output import MeasuredPair, Output, Taken, _effect, _undecided, show_duel
 from benchmark.cli.md_option import WithFile
 from benchmark.errors import ConfigError
 from benchmark.records import Row
+from benchmark.stats.ratio_test import ratio_test
 from benchmark.store.results import ResultsStore
+from benchmark.timing.interleaved import Side
 
 program = typer.Typer()
 program.command(cls=WithFile)(compare)
@@ -112,7 +116,7 @@ def test_a_summary_says_the_verdict_first_and_what_was_measured_how(typed, tmp_p
     lines = file.read_text().splitlines()
     assert lines[:2] == ["before", "### compiler=openvino against compiler=eager campaign=rounds"]
     assert lines[3].startswith(
-        "**1 of 1 cells is slower: <code>bert cpu none b1</code>: B is 10.0 % slower (99 %: "
+        "**1 of 1 cell is slower: <code>bert cpu none b1</code>: B is 10.0 % slower than A; 99 % interval "
     )
     assert lines[7].startswith(
         "| bert cpu none b1 | 11.45 | 12.59 | 10.0 % slower | 10.0 to 10.0 % | 4 | regression |"
@@ -124,7 +128,7 @@ def test_a_summary_says_the_verdict_first_and_what_was_measured_how(typed, tmp_p
 def test_a_summary_alone_goes_to_standard_output(typed):
     _, outcome_text = typed("rounds", "later", "--md")
     assert outcome_text.startswith(
-        "### later against rounds\n\n**Nothing is known to be slower: 0 of 1 cells"
+        "### later against rounds\n\n**No verdict: the comparison is inconclusive.**"
     )
 
 
@@ -132,7 +136,8 @@ def test_a_confirmed_regression_is_marked_in_a_job(typed, monkeypatch):
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
     _, outcome_text = typed("compiler=eager campaign=rounds", "compiler=openvino")
     mark = (
-        "::error title=bert cpu none b1 is slower::B is 10.0 %25 slower (99 %25: 10.0 to 10.0 %25), 4 rounds"
+        "::error title=bert cpu none b1 is slower::"
+        "B is 10.0 %25 slower than A; 99 %25 interval 10.0 to 10.0 %25, 4 rounds"
     )
     assert mark in outcome_text.splitlines()
     assert "::error" not in typed("compiler=openvino", "compiler=eager campaign=rounds")[1]
@@ -185,13 +190,71 @@ def test_sides_take_turns_now(command):
     assert outcome_text["verdict"] == "regression"
     assert outcome_text["ratios"] == pytest.approx([1.7 / 1.5] * 2)
     assert outcome_text["simulated"]
-    assert "pair 2 of 2" in ran.stderr
+    assert (outcome_text["a_ms"], outcome_text["b_ms"]) == (
+        pytest.approx([1.5] * 2),
+        pytest.approx([1.7] * 2),
+    )
+    assert "pair 2 of 2: A 1.50 ms, B 1.70 ms, B / A 1.1333 (" in ran.stderr
 
 
 def test_a_large_change_is_a_factor_with_its_interval(typed):
     _, outcome_text = typed("model=vit compiler=eager", "model=vit compiler=openvino", "--md", "-")
     (line,) = [line for line in outcome_text.splitlines() if line.startswith("| vit")]
     size, interval = [part.strip() for part in line.split("|")][4:6]
-    low, high = map(float, interval.split("-"))
+    low, high = (float(bound.removesuffix("x")) for bound in interval.split(" to "))
     assert size == "28 times faster"
     assert low < 28 < high
+
+
+PAIRS = [MeasuredPair(a_ms=3.0, b_ms=1.0, ratio=1 / 3, seconds=1.0), MeasuredPair(4.0, 1.25, 0.3125, 1.0)]
+
+
+def test_a_measured_comparison_has_the_milliseconds_of_both_sides(side):
+    taken = Taken(ratio_test([one.ratio for one in PAIRS]), PAIRS, (side("a"), side("b")), 0.02)
+    assert taken.effect == (
+        "B (1.12 ms) is 3.1 times faster than A (3.50 ms); 99 % interval 0.40x to 24x, 2 pairs"
+    )
+
+
+def test_its_summary_names_b_first_as_the_ratio_does(side, capsys):
+    sides = (side("eager"), side("openvino"))
+    show_duel(Taken(ratio_test([0.5, 0.51]), PAIRS, sides, 0.02), Output(Console(), "-", as_json=False))
+    text = capsys.readouterr().out
+    assert "### openvino against eager" in text
+    assert "| pair | A ms | B ms | B / A |" in text
+    assert "| 1 | 3.00 | 1.00 | 0.3333 |" in text
+
+
+def test_an_interval_without_sense_is_not_printed_as_a_figure():
+    """Two rounds of 1.0 and 1.8: the bounds are factors of millions."""
+    text = _effect(ratio_test([1.0, 1.8]))
+    assert text == "B is 34.2 % slower than A; 99 % interval -100.0 to >100 %, 2 rounds"
+
+
+@pytest.fixture
+def side():
+    def made(label):
+        return Side(
+            label=label,
+            cell_id=label,
+            environment_id="e",
+            versions={},
+            git_commit=None,
+            cache_hit=None,
+            simulated=False,
+        )
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("same", "cells", "sentence"),
+    [
+        (0, 1, "No verdict: the comparison is inconclusive."),
+        (0, 2, "No verdict: both comparisons are inconclusive."),
+        (2, 2, "No difference: all 2 cells are the same."),
+        (1, 3, "None is known to be slower: 1 of 3 cells is the same, 2 inconclusive."),
+    ],
+)
+def test_without_a_change_the_verdict_says_what_is_known(same, cells, sentence):
+    assert _undecided(same, cells) == sentence
