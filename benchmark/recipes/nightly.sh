@@ -3,6 +3,7 @@
 # check: 3 means a confirmed slow-down. Failed cells don't stop the check, which lists them.
 #
 #   nightly.sh [OVERRIDE ...]     such as model=bert; environment variables set the rest:
+#   FOLDER            where outputs/ and compile_cache/ lie            the checkout of this script
 #   PYTHON            Python of the build that is measured             .venv/bin/python
 #   EXPERIMENT        conf/experiment/*.yaml                           nightly
 #   HARDWARE          conf/hardware/*.yaml                             cpu
@@ -12,14 +13,14 @@
 #   SUMMARY           file that the summary is appended to             summary.md in REPORT
 #   NIGHT             name of the campaign; the same name resumes it   nightly-DATE
 set -u
-cd "$(dirname "$0")/../.." || exit 1
+cd "${FOLDER:-$(dirname "$0")/../..}" || exit 1
 python=${PYTHON:-.venv/bin/python}
 store=${STORE:-outputs/results}
 night=${NIGHT:-nightly-$(date +%F)}
 report=${REPORT:-outputs/$night/report}
 if [ -n "${ACCEPTED_PYTHON:-}" ] && ! "$ACCEPTED_PYTHON" -I -c 'import benchmark'; then
-  echo "nightly: ACCEPTED_PYTHON=$ACCEPTED_PYTHON doesn't run the accepted build: make its environment there" \
-    "(a checkout of it, and make setup in it), or leave ACCEPTED_PYTHON out" >&2
+  echo "nightly: ACCEPTED_PYTHON=$ACCEPTED_PYTHON can't import benchmark: make that environment" \
+    "(git worktree add DIR COMMIT && make -C DIR setup), or leave ACCEPTED_PYTHON out" >&2
   exit 1
 fi
 mkdir -p "$report" || exit 1
@@ -37,5 +38,5 @@ esac
 checked=$?
 
 "$python" -m benchmark report overview "campaign=$night" --store "$store" --out "$report" ||
-  echo "nightly: no report of $night, see above; the check is not affected" >&2
+  echo "nightly: the report of $night failed (see above); the result of the check is unaffected" >&2
 exit "$checked"

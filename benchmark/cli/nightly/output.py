@@ -12,7 +12,7 @@ import pandas as pd
 from rich.console import Console
 
 from benchmark.analysis.nights import Night, label, standing
-from benchmark.formatting import finite
+from benchmark.formatting import counted, finite
 from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
@@ -21,6 +21,10 @@ from benchmark.stats.regression_detector import Finding
 from benchmark.timing.interleaved import Side
 
 _AGAINST_NIGHTS, _AGAINST_ACCEPTED = "against the nights before", "new / accepted"
+
+
+_MOST_RATIO, _MOST_SPREAD = 2.0, 0.5
+"""A bound and a spread above these say only that nothing is known."""
 
 
 class Checked(NamedTuple):
@@ -66,15 +70,15 @@ def show(checked: Checked, console: Console, *, as_json: bool) -> None:
         print(json.dumps({**document, "failed": len(checked.failed), "simulated": night.simulated}))
         return
     simulated = ", simulated" if night.simulated else ""
+    history = f"{counted(before, 'night')} before it"
     console.print(
-        f"night {night.campaign}: {series} series, {before} nights before it, {checked.judged} series judged"
-        f"{simulated}",
+        f"night {night.campaign}: {series} series, {history}, {checked.judged} series judged{simulated}",
         highlight=False,
         markup=False,
     )
     if lines:
         print_table(pd.DataFrame(lines), console=console)
-    console.print(f"{len(checked.confirmed)} confirmed slower of {len(findings)} suspected", highlight=False)
+    console.print("".join(span.text for span in _verdict(checked)), highlight=False, markup=False)
     for hint in _hints(checked):
         console.print(hint, style="dim", highlight=False, markup=False)
 
@@ -97,10 +101,15 @@ def marks(checked: Checked) -> list[tuple[str, str]]:
     return [
         (
             f"{label(checked.night.row(one.series))} is {one.ratio - 1:.1%} slower",
-            f"new / accepted build {one.ratio - 1:+.1%} (95 % interval {_bounds(one)}), {one.rounds} rounds",
+            _against_accepted(one),
         )
         for one in checked.confirmed
     ]
+
+
+def _against_accepted(one: Finding) -> str:
+    interval = f"95 % interval {_bounds(one)}"
+    return f"new / accepted build {one.ratio - 1:+.1%} ({interval}), {counted(one.rounds, 'round')}"
 
 
 def _verdict(checked: Checked) -> Iterator[Span]:
@@ -113,22 +122,23 @@ def _verdict(checked: Checked) -> Iterator[Span]:
         yield Span(text=label(checked.night.row(worst.series)), code=True)
         yield Span(text=f" by {worst.ratio - 1:.1%} (95 % interval {_bounds(worst)}), confirmed by ")
         more = f", and {len(slower) - 1} more" if len(slower) > 1 else ""
-        yield Span(text=f"{worst.rounds} rounds of alternating builds{more}")
+        yield Span(text=f"{counted(worst.rounds, 'round')} of alternating builds{more}")
     elif not checked.judged:
         count = len(checked.nights)
         night = "the first night" if count == 1 else f"night {count}"
         these = "this series" if series == 1 else f"these {series} series"
         yield Span(text=f"No verdict: {night} of {these}; a verdict needs {checked.needed}")
     elif not checked.findings:
-        some = "" if checked.judged == series else f"{checked.judged} of "
-        yield Span(text=f"Nothing is slower: {some}{series} series, {len(checked.nights) - 1} nights before")
+        some = f"{series} series" if checked.judged == series else f"{checked.judged} of {series} series"
+        before = counted(len(checked.nights) - 1, "earlier night")
+        yield Span(text=f"No slow-down: {some}, compared with {before}")
     elif checked.confirming:
         yield Span(text=f"No slow-down is confirmed: {len(checked.findings)} of {series} series were ")
-        yield Span(text="suspicious and were not slower than the accepted build when rerun")
+        yield Span(text="suspicious, but not slower than the accepted build when rerun")
     else:
         yield Span(text=f"{len(checked.findings)} of {series} series may be slower; none is confirmed")
     lost = len(checked.failed)
-    yield Span(text=f"; {lost} {'cell' if lost == 1 else 'cells'} failed." if lost else ".")
+    yield Span(text=f"; {counted(lost, 'cell')} failed." if lost else ".")
 
 
 def _hints(checked: Checked) -> Iterator[str]:
@@ -136,8 +146,8 @@ def _hints(checked: Checked) -> Iterator[str]:
         new = series - checked.judged
         yield f"no verdict on {new} series, which {_have(new)} fewer than {checked.needed} nights"
     if checked.no_nights:
-        campaigns = f"{checked.no_nights} other campaign{'s' * (checked.no_nights != 1)} of this store"
-        yield f"{campaigns} {_have(checked.no_nights)} fewer than half of these series: no nights"
+        campaigns = counted(checked.no_nights, "campaign")
+        yield f"not counted as nights: {campaigns} with fewer than half of these series"
     if checked.findings and not checked.confirming:
         yield "no slow-down can be confirmed without --accepted-python"
 
@@ -160,7 +170,10 @@ def _finding_line(checked: Checked, finding: Finding) -> dict[str, Any]:
 
 
 def _bounds(finding: Finding) -> str:
-    return f"{finding.low - 1:+.1%} … {finding.high - 1:+.1%}" if finding.low > 0 else "?"
+    if not finding.low > 0:
+        return "?"
+    high = f"{finding.high - 1:+.1%}" if finding.high <= _MOST_RATIO else ">+100%"
+    return f"{finding.low - 1:+.1%} … {high}"
 
 
 def _suspected(checked: Checked) -> Table:
@@ -213,7 +226,9 @@ def _share(change: float) -> str:
 
 
 def _spread(spread: float) -> str:
-    return "?" if math.isnan(spread) else f"± {spread:.1%}"
+    if math.isnan(spread):
+        return "?"
+    return f"± {spread:.1%}" if spread <= _MOST_SPREAD else f"> {_MOST_SPREAD:.0%}"
 
 
 def _footer(checked: Checked) -> Iterator[str]:

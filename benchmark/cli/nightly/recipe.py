@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, NamedTuple
@@ -21,6 +22,9 @@ FOLDER: Final = Path(__file__).parents[2] / "recipes"
 _PLACEHOLDER: Final = re.compile(r"@([a-z_]+)@")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")
 """Characters that need no quoting in any of the formats."""
+_QUOTES: Final = (
+    "use only letters, digits and _ . / : @ + -, because other characters would need quotes in some recipes"
+)
 _DEVICES: Final = {"cuda": "nvidia.com/gpu"} | dict.fromkeys(
     ("inf1", "inf2", "trn1", "trn2"), "aws.amazon.com/neuron"
 )
@@ -34,12 +38,14 @@ class Recipe(NamedTuple):
     file: str
     purpose: str
     place: str
+    here: bool = False
+    """Whether it runs on the host where it is printed."""
 
 
 RECIPES: Final[Mapping[str, Recipe]] = {
-    "crontab": Recipe("crontab", "a line for cron", "crontab -e"),
-    "service": Recipe("benchmark-nightly.service", "what systemd runs", "/etc/systemd/system"),
-    "timer": Recipe("benchmark-nightly.timer", "when systemd runs it", "/etc/systemd/system"),
+    "crontab": Recipe("crontab", "a line for cron", "crontab -e", here=True),
+    "service": Recipe("benchmark-nightly.service", "what systemd runs", "/etc/systemd/system", here=True),
+    "timer": Recipe("benchmark-nightly.timer", "when systemd runs it", "/etc/systemd/system", here=True),
     "github": Recipe("github-actions.yml", "a workflow for a runner of your own", ".github/workflows"),
     "pull-request": Recipe(
         "pull-request.yml", "a workflow that compares a pull request with its base", ".github/workflows"
@@ -52,18 +58,23 @@ RECIPES: Final[Mapping[str, Recipe]] = {
     "batch-schedule": Recipe("batch-schedule.json", "that job, every night", "aws scheduler create-schedule"),
 }
 
+_HERE: Final = {name for name, one in RECIPES.items() if one.here}
+
 _NAME = "Name of a recipe; without it the recipes are listed."
-_ACCEPTED = "Python of the last accepted build."
+_ACCEPTED = "Python of the last accepted build, see outputs/README.md. Without it nothing is confirmed."
+_FOLDER = "Checkout of this program, or the folder of its outputs where it is installed from a wheel."
+_ELSEWHERE: Final = "/srv/benchmark"
+_SCRIPT: Final = "benchmark/recipes/nightly.sh"
 
 
 def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
     name: Annotated[str, typer.Argument(help=_NAME)] = "",
-    folder: Annotated[str, typer.Option(help="Checkout of this program.")] = "/srv/benchmark",
+    folder: Annotated[
+        str, typer.Option(help=_FOLDER, show_default=f"this one; for other machines {_ELSEWHERE}")
+    ] = "",
     experiment: Annotated[str, typer.Option(help="Experiment that each night runs.")] = "nightly",
     hardware: Annotated[str, typer.Option(help="Hardware that it runs on.")] = "cpu",
-    accepted_python: Annotated[
-        str, typer.Option(metavar="PATH", help=_ACCEPTED)
-    ] = "/srv/benchmark-accepted/.venv/bin/python",
+    accepted_python: Annotated[str, typer.Option(metavar="PATH", help=_ACCEPTED)] = "",
     hour: Annotated[int, typer.Option(min=0, max=23, help="Hour at which it starts.")] = 2,
     cpus: Annotated[int, typer.Option(min=0, help="CPUs that it may use.", show_default="this host's")] = 0,
     memory_gib: Annotated[int, typer.Option(min=1, help="Memory of the container.")] = 16,
@@ -87,7 +98,7 @@ def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
         print_table(pd.DataFrame(lines), console=Console())
         return
     texts = {
-        "folder": folder,
+        "folder": folder or (str(Path.cwd()) if name in _HERE else _ELSEWHERE),
         "experiment": experiment,
         "hardware": hardware,
         "accepted_python": accepted_python,
@@ -112,10 +123,7 @@ def filled(name: str, texts: Mapping[str, str], numbers: Mapping[str, int]) -> s
         raise ConfigError(f"there is no recipe {name}; {hints}")
     for option, text in texts.items():
         if not _PLAIN.fullmatch(text) or not (text or option == "accepted_python"):
-            raise ConfigError(
-                f"--{option.replace('_', '-')} {text!r}: use only letters, digits and _ . / : @ + -, "
-                "because other characters would need quotes in some recipes"
-            )
+            raise ConfigError(f"--{option.replace('_', '-')} {text!r}: {_QUOTES}")
     values = {**texts, **_made(texts, numbers)}
     # EventBridge Scheduler's universal targets spell a request's keys with capitals.
     submit = json.loads(_read("batch-submit", values))
@@ -136,6 +144,7 @@ def _made(texts: Mapping[str, str], numbers: Mapping[str, int]) -> dict[str, str
     environment = {
         name.upper(): texts[name] for name in ("experiment", "hardware", "accepted_python") if texts[name]
     }
+    script, environment = _script(Path(texts["folder"]), environment)
     device = _DEVICES.get(hardware)
     resources: dict[str, Any] = {"cpu": str(cpus), "memory": f"{memory_gib}Gi"}
     batch = [("VCPU", str(cpus)), ("MEMORY", str(memory_gib * 1024)), *[("GPU", "1")] * (hardware == "cuda")]
@@ -143,6 +152,8 @@ def _made(texts: Mapping[str, str], numbers: Mapping[str, int]) -> dict[str, str
     return {
         "hour": f"{numbers['hour']}",
         "cpus": f"0-{cpus - 1}",
+        "script": script,
+        "service_script": str(Path(texts["folder"]) / script),
         "cron_environment": " ".join(f"{name}={value}" for name, value in environment.items()),
         "systemd_environment": "\n".join(
             f"Environment={name}={value}" for name, value in environment.items()
@@ -151,3 +162,21 @@ def _made(texts: Mapping[str, str], numbers: Mapping[str, int]) -> dict[str, str
         "batch_resources": json.dumps([{"type": kind, "value": value} for kind, value in batch]),
         "batch_devices": json.dumps([{"hostPath": one, "containerPath": one} for one in neuron]),
     }
+
+
+def _script(folder: Path, environment: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """What runs a night in this folder, and its environment: a checkout has its own script and interpreter.
+
+    Raises:
+        ConfigError: a path has characters that would need quotes.
+    """
+    more, script = {}, _SCRIPT
+    if folder.is_dir() and not (folder / _SCRIPT).is_file():
+        script = str(FOLDER / "nightly.sh")
+        more["FOLDER"] = str(folder)
+    if folder.is_dir() and not (folder / ".venv/bin/python").is_file():
+        more["PYTHON"] = sys.executable
+    for path in (script, *more.values()):
+        if not _PLAIN.fullmatch(path):
+            raise ConfigError(f"{path}: {_QUOTES}")
+    return script, {**environment, **more}
