@@ -18,15 +18,17 @@ from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _CONDITION = "Such as 'campaign=matrix batch=1': all must hold."
-_SHOW = f"Figures of a field: any of {','.join(report.FIGURES)}; default p50, with --md all."
+_SHOW = f"Any of {','.join(report.FIGURES)}: a table for each. Default: p50, with --md all."
 
 
 def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
     condition: Annotated[list[str] | None, typer.Argument(help=_CONDITION)] = None,
     store: Annotated[str, typer.Option(help="Folder or URL that holds the rows.")] = DEFAULT_ROOT,
     show: Annotated[str, typer.Option(metavar="A,B", help=_SHOW)] = "",
-    as_md: Annotated[bool, typer.Option("--md", help="Print a Markdown table with its caption.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON: a record for each model.")] = False,
+    as_md: Annotated[bool, typer.Option("--md", help="Print Markdown tables with their captions.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: a record for each model, and figure if several.")
+    ] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help=selection.SIMULATED)] = False,
     published: Annotated[bool, typer.Option("--published", help=selection.PUBLISHED)] = False,
 ) -> None:
@@ -53,13 +55,22 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
 
 
 def _print(pairs: pd.DataFrame, figures: Sequence[str], *, as_md: bool, as_json: bool) -> None:
-    fields, caption = report.matrix(pairs, figures), report.caption(pairs, figures)
+    tables = {name: report.matrix(pairs, name) for name in figures}
     if as_json:
-        print(json.dumps(fields.to_dict(orient="records")))
+        records = [
+            {**({"figure": name} if len(figures) > 1 else {}), **record}
+            for name, fields in tables.items()
+            for record in fields.to_dict(orient="records")
+        ]
+        print(json.dumps(records))
     elif as_md:
-        print(f"{caption}\n\n{table.markdown_rows(fields)}")
+        print(report.caption(pairs))
+        for name, fields in tables.items():
+            print(f"\n**{report.legend(pairs, name)}**\n\n{table.markdown_rows(fields)}")
     else:
         console = Console()
-        table.print_table(fields, console=console)
-        console.print(caption, style="dim", markup=False, highlight=False)
+        for name, fields in tables.items():
+            console.print(report.legend(pairs, name), style="bold", markup=False, highlight=False)
+            table.print_table(fields, console=console)
+        console.print(report.caption(pairs), style="dim", markup=False, highlight=False)
         table.print_failures(pairs, console=console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Final
 
 import pandas as pd
@@ -23,11 +22,12 @@ NEEDED = (
 FIGURES = {
     "p50": "median of one call, ms",
     "compile": "seconds to compile",
-    "size": "artefact, MB",
+    "size": "size of the artefact, MB",
     "load": "seconds to load",
-    "cosine": "least cosine to the fp32 reference",
+    "cosine": "lowest cosine to the fp32 reference",
 }
-"""Figures of a field, with their meaning."""
+"""What a table can show, with its meaning."""
+_NONE = "-"
 
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
@@ -48,7 +48,7 @@ def of_one_batch(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     chosen = counts.idxmax()
     others = ",".join(str(size) for size in counts.index if size != chosen)
     kept = rows[rows["batch_size"].isna() | (rows["batch_size"] == chosen)]
-    return kept, f"batch {chosen} alone; others by the condition batch={others}"
+    return kept, f"only batch {chosen} is shown; the condition batch={others} shows others"
 
 
 def hidden(rows: pd.DataFrame) -> str:
@@ -65,7 +65,7 @@ def hidden(rows: pd.DataFrame) -> str:
         return ""
     return (
         f"{differ.any(axis=1).sum()} of {len(differ)} pairs have rows that differ in {names}: "
-        "a field shows the newest row; conditions choose others"
+        "the newest row is shown; conditions choose others"
     )
 
 
@@ -74,32 +74,38 @@ def _named(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(compiler=[_column(row) for row in rows.itertuples()])
 
 
-def matrix(pairs: pd.DataFrame, figures: Iterable[str]) -> pd.DataFrame:
+def matrix(pairs: pd.DataFrame, figure: str) -> pd.DataFrame:
     """Make a row for each model and a column for each compiler from the rows of `newest`.
 
-    A field has the requested figures, or the status where there are none; it is empty where there is no row.
+    A field has the figure, or the status of a run that has none; it is empty where there is no row. Compilers
+    without any such figure are left out, as eager of the time to compile.
     """
-    shown = [*figures]
-    fields = [
-        " / ".join(_figure(row, name) for name in shown) if row.status == "ok" else _word(row)
-        for row in pairs.itertuples()
-    ]
+    fields = [_figure(row, figure) if row.status == "ok" else _word(row) for row in pairs.itertuples()]
     table = pairs.assign(field=fields).pivot_table(
         index="model", columns="compiler", values="field", aggfunc="last"
     )
-    return table.fillna("").reset_index()
+    table = table.fillna("")
+    return table.loc[:, ~table.isin(["", _NONE]).all()].reset_index()
 
 
-def caption(pairs: pd.DataFrame, figures: Iterable[str]) -> str:
-    """Place and time of the measurements, and the meaning of a field."""
+def caption(pairs: pd.DataFrame) -> str:
+    """Place and time of the measurements, and how many pairs work."""
     first, last = (f"{pairs['started_at'].agg(which):%Y-%m-%d}" for which in ("min", "max"))
     days = first if first == last else f"{first} to {last}"
     hosts = ", ".join(dict.fromkeys(pairs["cpu_model"].dropna()))
-    legend = " / ".join(FIGURES[name] for name in figures)
     done = (pairs["status"] == "ok").sum()
-    noisy = "p50" in figures and any(map(_is_noisy, pairs.itertuples()))
-    doubt = " ~: the calls were disturbed." if noisy else ""
-    return f"{days}, {hosts}: {done} of {len(pairs)} ok. A field: {legend}.{doubt}"
+    return f"{days}, {hosts}: {done} of {len(pairs)} ok."
+
+
+def legend(pairs: pd.DataFrame, figure: str) -> str:
+    """What a field shows, and its marks, as far as they occur."""
+    noisy = figure == "p50" and any(map(_is_noisy, pairs.itertuples()))
+    marks = {
+        "~": "other load disturbed the calls" if noisy else "",
+        "N/A": "can't work anywhere" if (pairs["status"] == "incompatible").any() else "",
+    }
+    known = "".join(f"; {mark}: {meaning}" for mark, meaning in marks.items() if meaning)
+    return f"{FIGURES[figure][:1].upper()}{FIGURES[figure][1:]}{known}"
 
 
 def _column(row: Any) -> str:
@@ -125,7 +131,7 @@ def _figure(row: Any, name: str) -> str:
         "cosine": row.cosine,
     }[name]
     if pd.isna(value):
-        return "-"
+        return _NONE
     if name == "cosine":
         return floored(value, 4)
     return "~" * (name == "p50" and _is_noisy(row)) + significant(value)
