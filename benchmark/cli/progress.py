@@ -17,14 +17,14 @@ from rich.text import Text
 from typing_extensions import Self
 
 from benchmark.cell import PlannedRun
-from benchmark.formatting import counted, significant
+from benchmark.cli.cell_lines import CellLines
+from benchmark.formatting import counted
 from benchmark.pipeline.estimate import Forecast
 from benchmark.pipeline.progress import Busy, GridProgress
 from benchmark.records import Row
 from benchmark.report.display.swept import swept_in_grid
 
 _NAMES: Final = ("model", "hardware", "compiler", "task", "scenario")
-_LONG_WAIT_S: Final = 1.0
 _TIMED: Final = frozenset({"peak", "measure"})
 """Stages in which calls are timed."""
 _TICK_S: Final = 1.0
@@ -38,7 +38,9 @@ class ProgressDisplay:
 
     def __init__(self, console: Console, state: GridProgress) -> None:
         self._console, self._state = console, state
-        self._reasons: set[str] = set()
+        self._lines = CellLines(state.plan, state.labels)
+        self._repeats = {run.run_id: run.repeat for run in state.plan.queue}
+        self._round = 0
         self._awaited: set[str] = set()
         self._announce()
         self._display = Live(console=console, auto_refresh=False, transient=True)
@@ -86,27 +88,31 @@ class ProgressDisplay:
         self._draw()
 
     def finished(self, row: Row) -> None:
-        """Print one line for the cell, with the reason of a failure."""
+        """Print one line for a cell after its last process, and for a failure at once."""
+        if self._repeats[row.run_id] > self._round:
+            if not self._console.is_terminal:  # a log then shows that the command goes on
+                self._say(f"round {self._repeats[row.run_id]} done: {self._sums()}", style=None)
+            self._round = self._repeats[row.run_id]
         self._state.finished(row)
-        total = len(self._state.plan.queue)
-        head = f"[{self._state.finished_cells}/{total}] {self._state.labels[row.run_id]}: {row.status}"
         failed = row.status not in {"ok", "incompatible"}
-        self._say(head + self._tail(row), style="red" if failed else None)
+        self._say(self._lines.finished(row), style="red" if failed else None)
         self._draw()
 
     def skipped(self, run_id: str) -> None:
-        """Print one line for a cell that another command has finished."""
+        """Count a run that another command has finished; print one line for its cell."""
         self._state.skipped(run_id)
-        total, label = len(self._state.plan.queue), self._state.labels[run_id]
-        self._say(f"[{self._state.finished_cells}/{total}] {label}: done by another command", style=None)
+        self._say(self._lines.skipped(run_id), style=None)
         self._draw()
 
     def unneeded(self, run_id: str) -> None:
-        """Count the run; what the cell has is printed already."""
+        """Count a run that its cell doesn't need; print the line of the cell."""
         self._state.unneeded(run_id)
+        self._say(self._lines.unneeded(run_id), style=None)
         self._draw()
 
     def _say(self, text: str, style: str | None) -> None:
+        if not text:
+            return
         if self._console.is_terminal:
             self._console.print(Text(text, style=style or ""), soft_wrap=True)
         else:
@@ -131,7 +137,8 @@ class ProgressDisplay:
 
     def _sums(self) -> str:
         state, total = self._state, len(self._state.plan.queue)
-        sums = [f"{state.finished_cells}/{total}"]
+        several = total > len({run.processes_of for run in state.plan.queue})
+        sums = [f"{state.finished_cells}/{total}{' processes' * several}"]
         if state.time_left.ahead.runs:
             sums.append(f"{duration(state.time_left.seconds)} left")
         if state.budget.usd is not None:
@@ -139,16 +146,6 @@ class ProgressDisplay:
             sums.append(f"${state.budget.usd:.2f}{limit}")
         sums.append(" ".join(f"{status} {count}" for status, count in state.statuses.most_common()))
         return " · ".join(part for part in sums if part)
-
-    def _tail(self, row: Row) -> str:
-        if row.status != "ok":
-            reason = f" at {row.values['stage']}: {str(row.values['error']).splitlines()[0]}"
-            known = reason in self._reasons
-            self._reasons.add(reason)
-            if known:
-                return "" if row.status == "interrupted" else " for the same reason"
-            return reason
-        return f" p50 {significant(row.values['latency_p50_ms'])} ms ({', '.join(_course(row))})"
 
     def _announce(self) -> None:
         plan, state = self._state.plan, self._state
@@ -169,18 +166,6 @@ def _at(at: Busy) -> str:
     if at.stage in _TIMED:
         return f"{at.stage} since {time.strftime('%H:%M:%S', time.localtime(at.since))}"
     return f"{at.work}, {duration(time.time() - at.since)}"
-
-
-def _course(row: Row) -> Iterator[str]:
-    """What a run took, from its turn to its row, and what of that is no measurement."""
-    seconds = dict(row.values["stage_seconds"])
-    yield f"{(row.values['finished_at'] - row.values['started_at']).total_seconds():.1f} s"
-    if (made := row.values.get("cache_hit")) is not None:
-        yield "cache hit" if made else f"compiled in {row.values['compile_s']:.1f} s"
-    if (waited := seconds.get("wait", 0.0)) >= _LONG_WAIT_S:
-        yield f"waited {waited:.1f} s for the host"
-    if (attempts := row.values["attempts"]) > 1:
-        yield f"{attempts} attempts, {seconds.get('measure.retries', 0.0):.1f} s discarded"
 
 
 def time_ahead(ahead: Forecast) -> str:

@@ -61,7 +61,22 @@ def replay(
         print(as_line(explain(new, old)) if new else json.dumps(None))
     elif new:
         print_differences(explain(new, old), "the run that was replayed", console=console)
+        if {new.status, old.status} == {"ok"}:
+            console.print(f"\n{_caution(old, new)}", markup=False, highlight=False)
     return code
+
+
+def _caution(old: Row, new: Row) -> str:
+    """Why a difference between two runs proves nothing."""
+    doubtful = [name for name, row in (("old", old), ("new", new)) if _is_doubtful(row)]
+    noisy = f", and {'both were' if doubtful[1:] else f'the {doubtful[0]} one was'} noisy" if doubtful else ""
+    return (
+        f"Not a verdict: one process against one{noisy}. `compare --run` measures in turns, with an interval."
+    )
+
+
+def _is_doubtful(row: Row) -> bool:
+    return bool(row.values.get("noise_flags")) or row.values.get("steady") is False
 
 
 def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment:

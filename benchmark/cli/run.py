@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import re
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,7 +19,7 @@ from rich.console import Console
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, cell_of
-from benchmark.cli.progress import ProgressDisplay, labels
+from benchmark.cli.progress import ProgressDisplay, duration, labels
 from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
@@ -85,7 +86,7 @@ def run_grid(
     left = TimeLeft(planned, ahead_of(planned, store, workers), workers)
     state = GridProgress(planned, left, budget, paths, labels(planned.runs))
     ending: Ending = "interrupted"
-    with _stoppable(budget, console) as unstoppable:
+    with _stoppable(state, console) as unstoppable:
         try:
             with ProgressDisplay(console, state) as progress:
                 running = Pipeline(Services(store, cache, interpreters, progress, budget))
@@ -166,7 +167,7 @@ def ahead_of(planned: Plan, store: ResultsStore, workers: int) -> Forecast:
 
 
 @contextmanager
-def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[], None]]:
+def _stoppable(state: GridProgress, console: Console) -> Iterator[Callable[[], None]]:
     """Stop after the current cell at the first Ctrl-C; stop now at the second, or at SIGTERM.
 
     Yields a function that ignores both, so that the last steps of a command are not cut off.
@@ -177,10 +178,12 @@ def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[],
         raise KeyboardInterrupt
 
     def soon(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if budget.stop_requested:
+        if state.budget.stop_requested:
             raise KeyboardInterrupt
-        budget.stop_requested = True
-        console.print("stopping after the current cell (Ctrl-C again: now)", style="yellow")
+        state.budget.stop_requested = True
+        console.print(
+            f"stopping after {_current(state)} (Ctrl-C again: now)", style="yellow", highlight=False
+        )
 
     def unstoppable() -> None:
         for number in before:
@@ -192,9 +195,20 @@ def _stoppable(budget: BudgetTracker, console: Console) -> Iterator[Callable[[],
     try:
         yield unstoppable
     finally:
-        if not budget.stop_requested:  # else a second Ctrl-C may still come during the last lines
+        if not state.budget.stop_requested:  # else a second Ctrl-C may still come during the last lines
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+def _current(state: GridProgress) -> str:
+    """What a command that stops still finishes, and about how long that takes."""
+    busy = [*state.busy.values()]
+    compiling = [at for at in busy if at.stage in {"build", "compile"}]
+    what = f"compiling {counted(len(compiling), 'cell')}" if compiling else "the current process"
+    left_s = max((state.time_left.of(at.run_id) - time.time() + at.since for at in busy), default=0.0)
+    if any(at.holder for at in busy):
+        return f"{what}, which waits for the host"
+    return f"{what}, about {duration(left_s)}" if left_s >= 1 else what
 
 
 def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) -> int:

@@ -12,6 +12,7 @@ import typer
 
 from benchmark.cli.progress import duration
 from benchmark.errors import ConfigError
+from benchmark.formatting import counted
 from benchmark.paths import CampaignPaths, at_home
 from benchmark.pipeline.progress import read_state
 
@@ -59,7 +60,10 @@ def _files(campaign: str, outputs: Path) -> tuple[Path, ...]:
 
 def _lines(state: dict[str, Any]) -> list[str]:
     statuses = ", ".join(f"{status} {count}" for status, count in state["statuses"].items())
-    counts = f"{state['finished']} of {state['finished'] + state['remaining']} cells"
+    total = state["finished"] + state["remaining"]
+    several = state.get("processes", state["cells"]) > state["cells"]
+    of_cells = f" of {counted(state['cells'], 'cell')}" if several else ""
+    counts = f"{state['finished']} of {counted(total, 'process' if several else 'cell')}{of_cells}"
     before = f", {state['done_before']} done before" if state["done_before"] else ""
     lines = [f"{state['campaign']}: {state['state']} on {state['hostname']}, pid {state['pid']}"]
     lines.append(f"{counts}{f' ({statuses})' if statuses else ''}{before}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def test_the_exit_code_is_130_and_the_way_to_resume_is_told(stopped, story):
 
 def test_ctrl_c_once_lets_the_current_cell_finish_and_starts_no_other(stopped):
     seen = stopped["ctrl-c amid the second cell"]
-    assert "stopping after the current cell (Ctrl-C again: now)" in seen.out
+    assert re.search(r"stopping after the current process(, about [\w ]+)? \(Ctrl-C again: now\)", seen.out)
     assert list(seen.rows["status"]) == ["ok", "ok"]
 
 

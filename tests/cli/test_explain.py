@@ -176,7 +176,7 @@ def test_a_run_is_told_from_what_ran_to_what_differs(typed, shelved):
         "  when         2026-01-01 00:01:00 UTC, for 10.0 s",
         "  program      0123456789 with uncommitted changes",
         "",
-        "figures",
+        "results",
         "  p50          10.8 ms (9.50 … 10.5)",
         "  p95          12.0 ms",
         "  throughput   400 items/s",

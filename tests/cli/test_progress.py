@@ -117,6 +117,53 @@ def test_the_first_line_says_what_the_time_rests_on(display):
 
 
 @pytest.fixture
+def repeated(tmp_path):
+    """The same of two cells with two processes each, in rounds."""
+    laid = plan(grid(["hardware=simulated", "sampling.repeats=2", "batch=1,2"]), lambda _: {})
+    left = TimeLeft(laid, forecast(laid, ReadOnlyCache(tmp_path / "cache"), Durations(), 1), 1)
+    budget = BudgetTracker(laid.runs[0].cell.experiment.budget)
+    state = GridProgress(laid, left, budget, CampaignPaths(folder=tmp_path), labels(laid.runs))
+    printed = io.StringIO()
+    return ProgressDisplay(Console(file=printed), state), laid.queue, printed
+
+
+def test_a_cell_of_several_processes_has_one_line_when_it_is_done(repeated):
+    shown, runs, printed = repeated
+    for run, p50 in zip(runs, (1.0, 3.0, 4.0, 12.0), strict=True):
+        shown.finished(finished(run, latency_p50_ms=p50, cache_hit=False, compile_s=1.0))
+    head = "bert_tiny simulated simulated none"
+    course = "(2 processes, 24.7 s, compiled in 1.0 s)"
+    assert printed.getvalue().splitlines()[1:] == [
+        "round 1 done: 2/4 processes · 12 s left · ok 2",
+        f"[1/2] {head} b1 s128: ok p50 2.00 ms {course}",
+        f"[2/2] {head} b2 s128: ok p50 6.00 ms {course}",
+    ]
+
+
+def test_a_failure_is_printed_at_once_and_ends_its_cell(repeated):
+    shown, runs, printed = repeated
+    failed = {"status": "crashed", "stage": "measure", "error": "broken"}
+    shown.finished(finished(runs[0], **failed))
+    line = "[1/2] bert_tiny simulated simulated none b1 s128 process 1: crashed at measure: broken"
+    assert printed.getvalue().splitlines()[1:] == [line]
+    shown.finished(finished(runs[1]))
+    shown.unneeded(runs[2].run_id)
+    shown.unneeded(runs[3].run_id)
+    *_, last = printed.getvalue().splitlines()[2:]
+    assert (len(printed.getvalue().splitlines()), last.split(": ")[0][:5]) == (3, "[2/2]")
+
+
+def test_an_interrupted_run_has_no_reason_of_another(repeated):
+    shown, runs, printed = repeated
+    for run in runs[:2]:
+        shown.finished(finished(run, status="interrupted", stage="measure", error="stopped by Ctrl-C"))
+    assert [line.rpartition(": ")[2] for line in printed.getvalue().splitlines()[1:]] == [
+        "stopped by Ctrl-C",
+        "interrupted",
+    ]
+
+
+@pytest.fixture
 def terminal(tmp_path, monkeypatch):
     """The display of a grid of one cell on a terminal of 100 columns, its runs, and what it draws."""
     monkeypatch.setattr("benchmark.cli.progress._TICK_S", 0.01)

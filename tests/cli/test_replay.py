@@ -195,3 +195,18 @@ def test_an_imported_row_cannot_be_replayed(stored, config):
 def test_a_campaign_that_cannot_be_is_refused(stored, campaign, complaint):
     with pytest.raises(ConfigError, match=complaint):
         configured(stored(), campaign=campaign)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ({}, {}, "one process against one. "),
+        ({"noise_flags": ["contended"]}, {}, "one process against one, and the old one was noisy. "),
+        ({}, {"steady": False}, "one process against one, and the new one was noisy. "),
+        ({"steady": False}, {"noise_flags": ["stolen"]}, "one process against one, and both were noisy. "),
+    ],
+)
+def test_the_difference_of_two_runs_is_no_verdict(old, new, words):
+    usual = {"run_id": "x", "status": "ok", "steady": True, "noise_flags": []}
+    text = verb._caution(Row(values=usual | old), Row(values=usual | new))
+    assert text == f"Not a verdict: {words}`compare --run` measures in turns, with an interval."

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark import axes
-from benchmark.formatting import floored, significant
+from benchmark.formatting import floored, is_useless, significant
 from benchmark.records import Row, frozen
 
 _ENVIRONMENT = (
@@ -104,7 +104,7 @@ def print_run(explanation: Explanation, *, console: Console) -> None:
     console.print(Text.assemble(f"run {row['run_id']}: ", (f"{row['status']}{where}", look)))
     _block(console, "what ran", _what_ran(row))
     none = "none: only runs with status ok keep latencies"
-    _block(console, "figures", _figures(row) if row.get("samples") else [*_figures(row), ("latency", none)])
+    _block(console, "results", _figures(row) if row.get("samples") else [*_figures(row), ("latency", none)])
     _print_stages(explanation, console)
 
 
@@ -265,8 +265,15 @@ def _figures(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _with_bounds(row: Mapping[str, Any], name: str, unit: str) -> str:
     value, low, high = (row.get(key) for key in (name, f"{name}_lo", f"{name}_hi"))
-    bounds = f" ({_text('', low)} … {_text('', high)})" if low is not None and high is not None else ""
-    return "" if value is None else f"{_text(name, value)} {unit}{bounds}"
+    if value is None:
+        return ""
+    if low is None or high is None:
+        bounds = ""
+    elif is_useless(low, high):
+        bounds = " (interval too wide to use)"
+    else:
+        bounds = f" ({_text('', low)} … {_text('', high)})"
+    return f"{_text(name, value)} {unit}{bounds}"
 
 
 def _print_stages(explanation: Explanation, console: Console) -> None:
