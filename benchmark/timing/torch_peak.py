@@ -15,6 +15,7 @@ from typing import Any, Literal
 import torch
 
 from benchmark.errors import Unavailable
+from benchmark.formatting import counted
 from benchmark.models import numerics
 from benchmark.timing import harness
 from benchmark.timing.roofline import Peak
@@ -73,8 +74,8 @@ def _await_quiet() -> None:
 def _busy(cores: float) -> Unavailable:
     threads = torch.get_num_threads()
     return Unavailable(
-        f"this host was busy: {threads} thread(s) had {cores / threads:.0%} of their cores "
-        "while its peak was measured"
+        "this host is too busy to measure its peak "
+        f"({counted(threads, 'thread')} got {100 * cores / threads:.0f} % of their cores)"
     )
 
 

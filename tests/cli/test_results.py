@@ -88,7 +88,7 @@ def test_the_table_fits_80_columns_and_keeps_statuses_whole(typed):
 def test_the_table_says_once_what_its_rows_share(typed):
     shown = lines(typed("hardware=inf2"))
     assert shown == [
-        "2 rows with model vit, hardware inf2, compiler eager, math none",
+        "2 rows, all with model=vit, hardware=inf2, compiler=eager and fast_math=none",
         "batch status",
         "    4 unavailable",
         "    5 unavailable",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmark import axes
-from benchmark.formatting import floored, significant
+from benchmark.formatting import counted, floored, significant
+from benchmark.records import FastMath
 from benchmark.report.display import computed, swept
 from benchmark.report.display.computed import BASE, FASTER, WIDTH
 from benchmark.report.sanitize import inert
@@ -112,14 +113,8 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     ]
     shared = _shared(shown)
     shown, options = _with_options(shown, swept_options), [*swept_options]
-    rows = f"{len(frame)} rows" + (
-        f" in {len(lines)} line{'s' * (len(lines) != 1)}, one per cell," if len(lines) < len(frame) else ""
-    )
-    if shared:
-        words = ", ".join(f"{HEADERS[name]} {value}" for name, value in shared.items())
-        console.print(Text(f"{rows} with {words}", style="dim"))
-    elif len(lines) < len(frame):
-        console.print(Text(rows.rstrip(","), style="dim"))
+    if shared or len(lines) < len(frame):
+        console.print(Text(_heading(len(frame), len(lines), shared), style="dim"))
     shown = _with_check(shown, check)
     shown = shown.drop(columns=list(shared)).rename(columns={**headers, **_CHECK})
     table = _table(shown, lines=console.is_terminal, options=options)
@@ -331,6 +326,22 @@ def _narrowed(frame: pd.DataFrame) -> pd.DataFrame:
             changed = changed | (frame[name] != frame[name].shift())
             narrow[name] = frame[name].where(changed, "")
     return narrow
+
+
+def _heading(rows: int, lines: int, shared: Mapping[str, str]) -> str:
+    """How many rows a table shows, and the values that all of them have."""
+    text = counted(rows, "row")
+    if lines < rows:
+        text += f" in {counted(lines, 'line')} (one per cell)"
+    if not shared:
+        return text
+    *first, last = [f"{_condition_on(name, value)}={value}" for name, value in shared.items()]
+    return f"{text}, all with {', '.join(first)}{' and ' * bool(first)}{last}"
+
+
+def _condition_on(name: str, value: str) -> str:
+    """Column by which rows with this value are chosen: the arithmetic of a table may be the quantisation."""
+    return "quantization" if name == "fast_math" and value not in get_args(FastMath) else name
 
 
 def _shared(frame: pd.DataFrame) -> dict[str, str]:

@@ -94,7 +94,7 @@ def test_rows_of_before_have_no_marks():
 
 def test_the_processes_of_a_cell_are_one_line():
     text = printed(row(repeat=0), row(repeat=1, latency_p95_ms=12.0), row(cell_id="y", batch_size=4))
-    assert "3 rows in 2 lines, one per cell, with model distilbert" in text
+    assert "3 rows in 2 lines (one per cell), all with model=distilbert" in text
     assert len([line for line in text.splitlines() if line.rstrip().endswith(" ok")]) == 2
 
 
@@ -146,5 +146,7 @@ def test_doubts_about_the_comparison_are_columns_where_there_are_any():
 def test_quantisation_is_the_arithmetic_of_a_row():
     assert " int8 " in printed(row(quantization="int8"))
     two = printed(row(quantization="int8"), row(cell_id="y", quantization="int8", batch_size=2))
-    assert two.startswith("2 rows with model distilbert, hardware cpu, compiler torchscript, math int8")
+    assert two.startswith(
+        "2 rows, all with model=distilbert, hardware=cpu, compiler=torchscript, \nquantization=int8 and"
+    )
     assert " none " in printed(row())
