@@ -70,7 +70,7 @@ matrix: $(READY) ## what works: every model under every compiler of this CPU, as
 	  $(BIN)/python -m benchmark experiment=matrix model=$$model; $(BIN)/python -m benchmark cache gc --limit-gb 20; done
 	$(BIN)/python -m benchmark matrix campaign=matrix,matrix_tiny --md
 
-drills: $(READY) ## 200 random experiments, two commands at once, 50 kills: minutes
+drills: $(READY) ## 200 random experiments, two commands at the same time, 50 kills: minutes
 	$(BIN)/python tests/grids/random_experiments.py --times 200
 	$(BIN)/python tests/benchmarks/two_commands.py
 	$(BIN)/python -m tests.chaos.kill_parent --times 50

@@ -1,1 +1,1 @@
-"""Other people's figures as rows, and checks of the pages they come from."""
+"""Other people's results as rows, and checks of the pages they come from."""

@@ -35,14 +35,14 @@ TYPE_WORDS = {
 """How `schema.md` spells a type: arrow's own spelling differs between its versions."""
 
 _STATISTICS = {
-    "min": "least",
+    "min": "lowest",
     "mean": "mean",
     "std": "standard deviation of the",
     "p50": "median",
     "p90": "90th percentile of the",
     "p95": "95th percentile of the",
     "p99": "99th percentile of the",
-    "max": "greatest",
+    "max": "highest",
 }
 _BOUNDED = ("mean", "p50", "p90", "p95", "p99")
 """Latency statistics that come with a confidence interval."""
@@ -308,10 +308,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("attempts", _INT, "", "measurements made: a noisy one is repeated, and the quietest counts"),
         ("device_time_p50_ms", _REAL, "ms", "median time of one call by the device's own clock"),
         ("first_token_p50_ms", _REAL, "ms", "median time from the start of a generation to its first token"),
-        ("first_token_p95_ms", _REAL, "ms", "95th percentile of it"),
-        ("first_token_p99_ms", _REAL, "ms", "99th percentile of it"),
+        ("first_token_p95_ms", _REAL, "ms", "95th percentile of that time"),
+        ("first_token_p99_ms", _REAL, "ms", "99th percentile of that time"),
         ("token_latency_p50_ms", _REAL, "ms", "median time from one token to the next"),
-        ("token_latency_p99_ms", _REAL, "ms", "99th percentile of it"),
+        ("token_latency_p99_ms", _REAL, "ms", "99th percentile of that time"),
     ),
     *_section(
         "harness",
@@ -357,22 +357,22 @@ COLUMNS: Final[tuple[Column, ...]] = (
     ),
     *_section(
         "quality",
-        ("cosine", _REAL, "-1…1", "similarity to the fp32 reference: least over items and outputs"),
+        ("cosine", _REAL, "-1…1", "similarity to the fp32 reference: lowest over items and outputs"),
         (
             "relative_error",
             _REAL,
             "",
             (
                 "distance to the fp32 reference, divided by the distance between its answers to different "
-                "inputs: greatest over items and outputs"
+                "inputs: largest over items and outputs"
             ),
         ),
-        ("max_abs_error", _REAL, "", "greatest difference from the fp32 reference"),
+        ("max_abs_error", _REAL, "", "largest difference from the fp32 reference"),
         (
             "top1_agreement",
             _REAL,
             "0…1",
-            "share of items whose greatest output is that of the reference; null where there is one output",
+            "share of items whose highest output is that of the reference; null where there is one output",
         ),
         ("verify_flags", _TEXTS, "", "why the comparison with the reference says little; see above"),
         ("accuracy", _REAL, "0…1", "share of right answers on `dataset`"),
@@ -395,7 +395,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
             "roofline_fraction",
             _REAL,
             "0…1",
-            "least time by peak arithmetic and memory bandwidth, divided by the median latency",
+            "shortest time that peak arithmetic and memory bandwidth allow, divided by the median latency",
         ),
         ("cpu_percent", _REAL, "%", "CPU use of the whole host while timing; 100 is every core"),
         ("cpu_share", _REAL, "cores", "CPU seconds of the measuring process in a second of timing"),

@@ -13,7 +13,12 @@ MOST_NOUNS = 15
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
-GUIDES = [ROOT / "README.md", *sorted(ROOT.glob("[a-z]*/README.md")), *sorted(ROOT.glob("conf/*/README.md"))]
+GUIDES = [
+    ROOT / "README.md",
+    *sorted(ROOT.glob("[a-z]*/README.md")),
+    *sorted(ROOT.glob("conf/*/README.md")),
+    *sorted((ROOT / "benchmark").glob("C*.md")),
+]
 
 
 def anchors(page):
