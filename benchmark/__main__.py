@@ -78,13 +78,14 @@ def run_verb() -> NoReturn:
     import typer
 
     from benchmark.cli.app import app
+    from benchmark.host import machine
 
     # click's UsageError, which newer typer ships under a name of its own
     usage_error: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
     try:
-        code = app(prog_name="python -m benchmark", standalone_mode=False)
+        code = app(prog_name=machine.program(), standalone_mode=False)
     except usage_error as error:
-        print(f"error: {error} (see python -m benchmark {sys.argv[1]} --help)", file=sys.stderr)  # noqa: T201
+        print(f"error: {error} (see {machine.program()} {sys.argv[1]} --help)", file=sys.stderr)  # noqa: T201
         raise SystemExit(1) from error
     except typer.Abort:
         raise SystemExit(130) from None

@@ -151,7 +151,7 @@ def _written(value: object) -> str:
 def _as_command(*words: str) -> Iterator[None]:
     """Let rows and pages have the command that does the same."""
     before = sys.argv
-    sys.argv = ["benchmark", *words]
+    sys.argv = [*before[:1], *words]
     try:
         yield
     finally:

@@ -22,14 +22,15 @@ from benchmark.cli.replay import replay
 from benchmark.cli.report import report
 from benchmark.cli.results import results
 from benchmark.cli.status import status
+from benchmark.host import machine
 
-_HELP: Final = """Measure transformers by model, compiler and machine. A run leaves a row in outputs/results.
+_HELP: Final = f"""Measure transformers by model, compiler and machine. A run leaves a row in outputs/results.
 
 \b
-One cell:      python -m benchmark model=bert_tiny compiler=openvino
-A grid:        python -m benchmark -m model=bert,vit batch=1,8
-From a YAML:   python -m benchmark experiment=demo
-Every key:     python -m benchmark --cfg job (--hydra-help: Hydra's own flags)
+One cell:      {machine.program()} model=bert_tiny compiler=openvino
+A grid:        {machine.program()} -m model=bert,vit batch=1,8
+From a YAML:   {machine.program()} experiment=demo
+Every key:     {machine.program()} --cfg job (--hydra-help: Hydra's own flags)
 """
 _OVERRIDES: Final = {"allow_extra_args": True, "ignore_unknown_options": True}
 

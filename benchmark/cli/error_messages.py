@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from benchmark.errors import BenchmarkError, ConfigError
+from benchmark.host import machine
 from benchmark.spelling import did_you_mean
 
 TRACEBACKS: Final = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -24,7 +25,7 @@ TRACEBACKS: Final = os.environ.get("HYDRA_FULL_ERROR") == "1"
 _MISTAKES = (BenchmarkError, HydraException, OmegaConfBaseException, YAMLError, UnicodeError, OSError)
 _GRAMMAR = "write key=value, key=a,b with -m, and quotes around a value with special characters"
 _PLACES = "choose another folder with output_folder=, store.root= or cache.root="
-_KEYS = "`python -m benchmark --cfg job` shows every key"
+_KEYS = f"`{machine.program()} --cfg job` shows every key"
 _SENTENCES: Final = {
     r"Multiple values for (\S+)\.": (
         r"\1: has a value already: leave out the + before \1=, or in a defaults list write `override /\1:`"

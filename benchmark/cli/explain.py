@@ -15,6 +15,7 @@ from rich.console import Console
 
 from benchmark.errors import ConfigError
 from benchmark.formatting import finite
+from benchmark.host import machine
 from benchmark.records import Row
 from benchmark.report.display.explanation import Explanation, print_differences, print_run
 from benchmark.report.display.explanation import explain as work_out
@@ -36,7 +37,7 @@ def explain(
 ) -> None:
     """Show what ran, its results, its time by stage, and its differences from the previous run of its cell.
 
-    `python -m benchmark results --columns run_id,model,status` lists runs.
+    `results --columns run_id,model,status` lists runs.
     """
     rows = ResultsStore(store)
     run = stored(rows, full_id(rows, run_id))
@@ -63,7 +64,7 @@ def full_id(store: ResultsStore, typed: str) -> str:
         raise ConfigError(f"run {typed}: too short: give at least {_FEWEST} characters")
     if not found:
         raise ConfigError(
-            f"there is no run {typed} at {store.name}: `python -m benchmark results --simulated "
+            f"there is no run {typed} at {store.name}: `{machine.program()} results --simulated "
             "--columns run_id,model,status` lists them, or choose another --store"
         )
     if len(found) > 1:

@@ -29,6 +29,7 @@ from benchmark.config.experiment import Experiment
 from benchmark.config.folder import CONF, options
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.host import machine
 from benchmark.models import architectures
 from benchmark.models.transformers_task import TransformersTask
 from benchmark.protocols import Task
@@ -187,8 +188,8 @@ def _report(file: Path, found: _Found, counted: _Counted, searched: Sequence[str
     name = counted.model.name
     return [
         *lines,
-        " ".join(["python -m benchmark model check", name, *searched]),
-        " ".join(["python -m benchmark", f"model={name}", "compiler=eager", *searched]),
+        " ".join([machine.program(), "model check", name, *searched]),
+        " ".join([machine.program(), f"model={name}", "compiler=eager", *searched]),
     ]
 
 

@@ -218,7 +218,7 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
     frame = with_samples(to_frame(store.of_runs(order, ["run_id", *NEEDED])), store)
     if len(planned.of_cells) > _MOST_ROWS:
         hidden = " --simulated" if planned.runs[0].cell.experiment.hardware.simulated else ""
-        where = f"python -m benchmark results campaign={campaign}{hidden}"
+        where = f"{machine.program()} results campaign={campaign}{hidden}"
         console.print(f"{counted(len(frame), 'row')}: {where}", markup=False, soft_wrap=True)
         print_failures(frame, console=console)
     elif len(frame):

@@ -10,6 +10,7 @@ from typing import Final
 
 from benchmark.cli import completion
 from benchmark.errors import ConfigError
+from benchmark.host import machine
 from benchmark.host.libraries import DISTRIBUTION
 from benchmark.spelling import did_you_mean
 
@@ -58,4 +59,6 @@ def _meant(word: str, verbs: Collection[str]) -> str:
             return f"did you mean {group}={word}?"
     if word in folder.read(folder.CONF / "config.yaml"):
         return f"did you mean {word}=VALUE?"
-    return did_you_mean(word, verbs) or "python -m benchmark --help lists them; overrides look like key=value"
+    return (
+        did_you_mean(word, verbs) or f"{machine.program()} --help lists them; overrides look like key=value"
+    )

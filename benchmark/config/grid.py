@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import Field
 
 from benchmark.errors import ConfigError
+from benchmark.host import machine
 from benchmark.records import frozen
 from benchmark.spelling import did_you_mean
 
@@ -152,7 +153,7 @@ def refuse_unknown_keys(exclude: Iterable[Exclusion], seen: set[str], known: Ite
     for number, exclusion in enumerate(exclude):
         for key in exclusion.conditions:
             if key not in seen:
-                hint = did_you_mean(key, known) or "`python -m benchmark --cfg job` shows every key"
+                hint = did_you_mean(key, known) or f"`{machine.program()} --cfg job` shows every key"
                 raise ConfigError(f"exclude[{number}].{key}: no cell has this key; {hint}")
 
 

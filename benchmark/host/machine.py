@@ -83,9 +83,14 @@ def _provenance() -> Provenance:
     )
 
 
+def program() -> str:
+    """How this program was called: by its own name, or as a module."""
+    return "benchmark" if Path(sys.argv[0]).name == "benchmark" else "python -m benchmark"
+
+
 def command() -> str:
     """The command line of this program, as one would type it."""
-    return shlex.join(["python", "-m", "benchmark", *sys.argv[1:]])
+    return " ".join([program(), *map(shlex.quote, sys.argv[1:])])
 
 
 def command_pid() -> int:

@@ -138,7 +138,7 @@ def quota(root: str) -> Probe:
         "CPU quota",
         f"{'none' if cpus is None else f'{cpus:g} CPUs'}{spent}" if sensors.cgroups(root) else "",
         good=cpus is None,
-        advice=f"python -m benchmark hardware.threads={max(1, int(cpus or 0))} …\nMore threads than that "
+        advice=f"{machine.program()} hardware.threads={max(1, int(cpus or 0))} …\nMore threads than that "
         "stand still for up to 0.1 s, which p95 and p99 show. Better none: docker without --cpus, pods "
         "without limits.cpu.",
     )
@@ -191,7 +191,7 @@ def hyper_threads(root: str) -> Probe:
         "SMT",
         state,
         good=state != "on",
-        advice=f"python -m benchmark hardware.affinity=[{','.join(map(str, sensors.first_threads(root)))}] "
+        advice=f"{machine.program()} hardware.affinity=[{','.join(map(str, sensors.first_threads(root)))}] "
         "…\nOne thread a core, whose other thread stays idle unless another process uses it: `echo off | "
         f"sudo tee {_CPUS}/smt/control` prevents that, at the cost of everyone's throughput.",
     )

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from benchmark.host import machine
 from benchmark.published.checks import Agreement, Difference
 from benchmark.records import Names, frozen
 from benchmark.report.document import Document, Field, Head, Section, Table
@@ -200,7 +201,7 @@ def _days(first: pd.Timestamp, last: pd.Timestamp) -> str:
 
 def _commands(cells: Relation, making: Making, report: Report) -> Iterator[str]:
     if report.document and "published" in cells.frame("select distinct origin from cells")["origin"].tolist():
-        yield f"python -m benchmark store import {report.document}"
+        yield f"{machine.program()} store import {report.document}"
     found = cells.frame(
         "select command, count(*) as n from cells where command is not null and origin <> 'published' "
         "group by command order by n desc, command"

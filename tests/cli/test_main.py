@@ -235,7 +235,7 @@ def test_a_wrong_option_of_a_verb_is_exit_code_1_and_one_line(monkeypatch, capsy
     (line,) = capsys.readouterr().err.splitlines()
     assert stopped.value.code == 1
     assert "--bogus" in line
-    assert "python -m benchmark results --help" in line
+    assert "benchmark results --help" in line
 
 
 def test_a_mistake_in_a_real_process_is_one_line_and_exit_code_1(finished):

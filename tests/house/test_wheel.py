@@ -92,6 +92,26 @@ def test_advice_names_the_wheel_and_no_checkout(run):
 
 
 @pytest.mark.commands
+@pytest.mark.parametrize("name", ["benchmark", "__main__.py"])
+def test_help_and_advice_call_the_program_as_it_was_called(installed, tmp_path, name):
+    """`uvx` has no Python that could run it as a module."""
+    script = tmp_path / name
+    script.write_text("import sys\nfrom benchmark.__main__ import main\nsys.exit(main())\n")
+    called = "benchmark" if name == "benchmark" else "python -m benchmark"
+
+    def ran(*words):
+        environment = {**os.environ, "PYTHONPATH": str(installed), "NO_COLOR": "1", "COLUMNS": "200"}
+        done = subprocess.run(
+            [sys.executable, script, *words], env=environment, capture_output=True, text=True, check=False
+        )
+        return done.stdout + done.stderr
+
+    assert f" {called} model=bert_tiny compiler=openvino" in ran("--help")
+    assert f"Usage: {called} plan" in ran("plan", "--help")
+    assert f" {called} --help lists them" in ran("zzz")
+
+
+@pytest.mark.commands
 def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path):
     (tmp_path / "outputs").write_text("a file")
     ran = run(*GRID)
