@@ -15,6 +15,7 @@ import pandas as pd
 
 from benchmark import axes
 from benchmark.records import frozen
+from benchmark.stats.pareto import unbeaten
 from benchmark.store.repeats import KEYS, combined
 from benchmark.store.selection import Origin
 
@@ -194,7 +195,9 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
             "value": group[by].astype(float).mul(-1 if by == "throughput_per_s" else 1).fillna(math.inf),
         }
     )
-    group["front"] = _unbeaten(objectives[fit]).reindex(group.index, fill_value=False)
+    rivals = objectives[fit]
+    front = unbeaten(rivals["p95"], rivals["value"])
+    group["front"] = front.reindex(group.index, fill_value=False)
     if not (objectives.loc[within, "value"] < math.inf).any() and within.any():
         aim = "fastest"
     order = ["p95", "value", "slowness"] if aim == "fastest" else ["value", "p95", "slowness"]
@@ -272,16 +275,6 @@ def _origin(simulated: Any, source: Any) -> Origin:
     if not pd.isna(simulated) and simulated:
         return "simulated"
     return "measured" if pd.isna(source) else "published"
-
-
-def _unbeaten(objectives: pd.DataFrame) -> pd.Series[Any]:
-    """Rows that no other row beats in one column without being worse in the other; less is better."""
-    least = objectives.groupby("p95")["value"].min()
-    faster = least.cummin().shift()
-    beaten = (objectives["value"] >= objectives["p95"].map(faster)) | (
-        objectives["value"] > objectives["p95"].map(least)
-    )
-    return ~beaten & (objectives.min(axis=1) < math.inf)
 
 
 def _plain(value: Any) -> Any:

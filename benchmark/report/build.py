@@ -25,6 +25,8 @@ ROWS: Final = (
     *("throughput_unit", "usd_per_1m", "accuracy", "cosine", "compile_s", "error", "document", "run_id"),
 )
 """Columns of the filterable table, unless the report names others."""
+_DOUBTS: Final = ("latency_p50_ms_lo", "latency_p50_ms_hi", "steady", "noise_flags")
+"""Columns that go with a median latency."""
 _MOST_COMMANDS, _MOST_RUNS = 8, 4
 
 
@@ -88,8 +90,9 @@ def _sections(cells: Relation, spec: SectionSpec) -> Iterator[Section]:
 def _section(cells: Relation, spec: SectionSpec, where: str, values: Mapping[str, Any]) -> Iterator[Section]:
     """A section; none if its tables, charts and sentences are all without rows."""
     tables = tuple(made for one in spec.tables if (made := table(cells, one, where, values)))
-    pictures = tuple(made for one in spec.charts for made in charts(cells, one, where, values))
-    sentences = _sentences(cells, spec.say)
+    drawn = [charts(cells, one, where, values) for one in spec.charts]
+    pictures = tuple(chart for made, _ in drawn for chart in made)
+    sentences = (*_sentences(cells, spec.say), *(note for _, notes in drawn for note in notes))
     if tables or pictures or sentences or not (spec.tables or spec.charts or spec.say):
         text = tuple(filled(paragraph, values) for paragraph in spec.text)
         yield Section(
@@ -125,12 +128,18 @@ def _literal(value: Any) -> str:
 
 
 def _counts(cells: Relation) -> Names:
-    """Cells with figures, and the others by status."""
+    """Configurations with results, and the others by status."""
     query = "select status, count(*) as n from cells group by status order by n desc, status"
     counts = {row["status"]: row["n"] for row in cells.records(query)}
     total, fine = sum(counts.values()), counts.pop("ok", 0)
-    rest = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return (f"{fine} of {total} cells have figures{f'; the others: {rest}' if rest else ''}.",)
+    if fine == total:
+        return (
+            "The only configuration has results."
+            if total == 1
+            else f"All {total} configurations have results.",
+        )
+    rest = ", ".join(f"{count} {str(status).replace('_', ' ')}" for status, count in counts.items())
+    return (f"{fine} of {total} configurations have results; the others: {rest}.",)
 
 
 def _coverage(cells: Relation) -> Table:
@@ -139,12 +148,14 @@ def _coverage(cells: Relation) -> Table:
         "count(*) filter (status = 'ok') as fine, "
         "count(distinct model) as models from cells group by all order by all"
     )
-    heads = ("origin", "hardware", "compiler", "models", "cells", "with figures")
+    heads = ("origin", "hardware", "compiler", "models", "configurations", "with results")
     lines = [
         [row["origin"], row["hardware"], row["compiler"], row["models"], row["n"], row["fine"]]
         for row in found
     ]
-    return _plain("coverage", "Cells by origin, hardware and compiler", heads, lines, figures={3, 4, 5})
+    return _plain(
+        "coverage", "Configurations by origin, hardware and compiler", heads, lines, figures={3, 4, 5}
+    )
 
 
 def _failures(cells: Relation) -> Table:
@@ -162,8 +173,8 @@ def _failures(cells: Relation) -> Table:
         lines.append([where, row["reason"], row["models"], row["n"], " ".join(runs[:_MOST_RUNS]) + more])
     return _plain(
         "failures",
-        "Cells without figures",
-        ("status", "reason", "models", "cells", "runs"),
+        "Failed configurations",
+        ("status", "reason", "models", "configurations", "runs"),
         lines,
         figures={3},
     )
@@ -189,8 +200,8 @@ def _provenance(cells: Relation) -> Table:
         ]
         for row in found
     ]
-    heads = ("origin", "machine or document", "versions", "program", "cells", "when")
-    made = _plain("provenance", "Source of the figures", heads, lines, figures={4})
+    heads = ("origin", "machine or document", "versions", "program", "configurations", "when")
+    made = _plain("provenance", "Where the results come from", heads, lines, figures={4})
     return replace(made, notes=cells.priced.lines)
 
 
@@ -215,7 +226,10 @@ def _commands(cells: Relation, making: Making, report: Report) -> Iterator[str]:
 def _rows(cells: Relation, report: Report) -> pd.DataFrame:
     names = report.rows or ROWS
     known = {*cells.frame("select * from cells limit 0").columns}
-    shown = ", ".join(f'"{name}"' for name in dict.fromkeys(("origin", *names)) if name in known)
+    doubted = _DOUBTS if "latency_p50_ms" in names else ()
+    wanted = [name for name in dict.fromkeys(("origin", *names, *doubted)) if name in known]
+    texts = {"noise_flags": "nullif(array_to_string(noise_flags, ' '), '') as noise_flags"}
+    shown = ", ".join(texts.get(name, f'"{name}"') for name in wanted)
     order = f"order by started_at desc, run_id limit {report.most_rows}"
     found = cells.frame(f"select {shown} from cells {order}")
     return found.dropna(axis="columns", how="all")
@@ -232,12 +246,13 @@ def _warnings(cells: Relation) -> Iterator[str]:
         yield f"{count} {origin} rows are left out ({advice[origin]} shows them)"
     (noisy,) = cells.records("select count(*) as n from cells where len(noise_flags) > 0 and status = 'ok'")
     if noisy["n"]:
-        yield f"{noisy['n']} cells were measured on a noisy host: see column noise_flags of their rows"
+        results = "1 result is" if noisy["n"] == 1 else f"{noisy['n']} results are"
+        yield f"{results} noisy: other load disturbed the calls; see All rows"
 
 
 def _differences(found: tuple[Difference, ...], agreement: Agreement) -> Section:
     equal, unequal = agreement.equal, len(agreement.unequal)
-    counts = f"{equal} of {equal + unequal} printed figures equal those of the rows at the printed digits"
+    counts = f"{equal} of {equal + unequal} printed numbers equal those of the rows at the printed digits"
     lines = [[one.kind, one.sentence] for one in found]
     made = _plain("differences", "Errors of the published page", ("error", "where"), lines)
     return Section(

@@ -8,6 +8,8 @@ columns of the rows. `completed` adds these defaults, which a fragment may overr
 * one look for the field `origin` as `strokeDash`, `shape`, `fillOpacity` or `color`: measured is solid and
   filled, published dashed and hollow, simulated dotted and hollow. Marks that are hollow by `fillOpacity`
   keep an outline of their colour;
+* ticks of logarithmic axes at round values, see `axis_ticks`; labels that cover nothing, see `labels`;
+* a legend above the chart, in as many columns as its words leave room for;
 * tooltips of the encoded fields, fonts, a light grid, and the palette of Okabe and Ito ("Color Universal
   Design", 2008) without its yellow, too pale on white, and its black, invisible on dark pages.
 """
@@ -22,7 +24,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from benchmark.report import axis_ticks
 from benchmark.report.document import Chart
+from benchmark.report.labels import uncluttered
 from benchmark.report.sanitize import one_line
 from benchmark.report.vega_lite import SECOND, View, channels, check, mentions, views
 
@@ -69,13 +73,17 @@ _THEME: Mapping[str, Any] = {
         "titlePadding": 8,
         "labelLimit": 200,
         "labelOverlap": "greedy",
+        "labelFlush": False,
+        "tickCount": 6,
     },
     "legend": {
+        "orient": "top",
         "labelFontSize": 12,
         "titleFontSize": 12,
         "labelColor": INK,
         "titleColor": INK,
-        "labelLimit": 240,
+        "labelLimit": 560,
+        "symbolOpacity": 1,
         "symbolSize": 90,
         "symbolStrokeWidth": 2,
     },
@@ -100,6 +108,8 @@ _SERIES = (
 )
 _LEGENDS = ("color", "fill", "stroke", "shape", "strokeDash")
 _DISCRETE = {"nominal", "ordinal"}
+_LEGEND, _SYMBOL, _LETTER = 700, 34, 7
+"""Pixels of a legend's width, of a symbol with its gaps, and of a letter."""
 _Rows = list[dict[str, Any]]
 
 
@@ -129,6 +139,7 @@ def completed(  # noqa: PLR0913, PLR0917 - what a chart consists of
     _complete(spec, values)
     kept = _loggable(spec, values)
     thinned, subtitle = _thinned(spec, kept)
+    thinned = uncluttered(spec, thinned)
     if left_out := len(values) - len(kept):
         what = "1 row is" if left_out == 1 else f"{left_out} rows are"
         alt = f"{alt} {what} left out: a logarithmic axis shows positive values only."
@@ -168,10 +179,13 @@ def _complete(spec: dict[str, Any], values: _Rows) -> None:
     for channel in channels(spec):
         _show_origin(channel.name, channel.definition, {row.get("origin") for row in values})
         _order(channel.name, channel.definition, values)
-        _tighten(channel.name, channel.definition)
+        _tighten(channel.name, channel.definition, _panels(spec, channel.name, values))
     for view in views(spec):
         _keep_outline(view)
     _explain_origins(spec)
+    for channel in channels(spec):
+        if channel.name in _LEGENDS and channel.definition:
+            _in_columns(channel.definition)
 
 
 def _type(definition: Mapping[str, Any], column: Sequence[Any]) -> str:
@@ -224,11 +238,37 @@ def _order(channel: str, definition: dict[str, Any], values: _Rows) -> None:
     definition["scale"] = {"domain": list(known), **scale}
 
 
-def _tighten(channel: str, definition: dict[str, Any]) -> None:
-    """End logarithmic axes shortly after the data, not at the next power of ten."""
+def _panels(spec: Mapping[str, Any], channel: str, values: _Rows) -> list[_Rows]:
+    """Rows of each panel with an axis of its own; all rows where panels share it."""
+    facet, scales = spec.get("facet", {}).get("field"), spec.get("resolve", {}).get("scale", {})
+    if facet is None or scales.get(channel) != "independent":
+        return [values]
+    panels: dict[Any, _Rows] = defaultdict(list)
+    for row in values:
+        panels[row.get(facet)].append(row)
+    return [*panels.values()]
+
+
+def _tighten(channel: str, definition: dict[str, Any], panels: list[_Rows]) -> None:
+    """End logarithmic axes shortly after the data, not at the next power of ten, with round ticks."""
     scale = definition.get("scale")
-    if channel in {"x", "y"} and isinstance(scale, dict) and scale.get("type") == "log":
-        definition["scale"] = scale if "domain" in scale else {"nice": False, "padding": 12, **scale}
+    if channel not in {"x", "y"} or not isinstance(scale, dict) or scale.get("type") != "log":
+        return
+    definition["scale"] = scale if "domain" in scale else {"nice": False, "padding": 12, **scale}
+    field, axis = definition.get("field", ""), definition.get("axis", {})
+    known = [[row[field] for row in rows if _positive(row.get(field))] for rows in panels]
+    ends = [(min(figures), max(figures)) for figures in known if figures]
+    if isinstance(axis, dict) and "values" not in axis and ends:
+        ticks = axis_ticks.logarithmic(ends, scale.get("base", 10))
+        definition["axis"] = {**axis, **({"values": ticks, "tickCount": len(ticks)} if ticks else {})}
+
+
+def _in_columns(definition: dict[str, Any]) -> None:
+    """Give a legend as many columns as its longest word leaves room for."""
+    words, legend = (definition.get("scale") or {}).get("domain"), definition.get("legend", {})
+    if isinstance(words, list) and isinstance(legend, dict):
+        room = _SYMBOL + _LETTER * max((len(str(word)) for word in words), default=0)
+        definition["legend"] = {"columns": max(1, int(_LEGEND // room)), **legend}
 
 
 def _keep_outline(view: View) -> None:

@@ -110,7 +110,7 @@ class Document:
     findings: Names
     """Sentences, the most important first."""
     coverage: Table
-    """Number of cells by origin, hardware and compiler."""
+    """Number of configurations by origin, hardware and compiler."""
     sections: tuple[Section, ...]
     failures: Table
     """Each reason once, with the number of cells and their runs."""

@@ -7,7 +7,7 @@ each. Processes of one cell are one row (`combined`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
@@ -20,7 +20,7 @@ from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.host import libraries
 from benchmark.records import Names, frozen
 from benchmark.report.spec import Report
-from benchmark.store.repeats import COMBINED, KEYS, PROCESSES, combined
+from benchmark.store.repeats import COMBINED, KEYS, PROCESSES, SAMPLES, combined
 from benchmark.store.results import ResultsStore, records, to_frame
 from benchmark.store.schema import SCHEMA
 from benchmark.store.selection import origins
@@ -34,6 +34,7 @@ ALWAYS: Final = (
     *("document_licence", "model", "hardware", "instance_type", "hostname", "device_name", "cpu_model", "os"),
     *("compiler", "framework_versions", "driver_version", "git_commit", "command", "throughput_per_s"),
     *("throughput_unit", "noise_flags", "steady", "latency_p50_ms", "latency_p95_ms"),
+    *("latency_p50_ms_lo", "latency_p50_ms_hi"),
 )
 """Columns that every report needs, whatever its YAML names."""
 _UNDECIDED: Final = "('interrupted', 'unavailable', 'dominated')"
@@ -63,6 +64,8 @@ class Relation:
     priced: Priced
     hidden: Mapping[str, int]
     """Number of rows left out, by origin."""
+    store: Any
+    """Of the rows; calls are read from it one by one, since all of them need too much memory."""
 
     def frame(self, query: str) -> pd.DataFrame:
         """Result of a query.
@@ -75,6 +78,19 @@ class Relation:
     def records(self, query: str) -> list[dict[str, Any]]:
         """Result of a query, row by row; a missing value is None."""
         return records(self.frame(query))
+
+    def calls(self, run_ids: Collection[str]) -> pd.DataFrame:
+        """Latency of each call behind cells: `cell` (its run_id), `process` from 1 on, `latency_ns`."""
+        self.connection.register("asked", pa.table({"cell": pa.array(run_ids, pa.string())}))
+        keys = ", ".join(KEYS)
+        processes = self.frame(
+            f"""select cell, processes.run_id,
+            row_number() over (partition by cell order by processes.repeat) as process
+            from asked join cells on cell = cells.run_id join processes using ({keys})"""
+        )
+        calls = to_frame(self.store.of_runs(processes["run_id"].tolist(), ["run_id", SAMPLES]))
+        found = processes.merge(calls.dropna(), on="run_id").sort_values(["cell", "process"])
+        return found[["cell", "process", SAMPLES]]
 
 
 def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis) -> Relation:
@@ -101,6 +117,10 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
         )
     )
     _newest(connection, f"{about} and origin in ({', '.join(map(repr, chosen.origins))})")
+    keys = ", ".join(KEYS)
+    connection.execute(
+        f"create temp table processes as select run_id, {keys}, repeat from cells where status = 'ok'"
+    )
     _combine(connection)
     cost = _price(connection, basis)
     for name, expression in report.columns.items():
@@ -109,7 +129,7 @@ def cells(store: ResultsStore, report: Report, chosen: Choice, basis: PriceBasis
     for name, query in report.views.items():
         _execute(connection, f'create temp table "{name}" as {query}', key=f"views.{name}")
     hidden = {one["origin"]: one["n"] for one in found if one["origin"] not in chosen.origins}
-    return Relation(connection=connection, priced=cost, hidden=hidden)
+    return Relation(connection=connection, priced=cost, hidden=hidden, store=store)
 
 
 def _price(connection: duckdb.DuckDBPyConnection, basis: PriceBasis) -> Priced:

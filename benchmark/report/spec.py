@@ -70,8 +70,21 @@ class TableSpec:
 
 
 @frozen
+class FrontSpec:
+    """Marks the points that no rival beats in both of two fields, in a further field `front`."""
+
+    less: str
+    """Field of which less is better, such as a latency."""
+    against: str
+    best: Literal["least", "greatest"]
+    """Which value of `against` is better."""
+    among: Names
+    """Fields that rivals share, such as the model; origins never compete."""
+
+
+@frozen
 class ChartSpec:
-    """One chart, or one for each value of some expressions."""
+    """One chart, or one for each value of some expressions; a single point makes no chart."""
 
     name: str
     title: str
@@ -81,6 +94,13 @@ class ChartSpec:
     where: str = "true"
     select: Expressions
     """The chart's fields."""
+    choose: str = ""
+    """SQL condition with window functions, as a table's."""
+    panel: str = ""
+    """Field with a panel for each value: those with the most rows are drawn, the others are counted."""
+    samples: PositiveInt | None = None
+    """Calls drawn for each row, at even quantiles; each is a point with the fields `ms` and `process` too."""
+    front: FrontSpec | None = None
     summed: bool = False
     """Whether fields have aggregates such as count(*): a point for all rows with equal other fields."""
     order: str = ""

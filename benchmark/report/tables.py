@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from benchmark.report.charts import completed
 from benchmark.report.document import Chart, Field, Head, Table
 from benchmark.report.query import Relation
-from benchmark.report.spec import ChartSpec, ColumnSpec, PivotSpec, TableSpec
+from benchmark.report.spec import ChartSpec, ColumnSpec, FrontSpec, PivotSpec, TableSpec
 from benchmark.report.text import NONE, figure, filled, stem
+from benchmark.stats.pareto import unbeaten
+from benchmark.store.repeats import SAMPLES
 from benchmark.store.results import records
 
 WORDS: Final = {"incompatible": "N/A"}
@@ -22,6 +25,11 @@ _SEVERAL: Final = "Fields with several rows show the newest; conditions such as 
 
 _MOST_MACHINES: Final = 3
 """More are counted in the line below a chart's title."""
+_MOST_PANELS: Final = 9
+_MOST_SAMPLED: Final = 36
+"""Configurations of which calls are drawn: each call is a mark, also in the picture within the page."""
+_FEWEST_CALLS: Final = 5
+"""Calls drawn of a process, however many processes there are."""
 
 
 def table(cells: Relation, spec: TableSpec, where: str, values: Mapping[str, Any]) -> Table | None:
@@ -43,42 +51,119 @@ def table(cells: Relation, spec: TableSpec, where: str, values: Mapping[str, Any
     if spec.cost:
         notes += cells.priced.lines
     if any(field.text == NONE for line in lines for field in line):
-        notes.append(f"{NONE}: no row, or no figure in it")
+        notes.append(
+            f"{NONE}: not measured{' or not published' if 'published' in {*found['origin']} else ''}"
+        )
     name, caption = stem(filled(spec.name, values)), filled(spec.caption, values)
     return Table(name=name, caption=caption, heads=tuple(heads), lines=tuple(lines), notes=tuple(notes))
 
 
-def charts(cells: Relation, spec: ChartSpec, where: str, values: Mapping[str, Any]) -> Iterator[Chart]:
-    """A chart for each combination of the values of `each`; none without rows."""
-    selected = {**{f"each_{at}": each for at, each in enumerate(spec.each)}, **spec.select}
-    columns = ", ".join(f'({value}) as "{name}"' for name, value in {"origin": "origin", **selected}.items())
-    summed = "group by all" if spec.summed else ""
-    order = f"order by {spec.order}" if spec.order else ""
-    found = cells.frame(f"select {columns} from cells where ({where}) and ({spec.where}) {summed} {order}")
+def charts(
+    cells: Relation, spec: ChartSpec, where: str, values: Mapping[str, Any]
+) -> tuple[list[Chart], list[str]]:
+    """A chart for each combination of the values of `each`; a sentence for each that has one point only."""
+    found = cells.frame(_points_query(spec, where))
     if found.empty:
-        return
-    source = _source(cells, f"({where}) and ({spec.where})")
+        return [], []
+    left_out = []
+    if spec.panel:
+        found, note = _with_most_rows(found, spec.panel)
+        left_out.append(note)
+    if spec.samples:
+        found, note = _calls(cells, found, spec.samples)
+        left_out.append(note)
+    if spec.front:
+        found = found.assign(front=_front(found, spec.front))
+    source = ". ".join(filter(None, (_source(cells, f"({where}) and ({spec.where})"), *left_out)))
     keys = [f"each_{at}" for at in range(len(spec.each))]
+    drawn, notes = list[Chart](), list[str]()
     for key, rows in found.groupby(keys, sort=True) if keys else [((), found)]:
         kept = records(rows.drop(columns=keys))
-        named = {**values, **kept[0], **dict(zip(spec.each, key, strict=True))}
+        named = {**values, **kept[0], **dict(zip(spec.each, key, strict=True))} if kept else values
         name, title, alt = (filled(text, named) for text in (spec.name, spec.title, spec.alt))
-        yield completed(stem(name), title, alt, spec.vega, kept, source)
+        if len(kept) > 1:
+            drawn.append(completed(stem(name), title, alt, spec.vega, kept, source))
+        elif kept:
+            notes.append(f"{title}: no chart, since there is one value only.")
+    return drawn, notes
+
+
+def _points_query(spec: ChartSpec, where: str) -> str:
+    selected = {
+        "origin": "origin",
+        **{f"each_{at}": each for at, each in enumerate(spec.each)},
+        **spec.select,
+    }
+    if spec.samples:
+        selected = {"run_id": "run_id", **selected}
+    columns = ", ".join(f'({value}) as "{name}"' for name, value in selected.items())
+    choose = f"qualify {spec.choose}" if spec.choose else ""
+    summed = "group by all" if spec.summed else ""
+    order = f"order by {spec.order}" if spec.order else ""
+    return f"select {columns} from cells where ({where}) and ({spec.where}) {summed} {choose} {order}"
+
+
+def _with_most_rows(found: pd.DataFrame, panel: str) -> tuple[pd.DataFrame, str]:
+    """Rows of the panels with the most rows, and how many panels are left out."""
+    counts = found[panel].value_counts(sort=True)
+    kept = found[found[panel].isin(counts.index[:_MOST_PANELS])]
+    if len(counts) <= _MOST_PANELS:
+        return kept, ""
+    return kept, f"{_MOST_PANELS} of {len(counts)} panels: those with the most rows"
+
+
+def _calls(cells: Relation, found: pd.DataFrame, most: int) -> tuple[pd.DataFrame, str]:
+    """A row for each drawn call, and what is left out."""
+    drawn = found.head(_MOST_SAMPLED)
+    calls = cells.calls(drawn["run_id"].tolist())
+    calls = calls.assign(each=most // calls.groupby("cell")["process"].transform("size"))
+    thinned = calls.assign(
+        ms=[
+            _at_even_quantiles(one, max(_FEWEST_CALLS, each))
+            for one, each in zip(calls[SAMPLES], calls["each"], strict=True)
+        ]
+    )
+    points = thinned.drop(columns=[SAMPLES, "each"]).explode("ms").astype({"ms": float})
+    made = drawn.merge(points, left_on="run_id", right_on="cell").drop(columns=["run_id", "cell"])
+    notes = [f"{most} calls of each configuration at most, at even quantiles"]
+    if len(found) > len(drawn):
+        notes.append(f"{len(drawn)} of {len(found)} configurations")
+    return made, ". ".join(notes)
+
+
+def _at_even_quantiles(nanoseconds: Sequence[int], many: int) -> Any:
+    """So many calls in ms, each for an equal share of all: never the luckiest, never only the slowest."""
+    ordered = np.sort(np.asarray(nanoseconds, dtype=float)) / 1e6
+    if len(ordered) <= many:
+        return ordered
+    return ordered[((np.arange(many) + 0.5) / many * len(ordered)).astype(int)]
+
+
+def _front(found: pd.DataFrame, spec: FrontSpec) -> pd.Series[Any]:
+    sign = 1 if spec.best == "least" else -1
+    objectives = pd.DataFrame({"less": found[spec.less], "other": sign * found[spec.against]}).astype(float)
+    rivals = objectives.fillna(math.inf).groupby(
+        [found[name] for name in ("origin", *spec.among)], dropna=False
+    )
+    marks = [unbeaten(group["less"], group["other"]) for _, group in rivals]
+    front: pd.Series[Any] = pd.concat(marks).reindex(found.index)
+    return front
 
 
 def _source(cells: Relation, where: str) -> str:
     """Machines, origin and days of the rows behind a chart, which a copied picture has to carry itself."""
     machine = "coalesce(instance_type, device_name, cpu_model, hardware)"
+    day = "case when origin = 'published' then document_date else strftime(finished_at, '%Y-%m-%d') end"
     (row,) = records(
         cells.frame(
             f"select list_sort(list(distinct {machine})) as machines, "
-            f"list_sort(list(distinct origin)) as origins, min(finished_at) as first, "
-            f"max(finished_at) as last from cells where {where}"
+            f"list_sort(list(distinct origin)) as origins, min({day}) as first, "
+            f"max({day}) as last from cells where {where}"
         )
     )
     machines = [str(one) for one in row["machines"] if one is not None]
     named = ", ".join(machines) if len(machines) <= _MOST_MACHINES else f"{len(machines)} machines"
-    days = dict.fromkeys(f"{row[at]:%Y-%m-%d}" for at in ("first", "last") if row[at] is not None)
+    days = dict.fromkeys(str(row[at]) for at in ("first", "last") if row[at] is not None)
     return ", ".join(filter(None, (named, " and ".join(row["origins"]), " to ".join(days))))
 
 

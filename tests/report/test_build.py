@@ -49,7 +49,7 @@ def test_a_pivot_has_a_line_for_each_value_and_a_column_for_each_machine(tmp_pat
         {"Length": "512", "cpu": "40.0ms", "inf2": "-"},
     ]
     assert [field.best for field in table.lines[0]] == [False, False, True]
-    assert any(note.startswith("-: no row") for note in table.notes)
+    assert any(note == "-: not measured" for note in table.notes)
 
 
 def test_a_measured_and_a_published_column_of_one_name_stay_two_and_are_told_apart(tmp_path):
@@ -69,7 +69,10 @@ def test_a_row_without_a_figure_shows_what_became_of_it(tmp_path):
     document = made(store_of(tmp_path, {"sequence_length": 8, **failed}, never), page(LENGTHS))
     assert [line[1].text for line in table_of(document).lines] == ["compile error", "N/A"]
     assert [field.text for field in document.failures.lines[0]][:2] == ["compile_error at compile", "no"]
-    assert document.findings[-1] == "0 of 2 cells have figures; the others: 1 compile_error, 1 incompatible."
+    assert (
+        document.findings[-1]
+        == "0 of 2 configurations have results; the others: 1 compile error, 1 incompatible."
+    )
 
 
 def test_a_field_of_several_rows_says_so(tmp_path):
@@ -119,12 +122,14 @@ def test_a_chart_is_drawn_for_each_value_and_its_names_are_made_of_the_same_fiel
         "select": {"p95": "latency_p95_ms", "threads": "threads"},
         "vega": {"mark": "point", "encoding": {"x": {"field": "threads"}, "y": {"field": "p95"}}},
     }
-    store = store_of(tmp_path, *({"batch_size": batch, "threads": 2} for batch in (1, 1, 8)))
-    charts = made(store, page(charts=[chart])).sections[0].charts
+    store = store_of(tmp_path, *({"batch_size": batch, "threads": 2} for batch in (1, 1, 8, 8, 9)))
+    (section,) = made(store, page(charts=[chart])).sections
+    charts = section.charts
     assert [(one.name, one.alt.partition(".")[0]) for one in charts] == [
         ("vit-batch-1", "vit at batch 1"),
         ("vit-batch-8", "vit at batch 8"),
     ]
+    assert section.sentences == ("vit, batch 9: no chart, since there is one value only.",)
 
 
 def test_a_chart_carries_machine_origin_and_days_of_its_rows(tmp_path):

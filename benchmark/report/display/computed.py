@@ -30,9 +30,14 @@ def with_computed(lines: pd.DataFrame) -> pd.DataFrame:
         return lines
     p50 = lines["latency_p50_ms"].astype(float)
     if {"latency_p50_ms_lo", "latency_p50_ms_hi"} <= {*lines}:
-        lo, hi = (lines[f"latency_p50_ms_{bound}"].astype(float) for bound in ("lo", "hi"))
-        lines = lines.assign(**{WIDTH: np.maximum(hi - p50, p50 - lo) / p50})
+        lines = lines.assign(**{WIDTH: half_width(lines)})
     return lines.assign(**_faster(lines, p50))
+
+
+def half_width(lines: pd.DataFrame) -> pd.Series[float]:
+    """Half width of each line's interval of p50, on its longer side, as a share."""
+    p50, lo, hi = (lines[f"latency_p50_ms{bound}"].astype(float) for bound in ("", "_lo", "_hi"))
+    return (hi - p50).combine(p50 - lo, np.fmax) / p50
 
 
 def in_lines_of_cells(rows: pd.DataFrame) -> pd.DataFrame:

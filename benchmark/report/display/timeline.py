@@ -23,6 +23,7 @@ _BAND: Final = 2.0
 """Half width of the usual band, in standard deviations of a night."""
 _MOST_BUILDS: Final = 7
 """Colours of the palette; older builds share the first."""
+_MOST_TICKS: Final = 6
 _MAP: Final = "framework_versions"
 
 
@@ -179,42 +180,53 @@ def _time(night: Any) -> str:
 
 def _layers(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     kinds = {row["kind"] for row in rows}
-    layers = [_of("usual", {"type": "area", "color": "#9aa3ad", "opacity": 0.3}, _USUAL)] * ("usual" in kinds)
-    layers.append(_of("median", {"type": "line", "color": FAINT, "strokeWidth": 1.5}, _LATENCY))
+    x = _x(rows)
+    latency = {**x, "y": {"field": "ms", **_Y}}
+    usual = {**x, "y": {"field": "low", **_Y}, "y2": {"field": "high"}}
+    layers = [_of("usual", {"type": "area", "color": "#9aa3ad", "opacity": 0.3}, usual)] * ("usual" in kinds)
+    layers.append(_of("median", {"type": "line", "color": FAINT, "strokeWidth": 1.5}, latency))
     several = len({row["build"] for row in rows if "build" in row}) > 1
-    layers.append(_of("process", {"type": "point", "opacity": 0.8, "size": 34}, _points_by(several=several)))
+    layers.append(
+        _of("process", {"type": "point", "opacity": 0.8, "size": 34}, {**latency, **_looks(several=several)})
+    )
     for side, look in _SIDES.items():
         if f"text {side} rule" in kinds:
-            layers.append(_of(f"text {side} rule", {"type": "rule", "color": INK, "strokeDash": [5, 3]}, _X))
+            layers.append(_of(f"text {side} rule", {"type": "rule", "color": INK, "strokeDash": [5, 3]}, x))
             label = {"text": {"field": "text"}, "y": {"value": 8}}
-            layers.append(_of(f"text {side} rule", {"type": "text", "fontWeight": 600, **look}, _X | label))
+            layers.append(_of(f"text {side} rule", {"type": "text", "fontWeight": 600, **look}, x | label))
     return {"layer": layers}
 
 
-_X: Final = {
-    "x": {
-        "field": "night",
-        "type": "temporal",
-        "title": "night",
-        "axis": {"format": "%d %b"},
-        "scale": {"padding": 14},
-    }
-}
 _Y: Final = {
     "type": "quantitative",
-    "scale": {"zero": False, "padding": 14},
+    "scale": {"zero": False, "nice": True},
     "title": "latency of a call [ms]",
 }
-_LATENCY: Final = {**_X, "y": {"field": "ms", **_Y}}
-_USUAL: Final = {**_X, "y": {"field": "low", **_Y}, "y2": {"field": "high"}}
+
+
+def _x(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The axis of nights: a tick at some of them, with the hour where two of them are of one day."""
+    nights = sorted({row["night"] for row in rows if row["kind"] == "median"})
+    shown = [pd.Timestamp(night) for night in nights[:: math.ceil(len(nights) / _MOST_TICKS)]]
+    of_days = len({night[:10] for night in nights}) == len(nights)
+    ticks = [
+        {"year": one.year, "month": one.month, "date": one.day, "hours": one.hour, "minutes": one.minute}
+        for one in shown
+    ]
+    axis = {"format": "%d %b" if of_days else "%d %b %H:%M", "values": ticks, "tickCount": len(ticks)}
+    return {
+        "x": {"field": "night", "type": "temporal", "title": "night", "axis": axis, "scale": {"padding": 14}}
+    }
+
+
 _SIDES: Final = {"left of": {"align": "right", "dx": -6}, "right of": {"align": "left", "dx": 6}}
 
 
-def _points_by(*, several: bool) -> dict[str, Any]:
+def _looks(*, several: bool) -> dict[str, Any]:
     """Shape shows the percentile; colour shows the build where there are several."""
-    shape = {"field": "percentile", "title": "a process's", "scale": {"range": ["circle", "triangle-up"]}}
+    shape = {"field": "percentile", "title": "of each process", "scale": {"range": ["circle", "triangle-up"]}}
     color = {"color": {"field": "build", "title": "build", "sort": None}} if several else {}
-    return {**_LATENCY, "shape": shape, **color}
+    return {"shape": shape, **color}
 
 
 def _of(kind: str, mark: Mapping[str, Any], encoding: Mapping[str, Any]) -> dict[str, Any]:

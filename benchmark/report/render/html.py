@@ -22,15 +22,19 @@ import pandas as pd
 
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries
-from benchmark.report.document import MEANINGS, Chart, Document, Section, of_table
+from benchmark.report import all_rows
+from benchmark.report.document import MEANINGS, Chart, Document, Section, Table, of_table
 from benchmark.report.sanitize import clean, one_line
 
 _DIGITS, _FEWER_DIGITS = 5, 4
 """Digits of figures in the table of all rows: each costs 0.1 MB for 100,000 rows."""
+_PLACES = {"cosine": 6}
+"""Columns whose figures all have so many decimal places, as in the terminal."""
 _MANY_ROWS = 20_000
 """From this number of rows on figures have fewer digits."""
 _FEW_VALUES = 256
 """A column with at most so many different figures is stored as codes, and is a filter."""
+_FEW_LINES = 4
 _MOST_SHOWN = 80
 """A chart with at most so many points has them below it as a table too."""
 _MISSING, _MINUS = 9999, 5000
@@ -61,6 +65,7 @@ def page(document: Document, pictures: Mapping[str, str]) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=shown)
     css, vega, script = _part("page.css"), _bundle(), _part("page.js")
     charts = [chart for section in document.sections for chart in section.charts]
+    shown_rows = all_rows.of(document.rows)
     specs = {chart.name: {**chart.spec, "title": None} for chart in charts}
     return environment.from_string(_part("page.html.jinja")).render(
         document=document,
@@ -71,8 +76,11 @@ def page(document: Document, pictures: Mapping[str, str]) -> str:
         still={name: markupsafe.Markup(svg) for name, svg in pictures.items()},  # noqa: S704 - by Vega
         charts=markupsafe.Markup(_data_block(specs)),  # noqa: S704 - escaped for a data block
         vega=_gzipped(vega),
-        rows=packed(document.rows),
+        rows=packed(shown_rows.frame),
+        shared=shown_rows.shared,
         digits=_digits(document.rows),
+        linked=_linked,
+        shared_columns=_shared_columns,
         of_table=of_table,
         meanings=MEANINGS,
         subtitle=_subtitle,
@@ -100,9 +108,12 @@ def _gzipped(text: str) -> str:
 def _column(name: str, column: pd.Series[Any], digits: int) -> dict[str, Any]:
     column = column.infer_objects()  # figures among nulls are often kept as objects
     figures = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    digits = _PLACES.get(name, digits)
     values = _rounded(column, digits) if figures else _texts(column)
     codes, words = pd.factorize(values)
-    head = {"name": one_line(name), "figures": bool(figures)}
+    head: dict[str, Any] = {"name": one_line(name), "figures": bool(figures)}
+    if name in _PLACES:
+        head["places"] = _PLACES[name]
     if figures and len(words) > _FEW_VALUES:
         if split := _split(values, digits):
             return {**head, **split}
@@ -207,6 +218,23 @@ def _data_block(content: Any) -> str:
     for one in "<>&\u2028\u2029":
         text = text.replace(one, f"\\u{ord(one):04x}")
     return text
+
+
+def _shared_columns(table: Table) -> Sequence[int]:
+    """Places of columns whose words are the same in all lines, which cards need not repeat."""
+    if len(table.lines) < _FEW_LINES:
+        return ()
+    words = [place for place, head in enumerate(table.heads) if place and not head.figures]
+    return [place for place in words if len({line[place].text for line in table.lines}) == 1]
+
+
+def _linked(text: str) -> Any:
+    """A warning that names the table of all rows, with a link to it."""
+    import markupsafe
+
+    before, named, after = text.partition("All rows")
+    link = markupsafe.Markup('<a href="#rows">All rows</a>') if named else ""
+    return markupsafe.escape(before) + link + after
 
 
 def _subtitle(chart: Chart) -> str:

@@ -99,9 +99,9 @@ def _body(document: Document, pictures: Mapping[str, str]) -> Iterator[str]:
         yield _end("; ".join(f"{looks[origin]} {MEANINGS[origin]}" for origin in origins) + ".")
     yield from _listed("Findings", document.findings)
     yield from _listed("Warnings", document.warnings)
-    yield from _tabled("Coverage", document.coverage)
     for section in document.sections:
         yield from _section(section, pictures, marked=marked)
+    yield from _tabled("Coverage", document.coverage)
     yield from _tabled("Failures", document.failures)
     yield from _tabled("Provenance", document.provenance)
     if document.reproduce:

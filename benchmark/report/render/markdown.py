@@ -35,11 +35,11 @@ def page(document: Document, pictures: Mapping[str, str] | None = None) -> str:
         _legend(document),
         *_listed("Findings", document.findings),
         *_listed("Warnings", document.warnings),
-        *_tabled("Coverage", document.coverage),
     ]
     for section in document.sections:
         blocks += _section(section, pictures or {}, marked=must_mark(of_document(document)))
-    blocks += [*_tabled("Failures", document.failures), *_tabled("Provenance", document.provenance)]
+    blocks += [*_tabled("Coverage", document.coverage), *_tabled("Failures", document.failures)]
+    blocks += _tabled("Provenance", document.provenance)
     if document.reproduce:
         blocks += ["## How to reproduce", _code("\n".join(document.reproduce))]
     return "\n\n".join(block for block in blocks if block) + "\n"

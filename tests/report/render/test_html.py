@@ -141,8 +141,8 @@ def test_headings_are_in_order_and_tables_read_without_a_script():
 def test_the_parts_stand_in_the_order_in_which_they_are_read():
     ids = [one["id"] for tag, one in read().elements if tag == "section"]
     assert ids == [
-        *("findings", "warnings", "coverage", "s1", "s2", "s3", "s4"),
-        *("failures", "rows", "provenance", "reproduce"),
+        *("findings", "warnings", "s1", "s2", "s3", "s4"),
+        *("coverage", "failures", "rows", "provenance", "reproduce"),
     ]
 
 
@@ -156,7 +156,7 @@ def test_charts_have_names_and_their_data_as_text():
 
 def test_origins_are_told_in_heads_fields_and_words():
     assert re.search(r'Inf1 \(inf1.2xlarge\) <span class="badge published">published</span>', page())
-    assert '<td class="figures published">3.9ms</td>' in page()
+    assert re.search('<td class="figures published" [^>]*>3.9ms</td>', page())
     assert '<span class="unseen"> (published)</span>' in page()
     assert '<span class="badge simulated">simulated</span>' in page()
     measured = replace(sample.cost_table(), lines=sample.cost_table().lines[2:])
@@ -166,12 +166,12 @@ def test_origins_are_told_in_heads_fields_and_words():
 
 
 def test_a_status_is_a_word_and_the_best_is_more_than_a_colour():
-    assert '<td class="figures published word">compile_error</td>' in page()
+    assert re.search('<td class="figures published word" [^>]*>compile_error</td>', page())
     assert re.search(r'★ </span><span class="unseen">best: </span>0.7ms', page())
 
 
 def test_a_figure_names_the_rows_it_was_made_of():
-    assert '<td class="figures measured" title="rows 9f3c">13.6ms</td>' in page()
+    assert re.search('<td class="figures measured" [^>]*title="rows 9f3c">13.6ms</td>', page())
 
 
 def test_rows_come_back_as_they_were():

@@ -42,20 +42,22 @@
 
   const fitted = (spec, width) => {
     const narrow = width < 560;
-    const legend = narrow ? { orient: "bottom", columns: width < 420 ? 1 : 2, labelLimit: width - 60 } : {};
+    const legend = narrow ? { columns: width < 420 ? 1 : 2, labelLimit: width - 60 } : {};
     const config = { ...spec.config, background: "transparent", legend: { ...spec.config.legend, ...legend } };
-    const fit = { ...spec, config };
+    const fit = narrow ? withoutColumns({ ...spec, config }) : { ...spec, config };
     const inner = fit.spec && !fit.repeat ? fit.spec : null;
     if (inner && typeof inner.width === "number") {
-      const beside = narrow ? 0 : 150;
-      const columns = Math.max(1, Math.min(fit.columns ?? 2, Math.floor((width - beside) / (inner.width + 60))));
+      const columns = Math.max(1, Math.min(fit.columns ?? 2, Math.floor(width / (inner.width + 60))));
       if (fit.facet && fit.facet.field) fit.columns = columns;
-      const room = Math.floor((width - beside - 70) / columns) - 20;
-      fit.spec = { ...inner, width: Math.max(120, Math.min(inner.width, room)) };
+      // The first panel has the words of the y axis beside it, each with scales of its own has figures.
+      const names = ["nominal", "ordinal"].includes(inner.encoding?.y?.type) ? 130 : 70;
+      const own = fit.resolve?.scale?.y === "independent" ? names * columns : names;
+      const room = Math.floor((width - own) / columns) - 20;
+      fit.spec = { ...inner, width: Math.max(120, narrow ? room : Math.min(inner.width, room)) };
     } else if (fit.mark || fit.layer) {
       const parts = fit.encoding ?? {};
       if (parts.row || parts.column || parts.facet) {
-        if (!parts.column && !parts.facet) fit.width = Math.max(140, Math.min(width, 820) - (narrow ? 170 : 320));
+        if (!parts.column && !parts.facet) fit.width = Math.max(140, Math.min(width, 820) - 170);
       } else {
         fit.width = Math.min(width, 820);
         // A number of pixels: a height in steps can't be fitted to a width.
@@ -69,6 +71,30 @@
     return fit;
   };
 
+  // A chart's own number of columns of its legend is for a wide page.
+  const withoutColumns = (node) => {
+    if (Array.isArray(node)) return node.map(withoutColumns);
+    if (node === null || typeof node !== "object") return node;
+    return Object.fromEntries(Object.entries(node).map(([key, value]) => {
+      if (key === "datasets" || key === "config") return [key, value];
+      if (key === "legend" && value) return [key, { ...value, columns: undefined }];
+      return [key, withoutColumns(value)];
+    }));
+  };
+
+  // Hide labels that cover another label or a point.
+  const unclutter = (holder) => {
+    const boxes = (marks) => [...holder.querySelectorAll(marks)].map((one) => [one, one.getBoundingClientRect()]);
+    const inked = ({ left, right, top, bottom, height }) => ({ left, right, top: top + height / 5, bottom: bottom - height / 5 });
+    const over = (a, b) => a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+    const taken = boxes(".mark-symbol.role-mark path").map(([, box]) => box);
+    for (const [label, whole] of boxes(".mark-text.role-mark text")) {
+      const box = inked(whole);
+      if (taken.some((one) => over(one, box))) label.setAttribute("visibility", "hidden");
+      else taken.push(box);
+    }
+  };
+
   const draw = async (holder) => {
     const width = Math.floor(holder.clientWidth);
     if (holder.dataset.width === String(width) || width === 0) return;
@@ -80,6 +106,7 @@
     if (holder.view) holder.view.finalize();
     try {
       holder.view = (await vegaEmbed(holder, fitted(specs[holder.dataset.chart], width), options)).view;
+      unclutter(holder);
     } catch (error) {
       holder.textContent = `This chart can't be drawn: ${error.message}`;
     }
@@ -95,8 +122,8 @@
 
   const PAGE = 100;
   class Column {
-    constructor({ name, figures, words, codes, values, ...split }) {
-      Object.assign(this, { name, figures, words, codes, values: split.digits === undefined ? values : Column.joined(split) });
+    constructor({ name, figures, places, words, codes, values, ...split }) {
+      Object.assign(this, { name, figures, places, words, codes, values: split.digits === undefined ? values : Column.joined(split) });
     }
     // Figures of so many digits each, and a letter for the power of ten: 9999 is a missing figure, 5000 less a negative one.
     static joined({ digits, width, kinds, marks }) {
@@ -135,8 +162,7 @@
   class Rows {
     constructor({ count, columns }) {
       this.count = count;
-      const first = (column) => (column.name === "origin" ? 0 : 1);
-      this.columns = columns.map((column) => new Column(column)).sort((one, other) => first(one) - first(other));
+      this.columns = columns.map((column) => new Column(column));
       this.origin = this.columns.find((column) => column.name === "origin");
       this.order = Array.from({ length: count }, (_, row) => row);
       this.shown = this.order;
@@ -236,13 +262,14 @@
       const origin = this.origin ? this.origin.at(row) : "measured";
       const line = made("tr", "", ["published", "simulated"].includes(origin) ? { class: origin } : {});
       for (const column of this.columns) {
-        const value = column.at(row);
-        const classes = [];
+        const known = column.at(row);
+        const value = column.places && known !== null ? known.toFixed(column.places) : known;
+        const classes = value === null ? ["none"] : [];
         if (column.figures) classes.push("figures");
         if (column === this.origin) classes.push(origin);
         if (column.name === "status" && value !== "ok") classes.push("word");
         const long = String(value).length > 40;
-        const cell = made("td", long ? "" : value ?? "", classes.length ? { class: classes.join(" ") } : {});
+        const cell = made("td", long ? "" : value ?? "", { "data-label": column.name, ...(classes.length ? { class: classes.join(" ") } : {}) });
         if (long) cell.append(made("div", value, { class: "long", tabindex: 0 }));
         line.append(cell);
       }
