@@ -19,6 +19,8 @@ _WIDTH, _HEIGHT = 560.0, 300.0
 _FONT_SIZE = 11.0
 _LETTER = 0.6
 """Width of a letter, as a share of its height."""
+_CROWD = 200
+"""A panel with more points has no labels."""
 _INK = 0.7
 """Height of a figure, as a share of the font's."""
 _POINT = 4.0
@@ -68,6 +70,9 @@ def _kept(view: View, values: _Rows, facet: str | None, size: tuple[float, ...])
     for panel in panels.values():
         points = _points(view.encoding, values, panel, size)
         taken: list[_Box] = []
+        if len(points) > _CROWD:
+            dropped |= {*points}
+            continue
         for at, (x, y) in points.items():
             if values[at].get(field) is None:
                 continue

@@ -28,6 +28,8 @@ _MOST_MACHINES: Final = 3
 _MOST_PANELS: Final = 9
 _MOST_SAMPLED: Final = 36
 """Configurations of which calls are drawn: each call is a mark, also in the picture within the page."""
+_MOST_BEATEN: Final = 1000
+"""Points drawn that aren't on a front."""
 _FEWEST_CALLS: Final = 5
 """Calls drawn of a process, however many processes there are."""
 
@@ -73,7 +75,8 @@ def charts(
         found, note = _calls(cells, found, spec.samples)
         left_out.append(note)
     if spec.front:
-        found = found.assign(front=_front(found, spec.front))
+        found, note = _before_the_front(found.assign(front=_front(found, spec.front)))
+        left_out.append(note)
     source = ". ".join(filter(None, (_source(cells, f"({where}) and ({spec.where})"), *left_out)))
     keys = [f"each_{at}" for at in range(len(spec.each))]
     drawn, notes = list[Chart](), list[str]()
@@ -137,6 +140,16 @@ def _at_even_quantiles(nanoseconds: Sequence[int], many: int) -> Any:
     if len(ordered) <= many:
         return ordered
     return ordered[((np.arange(many) + 0.5) / many * len(ordered)).astype(int)]
+
+
+def _before_the_front(found: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The whole front, and of many others every nth, and what is left out."""
+    beaten = np.flatnonzero(~found["front"].to_numpy(dtype=bool))
+    step = math.ceil(len(beaten) / _MOST_BEATEN)
+    if step <= 1:
+        return found, ""
+    kept = [*np.flatnonzero(found["front"].to_numpy(dtype=bool)), *beaten[::step]]
+    return found.iloc[sorted(kept)], f"Of the configurations that another beats one in {step} is drawn"
 
 
 def _front(found: pd.DataFrame, spec: FrontSpec) -> pd.Series[Any]:

@@ -36,3 +36,7 @@ def test_panels_do_not_meet():
     rows = [point(x, x, model=model) for model in "ab" for x in (0, 100)]
     facet = {"field": "model", "type": "nominal"}
     assert labels(rows, facet=facet) == ["b1"] * 4
+
+
+def test_a_crowd_has_no_labels():
+    assert {*labels([point(10 * n, 10 * n) for n in range(250)])} == {None}

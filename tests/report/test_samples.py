@@ -64,3 +64,15 @@ def test_the_front_is_what_no_rival_beats_in_both(tmp_path):
     rows, _ = drawn(store_of(tmp_path, *changes, other), FRONT)
     front = {row["p95"]: row["front"] for row in rows}
     assert front == {1.0: True, 2.0: True, 3.0: False, 4.0: False, 9.0: True}
+
+
+def test_a_front_is_whole_however_many_others_there_are(tmp_path):
+    beaten = [{"latency_p95_ms": 5.0 + n, "throughput_per_s": 1.0} for n in range(2500)]
+    best = [
+        {"latency_p95_ms": 1.0, "throughput_per_s": 5.0},
+        {"latency_p95_ms": 2.0, "throughput_per_s": 6.0},
+    ]
+    rows, subtitle = drawn(store_of(tmp_path, *beaten, *best), FRONT)
+    assert sorted(row["p95"] for row in rows if row["front"]) == [1.0, 2.0]
+    assert len(rows) == 2 + 2500 // 3 + 1
+    assert "one in 3 is drawn" in subtitle
