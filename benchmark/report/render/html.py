@@ -25,6 +25,7 @@ from benchmark.host import libraries
 from benchmark.report import all_rows
 from benchmark.report.document import MEANINGS, Chart, Document, Section, Table, of_table
 from benchmark.report.sanitize import clean, one_line
+from benchmark.report.text import NONE
 
 _DIGITS, _FEWER_DIGITS = 5, 4
 """Digits of figures in the table of all rows: each costs 0.1 MB for 100,000 rows."""
@@ -81,6 +82,7 @@ def page(document: Document, pictures: Mapping[str, str]) -> str:
         digits=_digits(document.rows),
         linked=_linked,
         shared_columns=_shared_columns,
+        shared_words=_shared_words,
         of_table=of_table,
         meanings=MEANINGS,
         subtitle=_subtitle,
@@ -226,6 +228,12 @@ def _shared_columns(table: Table) -> Sequence[int]:
         return ()
     words = [place for place, head in enumerate(table.heads) if place and not head.figures]
     return [place for place in words if len({line[place].text for line in table.lines}) == 1]
+
+
+def _shared_words(table: Table, places: Sequence[int]) -> Sequence[str]:
+    """Heads and words of such columns; an empty one needs none."""
+    texts = {table.heads[place].text: table.lines[0][place].text for place in places}
+    return [f"{head} {text}" for head, text in texts.items() if text not in {"", NONE}]
 
 
 def _linked(text: str) -> Any:

@@ -266,3 +266,29 @@ def test_colours_of_charts_stand_out_from_light_and_dark_pages(ground):
 def test_no_rows_and_no_sections_make_a_page_too():
     empty = replace(sample.document(), rows=sample.all_rows(0), sections=(), findings=(), warnings=())
     assert '<h2 id="failures-head">' in html_page(empty)
+
+
+def test_columns_that_are_the_same_in_all_lines_are_said_once_for_cards_and_print():
+    table = sample.cost_table()
+    words = [at for at, head in enumerate(table.heads) if at and not head.figures]
+    line = table.lines[0]
+    made = replace(table, lines=(line,) * 4)
+    section = replace(sample.document().sections[0], tables=(made,), charts=())
+    whole = html_page(replace(sample.document(), sections=(section,)))
+    assert words
+    for at in words:
+        assert f"{table.heads[at].text} {line[at].text}" in re.search('note once">([^<]*)<', whole)[1]
+    assert len(re.findall('<td class="[^"]* same"', whole)) == 4 * len(words)
+
+
+def test_a_link_to_it_has_a_title_and_the_first_finding():
+    metas = {one["property"]: one["content"] for tag, one in read().elements if one.get("property")}
+    assert metas["og:title"] == sample.document().title
+    assert metas["og:description"] == sample.document().findings[0]
+
+
+@pytest.mark.parametrize("colour", PALETTE)
+def test_every_colour_of_charts_has_a_bright_twin_on_dark_pages(colour):
+    twins = re.findall(rf'\[(?:fill|stroke)="{colour}"\] {{ (?:fill|stroke): (#[0-9a-f]{{6}}); }}', page())
+    assert len(twins) == 2
+    assert min(ratio_test(twin, "#14171a") for twin in twins) >= 4.5

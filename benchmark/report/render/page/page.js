@@ -59,7 +59,8 @@
       if (parts.row || parts.column || parts.facet) {
         if (!parts.column && !parts.facet) fit.width = Math.max(140, Math.min(width, 820) - 170);
       } else {
-        fit.width = Math.min(width, 820);
+        const labelled = fit.layer?.some((one) => one.mark?.align === "left");  // words behind the longest bar
+        fit.width = Math.min(width, 820) - (labelled ? 52 : 0);
         // A number of pixels: a height in steps can't be fitted to a width.
         const y = parts.y ?? fit.layer?.[0].encoding?.y;
         const distinct = (field) => (field ? new Set(spec.datasets.rows.map((row) => row[field])).size : 1);
