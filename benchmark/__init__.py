@@ -1,13 +1,13 @@
 """Declarative benchmark grids: every cell compiles, caches, times, verifies and leaves one row.
 
 YAML names the plug-ins; `config` types them; `pipeline` says the sentence; `stages` are its verbs;
-`records` its nouns; `protocols` the seams where plug-ins fit. For notebooks there are `run`, `plot`,
-`make_report` and `results`: see `notebook`.
+`records` its nouns; `protocols` the seams where plug-ins fit. For notebooks there are `run`, `compare`,
+`plot`, `make_report` and `results`: see `notebook`.
 """
 
 from typing import Any
 
-_OF_NOTEBOOK = ("run", "plot", "make_report")
+_OF_NOTEBOOK = ("run", "compare", "plot", "make_report")
 
 
 def __getattr__(name: str) -> Any:

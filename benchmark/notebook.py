@@ -3,6 +3,7 @@
 rows = benchmark.run("model=bert_tiny", batch=[1, 8], compiler=["eager", "openvino"])
 benchmark.plot(rows)
 benchmark.results.load(where="model=bert_tiny")
+benchmark.compare("compiler=eager", "compiler=openvino")
 benchmark.make_report("overview", out="report")
 """
 
@@ -20,6 +21,7 @@ import pandas as pd
 import pyarrow.dataset as ds
 
 from benchmark.cell import cell_of
+from benchmark.cli.compare import stored
 from benchmark.cli.error_messages import in_one_sentence
 from benchmark.cli.report import composed, made
 from benchmark.cli.run import INTERRUPTED
@@ -62,6 +64,42 @@ def run(*overrides: str, **axes: object) -> pd.DataFrame:
     order = {cell_of(e).cell_id: place for place, e in enumerate(grid.experiments)}
     lines = in_lines_of_cells(rows[rows["cell_id"].isin(order)])
     return lines.sort_values("cell_id", key=lambda ids: ids.map(order)).reset_index(drop=True)
+
+
+def compare(  # noqa: PLR0913 - as the command has
+    baseline: str,
+    candidate: str,
+    *,
+    percentile: int = 50,
+    threshold: float = 0.02,
+    store: str = DEFAULT_ROOT,
+    simulated: bool = False,
+) -> pd.DataFrame:
+    """Say of each cell whether the candidate is slower, as `python -m benchmark compare` does by stored rows.
+
+    Each side is a campaign, a run_id, or conditions. `ratio` is candidate / baseline, with a 99 % interval.
+
+    Raises:
+        ConfigError: a side has no rows, or the sides have no cell in common.
+    """
+    with in_one_sentence():
+        _, found = stored(
+            ResultsStore(store), (baseline, candidate), percentile, threshold, simulated=simulated
+        )
+    lines = [
+        {
+            **one.cell,
+            "baseline_ms": one.base,
+            "candidate_ms": one.candidate,
+            "ratio": one.ratio_test.ratio,
+            "ratio_lo": one.ratio_test.lo,
+            "ratio_hi": one.ratio_test.hi,
+            "verdict": one.ratio_test.verdict,
+            "confirmed": one.confirmed,
+        }
+        for one in found
+    ]
+    return pd.DataFrame(lines).dropna(axis="columns", how="all")
 
 
 def plot(

@@ -41,6 +41,26 @@ def test_rows_of_a_store_are_the_measured_ones_unless_others_are_asked_for(lines
     assert not benchmark.results.load(where="simulated=true model=vit_tiny batch<=1").empty
 
 
+@pytest.mark.usefixtures("folder")
+def test_sides_are_compared_by_cell_with_an_interval_and_a_verdict():
+    benchmark.run(*GRID, "compiler.jitter=0.01", "compiler.fast_math=none,all", batch=[1, 2])
+    found = benchmark.compare("fast_math=all", "fast_math=none", simulated=True)
+    assert found["batch_size"].tolist() == [1, 2]
+    assert found["ratio"].tolist() == pytest.approx([2, 2], rel=0.05)
+    assert (found["ratio_lo"] < found["ratio"]).all()
+    assert (found["ratio_hi"] > found["ratio"]).all()
+    assert found["verdict"].tolist() == ["regression", "regression"]
+    assert found["confirmed"].all()
+    assert "sequence_length" in found
+    assert "image_size" not in found  # no cell has one
+
+
+@pytest.mark.usefixtures("lines")
+def test_sides_without_a_common_cell_are_one_sentence():
+    with pytest.raises(ConfigError, match="no row with status ok"):
+        benchmark.compare("model=bert_tiny", "model=bert", simulated=True)
+
+
 @pytest.mark.real
 def test_a_figure_is_drawn_by_an_axis_with_its_interval_machine_and_date(lines):
     chart = benchmark.plot(lines).to_dict()

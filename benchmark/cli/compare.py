@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import typer
 from rich.console import Console
 
-from benchmark.analysis.comparison import NEEDED, compare_rows
+from benchmark.analysis.comparison import NEEDED, Compared, compare_rows
 from benchmark.cli import compare_output, git_builds, md_option
 from benchmark.errors import ConfigError
 from benchmark.formatting import significant
@@ -91,15 +91,28 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
             for side, python in ((baseline, python_a), (candidate, python_b))
         ]
         return _measured(specs, (pairs, turns, calls, seed), threshold, output)
-    if percentile not in _PERCENTILES:
-        raise ConfigError(f"--percentile {percentile}: rows have {', '.join(map(str, _PERCENTILES))}")
-    figure = f"latency_p{percentile}_ms"
-    sides, own = _sides(ResultsStore(store), (baseline, candidate), figure, simulated=simulated)
-    found = compare_rows(*sides, own, figure, threshold)
+    sides, found = stored(
+        ResultsStore(store), (baseline, candidate), percentile, threshold, simulated=simulated
+    )
     compare_output.show_stored(
         compare_output.Stored(found, (baseline, candidate), sides, percentile, threshold), output
     )
     return REGRESSION if any(one.confirmed and one.ratio_test.verdict == "regression" for one in found) else 0
+
+
+def stored(
+    store: ResultsStore, typed: tuple[str, str], percentile: int, threshold: float, *, simulated: bool
+) -> tuple[tuple[pd.DataFrame, pd.DataFrame], list[Compared]]:
+    """Rows of both sides as requested, and what a comparison of their cells finds.
+
+    Raises:
+        ConfigError: rows have no such percentile, a side has no rows, or the sides have no cell in common.
+    """
+    if percentile not in _PERCENTILES:
+        raise ConfigError(f"--percentile {percentile}: rows have {', '.join(map(str, _PERCENTILES))}")
+    figure = f"latency_p{percentile}_ms"
+    sides, own = _sides(store, typed, figure, simulated=simulated)
+    return sides, compare_rows(*sides, own, figure, threshold)
 
 
 def _sides(
