@@ -74,7 +74,7 @@ def test_an_unknown_architecture_is_refused_with_the_nearest_name(architecture, 
 
 def test_an_architecture_without_a_class_for_the_task_is_refused_with_the_classes_it_has():
     refusal = architectures.refuse({"model_type": "wav2vec2"}, "AutoModelForSpeechSeq2Seq")
-    assert "transformers has no AutoModelForSpeechSeq2Seq of it" in refusal
+    assert "transformers has no AutoModelForSpeechSeq2Seq for it" in refusal
     assert "AutoModelForCTC" in refusal
 
 
@@ -135,7 +135,7 @@ def test_inputs_that_fit_are_taken(model_type, auto_class, feeds):
 
 def test_a_class_of_one_architecture_is_refused_for_others():
     refusal = architectures.refuse({"model_type": "bert"}, "PerceiverForMultimodalAutoencoding")
-    assert "transformers has no PerceiverForMultimodalAutoencoding of it" in refusal
+    assert "transformers has no PerceiverForMultimodalAutoencoding for it" in refusal
 
 
 @pytest.mark.parametrize(
