@@ -118,7 +118,7 @@ def export_(
     if file == _MLFLOW:
         done = to_mlflow.export(table, experiment, tracking_uri or None)
         print(
-            f"wrote {len(table) - done.known} rows to MLflow's experiment {experiment}: "
+            f"wrote {counted(len(table) - done.known, 'row')} to MLflow's experiment {experiment}: "
             f"{done.new} new, {done.replaced} measured again; {done.known} were there"
         )
         return

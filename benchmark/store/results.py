@@ -290,7 +290,8 @@ class ResultsStore:
         """Refuse the folder in which another store keeps its published or simulated rows."""
         name, _, origin = self.paths.root.name.rpartition("-")
         whole = StorePaths(root=self.paths.root.parent / name)
-        if name and origin in get_args(selection.Origin) and self._has(whole):
+        is_part = origin in get_args(selection.Origin) and whole.of(origin) == self.paths
+        if name and is_part and self._has(whole):
             raise StoreError(f"{self.name} holds the {origin} rows of a store: write to {whole.root} instead")
 
     def _refuse_newer(self, paths: StorePaths) -> None:

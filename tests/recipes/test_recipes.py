@@ -43,7 +43,7 @@ def made(name, **more):
     return filled(name, texts, {**NUMBERS, **{key: value for key, value in more.items() if key in NUMBERS}})
 
 
-def told(*command, cwd=None, check=False, **more):
+def outcome_of(*command, cwd=None, check=False, **more):
     """Exit code and all that a linter says."""
     ran = subprocess.run(
         [*map(str, command)], cwd=cwd, capture_output=True, text=True, timeout=60, check=check, **more
@@ -120,11 +120,11 @@ def test_mistakes_are_told(name, values, said):
 
 def test_cron_takes_its_line(put):
     crontab = installed("crontab")
-    if "-n" not in told(crontab, "-h")[1]:
+    if "-n" not in outcome_of(crontab, "-h")[1]:
         pytest.skip("this crontab has no -n, which would check a file without installing it")
     file = put("crontab", made("crontab"))
-    assert told(crontab, "-n", file)[0] == 0
-    assert told(crontab, "-n", put("crontab", made("crontab").replace("17 2 *", "17 25 *")))[0] != 0
+    assert outcome_of(crontab, "-n", file)[0] == 0
+    assert outcome_of(crontab, "-n", put("crontab", made("crontab").replace("17 2 *", "17 25 *")))[0] != 0
 
 
 def test_crons_line_runs_one_at_a_time_and_tells_its_failure(tmp_path):
@@ -133,13 +133,13 @@ def test_crons_line_runs_one_at_a_time_and_tells_its_failure(tmp_path):
     nights.mkdir(parents=True)
     (nights / "nightly.sh").write_text('echo "$EXPERIMENT $HARDWARE $ACCEPTED_PYTHON"; exit 3\n')
     *_, line = made("crontab", folder=str(tmp_path)).splitlines()
-    code, said = told("sh", "-c", line.split(" ", 5)[5])
+    code, said = outcome_of("sh", "-c", line.split(" ", 5)[5])
     log = tmp_path / "outputs" / "nightly.log"
     assert (code, said) == (0, f"nightly benchmark: a slow-down is confirmed, see {log}\n")
     assert log.read_text() == "nightly cpu /srv/accepted/bin/python\n"
     held = ["flock", "-n", tmp_path / "outputs" / "nightly.lock", "sh", "-c", line.split(" ", 5)[5]]
     ended = f"nightly benchmark: no verdict, it ended with exit code 1, see {log}\n"
-    assert told(*held) == (0, ended)
+    assert outcome_of(*held) == (0, ended)
 
 
 def test_what_runs_on_this_host_is_for_the_present_folder(tmp_path, monkeypatch):
@@ -161,22 +161,22 @@ def test_a_night_of_an_installed_program_runs_in_its_folder(tmp_path):
     (tmp_path / "python").write_text(FAKE)
     (tmp_path / "python").chmod(0o755)
     environment = {**os.environ, "FOLDER": str(tmp_path), "PYTHON": "./python", "RUN": "0", "CHECK": "0"}
-    assert told("sh", SCRIPT, env=environment)[0] == 0
+    assert outcome_of("sh", SCRIPT, env=environment)[0] == 0
     assert len((tmp_path / "calls").read_text().splitlines()) == 3
 
 
 def test_systemd_takes_its_units(put):
     analyze = installed("systemd-analyze")
     files = [put(name, made(name, folder=str(ROOT))) for name in ("service", "timer")]
-    assert told(analyze, "verify", *files) == (0, "")
+    assert outcome_of(analyze, "verify", *files) == (0, "")
     files[0].write_text(files[0].read_text().replace("Nice=-5", "Nice=-500"))
-    assert "Nice" in told(analyze, "verify", *files)[1]
+    assert "Nice" in outcome_of(analyze, "verify", *files)[1]
 
 
 def test_systemd_knows_when_it_is():
     analyze = installed("systemd-analyze")
     when = re.search("OnCalendar=(.*)", made("timer", hour=4))[1]
-    code, said = told(analyze, "calendar", when)
+    code, said = outcome_of(analyze, "calendar", when)
     assert code == 0
     assert "04:17:00" in said
 
@@ -186,9 +186,9 @@ def test_github_takes_its_workflow(put, name):
     pytest.importorskip("check_jsonschema", reason="check-jsonschema is not installed")
     lint = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows"]
     file = put(name, made(name, hardware="inf2"))
-    assert told(*lint, file)[0] == 0
+    assert outcome_of(*lint, file)[0] == 0
     file.write_text(file.read_text().replace("timeout-minutes", "timeout-hours"))
-    assert told(*lint, file)[0] == 1
+    assert outcome_of(*lint, file)[0] == 1
 
 
 @pytest.mark.parametrize("name", ["github", "pull-request"])
@@ -197,7 +197,7 @@ def test_the_shell_of_a_workflow_parses(name):
     (job,) = workflow["jobs"].values()
     for step in job["steps"]:
         if "run" in step:
-            assert told("bash", "-n", "-c", step["run"]) == (0, "")
+            assert outcome_of("bash", "-n", "-c", step["run"]) == (0, "")
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
@@ -251,12 +251,12 @@ def test_batch_and_its_schedule_submit_the_job_that_is_defined():
 
 
 def test_shell_takes_the_script():
-    assert told("bash", "-n", SCRIPT) == (0, "")
-    assert told("sh", "-n", SCRIPT) == (0, "")
+    assert outcome_of("bash", "-n", SCRIPT) == (0, "")
+    assert outcome_of("sh", "-n", SCRIPT) == (0, "")
 
 
 def test_shellcheck_has_nothing_to_say():
-    assert told(installed("shellcheck"), "-s", "sh", SCRIPT) == (0, "")
+    assert outcome_of(installed("shellcheck"), "-s", "sh", SCRIPT) == (0, "")
 
 
 FAKE = """#!/bin/sh
@@ -281,7 +281,7 @@ def test_cells_that_failed_hide_no_slow_down_and_a_mistake_ends_the_night(tmp_pa
     (tmp_path / "python").write_text(FAKE)
     (tmp_path / "python").chmod(0o755)
     environment = {**os.environ, "PYTHON": "./python", "RUN": str(run), "CHECK": str(check), "NIGHT": "n"}
-    assert told("sh", recipes / "nightly.sh", "a=b c", env=environment)[0] == code
+    assert outcome_of("sh", recipes / "nightly.sh", "a=b c", env=environment)[0] == code
     seen = (tmp_path / "calls").read_text().splitlines()
     assert len(seen) == calls
     assert seen[0].startswith("-m benchmark experiment=nightly hardware=cpu campaign=n ")
@@ -312,7 +312,7 @@ def test_what_systemd_starts_runs_a_night(tmp_path):
         "sampling=quick",
         f"output_folder={tmp_path / 'outputs'}",
     ]
-    code, said = told(*command, *small, env={**os.environ, **environment}, cwd=tmp_path)
+    code, said = outcome_of(*command, *small, env={**os.environ, **environment}, cwd=tmp_path)
     assert code == 0, said
     assert "night night-1: 1 series, 0 nights before it, 0 series judged, simulated" in said
     assert (
