@@ -6,9 +6,13 @@ import os
 import socket
 import tempfile
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
+from typing import Final
 
 from benchmark.records import frozen
+
+_SIDE: Final = ".side"
 
 
 def at_home(path: str) -> str:
@@ -46,15 +50,22 @@ class CampaignPaths:
 
 @frozen
 class StorePaths:
-    """A folder of the results store; nothing but *.parquet may lie in `root`."""
+    """A folder of the results store; nothing but *.parquet may lie in `root`.
+
+    What belongs to it lies beside it, since plain readers walk into subfolders; inside, under a name with a
+    dot, where `root` is a mount point or its parent can't be written.
+    """
 
     root: Path
 
     def of(self, origin: str) -> StorePaths:
-        """Folder of the rows of that origin: a sibling, since plain readers walk into subfolders."""
+        """Folder of the rows of that origin."""
         if origin == "measured":
             return self
-        return StorePaths(root=self.root.parent / f"{self.root.name}-{origin}")
+        alone = _stands_alone(self.root)
+        return StorePaths(
+            root=self.root / f".{origin}" if alone else self.root.parent / f"{self.root.name}-{origin}"
+        )
 
     @property
     def anchor(self) -> Path:
@@ -64,7 +75,8 @@ class StorePaths:
     @property
     def side(self) -> Path:
         """Work files of the store, on the same file system, hidden from readers."""
-        return self.root.parent / f".{self.root.name}"
+        alone = _stands_alone(self.root)
+        return self.root / _SIDE if alone else self.root.parent / f".{self.root.name}"
 
     @property
     def temporary(self) -> Path:
@@ -81,6 +93,21 @@ class StorePaths:
         """One compaction at a time."""
         return self.side / "compact.lock"
 
+    @property
+    def sequence(self) -> Path:
+        """Number of the row that was written last."""
+        return self.side / "sequence"
+
+    @property
+    def sequence_lock(self) -> Path:
+        """One command at a time counts on."""
+        return self.side / "sequence.lock"
+
+    @property
+    def damaged(self) -> Path:
+        """Files that a repair has set aside."""
+        return self.side / "damaged"
+
     def nightly(self, campaign: str) -> Path:
         """Findings of a nightly check of that campaign."""
         return self.side / "nightly" / f"{campaign}.json"
@@ -90,7 +117,7 @@ class StorePaths:
         return self.root / f"run-{run_id}.parquet"
 
     def part(self, name: str) -> Path:
-        """A compacted file; `name` sorts by time."""
+        """A file of several rows; names sort by the order of writing."""
         return self.root / f"part-{name}.parquet"
 
 
@@ -117,6 +144,16 @@ class CachePaths:
     def damaged(self) -> Path:
         """Entries set aside because their files do not match their manifest."""
         return self.root / ".damaged"
+
+
+@lru_cache(maxsize=256)
+def _stands_alone(root: Path) -> bool:
+    """Whether nothing can be moved between a folder and its neighbours, or written beside it."""
+    beside, parent = root.parent / f".{root.name}", root.parent
+    if not root.is_dir():
+        return False
+    unwritable = not beside.is_dir() and not os.access(parent, os.W_OK) and os.access(root, os.W_OK)
+    return (root / _SIDE).is_dir() or unwritable or root.stat().st_dev != parent.stat().st_dev
 
 
 def host_peaks() -> Path:

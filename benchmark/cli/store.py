@@ -20,6 +20,7 @@ from benchmark.formatting import counted
 from benchmark.paths import write_whole
 from benchmark.published.documents import Document, Importer, Reading, read, rows
 from benchmark.store import query, to_mlflow
+from benchmark.store.repair import Flaw
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 app = typer.Typer(help="Maintain, import and export stored rows.", no_args_is_help=True)
@@ -54,6 +55,75 @@ def compact(
         print(f"merged {counted(merged, 'file')} at {store}")
     else:
         print(f"nothing to merge at {store}")
+
+
+@app.command()
+def verify(
+    store: _STORE = DEFAULT_ROOT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check every byte of every file; exit code 2 if one is damaged or isn't of this program."""
+    found = ResultsStore(store).flaws()
+    if as_json:
+        print(json.dumps({"store": store, "flaws": [_as_json(flaw) for flaw in found]}, indent=1))
+    else:
+        for flaw in found:
+            print(f"{flaw.file}: {flaw.reason}{_held(flaw)}")
+        print(
+            f"`store repair` sets {'it' if len(found) == 1 else 'them'} aside, and says what is lost"
+            if found
+            else f"every file at {store} is as it was written"
+        )
+    if found:
+        raise typer.Exit(_REJECTED)
+
+
+@app.command()
+def repair(
+    store: _STORE = DEFAULT_ROOT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Set damaged and foreign files aside, and say which runs have lost their row; exit code 2 then.
+
+    Rows of a damaged file that are known to be intact go into a new one. The
+    cells of lost rows are missing: the same command measures them again.
+    """
+    done = ResultsStore(store).repair()
+    lost = sum(len(one.lost) for one in done)
+    unknown = any(one.flaw.unnamed != 0 for one in done)
+    if as_json:
+        made = [
+            {**_as_json(one.flaw), "aside": str(one.aside), "lost": one.lost, "older": one.older}
+            for one in done
+        ]
+        print(json.dumps({"store": store, "repaired": made}, indent=1))
+    else:
+        lines = list[str]()
+        for one in done:
+            lines += [f"{one.flaw.file}: {one.flaw.reason}{_held(one.flaw)}", f"  is now {one.aside}"]
+            lines += [f"  lost: run {run}" for run in one.lost]
+            lines += [f"  run {run} counts with another row of its" for run in one.older]
+        more = " and those that can't be read" if unknown else ""
+        print(*lines, f"{counted(len(done), 'file')} set aside; lost rows: {lost}{more}", sep="\n")
+    if lost or unknown:
+        raise typer.Exit(_REJECTED)
+
+
+def _as_json(flaw: Flaw) -> dict[str, Any]:
+    return {
+        "file": str(flaw.file),
+        "reason": flaw.reason,
+        "run_ids": flaw.run_ids,
+        "unreadable_rows": flaw.unnamed,
+    }
+
+
+def _held(flaw: Flaw) -> str:
+    """What a file holds, in words."""
+    if flaw.unnamed is None:
+        return "; its rows can't be counted"
+    rows = len(flaw.run_ids) + flaw.unnamed
+    return f"; it holds {counted(rows, 'row')}" if rows else ""
 
 
 @app.command("import")

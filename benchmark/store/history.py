@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from benchmark.store.selection import OWN
 
 _UNDECIDED = ("interrupted", "unavailable", "dominated")
 """Statuses of cells that did not run to their end."""
-_ROW_COLUMNS = ("run_id", "status", "finished_at")
+_ROW_COLUMNS = ("run_id", "status", "sequence")
 _OUT_OF_MEMORY = ("oom_host", "oom_device")
 
 
@@ -118,7 +117,7 @@ class RowsSince:
 
     def __init__(self, store: ResultsStore) -> None:
         self._store = store
-        self._since = datetime.now(timezone.utc)
+        self._since = store.highest_sequence() if store.is_local else 0
         self._parts: frozenset[Path] = self._parts_now()
         self._merged: set[str] = set()
 
@@ -141,7 +140,7 @@ class RowsSince:
         return {
             row["run_id"]
             for row in rows.to_pylist()
-            if row["finished_at"] >= self._since and row["status"] != "interrupted"
+            if (row["sequence"] or 0) > self._since and row["status"] != "interrupted"
         }
 
     def _parts_now(self) -> frozenset[Path]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,30 @@ from pyarrow import fs
 
 from benchmark.errors import StoreError
 from benchmark.paths import StorePaths
+from benchmark.store.checksum import sealed
 from benchmark.store.schema import REQUIRED, SCHEMA
 
+ORDER = ("run_id", "sequence", "finished_at")
+"""Columns by which `newest` chooses."""
 PLAIN = pa.schema([field.remove_metadata() for field in SCHEMA], metadata=SCHEMA.metadata)
 """The schema without units and meanings, which would double a file of one row; only the anchor has them."""
 ROW_FORMAT: Mapping[str, Any] = {
     "compression": {"config": "zstd", "latency_ns.list.element": "zstd"},
     "use_dictionary": False,
     "write_statistics": False,
+    "write_page_checksum": True,
     "store_schema": False,
 }
 """Format of a single row, a third smaller: only long columns are compressed, and arrow's own copy of the
 schema, which repeats Parquet's, is left out."""
-PART_FORMAT: Mapping[str, Any] = {"compression": "zstd", "row_group_size": 8192}
+PART_FORMAT: Mapping[str, Any] = {
+    "compression": "zstd",
+    "row_group_size": 8192,
+    "write_page_checksum": True,
+}
+_READING = ds.ParquetFileFormat(
+    default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
+)
 
 _ROW = pa.struct(list(PLAIN))
 _WHOLE = [field.name for field in PLAIN if pa.types.is_integer(getattr(field.type, "value_type", field.type))]
@@ -77,8 +89,7 @@ def serialised(table: pa.Table, form: Mapping[str, Any]) -> bytes:
     """Parquet file in memory, since a broken remote stream would publish a part of the file."""
     stream = pa.BufferOutputStream()
     pq.write_table(table, stream, **form)
-    data: bytes = stream.getvalue().to_pybytes()
-    return data
+    return sealed(stream.getvalue().to_pybytes())
 
 
 def upload(data: bytes, target: Path, filesystem: fs.FileSystem) -> None:
@@ -132,7 +143,7 @@ def read_few(
         for piece in file.split_by_row_group(where, PLAIN)
         if piece.scanner(PLAIN, columns=[], filter=where).count_rows()
     ]
-    found = ds.FileSystemDataset(pieces, PLAIN, ds.ParquetFileFormat(), filesystem)
+    found = ds.FileSystemDataset(pieces, PLAIN, _READING, filesystem)
     return found.to_table(columns=projection, filter=where)
 
 
@@ -152,24 +163,41 @@ def read_recent(
     return pa.concat_tables(found)
 
 
+def row_groups(file: Path) -> Iterator[Callable[[], pa.Table]]:
+    """What reads each group of rows of a file; pages are checked."""
+    (whole,) = _dataset([str(file)], fs.LocalFileSystem()).get_fragments()
+    for piece in whole.split_by_row_group():
+        yield partial(piece.to_table, PLAIN)
+
+
 def parts(files: Sequence[str]) -> set[str]:
-    """Files of compactions; their names sort by time."""
+    """Files of several rows; their names sort by the order of writing."""
     return {file for file in files if Path(file).name.startswith("part-")}
 
 
 def newest(rows: pa.Table) -> pa.Table:
-    """Last row of each run by `finished_at`; among equal ones the last read, since runs follow parts."""
+    """Row of each run that was written last, in the order of writing."""
     return rows.take(pa.array(last(rows)))
 
 
 def last(rows: pa.Table) -> np.ndarray:
-    """Indices of the rows that `newest` keeps, sorted by time."""
+    """Indices of the rows that `newest` keeps, in the order of writing.
+
+    Rows of older versions have no `sequence` and come first, by the time at which they finished; among equal
+    ones the last read is the last, since runs follow parts.
+    """
+    sequence = pc.fill_null(rows["sequence"], -1).to_numpy()
     moments = pc.fill_null(rows["finished_at"].cast(pa.int64()), 0).to_numpy()
-    order = np.argsort(moments, kind="stable")
+    order = np.lexsort((np.where(sequence < 0, moments, 0), sequence))
     ranked = pa.table({"run_id": rows["run_id"].take(pa.array(order)), "rank": np.arange(len(order))})
     found = ranked.group_by("run_id").aggregate([("rank", "max")])["rank_max"].to_numpy()
     kept: np.ndarray = order[np.sort(found)]
     return kept
+
+
+def highest(rows: pa.Table) -> int:
+    """Highest sequence among rows; 0 where none has one."""
+    return pc.max(rows["sequence"]).as_py() or 0
 
 
 def version(schema: pa.Schema) -> int:
@@ -178,7 +206,7 @@ def version(schema: pa.Schema) -> int:
 
 
 def _dataset(files: Sequence[str], filesystem: fs.FileSystem) -> ds.Dataset:
-    return ds.dataset(list(files), schema=PLAIN, format="parquet", filesystem=filesystem)
+    return ds.dataset(list(files), schema=PLAIN, format=_READING, filesystem=filesystem)
 
 
 def _entries(value: Any) -> Any:

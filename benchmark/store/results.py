@@ -29,8 +29,10 @@ from benchmark.records import Row
 from benchmark.store import query, selection
 from benchmark.store.compaction import Kept, merge, new_part, recover, separate, tidy
 from benchmark.store.parquet import (
+    ORDER,
     PART_FORMAT,
     ROW_FORMAT,
+    highest,
     newest,
     one_row,
     packed,
@@ -43,8 +45,11 @@ from benchmark.store.parquet import (
     upload,
     version,
 )
+from benchmark.store.repair import Flaw, Repair, flaws, mend
 from benchmark.store.repeats import KEYS, SAMPLES
 from benchmark.store.schema import SCHEMA, SCHEMA_VERSION
+from benchmark.store.sequence import Sequence as Numbers
+from benchmark.store.soundness import SoundFiles, flaw
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,6 +75,8 @@ class ResultsStore:
         self.paths = StorePaths(root=folder)
         self.folders = tuple(map(self.paths.of, get_args(selection.Origin)))
         self._kept: dict[str, Kept] = {}
+        self._sound = SoundFiles()
+        self._numbers = Numbers(self.paths if self.is_local else None, self._highest)
 
     @property
     def is_local(self) -> bool:
@@ -114,7 +121,7 @@ class ResultsStore:
         self._publish(serialised(SCHEMA.empty_table(), PART_FORMAT), paths.anchor, paths)
 
     def append(self, *rows: Row) -> None:
-        """Store rows, synced to disk. A later row of a run replaces the earlier one.
+        """Store rows, synced to disk. A later row of a run replaces the earlier one, whatever the clocks say.
 
         A single row gets its own file; several rows are one part, which takes no longer.
 
@@ -122,17 +129,26 @@ class ResultsStore:
             StoreError: a column is unknown, missing or of the wrong type; or the file can't be written.
         """
         made = defaultdict(list)
-        for row in rows:
-            values = {**row.values, "schema_version": SCHEMA_VERSION}  # noqa: PD011
-            made[selection.origin(values)].append(one_row(values))
         with self._in_words("write", "free some space or make it writable, then run the missing cells"):
+            for row, number in zip(rows, self._numbers.take(len(rows)), strict=True):
+                values = {**row.values, "schema_version": SCHEMA_VERSION, "sequence": number}  # noqa: PD011
+                made[selection.origin(values)].append(one_row(values))
             for origin, tables in made.items():
                 self._append(self._folder(origin), tables)
 
+    def highest_sequence(self) -> int:
+        """Number of the row that was written last: rows with a higher one are newer."""
+        return self._numbers.highest()
+
+    def _highest(self) -> int:
+        if not self.exists:
+            return 0
+        return highest(self._scan(lambda files: read(files, self._filesystem, ["sequence"])))
+
     def _append(self, paths: StorePaths, tables: Sequence[pa.Table]) -> None:
         if len(tables) > 1:
-            part = serialised(newest(pa.concat_tables(tables).combine_chunks()), PART_FORMAT)
-            self._publish(part, new_part(paths), paths)
+            rows = newest(pa.concat_tables(tables).combine_chunks())
+            self._publish(serialised(rows, PART_FORMAT), new_part(paths, highest(rows)), paths)
             return
         target = paths.run(tables[0]["run_id"][0].as_py())
         published = self._publish(serialised(tables[0], ROW_FORMAT), target, paths)
@@ -152,7 +168,7 @@ class ResultsStore:
         filter: pc.Expression | None = None,  # noqa: A002 - pyarrow's word for it
         among: pc.Expression | None = None,
     ) -> pa.Table:
-        """Newest row of every run that passes the filter, oldest first.
+        """Newest row of every run that passes the filter, in the order of writing.
 
         `among` may use only columns with one value for all rows of a run: campaign, cell_id, environment_id.
         It is applied while reading, so that other rows are not read.
@@ -171,7 +187,7 @@ class ResultsStore:
     def of_runs(
         self, run_ids: Collection[str], columns: Sequence[str] | None = None, campaign: str | None = None
     ) -> pa.Table:
-        """Newest row of each of these runs, oldest first; runs without a row are left out.
+        """Newest row of each of these runs, in the order of writing; runs without a row are left out.
 
         Only these rows are read, however many others there are. If all runs belong to one campaign, its name
         makes the search faster.
@@ -186,15 +202,15 @@ class ResultsStore:
             wanted &= ds.field("campaign") == campaign
 
         def reading(files: list[str]) -> pa.Table:
-            own = [
-                file for file in files if (name := Path(file).name) in named or not name.startswith("run-")
-            ]
-            return read_few(own, self._filesystem, _projected(names), wanted)
+            return read_few(files, self._filesystem, _projected(names), wanted)
 
-        return newest(self._scan(reading)).select(names)
+        def may_have(name: str) -> bool:
+            return name in named or not name.startswith("run-")
+
+        return newest(self._scan(reading, may_have)).select(names)
 
     def recent(self, columns: Sequence[str], filter: pc.Expression, most: int) -> pa.Table:  # noqa: A002
-        """Rows that pass the filter, oldest first; older files are skipped once `most` are found.
+        """Rows that pass the filter, in the order of writing; older files are skipped once `most` are found.
 
         A sample: it may contain a replaced row as long as both rows are in the store.
 
@@ -233,14 +249,10 @@ class ResultsStore:
         Raises:
             StoreError: the store is not a local folder, or can't be read or written.
         """
-        if not self.is_local:
-            raise StoreError(
-                f"store {self.name} is not a local folder, and compaction is safe only there: "
-                "run `store compact` on the host with the folder"
-            )
+        self._refuse_remote("compact")
         self._refuse_absent()
         self.prepare()
-        with self._in_words("compact", "make it writable, or move a damaged file away"):
+        with self._in_words("compact", "make it writable, or run `store verify`"):
             # Measured rows first: older versions stored all rows there, so some may move to the others.
             merged = sum(
                 self._compact(paths, thorough=thorough) for paths in self.folders if self._has(paths)
@@ -248,19 +260,55 @@ class ResultsStore:
         self._kept.clear()
         return merged
 
+    def flaws(self) -> list[Flaw]:
+        """Check every byte of every file; return what is damaged or isn't of this program.
+
+        Raises:
+            StoreError: there is no store, it is not a local folder, or it can't be read.
+        """
+        self._refuse_remote("verify")
+        self._refuse_absent()
+        with self._in_words("read", "make it readable, or choose another store"):
+            return [*flaws(self.folders)]
+
+    def repair(self) -> list[Repair]:
+        """Set aside what `flaws` finds, so that no warning comes any more; return what each file held.
+
+        Raises:
+            StoreError: as for `flaws`, or the store can't be written, or a compaction is running.
+        """
+        self.prepare()
+        repaired = []
+        with self._in_words("repair", "make it writable"), contextlib.ExitStack() as locks:
+            for paths in filter(self._has, self.folders):
+                try:
+                    locks.enter_context(FileLock(paths.compact_lock, timeout=0))
+                except Timeout:
+                    raise StoreError(f"a compaction of {self.name} is running: try again") from None
+                found = flaws([paths])
+                elsewhere = self.statuses().keys()
+                repaired += [mend(one, paths, elsewhere) for one in found]
+        return repaired
+
     def _compact(self, paths: StorePaths, *, thorough: bool) -> int:
         with contextlib.suppress(Timeout), FileLock(paths.compact_lock, timeout=0):
             recover(paths)
-            merged = merge(paths, self._kept)
-            return merged + (separate(paths, self._folder) + tidy(paths) if thorough else 0)
+            merged = merge(paths, self._kept, self._sound)
+            if thorough:
+                merged += separate(paths, self._folder, self._sound) + tidy(paths, self._sound)
+            return merged
         return 0
 
-    def _scan(self, reading: Callable[[list[str]], pa.Table]) -> pa.Table:
-        with self._in_words("read", "move a damaged file away, or choose another store"):
+    def _scan(
+        self, reading: Callable[[list[str]], pa.Table], chosen: Callable[[str], bool] = lambda _: True
+    ) -> pa.Table:
+        """Read the sound ones among the files whose names are chosen."""
+        with self._in_words("read", "run `store verify`, or choose another store"):
             self._refuse_absent()
             for attempt in range(_READ_ATTEMPTS):
                 with contextlib.suppress(FileNotFoundError):  # removed just now: its rows are in a new part
-                    return reading(self._listing())
+                    files = [file for file in map(Path, self._listing()) if chosen(file.name)]
+                    return reading([*map(str, self._sound.among(files) if self.is_local else files)])
                 time.sleep(min(0.01 * attempt, 0.2))
         raise StoreError(f"results at {self.name} change faster than they can be read: try again")
 
@@ -282,6 +330,13 @@ class ResultsStore:
         ]
         return [info.path for info in sorted(found, key=attrgetter("base_name", "path"))]
 
+    def _refuse_remote(self, verb: str) -> None:
+        if not self.is_local:
+            raise StoreError(
+                f"can't {verb} store {self.name}, which is not a local folder: "
+                f"run `store {verb}` on the host with the folder"
+            )
+
     def _refuse_absent(self) -> None:
         if not self.exists:
             raise StoreError(f"no results at {self.name}: run a benchmark first, or choose another store")
@@ -296,8 +351,10 @@ class ResultsStore:
 
     def _refuse_newer(self, paths: StorePaths) -> None:
         try:
+            if self.is_local and flaw(paths.anchor):
+                return  # a damaged anchor is rewritten: it holds no rows
             schema = pq.read_schema(paths.anchor.as_posix(), filesystem=self._filesystem)
-        except (FileNotFoundError, pa.ArrowInvalid):  # a damaged anchor is rewritten: it holds no rows
+        except (FileNotFoundError, pa.ArrowInvalid):
             return
         if version(schema) > SCHEMA_VERSION:
             raise StoreError(
@@ -392,4 +449,4 @@ def _located(root: str | Path) -> tuple[fs.FileSystem, Path]:
 
 def _projected(columns: Iterable[str]) -> list[str]:
     """Columns to read: the requested ones, and those that identify the newest rows."""
-    return list({*columns, "run_id", "finished_at"})
+    return list({*columns, *ORDER})

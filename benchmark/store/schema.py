@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 8
+SCHEMA_VERSION: Final = 9
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -155,7 +155,16 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ),
         ("repeat", _INT, "", "number of the repetition, from 0"),
         ("started_at", _TIME, "", "start of the run; its preparation may have started before"),
-        ("finished_at", _TIME, "", "end of the run; of several rows of a run the newest counts"),
+        ("finished_at", _TIME, "", "end of the run, by the clock of its host"),
+        (
+            "sequence",
+            _INT,
+            "",
+            (
+                "order in which the store's rows were written: of several rows of a run the highest counts; "
+                "null for rows of older versions, which are in the order of `finished_at`"
+            ),
+        ),
         ("status", _TEXT, "", "outcome of the run, see above"),
         ("stage", _TEXT, "", "stage that failed; null when ok"),
         ("error", _TEXT, "", "first lines of the reason; null when ok"),

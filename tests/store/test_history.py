@@ -5,10 +5,8 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from benchmark.errors import StoreError
 from benchmark.records import Exhausted, Row
 from benchmark.store import history
-from benchmark.store.durations import durations
 from benchmark.store.results import ResultsStore
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -136,17 +134,3 @@ def test_without_a_store_nothing_is_known(tmp_path):
 def test_an_empty_store_knows_nothing(store):
     assert history.fresh(store, {"e"}) == {}
     assert history.exhausted(store, {"e"}) == ()
-
-
-@pytest.mark.parametrize(
-    "question",
-    [
-        lambda store: history.fresh(store, {"e"}),
-        lambda store: history.exhausted(store, {"e"}),
-        lambda store: durations(store, {"bert"}, {"cpu"}),
-    ],
-)
-def test_a_store_that_cannot_be_read_is_told(store, question):
-    (store.paths.root / "run-bad.parquet").write_bytes(b"PAR1")
-    with pytest.raises(StoreError, match=r"run-bad\.parquet.*move a damaged file away"):
-        question(store)

@@ -16,9 +16,10 @@ import pytest
 from benchmark.errors import StoreError
 from benchmark.records import Row
 from benchmark.store.compaction import separate
-from benchmark.store.parquet import PART_FORMAT, one_row, serialised
+from benchmark.store.parquet import one_row
 from benchmark.store.results import ResultsStore, load
 from benchmark.store.schema import SCHEMA_VERSION
+from benchmark.store.soundness import SoundFiles
 from tests.store.test_results import PowerCut, attempts, cut_power, plain, row
 
 ORIGINS = {"measured": {}, "published": {"source": "published"}, "simulated": {"simulated": True}}
@@ -69,11 +70,13 @@ def mixed(folder: Path) -> ResultsStore:
     made = ResultsStore(folder)
     made.prepare()
     tables = [one_row({**one.values, "schema_version": SCHEMA_VERSION}) for one in of_each_origin()]  # noqa: PD011
-    part = serialised(pa.concat_tables(tables), PART_FORMAT)
-    made.paths.part("20260101T000000Z-0").write_bytes(part)
+    older = {"schema_version": "8"}
+    pq.write_table(
+        pa.concat_tables(tables).replace_schema_metadata(older), made.paths.part("20260101T000000Z-0")
+    )
     for number, one in enumerate(tables):
         renamed = one.set_column(one.column_names.index("run_id"), "run_id", [[f"s{number}"]])
-        pq.write_table(renamed, made.paths.run(f"s{number}"))
+        pq.write_table(renamed.replace_schema_metadata(older), made.paths.run(f"s{number}"))
     return made
 
 
@@ -108,12 +111,12 @@ def test_a_move_cut_off_at_any_step_neither_loses_nor_doubles_a_row(tmp_path, mo
         with monkeypatch.context() as patch:
             cut_power(patch, tmp_path / str(after), after)
             try:
-                done = separate(copy.paths, copy.paths.of)
+                done = separate(copy.paths, copy.paths.of, SoundFiles())
             except PowerCut:
                 done = 0
         assert attempts(copy) == EVERY | {"r4": 0, "r5": 0}
         copy.prepare()
-        separate(copy.paths, copy.paths.of)
+        separate(copy.paths, copy.paths.of, SoundFiles())
         assert attempts(copy) == EVERY | {"r4": 0, "r5": 0}
         assert plain(copy) == ["r0", "s0"]
         if done:

@@ -21,7 +21,7 @@ from pyarrow import fs
 from benchmark.errors import ConfigError, StoreError
 from benchmark.records import Row
 from benchmark.store import query
-from benchmark.store.parquet import PLAIN
+from benchmark.store.parquet import PART_FORMAT, PLAIN, one_row, serialised
 from benchmark.store.results import ResultsStore, load
 from benchmark.store.schema import SCHEMA, SCHEMA_VERSION
 
@@ -93,12 +93,48 @@ def test_a_later_row_of_a_run_replaces_the_earlier(store):
     assert plain(store) == ["r1"]
 
 
-def test_a_row_that_is_older_does_not_replace_a_compacted_one(store):
-    store.append(row(1, attempt=1))
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("compacted", [False, True])
+def test_the_row_that_is_written_later_counts_though_its_clock_is_behind(store, compacted, together):
+    another_host = ResultsStore(store.paths.root)
+    assert another_host.highest_sequence() == 0
+    store.append(row(1, attempt=5))
     store.append(row(2))
+    if compacted:
+        store.compact()
+    again = [row(1, attempt=0), *([row(3)] if together else [])]
+    another_host.append(*again)
+    assert attempts(store)["r1"] == 0
+    store.append(row(1, attempt=-3))
+    assert attempts(store)["r1"] == -3
     store.compact()
-    store.append(row(1, attempt=0))
-    assert attempts(store) == {"r1": 1, "r2": 0}
+    assert attempts(store)["r1"] == -3
+    assert store.table(["run_id"])["run_id"].to_pylist()[-1] == "r1"
+
+
+@pytest.mark.parametrize("lost", ["missing", "empty", "behind", "no number"])
+def test_rows_stay_in_order_if_the_counter_is_lost(store, lost):
+    for attempt in range(3):
+        store.append(row(1, attempt=attempt))
+    counter = store.paths.sequence
+    if lost == "missing":
+        counter.unlink()
+    else:
+        counter.write_text({"empty": "", "behind": "1", "no number": "x"}[lost])
+    after_a_crash = ResultsStore(store.paths.root)
+    after_a_crash.append(row(1, attempt=3))
+    assert after_a_crash.table()["sequence"].to_pylist() == [4]
+
+
+def test_rows_of_older_versions_are_ordered_by_time_and_come_first(store):
+    for name, attempt in (("a", 7), ("b", 3)):
+        old = one_row({**row(1, attempt=attempt).values, "schema_version": 8})  # noqa: PD011 - a row's
+        pq.write_table(old.replace_schema_metadata({"schema_version": "8"}), store.paths.part(name))
+    assert attempts(store) == {"r1": 7}
+    store.append(row(1, attempt=1))
+    assert attempts(store) == {"r1": 1}
+    store.compact()
+    assert attempts(store) == {"r1": 1}
 
 
 def test_a_filter_does_not_bring_back_what_a_run_was_before(store):
@@ -124,8 +160,8 @@ def test_the_rows_of_some_runs_can_be_asked_for(store):
     found = store.of_runs({"r4", "r1", "r2", "r9"}, ["run_id", "repeat", "config"])
     assert found.to_pylist() == [
         {"run_id": "r2", "repeat": 0, "config": None},
-        {"run_id": "r4", "repeat": 0, "config": None},
         {"run_id": "r1", "repeat": 1, "config": "{}"},
+        {"run_id": "r4", "repeat": 0, "config": None},
     ]
     assert store.of_runs(["r1", "r2"], campaign="c1")["run_id"].to_pylist() == ["r1"]
     assert store.of_runs([]).schema.names == SCHEMA.names
@@ -137,12 +173,13 @@ def test_rows_of_some_runs_are_found_in_files_of_any_name(store):
     assert len(store.of_runs(["r1"])) == 1
 
 
-def test_asked_for_some_runs_a_store_does_not_open_the_files_of_others(store):
+def test_asked_for_some_runs_a_store_does_not_open_the_files_of_others(store, caplog):
     store.append(row(1))
     store.paths.run("r2").write_bytes(b"PAR1")
     assert len(store.of_runs(["r1"])) == 1
-    with pytest.raises(StoreError, match=r"run-r2\.parquet.*move a damaged file away"):
-        store.of_runs(["r2"])
+    assert not caplog.messages
+    assert len(store.of_runs(["r2"])) == 0
+    assert "run-r2.parquet is not read" in caplog.text
 
 
 def test_recent_rows_are_taken_from_the_newest_files_until_they_are_enough(store):
@@ -150,8 +187,6 @@ def test_recent_rows_are_taken_from_the_newest_files_until_they_are_enough(store
         store.append(row(first))
         store.append(row(first + 1))
         store.compact()
-        for path in store.paths.root.glob("part-2*"):
-            path.rename(store.paths.part(f"1{first}"))
     store.append(row(4))
     chosen = pc.field("batch_size") != 2
 
@@ -230,12 +265,6 @@ def test_a_store_below_a_file_is_refused_with_its_path(tmp_path, inside):
         ResultsStore(root).prepare()
 
 
-def test_a_damaged_file_is_named(store):
-    (store.paths.root / "run-bad.parquet").write_bytes(b"PAR1")
-    with pytest.raises(StoreError, match=r"run-bad\.parquet.*move a damaged file away"):
-        store.table()
-
-
 def test_a_damaged_anchor_is_written_anew(store):
     store.paths.anchor.write_bytes(b"")
     store.prepare()
@@ -244,7 +273,7 @@ def test_a_damaged_anchor_is_written_anew(store):
 
 def test_a_store_of_a_newer_schema_is_refused(store):
     newer = SCHEMA.with_metadata({"schema_version": str(SCHEMA_VERSION + 1)})
-    pq.write_table(newer.empty_table(), store.paths.anchor)
+    store.paths.anchor.write_bytes(serialised(newer.empty_table(), PART_FORMAT))
     versions = rf"written by schema {SCHEMA_VERSION + 1}, this program knows {SCHEMA_VERSION}"
     complaint = rf"store {store.name} was {versions}: upgrade the program, or"
     for act in (store.prepare, store.compact):
@@ -372,12 +401,13 @@ def test_in_the_middle_of_a_grid_older_parts_are_left_alone(store):
     assert attempts(store) == {"r0": 0, "r1": 1, "r2": 0, "r3": 0}
 
 
-def test_in_the_middle_of_a_grid_older_parts_are_not_even_opened(store):
-    store.paths.part("damaged").write_bytes(b"PAR1")
+def test_in_the_middle_of_a_grid_older_parts_are_not_even_opened(store, caplog):
     store.append(row(1))
+    store.paths.part("damaged").write_bytes(b"PAR1")
     assert store.compact(thorough=False) == 1
-    with pytest.raises(StoreError, match=r"can't compact results .*part-damaged\.parquet"):
-        store.compact()
+    assert not caplog.messages
+    store.compact()
+    assert "part-damaged.parquet is not read" in caplog.text
 
 
 def test_a_row_still_in_memory_does_not_win_over_a_file_that_another_process_wrote(store):
