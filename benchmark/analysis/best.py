@@ -46,6 +46,7 @@ NEEDED: Final = (
         "run_id",
         "status",
         "simulated",
+        "sequence",
         "finished_at",
         "hostname",
         "samples",
@@ -137,7 +138,8 @@ class Answer:
 
 def cells(rows: pd.DataFrame) -> Cells:
     """Newest line of each setup: processes combined, failures separate."""
-    lines = combined(rows.reset_index(drop=True)).sort_values("finished_at", kind="stable")
+    lines = combined(rows.reset_index(drop=True))
+    lines = lines.sort_values(["sequence", "finished_at"], kind="stable", na_position="first")
     lines = _with_output_tokens(lines)
     lines["throughput_unit"] = _units(lines)
     # As text, since lists and missing values equal nothing.

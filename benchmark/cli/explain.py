@@ -87,12 +87,12 @@ def stored(store: ResultsStore, run_id: str) -> Row:
 
 
 def newest(store: ResultsStore, which: pc.Expression) -> Row | None:
-    """The run that started last among those that an expression selects.
+    """The run that was stored last among those that an expression selects.
 
     Raises:
         StoreError: the store can't be read.
     """
-    found = store.table(["run_id", "started_at"], which).sort_by("started_at")
+    found = store.table(["run_id"], which)
     return stored(store, found["run_id"][-1].as_py()) if len(found) else None
 
 
@@ -110,9 +110,10 @@ def as_line(explanation: Explanation) -> str:
 
 
 def _previous(store: ResultsStore, run: Row) -> Row | None:
-    """The newest run of the same cell among those that started before this one."""
-    cell_id, started_at = run.values["cell_id"], run.values["started_at"]
-    return newest(store, (pc.field("cell_id") == cell_id) & (pc.field("started_at") < started_at))
+    """The run of the same cell that was stored before this one."""
+    runs = store.table(["run_id"], pc.field("cell_id") == run.values["cell_id"])["run_id"].to_pylist()
+    place = runs.index(run.run_id)
+    return stored(store, runs[place - 1]) if place else None
 
 
 def _plain(value: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import Annotated, Any
 
 import pyarrow.compute as pc
@@ -49,14 +48,14 @@ def replay(
     experiment = configured_as(old, campaign, store, cache)
     for name, value in experiment.environment.items():
         console.print(f"{name}={value}, as in the run", markup=False, highlight=False, soft_wrap=True)
-    cell_id, started = cell_of(experiment).cell_id, datetime.now(timezone.utc)
+    cell_id, before = cell_of(experiment).cell_id, rows.highest_sequence()
     if cell_id != old.values["cell_id"]:
         console.print(
             "the program has changed since: the same configuration is another cell now", markup=False
         )
     code = start([experiment])
     mine = (pc.field("campaign") == experiment.campaign) & (pc.field("cell_id") == cell_id)
-    new = newest(rows, mine & (pc.field("started_at") >= started))
+    new = newest(rows, mine & (pc.field("sequence") > before))
     if as_json:
         print(as_line(explain(new, old)) if new else json.dumps(None))
     elif new:

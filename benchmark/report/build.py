@@ -14,7 +14,7 @@ from benchmark.host import machine
 from benchmark.published.checks import Agreement, Difference
 from benchmark.records import Names, frozen
 from benchmark.report.document import Document, Field, Head, Section, Table
-from benchmark.report.query import Relation
+from benchmark.report.query import NEWEST_FIRST, Relation
 from benchmark.report.spec import Report, SectionSpec, SentenceSpec
 from benchmark.report.tables import charts, table
 from benchmark.report.text import NONE, filled, spans
@@ -82,7 +82,7 @@ def _sections(cells: Relation, spec: SectionSpec) -> Iterator[Section]:
         )
         where = f"({spec.where}) and {match}"
         (values,) = cells.records(
-            f"select * exclude (framework_versions) from cells where {where} order by started_at desc limit 1"
+            f"select * exclude (framework_versions) from cells where {where} order by {NEWEST_FIRST} limit 1"
         )
         yield from _section(cells, spec, where, values)
 
@@ -230,7 +230,7 @@ def _rows(cells: Relation, report: Report) -> pd.DataFrame:
     wanted = [name for name in dict.fromkeys(("origin", *names, *doubted)) if name in known]
     texts = {"noise_flags": "nullif(array_to_string(noise_flags, ' '), '') as noise_flags"}
     shown = ", ".join(texts.get(name, f'"{name}"') for name in wanted)
-    order = f"order by started_at desc, run_id limit {report.most_rows}"
+    order = f"order by {NEWEST_FIRST}, run_id limit {report.most_rows}"
     found = cells.frame(f"select {shown} from cells {order}")
     return found.dropna(axis="columns", how="all")
 

@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 
 ALWAYS: Final = (
     *("run_id", "campaign", "cell_id", "environment_id", "repeat", "started_at", "finished_at", "status"),
-    *("stage", "error", "simulated", "source", "document", "document_commit", "document_date"),
+    *("sequence", "stage", "error", "simulated", "source", "document", "document_commit", "document_date"),
     *("document_licence", "model", "hardware", "instance_type", "hostname", "device_name", "cpu_model", "os"),
     *("compiler", "framework_versions", "driver_version", "git_commit", "command", "throughput_per_s"),
     *("throughput_unit", "noise_flags", "steady", "latency_p50_ms", "latency_p95_ms"),
     *("latency_p50_ms_lo", "latency_p50_ms_hi"),
 )
 """Columns that every report needs, whatever its YAML names."""
+NEWEST_FIRST: Final = "sequence desc nulls last, started_at desc"
+"""SQL to order rows by: the last written one first."""
 _UNDECIDED: Final = "('interrupted', 'unavailable', 'dominated')"
 """Statuses after which a cell isn't decided: an older row with another status wins."""
 _PRICES: Final = ("usd_per_hour", "usd_per_1m", "price_kind", "price_region", "price_published")
@@ -150,9 +152,9 @@ def _newest(connection: duckdb.DuckDBPyConnection, where: str) -> None:
         f"""create temp table cells as
         select * from stored where ({where})
         qualify campaign = first_value(campaign) over (
-            partition by {key} order by status in {_UNDECIDED}, started_at desc)
+            partition by {key} order by status in {_UNDECIDED}, {NEWEST_FIRST})
         and row_number() over (
-            partition by {key}, campaign, repeat order by status in {_UNDECIDED}, started_at desc) = 1""",
+            partition by {key}, campaign, repeat order by status in {_UNDECIDED}, {NEWEST_FIRST}) = 1""",
         key="where",
     )
 

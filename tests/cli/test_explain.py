@@ -233,11 +233,11 @@ def test_a_cell_that_ran_once_has_nothing_to_differ_from(typed, shelved):
     assert typed("bbbb0")[-2:] == nothing
 
 
-def test_the_previous_run_is_the_newest_of_the_cell_that_started_before(typed, shelved):
-    later = {"finished_at": START + timedelta(hours=1)}
-    rows = [measured(f"aaaa{minute}", minute) for minute in (3, 0, 2, 1)]
-    shelved(*rows, measured("aaaa9", 1, cell_id="y"), measured("aaaa8", -1, **later))
-    assert json.loads(typed("aaaa2", "--json")[-1])["previous"]["run_id"] == "aaaa1"
+def test_the_previous_run_is_the_one_of_the_cell_that_was_stored_before(typed, shelved):
+    rows = [measured(f"aaaa{minute}", minute) for minute in (3, 0)]
+    shelved(*rows, measured("aaaa9", 1, cell_id="y"), measured("aaaa2", 2))
+    assert json.loads(typed("aaaa2", "--json")[-1])["previous"]["run_id"] == "aaaa0"
+    assert json.loads(typed("aaaa3", "--json")[-1])["previous"] is None
 
 
 @pytest.mark.parametrize(

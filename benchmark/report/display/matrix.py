@@ -15,7 +15,7 @@ _SETUP: Final = axes.without(*_PAIR, "fast_math", "quantization")
 """Axes that may differ between the rows of a pair."""
 NEEDED = (
     *swept.NEEDED,
-    *("status", "stage", "error", "started_at"),
+    *("status", "stage", "error", "sequence", "started_at"),
     *("compile_s", "artifact_bytes", "load_s", "latency_p50_ms", "cosine", "cpu_model", "noise_flags"),
 )
 """Columns that the table is made of."""
@@ -32,7 +32,7 @@ _NONE = "-"
 
 def newest(rows: pd.DataFrame) -> pd.DataFrame:
     """Newest row of every pair; its `compiler` includes quantisation or arithmetic other than fp32."""
-    named = _named(rows).sort_values("started_at")
+    named = _named(rows).sort_values(["sequence", "started_at"], na_position="first")
     return named.drop_duplicates([*_PAIR], keep="last").sort_values([*_PAIR])
 
 
