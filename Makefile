@@ -70,10 +70,12 @@ matrix: $(READY) ## what works: every model under every compiler of this CPU, as
 	  $(BIN)/python -m benchmark experiment=matrix model=$$model; $(BIN)/python -m benchmark cache gc --limit-gb 20; done
 	$(BIN)/python -m benchmark matrix campaign=matrix,matrix_tiny --md
 
-drills: $(READY) ## 200 random experiments, two commands at the same time, 50 kills: minutes
+drills: $(READY) ## random experiments, two commands at once, kills, flipped bits, a crowd at one store: minutes
 	$(BIN)/python tests/grids/random_experiments.py --times 200
 	$(BIN)/python tests/benchmarks/two_commands.py
 	$(BIN)/python -m tests.chaos.kill_parent --times 50
+	$(BIN)/python -m tests.chaos.bit_flips --times 2000
+	$(BIN)/python -m tests.chaos.crowd
 
 scale: $(READY) ## what grids of 100 to 100,000 cells cost, and a store of a million rows: half an hour
 	$(BIN)/python tests/benchmarks/scale.py --store-rows 1000000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,10 +20,13 @@ from benchmark import axes
 from benchmark.errors import ConfigError
 from benchmark.paths import write_whole
 from benchmark.report.sanitize import one_line
+from benchmark.sealed import opened, sealed
 from benchmark.stats.regression_detector import Finding
 from benchmark.stats.regression_evidence import NIGHTS, levels, middle
 from benchmark.store import query, selection
 from benchmark.store.results import ResultsStore, to_frame
+
+logger = logging.getLogger(__name__)
 
 SERIES: Final = ("cell_id", "hardware", "device_name", "instance_type", "hostname", "threads")
 """Columns that identify a series from night to night; versions may change, and their effect is checked."""
@@ -151,7 +155,15 @@ def stem(row: pd.Series[Any]) -> str:
 def kept(store: ResultsStore, campaign: str) -> Sequence[Finding]:
     """Findings of the check of that night, if there was one."""
     file = store.paths.nightly(campaign)
-    return _FINDINGS.validate_json(file.read_bytes()) if store.is_local and file.is_file() else ()
+    if not (store.is_local and file.is_file()):
+        return ()
+    data = file.read_bytes()
+    try:
+        is_old = data[:1] == b"["  # of a version that wrote no checksum
+        return _FINDINGS.validate_json(data if is_old else json.dumps(opened(data)["findings"]))
+    except (ValueError, KeyError) as error:
+        logger.warning("%s is not used: %s; the nights after %s are judged anew", file, error, campaign)
+        return ()
 
 
 def keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> None:
@@ -161,4 +173,4 @@ def keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> Non
     file = store.paths.nightly(campaign)
     file.parent.mkdir(parents=True, exist_ok=True)
     # Not with pydantic, which writes the infinite bounds of a single round as null.
-    write_whole(file, json.dumps([asdict(finding) for finding in findings], indent=1).encode())
+    write_whole(file, sealed({"findings": [asdict(finding) for finding in findings]}))

@@ -86,15 +86,23 @@ class CompileCache:
     def prepare(self) -> None:
         """Create the folders, and delete the work folders of dead builders.
 
+        A cache that is there but can't be written gets a warning: what is in it can be used.
+
         Raises:
-            CacheError: the folder can't be written.
+            CacheError: the folder isn't there and can't be made.
         """
-        with self._writing():
-            for folder in (self._paths.temporary, self._paths.damaged):
-                folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self._paths.temporary):
-                pass  # mode bits don't show whether the mount allows writing
-        self._sweep()
+        try:
+            with self._writing():
+                for folder in (self._paths.temporary, self._paths.damaged):
+                    folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self._paths.temporary):
+                    pass  # mode bits don't show whether the mount allows writing
+        except CacheError as error:
+            if not self._folders():
+                raise
+            log.warning("only what is in it can be used: %s", error)
+        else:
+            self._sweep()
 
     def find(self, key: str) -> Entry | None:
         """Return the entry if it exists and is intact. A damaged one is moved aside with a warning.
@@ -167,7 +175,8 @@ class CompileCache:
         """Remove the least recently used entries until the rest fits the limit, and return them.
 
         Entries in `keep` and entries used within `min_age_s` seconds stay. Damaged entries that were moved
-        aside, and work folders of dead builders, are always deleted. A dry run removes nothing.
+        aside or have no readable manifest, and work folders of dead builders, are always deleted. A dry run
+        removes nothing.
 
         Raises:
             CacheError: the cache can't be written.
@@ -188,7 +197,9 @@ class CompileCache:
                 self.remove(entry.manifest.key)
         if not dry_run:
             self._sweep()
-            for leftover in self._paths.damaged.glob("*"):
+            readable = {entry.manifest.key for entry in self.entries()}
+            unreadable = [folder for folder in self._folders() if folder.name not in readable]
+            for leftover in (*self._paths.damaged.glob("*"), *unreadable):
                 delete(leftover)
         return removed
 
@@ -213,7 +224,7 @@ class CompileCache:
     def _folders(self) -> list[Path]:
         if not self.root.is_dir():
             return []
-        return sorted(path for path in self.root.iterdir() if KEY.fullmatch(path.name) and path.is_dir())
+        return sorted(path for path in self.root.iterdir() if KEY.fullmatch(path.name))
 
     def _sweep(self) -> None:
         for leftover in self._paths.temporary.glob("*"):
@@ -228,6 +239,8 @@ class CompileCache:
             return None
 
     def _manifest(self, folder: Path) -> Manifest:
+        if folder.is_symlink() or not folder.is_dir():
+            raise CacheError("it is no folder")
         manifest = Manifest.read(self._paths.manifest(folder))
         if manifest.key != folder.name:
             raise CacheError(f"its manifest belongs to {manifest.key}")
@@ -239,12 +252,12 @@ class CompileCache:
             stamp(folder, manifest)
             check_hashes(folder, manifest)
         except CacheError as damage:
-            return str(damage) if folder.is_dir() else None  # else removed meanwhile
+            return str(damage) if os.path.lexists(folder) else None  # else removed meanwhile
         return None
 
     def _intact(self, folder: Path) -> Entry | None:
         """Check an entry and record its use; raise CacheError if it is damaged."""
-        if not folder.is_dir():
+        if not os.path.lexists(folder):
             return None
         manifest = self._manifest(folder)
         stamps = stamp(folder, manifest)

@@ -13,11 +13,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import NonNegativeFloat, NonNegativeInt, TypeAdapter, ValidationError
+from pydantic import NonNegativeFloat, NonNegativeInt, TypeAdapter
 
 from benchmark.errors import CacheError
 from benchmark.paths import CachePaths
 from benchmark.records import frozen
+from benchmark.sealed import opened, sealed
 
 Kind = Literal["weights", "reference", "artifact", "peak"]
 Stamps = dict[str, tuple[int, int]]
@@ -88,23 +89,27 @@ class Manifest:
     """ISO 8601, UTC."""
     hostname: str
 
-    def to_json(self) -> str:
-        """Manifest as it is written to disk."""
-        return _MANIFEST.dump_json(self, indent=1).decode() + "\n"
+    def to_json(self) -> bytes:
+        """Manifest as it is written to disk, with its checksum."""
+        return sealed(_MANIFEST.dump_python(self, mode="json"))
 
     @staticmethod
     def read(path: Path) -> Manifest:
         """Read a manifest.
 
         Raises:
-            CacheError: it is missing or not a manifest.
+            CacheError: it is missing, isn't as it was written, or isn't made of what its key says.
         """
         try:
-            return _MANIFEST.validate_json(path.read_bytes())
+            made = _MANIFEST.validate_json(json.dumps(opened(path.read_bytes())))
+            key = entry_key(made.kind, made.made_of)
         except FileNotFoundError:
             raise CacheError(f"{path.name} is missing") from None
-        except (OSError, ValidationError) as error:
+        except (OSError, ValueError, TypeError) as error:
             raise CacheError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
+        if made.key != key:
+            raise CacheError(f"{path.name} is that of {key}, not of {made.key}")
+        return made
 
 
 _MANIFEST = TypeAdapter(Manifest)
@@ -140,7 +145,7 @@ def seal(  # noqa: PLR0913, PLR0917 - the fields of a manifest
         created_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         hostname=socket.gethostname(),
     )
-    target.write_text(manifest.to_json(), encoding="utf-8")
+    target.write_bytes(manifest.to_json())
     if sync:
         fsync(target)
         fsync(building)
@@ -148,17 +153,41 @@ def seal(  # noqa: PLR0913, PLR0917 - the fields of a manifest
 
 
 def stamp(folder: Path, manifest: Manifest) -> Stamps:
-    """Stamps of all files; raise CacheError if a file is missing or has another size."""
+    """Stamps of all files; raise CacheError unless they are exactly those of the manifest, in their sizes."""
+    found = _files(folder)
+    if extra := sorted(found.keys() - manifest.files.keys()):
+        raise CacheError(f"{extra[0]} is not in its manifest")
     stamps = {}
     for name, file in manifest.files.items():
-        try:
-            status = (folder / name).stat()
-        except OSError as error:
-            raise CacheError(f"{name} cannot be found ({error.strerror})") from error
+        if (status := found.get(name)) is None:
+            raise CacheError(f"{name} cannot be found")
         if status.st_size != file.bytes:
             raise CacheError(f"{name} has {status.st_size} bytes instead of {file.bytes}")
         stamps[name] = (status.st_size, status.st_mtime_ns)
     return stamps
+
+
+def _files(folder: Path) -> dict[str, os.stat_result]:
+    """Files of an entry but its manifest, by their names in it.
+
+    Raises:
+        CacheError: the folder can't be read, or holds links or special files.
+    """
+    found, folders = dict[str, os.stat_result](), [folder]
+    try:
+        for inner in folders:
+            with os.scandir(inner) as listed:
+                for one in listed:
+                    name = Path(one.path).relative_to(folder).as_posix()
+                    if one.is_dir(follow_symlinks=False):
+                        folders.append(Path(one.path))
+                    elif not one.is_file(follow_symlinks=False):
+                        raise CacheError(f"{name} is no plain file")
+                    elif name != CachePaths(root=folder.parent).manifest(folder).name:
+                        found[name] = one.stat(follow_symlinks=False)
+    except OSError as error:
+        raise CacheError(f"its files cannot be listed ({error.strerror})") from error
+    return found
 
 
 def check_hashes(folder: Path, manifest: Manifest) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import time
@@ -17,11 +18,12 @@ from pydantic import NonNegativeInt, TypeAdapter
 from benchmark.cache.compile_cache import Entries
 from benchmark.cache.manifest import entry_key
 from benchmark.cell import Environment
-from benchmark.errors import LibraryMissing, RunFailure, Unavailable
+from benchmark.errors import CacheError, LibraryMissing, RunFailure, Unavailable
 from benchmark.identity import options_of, source_digest
 from benchmark.paths import host_peaks, write_whole
 from benchmark.protocols import Call, Device
 from benchmark.records import DeviceFacts, frozen
+from benchmark.sealed import opened, sealed
 from benchmark.timing.roofline import Peak
 
 log = logging.getLogger(__name__)
@@ -80,7 +82,7 @@ def peak(
 
     try:
         entry = cache.get_or_build("peak", made_of, build)
-    except RunFailure as failure:
+    except (RunFailure, CacheError) as failure:
         log.warning("hardware=%s: roofline_fraction skipped: %s", device.name, failure)
         return None
     return _PEAK.validate_json((entry.folder / _FILE).read_bytes())
@@ -122,14 +124,14 @@ def _read(file: Path) -> tuple[_Record, float]:
     """The last outcome, and its age in seconds."""
     with suppress(OSError, ValueError):
         if (age_s := time.time() - file.stat().st_mtime) >= 0:
-            return _RECORD.validate_json(file.read_bytes()), age_s
+            return _RECORD.validate_json(json.dumps(opened(file.read_bytes()))), age_s
     return _Record(), math.inf
 
 
 def _write(file: Path, record: _Record) -> None:
     with suppress(OSError):  # then the next command measures again
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(file, _RECORD.dump_json(record))
+        write_whole(file, sealed(_RECORD.dump_python(record, mode="json")))
 
 
 def _measure(device: Any, facts: DeviceFacts) -> Peak:

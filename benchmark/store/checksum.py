@@ -23,23 +23,6 @@ def sealed(data: bytes) -> bytes:
     return data[:end] + _MARK + hashlib.sha256(data).digest() + data[end:]
 
 
-def signed(text: bytes) -> bytes:
-    """A text with its checksum on a line of its own."""
-    return text + b"\n" + hashlib.sha256(text).hexdigest().encode()
-
-
-def unsigned(data: bytes) -> bytes:
-    """The text that `signed` got.
-
-    Raises:
-        ValueError: it has changed since.
-    """
-    text, _, digest = data.rpartition(b"\n")
-    if hashlib.sha256(text).hexdigest().encode() != digest:
-        raise ValueError("its checksum doesn't match")
-    return text
-
-
 def matches(file: BinaryIO, size: int) -> bool | None:
     """Whether the content of a Parquet file, of so many bytes, has its checksum; None where it has none."""
     file.seek(max(0, size - _TAIL_BYTES))

@@ -7,7 +7,6 @@ A journal names a new part and its inputs before the part appears. The inputs ar
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import time
@@ -22,8 +21,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from benchmark.paths import StorePaths
+from benchmark.sealed import opened, sealed
 from benchmark.store import selection
-from benchmark.store.checksum import signed, unsigned
 from benchmark.store.parquet import (
     ORDER,
     PART_FORMAT,
@@ -174,7 +173,7 @@ def _replace(paths: StorePaths, inputs: Mapping[Path, list[int]], rows: pa.Table
     """Publish rows as a part, then remove their input files."""
     journal = paths.journal / f"{part.stem}.json"
     entry = {"part": part.name, "inputs": [[path.name, *state] for path, state in inputs.items()]}
-    publish(signed(json.dumps(entry).encode()), journal, paths)
+    publish(sealed(entry), journal, paths)
     publish(serialised(rows, PART_FORMAT), part, paths)
     _finish(paths, journal)
 
@@ -185,7 +184,7 @@ def _finish(paths: StorePaths, journal: Path) -> None:
     A damaged journal is set aside. Rows that it would have removed are in the store twice, and count once.
     """
     try:
-        entry = json.loads(unsigned(journal.read_bytes()))
+        entry = opened(journal.read_bytes())
     except ValueError:
         aside = set_aside(journal, paths)
         logger.warning("a journal of the store was damaged, and is set aside as %s: no row is lost", aside)

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from benchmark.paths import StorePaths
 from benchmark.records import frozen
-from benchmark.store.checksum import unsigned
+from benchmark.sealed import opened
 from benchmark.store.compaction import new_part, set_aside
 from benchmark.store.parquet import PART_FORMAT, highest, publish, row_groups, serialised
 from benchmark.store.soundness import FOREIGN, flaw
@@ -55,7 +55,7 @@ def flaws(folders: Collection[StorePaths]) -> Iterator[Flaw]:
                 yield _with_runs(file, reason, paths)
         for journal in sorted(paths.journal.glob("*.json")):
             try:
-                unsigned(journal.read_bytes())
+                opened(journal.read_bytes())
             except (OSError, ValueError) as error:
                 yield Flaw(file=journal, reason=f"a journal: {error}")
 

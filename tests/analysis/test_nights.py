@@ -18,3 +18,17 @@ def test_findings_are_written_whole_or_not_at_all(tmp_path, monkeypatch):
         nights.keep(store, "night", [])
     assert nights.kept(store, "night") == ()
     assert [file.name for file in store.paths.nightly("night").parent.iterdir()] == ["night.json"]
+
+
+def test_findings_that_have_changed_are_not_used(tmp_path, caplog):
+    store = ResultsStore(tmp_path / "results")
+    store.prepare()
+    nights.keep(store, "night", [])
+    file = store.paths.nightly("night")
+    file.write_bytes(file.read_bytes().replace(b"[]", b'["x"]'))
+    assert nights.kept(store, "night") == ()
+    assert "its content has changed since it was written" in caplog.text
+    file.write_bytes(b"[]")  # as older versions wrote them
+    caplog.clear()
+    assert nights.kept(store, "night") == ()
+    assert not caplog.messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,12 +15,14 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cache.manifest import content_key, entry_key
 from benchmark.errors import CacheError
+from benchmark.sealed import sealed
 
 MADE_OF = {"model": "tiny", "batch": 1, "versions": {"compiler": "1.0"}}
 
@@ -297,6 +300,70 @@ def test_an_entry_without_a_readable_manifest_is_built_again(cache, manifest):
     assert cache.verify() == []
 
 
+def test_no_flipped_bit_of_an_entry_goes_unnoticed(cache):
+    entry = cache.get_or_build("artifact", MADE_OF, write_model)
+    chance = random.Random(1)  # noqa: S311 - no secret
+    for file in (path for path in entry.folder.rglob("*") if path.is_file()):
+        whole = file.read_bytes()
+        for bit in chance.sample(range(8 * len(whole)), 60):
+            damage(file, bytes(byte ^ (bit // 8 == at) << bit % 8 for at, byte in enumerate(whole)))
+            try:
+                (found,) = CompileCache(cache.root).entries()
+            except ValueError:
+                found = None
+            assert CompileCache(cache.root).verify() or found == cache.entries()[0], (file, bit)
+            damage(file, whole)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_sealed"),
+    [({"facts": {}}, False), ({"made_s": 8.0}, False), ({"files": {}}, True), ({"kind": "weights"}, True)],
+)
+def test_a_manifest_that_was_changed_is_damage(cache, change, is_sealed):
+    """What is sealed anew must still fit the key and the files."""
+    entry = cache.get_or_build("artifact", MADE_OF, write_model)
+    path = entry.folder / "manifest.json"
+    content = json.loads(path.read_bytes()) | change
+    content = {name: value for name, value in content.items() if name != "digest"} if is_sealed else content
+    path.write_bytes(sealed(content) if is_sealed else json.dumps(content).encode())
+    assert len(cache.verify()) == 1
+    assert not CompileCache(cache.root).get_or_build("artifact", MADE_OF, write_model).hit
+    assert cache.verify() == []
+
+
+@pytest.mark.parametrize("what", ["file", "link", "fifo", "folder of a file", "file in its place", "gone"])
+def test_what_does_not_belong_into_an_entry_is_damage(cache, what, caplog):
+    entry = cache.get_or_build("artifact", MADE_OF, write_model)
+    model = entry.folder / "model.bin"
+    if what == "file":
+        (entry.folder / "parts" / "more.pkl").write_bytes(b"x")
+    elif what == "link":
+        (entry.folder / "more").symlink_to(model)
+    elif what == "fifo":
+        model.unlink()
+        os.mkfifo(model)
+    elif what == "folder of a file":
+        model.unlink()
+        model.mkdir()
+    elif what == "file in its place":
+        entry.folder.rename(cache.root / "elsewhere")
+        entry.folder.write_text("in the way")
+    else:
+        entry.folder.rename(cache.root / "elsewhere")
+        entry.folder.symlink_to(cache.root / "elsewhere")
+    assert [key for key, _ in cache.verify()] == [entry.manifest.key]
+    assert not CompileCache(cache.root).get_or_build("artifact", MADE_OF, write_model).hit
+    assert caplog.text.count("damaged cache entry") == 1
+    assert cache.verify() == []
+
+
+def test_gc_deletes_what_an_older_version_left(cache):
+    entry = cache.get_or_build("artifact", MADE_OF, write_model)
+    (entry.folder / "manifest.json").write_text("{}")
+    cache.gc(10**9)
+    assert not entry.folder.exists()
+
+
 def test_a_folder_renamed_to_another_key_is_damage(cache):
     entry = cache.get_or_build("artifact", MADE_OF, write_model)
     entry.folder.rename(cache.root / ("0" * 32))
@@ -469,18 +536,19 @@ def test_a_root_that_is_or_lies_in_a_file_is_refused_with_advice(tmp_path, below
         cache.get_or_build("artifact", MADE_OF, must_not_build)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_root_is_refused_with_advice_but_can_be_read(cache):
-    key = cache.get_or_build("artifact", MADE_OF, write_model).manifest.key
-    for folder in (cache.root / ".tmp", cache.root):
-        folder.chmod(0o555)
-    try:
-        with pytest.raises(CacheError, match=r"cache\.root="):
-            cache.prepare()
-        assert CompileCache(cache.root).find(key) is not None
-    finally:
-        for folder in (cache.root, cache.root / ".tmp"):
-            folder.chmod(0o755)
+def test_a_cache_that_cannot_be_written_serves_what_it_has(cache, monkeypatch, caplog):
+    """As root may write everywhere, the system call refuses, as a mount that is read-only does."""
+    cache.get_or_build("artifact", MADE_OF, write_model)
+    refuse = OSError(errno.EROFS, "Read-only file system")
+    for name in ("mkdir", "utime", "rename"):
+        monkeypatch.setattr(os, name, Mock(side_effect=refuse))
+    monkeypatch.setattr(tempfile, "TemporaryFile", Mock(side_effect=refuse))
+    later = CompileCache(cache.root)
+    later.prepare()
+    assert "only what is in it can be used" in caplog.text
+    assert later.get_or_build("artifact", MADE_OF, must_not_build).hit
+    with pytest.raises(CacheError, match=r"cannot be written .*Read-only.*cache\.root="):
+        later.get_or_build("artifact", {"other": 1}, must_not_build)
 
 
 def test_a_url_is_refused_as_a_root():

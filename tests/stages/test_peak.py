@@ -216,3 +216,11 @@ def test_the_peak_of_this_cpu_is_measured_in_a_child(compose, peak_of, cache, in
     (entry,) = cache.entries()
     assert entry.manifest.facts["label"].endswith(" threads=1")
     assert peak_of(alone) == found
+
+
+def test_a_peak_whose_record_has_changed_is_measured_again(on_cpu, peak_of, child, tmp_path):
+    peak_of(on_cpu(), entries=opened(tmp_path / "a"))
+    (file,) = (tmp_path / "host").iterdir()
+    file.write_bytes(file.read_bytes().replace(b"40000000000.0", b"50000000000.0"))
+    assert peak_of(on_cpu(), entries=opened(tmp_path / "b")) == FOUND
+    assert child.calls == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 
 import pyarrow as pa
@@ -13,9 +12,8 @@ from benchmark.store.compaction import new_part
 from benchmark.store.parquet import PART_FORMAT, one_row, serialised
 from benchmark.store.results import ResultsStore
 from benchmark.store.schema import SCHEMA_VERSION
+from tests.chaos.bit_flips import LONG, flip
 from tests.store.test_results import START, attempts, row
-
-LONG = {"latency_ns": [*range(1000, 1200)], "latency_p50_ms": 1.1, "model": "vit", "config": "{}" * 100}
 
 
 @pytest.fixture
@@ -23,12 +21,6 @@ def store(tmp_path) -> ResultsStore:
     made = ResultsStore(tmp_path / "outputs" / "results")
     made.prepare()
     return made
-
-
-def flip(file, bit):
-    data = bytearray(file.read_bytes())
-    data[bit // 8] ^= 1 << bit % 8
-    file.write_bytes(data)
 
 
 def fresh(store) -> ResultsStore:
@@ -42,27 +34,6 @@ def kinds(store):
     for number in range(4, 6):
         store.append(row(number, **LONG))
     return store
-
-
-def flips(store, times, seed):
-    """Flip single bits, each in a fresh copy of a file; yield what is read then, and what the copy was."""
-    chance = random.Random(seed)  # noqa: S311 - no secret
-    files = [file for file in (*store.paths.root.iterdir(), *store.paths.side.rglob("*")) if file.is_file()]
-    for _ in range(times):
-        file = chance.choice([file for file in files if file.stat().st_size])
-        whole = file.read_bytes()
-        flip(file, chance.randrange(8 * len(whole)))
-        yield file
-        file.write_bytes(whole)
-
-
-def test_no_flipped_bit_is_read_as_another_value(kinds, caplog):
-    values = {one["run_id"]: one for one in fresh(kinds).table().to_pylist()}
-    for file in flips(kinds, 60, 1):
-        caplog.clear()
-        found = fresh(kinds).table().to_pylist()
-        assert all(one == values[one["run_id"]] for one in found), file
-        assert len(found) == len(values) or f"{file} is not read" in caplog.text
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty", "text"])

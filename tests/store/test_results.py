@@ -1,11 +1,8 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
-import random
 import shutil
-import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -26,8 +23,6 @@ from benchmark.store.results import ResultsStore, load
 from benchmark.store.schema import SCHEMA, SCHEMA_VERSION
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["benchmark.store.results", "pyarrow.dataset", "pytest"])
 
 
 def row(number: int, attempt: int = 0, **values) -> Row:
@@ -501,62 +496,6 @@ def test_a_compaction_cut_off_at_any_step_neither_loses_nor_doubles_a_row(store,
         if done:
             break
     assert after > 10
-
-
-def at_once(ready, act, *arguments):
-    """Make a child that acts as soon as all are ready; as text, so that it needs nothing from this module."""
-    return PROCESSES.Process(
-        target=exec,
-        args=("ready.wait(); act(*arguments)", {"ready": ready, "act": act, "arguments": arguments}),
-    )
-
-
-@pytest.mark.chaos
-def test_compactors_and_writers_killed_at_random_moments_lose_nothing(store):
-    moments = random.Random(7)  # noqa: S311 - no secret
-    expected: dict[str, set[int]] = {}
-    for attempt in range(12):
-        for number in range(5):
-            store.append(row(10 * attempt + number))
-            expected[f"r{10 * attempt + number}"] = {0}
-        again = moments.choice(sorted(expected))
-        expected[again] |= {attempt}
-        ready = PROCESSES.Barrier(3)
-        rerun = row(int(again[1:]), attempt=attempt)
-        children = [at_once(ready, store.compact), at_once(ready, store.append, rerun)]
-        for child in children:
-            child.start()
-        ready.wait()
-        while attempt % 3 and children[0].is_alive() and not any(store.paths.journal.glob("*.json")):
-            time.sleep(0.0005)  # two in three die between the journal and the end
-        time.sleep(moments.uniform(0.0, 0.02 if attempt % 3 else 0.05))
-        for child in children:
-            child.kill()
-            child.join()
-        store.prepare()
-        found = attempts(store)
-        assert found.keys() == expected.keys()
-        for run, kept in found.items():
-            assert kept in expected[run]
-            expected[run] = {kept}
-    store.compact()
-    assert plain(store) == sorted(expected)
-
-
-@pytest.mark.chaos
-def test_four_writers_and_a_compactor_at_once_lose_nothing(store):
-    rows = [row(number) for number in range(100)]
-    with PROCESSES.Pool(4) as pool:
-        writing = pool.map_async(store.append, rows, chunksize=25)
-        seen: set[str] = set()
-        while not writing.ready():
-            store.compact()
-            now = set(attempts(store))
-            assert seen <= now
-            seen = now
-        writing.get()
-    store.compact()
-    assert plain(store) == sorted(f"r{number}" for number in range(100))
 
 
 def test_what_a_killed_writer_left_is_swept_after_a_day(store):

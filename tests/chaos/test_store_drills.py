@@ -1,0 +1,20 @@
+"""Short versions of the drills of stores and caches; by hand they are longer."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.chaos import bit_flips, crowd
+
+
+def test_no_flipped_bit_is_read_as_another_value(tmp_path):
+    outcomes, misread = bit_flips.drill(80, 1, tmp_path)
+    assert misread == []
+    assert outcomes["noticed"] > outcomes["harmless"] > 0
+
+
+@pytest.mark.chaos
+def test_writers_compactors_and_readers_at_once_lose_nothing_though_some_are_killed(tmp_path):
+    killed, rows, wrong = crowd.drill(4, 25, 8, 1, tmp_path)
+    assert wrong == []
+    assert (rows, killed.total()) == (100, 8)
