@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from benchmark.records import Row
 from benchmark.store import history
+from benchmark.store.compaction import new_part
 from benchmark.store.durations import durations
-from benchmark.store.parquet import PART_FORMAT, PLAIN
+from benchmark.store.parquet import PART_FORMAT, PLAIN, serialised
 from benchmark.store.results import ResultsStore
 from benchmark.store.schema import SCHEMA_VERSION
 
@@ -75,7 +75,7 @@ def ask(store: ResultsStore) -> None:
 
 def grow(store: ResultsStore) -> None:
     """A thousand new rows, as a grid appends and merges them; then as many that another process left."""
-    made = campaign(99_999, 1000, np.random.default_rng()).to_pylist()
+    made = campaign(99_999, 0, 1000, np.random.default_rng()).to_pylist()
     new = [Row(values={**row, "finished_at": datetime.now(timezone.utc)}) for row in made]
     steps = {
         "append 1,000 rows": lambda: [store.append(row) for row in new],
@@ -89,21 +89,22 @@ def grow(store: ResultsStore) -> None:
 
 
 def write(store: ResultsStore, rows: int) -> None:
+    simulated = store.paths.of("simulated")
+    simulated.root.mkdir(parents=True)
     store.prepare()
     random = np.random.default_rng(7)
     for first in range(0, rows, PART_ROWS):
         last = min(first + PART_ROWS, rows)
         tables = [
-            campaign(number // CAMPAIGN_ROWS, min(CAMPAIGN_ROWS, last - number), random)
+            campaign(number // CAMPAIGN_ROWS, number, min(CAMPAIGN_ROWS, last - number), random)
             for number in range(first, last, CAMPAIGN_ROWS)
         ]
-        moment = START + timedelta(hours=first // CAMPAIGN_ROWS)
-        part = store.paths.part(f"{moment:%Y%m%dT%H%M%SZ}-{random.bytes(4).hex()}")
-        pq.write_table(pa.concat_tables(tables), part, **PART_FORMAT)
+        part = serialised(pa.concat_tables(tables), PART_FORMAT)
+        new_part(simulated, last).write_bytes(part)
 
 
-def campaign(number: int, rows: int, random: np.random.Generator) -> pa.Table:
-    """Rows of one campaign, in the order in which they finished."""
+def campaign(number: int, before: int, rows: int, random: np.random.Generator) -> pa.Table:
+    """Rows of one campaign, written after so many others."""
     name = f"many-{number:05d}"
     grid = np.random.default_rng(number // 2)
     statuses = random.choice(STATUSES, rows, p=SHARES)
@@ -120,6 +121,7 @@ def campaign(number: int, rows: int, random: np.random.Generator) -> pa.Table:
         "repeat": np.zeros(rows, int),
         "started_at": finished - timedelta(milliseconds=280),
         "finished_at": finished,
+        "sequence": np.arange(before + 1, before + 1 + rows),
         "status": statuses,
         "stage": pa.array(["measure"] * rows, mask=ok),
         "error": pa.array(["more memory wanted than there is"] * rows, mask=ok),

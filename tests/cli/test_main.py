@@ -23,6 +23,7 @@ from benchmark.config.folder import CONF
 from benchmark.devices import neuron
 from benchmark.errors import CacheError, ConfigError, StoreError
 from benchmark.records import frozen
+from benchmark.store.parquet import PART_FORMAT, serialised
 from benchmark.store.results import ResultsStore
 
 HEAVY = ("torch", "transformers", "onnx", "onnxruntime", "openvino", "torch_neuronx", "ray")
@@ -202,7 +203,7 @@ def test_a_store_of_a_newer_program_is_left_alone(simulated, run):
     anchor = Path(simulated().store_root) / "0-schema.parquet"
     anchor.parent.mkdir(parents=True)
     newer = pa.schema([("run_id", pa.string())], metadata={"schema_version": "999"})
-    pq.write_table(newer.empty_table(), anchor)
+    anchor.write_bytes(serialised(newer.empty_table(), PART_FORMAT))
     with pytest.raises(StoreError, match=r"written by schema 999.* choose another store\.root="):
         run(simulated())
     assert pq.read_schema(anchor).metadata[b"schema_version"] == b"999"
