@@ -32,8 +32,6 @@ class DeviceState:
     """Peak of this process so far."""
     utilisation: Annotated[float, Field(ge=0, le=1)] | None = None
     """Share of the time in which its cores computed."""
-    energy_j: NonNegativeFloat | None = None
-    """A counter: the difference of two readings is the energy used between them."""
     latency_p50_ms: NonNegativeFloat | None = None
     """Median of its latest executions, by its own clock."""
     errors: Names = ()
@@ -60,6 +58,8 @@ class Timing:
     """The rule that ended the sampling: the minima (enough), the precision, or a maximum."""
     analysis_s: NonNegativeFloat = 0.0
     """Seconds of analysis between the calls."""
+    energy_j: NonNegativeFloat | None = None
+    """Energy that the device used in the timed calls."""
     device_nanoseconds: tuple[int, ...] = ()
     """Durations by the device's own clock; empty where it has none."""
     token_nanoseconds: tuple[tuple[NonNegativeInt, ...], ...] = ()
@@ -98,8 +98,6 @@ class Noise:
     boost: bool | None = None
     device: DeviceState = DeviceState()
     """At the end of the calls."""
-    energy_j: NonNegativeFloat | None = None
-    """Energy that the device used during the calls."""
     flags: Names = ()
     """Reasons to doubt the samples."""
 

@@ -281,6 +281,8 @@ class Session:
     """Nanoseconds; a simulated device has its own clock."""
     device_ns: Callable[[], Sequence[int]] | None = None
     """Duration of each call since this was last called, by the device's own clock."""
+    energy_j: Callable[[], float | None] | None = None
+    """Reading of the device's counter of energy, in J; None where it can't be read."""
 
 
 @frozen

@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ COMMAND_PID = "BENCHMARK_COMMAND_PID"
 """Environment variable of children and of the sides of a comparison; see `command_pid`."""
 DMI = Path("/sys/devices/virtual/dmi/id")
 CGROUP = Path("/sys/fs/cgroup")
+_FIRST_NAMESPACE = "pid:[4026531836]"
+"""Of process ids, the one that the kernel makes at its start (PROC_PID_INIT_INO)."""
 _SAME_START_S = 1.0
 """Most by which two readings of the time at which a process started differ."""
 _ISA = (
@@ -96,6 +99,13 @@ def command() -> str:
 def command_pid() -> int:
     """Process id of the command that this process works for; its own in the command itself."""
     return int(os.environ.get(COMMAND_PID, os.getpid()))
+
+
+def has_host_pids() -> bool:
+    """Whether this process sees the host's process ids; in a container they mean nothing."""
+    with suppress(OSError):
+        return str(Path("/proc/self/ns/pid").readlink()) == _FIRST_NAMESPACE
+    return True
 
 
 def process_started_s(pid: int) -> float | None:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from benchmark.measurement import Timing
 from benchmark.records import Sampling, Session, frozen
+from benchmark.timing.energy import Energy
 from benchmark.timing.harness import measure_calls
 from benchmark.timing.sampler import Sampler
 
@@ -34,6 +35,7 @@ class _Calls:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self.energy = Energy(session.energy_j)
         self.samples: list[int] = []
         self.device_ns: list[int] = []
         self.token_ns: list[Sequence[int]] = []
@@ -61,10 +63,11 @@ class _Calls:
         if self._session.before_block:
             self._session.before_block()
         self._new_times()  # drops those of calls outside of blocks
-        clock, cpu_s = self._session.clock, time.process_time()
-        started = clock()
-        self.samples += measure_calls(self._session.run, calls, clock)
-        self.blocks.append((calls, clock() - started, time.process_time() - cpu_s))
+        with self.energy.counted():
+            clock, cpu_s = self._session.clock, time.process_time()
+            started = clock()
+            self.samples += measure_calls(self._session.run, calls, clock)
+            self.blocks.append((calls, clock() - started, time.process_time() - cpu_s))
         device_ns, token_ns = self._new_times()
         self.device_ns += device_ns
         self.token_ns += token_ns

@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 
 from benchmark.measurement import Timing
 from benchmark.records import Sampling, Session, frozen
+from benchmark.timing.energy import Energy
 from benchmark.timing.harness import measure_calls
 from benchmark.timing.sampler import Sampler
 
@@ -46,6 +47,7 @@ class _Callers:
 
     def __init__(self, sessions: Sequence[Session], threads: ThreadPoolExecutor) -> None:
         self._sessions, self._threads = sessions, threads
+        self.energy = Energy(sessions[0].energy_j)  # of one device, whichever copy reads it
         self._copies = {id(session): session for session in sessions}.values()
         self.samples: list[int] = []
         self.device_ns: list[int] = []
@@ -73,8 +75,10 @@ class _Callers:
             if copy.before_block:
                 copy.before_block()
         cpu_s = time.process_time()
-        jobs = [self._threads.submit(_call_repeatedly, session, most, block_ns) for session in self._sessions]
-        found = [job.result() for job in jobs]
+        with self.energy.counted():
+            submit = self._threads.submit
+            jobs = [submit(_call_repeatedly, session, most, block_ns) for session in self._sessions]
+            found = [job.result() for job in jobs]
         per_ns = sum(len(latencies) / max(1, sum(latencies)) for latencies in found)
         calls = sum(map(len, found))
         self._blocks.append((calls, calls / per_ns / 1e9, time.process_time() - cpu_s))

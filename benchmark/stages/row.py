@@ -243,8 +243,8 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
     seconds = dict(attempt.stage_seconds)
     values: dict[str, Any] = {}
     if measured := attempt.measured:
-        timing, energy_j = measured.timing, measured.noise.energy_j
-        items = (len(timing.nanoseconds) + timing.warmup_calls) * attempt.planned.cell.shape.batch_size
+        timing = measured.timing
+        items = len(timing.nanoseconds) * attempt.planned.cell.shape.batch_size
         seconds |= {
             "measure.start": max(0.0, seconds.get("measure", 0.0) - measured.process_s),
             "measure.load": measured.load_s,
@@ -256,7 +256,7 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
         }
         values |= {
             "peak_host_bytes": measured.peak_host_bytes,
-            "energy_j_per_inference": None if energy_j is None else energy_j / items,
+            "energy_j_per_inference": None if timing.energy_j is None else timing.energy_j / items,
             "cpu_share": timing.cpu_s / timing.wall_s if timing.wall_s else None,
         }
     return {**values, "stage_seconds": list(seconds.items())}

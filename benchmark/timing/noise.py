@@ -63,7 +63,6 @@ class Watch:
             governor=sensors.governor(),
             boost=sensors.boost(),
             device=device,
-            energy_j=_spent(before.device.energy_j, device.energy_j),
         )
         return replace(found, flags=tuple(_flags(found, before, after, least_on_cpu)))
 
@@ -98,10 +97,6 @@ def _host(before: sensors.Ticks | None, after: sensors.Ticks | None) -> tuple[fl
         return None, None
     total = after.total - before.total
     return 1 - (after.idle - before.idle) / total, (after.steal - before.steal) / total
-
-
-def _spent(before: float | None, after: float | None) -> float | None:
-    return None if before is None or after is None else max(0.0, after - before)
 
 
 def _flags(noise: Noise, before: _Reading, after: _Reading, least_on_cpu: float) -> Iterator[str]:

@@ -12,6 +12,7 @@ from benchmark.measurement import StopReason, Timing
 from benchmark.records import Sampling
 from benchmark.stats.intervals import GROWTH, StoppingRule
 from benchmark.stats.steady_state import drift, steady_start
+from benchmark.timing.energy import Energy
 
 _LEAST_DRIFT: Final = 0.05
 """Greatest drift that is steady under every sampling; one that asks for less precision allows more."""
@@ -24,6 +25,7 @@ class Calls(Protocol):
     """Nanoseconds of each call, in the order in which they ended."""
     device_ns: list[int]
     token_ns: list[Sequence[int]]
+    energy: Energy
 
     @property
     def wall_s(self) -> float:
@@ -67,6 +69,7 @@ class Sampler:
         check, reason = self._sampled()
         start = check.start or 0
         wall_s, cpu_s = self._timed.since(start)
+        joules, calls = self._timed.energy.joules, len(self._timed.samples)
         return Timing(
             nanoseconds=tuple(self._timed.samples[start:]),
             warmup_calls=len(self._warmup.samples) + start,
@@ -76,6 +79,7 @@ class Sampler:
             steady=drift(self._timed.samples[start:]) <= max(_LEAST_DRIFT, sampling.repeat_precision or 0),
             stop_reason=reason,
             analysis_s=self._analysis_s,
+            energy_j=None if joules is None else joules * (calls - start) / calls,
             device_nanoseconds=tuple(self._timed.device_ns[start:]),
             token_nanoseconds=tuple(map(tuple, self._timed.token_ns[start:])),
         )

@@ -5,58 +5,98 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from pydantic import ValidationError
 
-from benchmark.devices import cuda
 from benchmark.devices.cuda import Cuda
 from benchmark.errors import Unavailable
+from benchmark.host import machine
 from benchmark.host.machine import COMMAND_PID
 from benchmark.measurement import DeviceState
+from benchmark.nvidia import events, given, nvml
 from benchmark.records import Arithmetic, Session
 
 FP32 = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none")
 
 
 class Card:
-    """A card whose work is done 3 ms after it was asked for, on a clock that nothing else moves."""
+    """A card whose work is done 3 ms after it was requested, on a clock that nothing else moves.
+
+    As torch has it: an event is created at its first record, which takes 1 ms here; each thread has a current
+    stream of its own, the default one at first; work on one stream doesn't wait for that on another.
+    """
 
     def __init__(self):
         self.now_ms = 0.0
-        self.pending_ms = 0.0
-        self.waits = 0
-        self.events = 0
+        self.done_ms = defaultdict(float)
+        self.threads = threading.local()
+        self.created, self.streams = 0, 0
+        self.waited_for = []
+
+    @property
+    def stream(self):
+        return getattr(self.threads, "stream", "default")
 
     def run(self):
-        self.pending_ms += 3.0
+        self.done_ms[self.stream] = max(self.now_ms, self.done_ms[self.stream]) + 3.0
         return "answers"
 
-    def synchronize(self):
-        self.waits += 1
-        self.now_ms += self.pending_ms
-        self.pending_ms = 0.0
+    def wait(self, stream):
+        self.waited_for.append(stream)
+        self.now_ms = max(self.now_ms, self.done_ms[stream])
+
+    def as_torch(self):
+        card = self
+
+        class Event:
+            def __init__(self, *, enable_timing=False):
+                self.times, self.is_created = enable_timing, False
+
+            def record(self):
+                if not self.is_created:
+                    self.is_created = True
+                    card.created += 1
+                    card.now_ms += 1.0
+                self.stream = card.stream
+                self.at_ms = max(card.now_ms, card.done_ms[card.stream])
+
+            def synchronize(self):
+                card.wait(self.stream)
+
+            def elapsed_time(self, end):
+                assert self.times
+                assert end.times
+                return end.at_ms - self.at_ms
+
+        def new_stream():
+            card.streams += 1
+            return f"stream {card.streams}"
+
+        def synchronize():
+            for stream in list(card.done_ms):
+                card.wait(stream)
+
+        cuda = SimpleNamespace(
+            Event=Event,
+            Stream=new_stream,
+            set_stream=lambda stream: setattr(card.threads, "stream", stream),
+            synchronize=synchronize,
+            is_initialized=lambda: True,
+        )
+        return SimpleNamespace(cuda=cuda)
 
 
 @pytest.fixture
 def card(monkeypatch):
     card = Card()
-
-    class Event:
-        def __init__(self, *, enable_timing):
-            assert enable_timing
-            card.events += 1
-
-        def record(self):
-            self.at_ms = card.now_ms + card.pending_ms
-
-        def elapsed_time(self, end):
-            return end.at_ms - self.at_ms
-
-    torch = SimpleNamespace(cuda=SimpleNamespace(Event=Event, synchronize=card.synchronize))
-    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch", card.as_torch())
+    monkeypatch.setattr(events, "PAIRS", 8)
     return card
 
 
@@ -70,25 +110,41 @@ def test_a_call_ends_when_the_card_has_ended(card, session):
     before = session.clock()
     assert session.run() == "answers"
     assert session.clock() - before == 3_000_000
-    assert card.waits == 1
 
 
-def test_the_cards_own_times_are_reported_once(session):
-    for _ in range(3):
+def test_no_event_is_created_within_a_timed_call(card, session):
+    created = card.created
+    assert created == 2 * events.PAIRS
+    took = []
+    for _ in range(3 * events.PAIRS):
+        before = session.clock()
         session.run()
-    assert session.device_ns() == [3_000_000] * 3
-    assert session.device_ns() == []
-    session.run()
-    assert session.device_ns() == [3_000_000]
+        took.append(session.clock() - before)
+    assert set(took) == {3_000_000}
+    assert card.created == created
 
 
-def test_events_are_made_beforehand_and_used_again(card, session, monkeypatch):
-    made = card.events
-    assert made == 2 * cuda._EVENTS
-    for _ in range(cuda._EVENTS + 5):
+def test_the_cards_own_times_are_reported_once_however_many(session):
+    for calls in (3, 0, 1, 3 * events.PAIRS):
+        for _ in range(calls):
+            session.run()
+        assert session.device_ns() == [3_000_000] * calls
+
+
+def test_callers_of_one_model_have_a_stream_each_and_wait_for_their_own_alone(card, session):
+    def calls():
         session.run()
-    assert card.events == made
-    assert len(session.device_ns()) == cuda._EVENTS
+        card.waited_for.clear()
+        card.done_ms["another"] = 1e9
+        session.run()
+        return [*card.waited_for]
+
+    assert calls() == ["default"]
+    for number in (1, 2):
+        card.done_ms.pop("another")
+        with ThreadPoolExecutor(1) as worker:
+            assert worker.submit(calls).result() == [f"stream {number}"]
+    assert session.device_ns() == [3_000_000] * 2  # those of the thread that has loaded it
 
 
 class NVMLError(Exception):
@@ -100,6 +156,7 @@ def unsupported(*_):
 
 
 OURS, THEIRS = os.getpid(), 1
+SLICE = "MIG-5ca1ab1e"
 
 
 @pytest.fixture
@@ -108,7 +165,13 @@ def library(monkeypatch):
     library = SimpleNamespace(
         NVMLError=NVMLError,
         starts=0,
+        nvmlDeviceGetCount=lambda: 2,
         nvmlDeviceGetHandleByIndex=lambda index: index,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid if uuid == SLICE else unsupported(),
+        nvmlDeviceGetUUID=lambda handle: SLICE if handle == "slice 0" else f"GPU-{handle}c0ffee",
+        nvmlDeviceGetName=lambda handle: "H200 MIG 1g.18gb" if handle == SLICE else ("A10G", "T4")[handle],
+        nvmlSystemGetDriverVersion=lambda: b"580.159",
+        nvmlDeviceGetMigMode=lambda _: [0, 0],
         nvmlDeviceGetCurrentClocksEventReasons=lambda _: 1 | 32,
         nvmlDeviceGetComputeRunningProcesses=lambda _: [
             SimpleNamespace(pid=OURS, usedGpuMemory=600),
@@ -130,9 +193,16 @@ def library(monkeypatch):
     monkeypatch.setenv(COMMAND_PID, str(2**22 + 1))
     monkeypatch.setattr(os, "getppid", lambda: 2**22 + 2)
     monkeypatch.setitem(sys.modules, "torch", None)
-    cuda._nvml.cache_clear()
+    for name in ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    _forget()
     yield library
-    cuda._nvml.cache_clear()
+    _forget()
+
+
+def _forget():
+    nvml.library.cache_clear()
+    given.names.cache_clear()
 
 
 HOT = DeviceState(
@@ -142,7 +212,6 @@ HOT = DeviceState(
     other_processes=1,
     memory_bytes=600,
     utilisation=0.35,
-    energy_j=2.5,
 )
 
 
@@ -167,7 +236,6 @@ def test_reasons_are_requested_by_their_older_name_where_the_library_or_the_driv
 @pytest.mark.parametrize(
     ("function", "field"),
     [
-        ("nvmlDeviceGetTotalEnergyConsumption", "energy_j"),
         ("nvmlDeviceGetUtilizationRates", "utilisation"),
         ("nvmlDeviceGetClockInfo", "clock_mhz"),
         ("nvmlDeviceGetTemperature", "temperature_c"),
@@ -211,13 +279,6 @@ def test_without_nvml_torch_alone_states_of_memory(library, monkeypatch):
     assert Cuda().state() == DeviceState(memory_bytes=900)
 
 
-@pytest.fixture
-def _settled(monkeypatch):
-    for name in ("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES"):
-        monkeypatch.setenv(name, "as it was")
-
-
-@pytest.mark.usefixtures("_settled")
 def test_beside_another_process_it_refuses_and_says_both_ways_out(library):
     with pytest.raises(Unavailable) as refused:
         Cuda(index=2).configure_process()
@@ -228,13 +289,11 @@ def test_beside_another_process_it_refuses_and_says_both_ways_out(library):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
 
 
-@pytest.mark.usefixtures("_settled")
 def test_unless_it_need_not_be_alone(library):
     Cuda(exclusive=False).configure_process()
     assert Cuda(exclusive=False).state().other_processes == 1
 
 
-@pytest.mark.usefixtures("_settled")
 def test_processes_of_the_same_command_are_not_others(library, monkeypatch):
     beside = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     library.nvmlDeviceGetComputeRunningProcesses = lambda _: [
@@ -260,7 +319,6 @@ def broken(library):
     library.nvmlInit = start
 
 
-@pytest.mark.usefixtures("_settled")
 @pytest.mark.parametrize(
     ("lacks", "why"),
     [
@@ -284,13 +342,134 @@ def test_an_instance_type_is_one_of_the_catalogue():
         Cuda(instance_type="g5.xlarg")
 
 
-def test_cards_of_another_name_have_artefacts_of_their_own(monkeypatch, tmp_path):
-    """The key of an artefact has the name: by it the cards of a host differ."""
+@pytest.fixture
+def by_driver(monkeypatch, tmp_path):
+    """A host whose driver's files show two cards, without NVML."""
     for place, model in (("0000:00:1e.0", "NVIDIA A10G"), ("0000:00:1f.0", "Tesla T4")):
-        (tmp_path / place).mkdir()
-        (tmp_path / place / "information").write_text(f"Model: \t\t {model}\nIRQ:   \t\t 33\n")
-    monkeypatch.setattr(cuda, "CARDS", tmp_path)
+        folder = tmp_path / "gpus" / place
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"Model: \t\t {model}\nGPU UUID: \t GPU-{model[-3:]}\n")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(given, "PROC", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    _forget()
+    yield tmp_path
+    _forget()
+
+
+def test_cards_of_another_name_have_artefacts_of_their_own(by_driver):
+    """The key of an artefact has the name: by it the cards of a host differ."""
     assert [Cuda(index=index).facts().device_name for index in (0, 1)] == ["NVIDIA A10G", "Tesla T4"]
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "expected"),
+    [
+        (None, 1, ("1", "T4")),
+        ("1", 0, ("1", "T4")),
+        ("1,0", 1, ("0", "A10G")),
+        ("GPU-1c0ffee", 0, ("GPU-1c0ffee", "T4")),
+        ("GPU-0", 0, ("GPU-0", "A10G")),
+        (SLICE, 0, (SLICE, "H200 MIG 1g.18gb")),
+    ],
+)
+def test_the_card_that_slurm_or_kubernetes_gave_is_the_one_that_is_used(
+    library, monkeypatch, text, index, expected
+):
+    name, device = expected
+    if text is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
+    card = Cuda(index=index, exclusive=False)
+    assert card.facts().device_name == device
+    assert card.facts().driver_version == "580.159"
+    for _ in range(2):  # a second copy of the model finds the variable narrowed
+        card.configure_process()
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == name
+    assert card.facts().device_name == device
+
+
+@pytest.mark.parametrize(
+    ("text", "index", "complaint"),
+    [
+        (None, 2, "hardware.index=2: this host has 2 GPU"),
+        ("", 0, "CUDA_VISIBLE_DEVICES= gives this command no GPU"),
+        ("-1", 0, "CUDA_VISIBLE_DEVICES=-1 gives this command no GPU"),
+        ("0,none,1", 1, "hardware.index=1: CUDA_VISIBLE_DEVICES=0,none,1 gives 1 GPU"),
+        ("7", 0, "CUDA_VISIBLE_DEVICES=7: this host has no GPU 7"),
+        ("GPU-absent", 0, "this host has no GPU GPU-absent; `nvidia-smi -L`"),
+        ("MIG-absent", 0, "this host has no GPU MIG-absent"),
+    ],
+)
+def test_a_card_that_is_not_there_is_one_clear_line(library, monkeypatch, text, index, complaint):
+    if text is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", text)
+    assert complaint in Cuda(index=index).missing()
+
+
+def test_a_divided_card_is_used_by_the_name_of_a_slice_alone(library, monkeypatch):
+    library.nvmlDeviceGetMigMode = lambda _: [1, 1]
+    library.nvmlDeviceGetMaxMigDeviceCount = lambda _: 7
+    library.nvmlDeviceGetMigDeviceHandleByIndex = lambda _, at: "slice 0" if at == 0 else unsupported()
+    assert Cuda().missing() == (
+        f"GPU 0 is divided by MIG: name a slice in CUDA_VISIBLE_DEVICES, such as {SLICE}"
+    )
+
+
+def test_a_slice_has_the_clock_of_its_card_and_no_energy_or_use_of_its_own(library, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", SLICE)
+    library.nvmlDeviceGetDeviceHandleFromMigDeviceHandle = lambda _: 0
+    library.nvmlDeviceGetUtilizationRates = unsupported
+    library.nvmlDeviceGetClockInfo = lambda handle, _: 1410 if handle == 0 else unsupported()
+    assert Cuda().state() == replace(HOT, utilisation=None)
+    assert nvml.Device(SLICE).energy_j() is None
+    assert nvml.Device("0").energy_j() == 2.5
+
+
+def test_numbers_of_another_order_are_refused(library, monkeypatch):
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    assert "CUDA_DEVICE_ORDER is not PCI_BUS_ID" in Cuda().missing()
+
+
+def test_a_gpu_is_found_without_the_drivers_files(monkeypatch, tmp_path):
+    """As in gVisor and WSL2; there /dev has the card, or NVML knows it."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+    monkeypatch.setattr(given, "PROC", tmp_path / "absent")
+    monkeypatch.setattr(given, "DEVICES", tmp_path)
+    _forget()
+    assert "no NVIDIA GPU" in Cuda().missing()
+    (tmp_path / "nvidia0").touch()
+    (tmp_path / "nvidiactl").touch()
+    assert "no NVIDIA GPU" not in str(Cuda().missing())
+    assert "hardware.index=1" in Cuda(index=1).missing()
+
+
+def in_a_container(library, monkeypatch):
+    """The driver lists processes by the numbers of the host, where this one has another."""
+    monkeypatch.setattr(machine, "has_host_pids", lambda: False)
+    library.nvmlDeviceGetComputeRunningProcesses = lambda _: [SimpleNamespace(pid=1, usedGpuMemory=600)]
+
+
+def with_unknown_numbers(library, monkeypatch):
+    library.nvmlDeviceGetComputeRunningProcesses = lambda _: [
+        SimpleNamespace(pid=2**22 + 7, usedGpuMemory=600)
+    ]
+
+
+@pytest.mark.parametrize("place", [in_a_container, with_unknown_numbers])
+def test_where_process_ids_mean_nothing_no_copy_is_refused_and_no_row_is_flagged(library, monkeypatch, place):
+    place(library, monkeypatch)
+    Cuda().configure_process()
+    monkeypatch.setitem(sys.modules, "torch", torch_that_held(900))
+    Cuda().configure_process()  # of a second copy: the first is on the card, under an unknown number
+    assert Cuda().state().other_processes is None
+
+
+def test_only_the_first_copy_of_a_process_refuses_others(library, monkeypatch):
+    with pytest.raises(Unavailable):
+        Cuda().configure_process()
+    monkeypatch.setitem(sys.modules, "torch", torch_that_held(900))
+    Cuda().configure_process()
+    assert Cuda().state().other_processes == 1
 
 
 def test_an_instance_type_without_a_gpu_is_refused():
