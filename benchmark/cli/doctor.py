@@ -21,6 +21,7 @@ from benchmark.config.folder import file_of, options, read
 from benchmark.config.sweep import grid
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine, tuning
+from benchmark.nvidia import toolkit
 from benchmark.paths import at_home
 from benchmark.protocols import Compiler, Device
 from benchmark.report.display.table import print_table
@@ -102,7 +103,9 @@ def _hardware(name: str, device: Device) -> dict[str, Any]:
     missing = device.missing()
     facts = device.facts()
     device_name = facts.device_name + (f", {facts.instance_type}" if facts.instance_type else "")
-    return {"name": name, "ready": missing is None, "detail": missing or device_name}
+    lacking = toolkit.lacking_for_aot_inductor() if device.kind == "cuda" else None
+    found = f"{device_name}; {lacking}" if lacking else device_name
+    return {"name": name, "ready": missing is None, "detail": missing or found}
 
 
 def _compiler(name: str, compiler: Compiler) -> dict[str, Any]:

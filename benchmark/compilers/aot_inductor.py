@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from benchmark.errors import UnsupportedOperator
+from benchmark.errors import LibraryMissing, UnsupportedOperator
 from benchmark.host import libraries
 from benchmark.models.torch_compiler import TorchCompiler
+from benchmark.nvidia import toolkit
 from benchmark.records import CompileReport, Session, Workload, frozen
 
 _FILE = "model.pt2"
@@ -43,10 +44,16 @@ class AotInductor(TorchCompiler):
         return {**super().versions(), "g++": libraries.gxx(self.name)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Export with static shapes and compile."""
+        """Export with static shapes and compile.
+
+        Raises:
+            LibraryMissing: on a GPU, without the CUDA toolkit's headers.
+        """
         import torch
         import torch._inductor
 
+        if workload.torch_device == "cuda" and (lacking := toolkit.lacking_for_aot_inductor()):
+            raise LibraryMissing(lacking)
         self.configure(workload)
         module = self.prepared(workload)
         options = {"freezing": self.freezing, "max_autotune": self.max_autotune}

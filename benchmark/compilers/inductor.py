@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from benchmark.errors import UnsupportedOperator
+from benchmark.errors import LibraryMissing, UnsupportedOperator
 from benchmark.host import libraries
 from benchmark.models.torch_compiler import TorchCompiler
+from benchmark.nvidia import toolkit
 from benchmark.records import CompileReport, Session, Workload, frozen
 
 _CACHE = "cache"
@@ -55,10 +56,16 @@ class Inductor(TorchCompiler):
         return {**super().versions(), "g++": libraries.gxx(self.name)}
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
-        """Call the module once, with torch's cache in `folder`."""
+        """Call the module once, with torch's cache in `folder`.
+
+        Raises:
+            LibraryMissing: on a GPU, where Triton can't build its launchers.
+        """
         import torch
         from torch._dynamo.utils import counters
 
+        if workload.torch_device == "cuda" and (lacking := toolkit.lacking_for_triton()):
+            raise LibraryMissing(lacking)
         cache = folder / _CACHE
         counters.clear()
         with _cache_in(cache):

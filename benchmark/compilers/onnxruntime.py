@@ -5,7 +5,8 @@ On a GPU, where it has not run yet (provider options by https://onnxruntime.ai/d
 - Inputs and answers are torch's tensors on the card, bound by address, as with other compilers: no copy is
   timed. It runs on torch's stream, so that CUDA events time it too. That stream isn't the default one, which
   it doesn't accept (onnxruntime#19229).
-- Nodes that it would leave to the CPU make the cell a fallback: `session.disable_cpu_ep_fallback`.
+- It takes one caller on a stream, so each thread that calls has a session of its own.
+- Nodes that it leaves to the CPU make the cell a fallback, except those that compute shapes.
 - Compiling builds TensorRT's engines and stores them in the artefact; loading finds them there.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
@@ -43,7 +45,6 @@ _INSTEAD = {
     "cuda": "its CUDA provider computes in the types of the graph, which are fp32: "
     "use fast_math=matmult for tf32, or provider=tensorrt for fp16",
 }
-_LEFT_TO_CPU = "fallback to CPU EP has been explicitly disabled"
 _QUANTISED = ["MatMul", "Attention", "LSTM", "Gather", "EmbedLayerNormalization"]
 """Operators that onnxruntime quantises dynamically (a Gemm becomes a MatMul), except convolutions: those of a
 ResNet-50 took 2.5 times as long in int8 as in fp32, on one AMD core (onnxruntime 1.31.1, 2026-11)."""
@@ -141,6 +142,7 @@ class OnnxRuntime(CompilerDefaults):
         if workload.threads:
             torch.set_num_threads(workload.threads)
         provider = self._provider(workload.torch_device)
+        self._forbid_tf32(provider)
         options = self._options(workload, self.graph_optimization_level)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             exported = Path(work) / _FILE
@@ -156,10 +158,15 @@ class OnnxRuntime(CompilerDefaults):
                 options.add_session_config_entry(
                     "session.optimized_model_external_initializers_file_name", f"{_FILE}.data"
                 )
-            self._session(provider, exported, options, folder / _ENGINES)
-        engines = len([*folder.glob(f"{_ENGINES}/*.engine")])
-        if provider == "tensorrt" and not engines:
-            raise Fallback("provider=tensorrt: TensorRT supports no part of the graph: use provider=cuda")
+            if provider != "cpu":
+                options.enable_profiling = True
+                options.profile_file_prefix = str(Path(work) / "profile")
+            session = self._session(provider, exported, options, folder / _ENGINES)
+            engines = len([*folder.glob(f"{_ENGINES}/*.engine")])
+            if provider == "tensorrt" and not engines:
+                raise Fallback("provider=tensorrt: TensorRT supports no part of the graph: use provider=cuda")
+            if provider != "cpu":
+                _refuse_work_of_the_cpu(session, workload, _PROVIDERS[provider])
         return CompileReport(
             flags=(
                 f"graph_optimization_level={self.graph_optimization_level}",
@@ -200,37 +207,56 @@ class OnnxRuntime(CompilerDefaults):
         return Session(run=run, call=call, arithmetic=arithmetic, inputs=inputs)
 
     def _on_gpu(self, provider: str, workload: Workload, folder: Path) -> Session:
-        """Session on torch's stream, which is set to another than the default one."""
+        """A session for each thread that calls, on its stream, which is another than the default one."""
         import torch
 
         from benchmark.models import networks, numerics, onnx_export
 
+        self._forbid_tf32(provider)
         # GPUs before Ampere lack tf32: the type of torch's products is the type of the provider's.
         arithmetic = numerics.configure(self.fast_math, workload.threads, "cuda", autocast_dtype="fp16")
-        if not torch.cuda.current_stream().cuda_stream:
-            torch.cuda.set_stream(torch.cuda.Stream())
-        stream = torch.cuda.current_stream().cuda_stream
+        inputs = networks.read_inputs(workload)
+        threads = threading.local()
+
+        def mine() -> Any:
+            """Session of this thread, with the inputs and answers that it is bound to."""
+            if not hasattr(threads, "session"):
+                if not torch.cuda.current_stream().cuda_stream:
+                    torch.cuda.set_stream(torch.cuda.Stream())
+                stream = torch.cuda.current_stream().cuda_stream
+                threads.session = self._opened(provider, workload, folder, stream)
+                threads.bound = onnx_export.bound_to(threads.session, workload.input_names)
+                threads.ready, threads.answers = threads.bound(inputs)
+            return threads
+
+        def run() -> Any:
+            own = mine()
+            own.session.run_with_iobinding(own.ready)
+            return own.answers
+
+        def call(*tensors: Any) -> Any:
+            own = mine()
+            binding, fresh = own.bound(tensors)
+            own.session.run_with_iobinding(binding)
+            return fresh
+
+        mine()
+        return Session(run=run, call=call, arithmetic=arithmetic, inputs=inputs)
+
+    def _opened(self, provider: str, workload: Workload, folder: Path, stream: int) -> Any:
+        """Open the artefact on a stream."""
         level = self.graph_optimization_level if provider == "tensorrt" else "disable_all"
         options = self._options(workload, level)
         with tempfile.TemporaryDirectory() as work:  # a copy: the artefact must not change
             engines = Path(work) / _ENGINES
             if provider == "tensorrt":
                 shutil.copytree(folder / _ENGINES, engines)
-            session = self._session(provider, folder / _FILE, options, engines, stream)
-        inputs = networks.read_inputs(workload)
-        bound = onnx_export.bound_to(session, workload.input_names)
-        ready, answers = bound(inputs)
+            return self._session(provider, folder / _FILE, options, engines, stream)
 
-        def run() -> Any:
-            session.run_with_iobinding(ready)
-            return answers
-
-        def call(*tensors: Any) -> Any:
-            binding, fresh = bound(tensors)
-            session.run_with_iobinding(binding)
-            return fresh
-
-        return Session(run=run, call=call, arithmetic=arithmetic, inputs=inputs)
+    def _forbid_tf32(self, provider: str) -> None:
+        """Switch tf32 off for TensorRT under fast_math=none. cuBLAS reads the switch once, when it starts."""
+        if provider == "tensorrt" and self.fast_math == "none":
+            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # its only switch, onnxruntime#26029
 
     def _provider(self, kind: str) -> str:
         return self.provider if self.provider != "auto" else "cpu" if kind == "cpu" else "cuda"
@@ -250,7 +276,7 @@ class OnnxRuntime(CompilerDefaults):
 
         Raises:
             LibraryMissing: the installed onnxruntime lacks the provider.
-            Fallback: part of the graph would run on the CPU.
+            Fallback: the provider doesn't start, so that the CPU would run the graph.
         """
         import onnxruntime
 
@@ -258,20 +284,12 @@ class OnnxRuntime(CompilerDefaults):
             return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
         if (name := _PROVIDERS[provider]) not in onnxruntime.get_available_providers():
             raise LibraryMissing(f"the onnxruntime installed here has no {name}: {_GPU}")
-        if provider == "tensorrt" and self.fast_math == "none":
-            os.environ["NVIDIA_TF32_OVERRIDE"] = "0"  # its only switch for tf32, onnxruntime#26029
         common = {"device_id": "0"} | ({"user_compute_stream": str(stream)} if stream else {})
         chain = [(_PROVIDERS["cuda"], {**common, **self.provider_options("cuda")})]
         if provider == "tensorrt":
             cache = {"trt_engine_cache_enable": "1", "trt_engine_cache_path": str(engines)}
             chain.insert(0, (name, {**common, **cache, **self.provider_options(provider)}))
-        options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-        try:
-            session = onnxruntime.InferenceSession(str(graph), options, chain, enable_fallback=0)
-        except Exception as error:  # its errors have no narrower base class
-            if _LEFT_TO_CPU not in str(error):
-                raise
-            raise Fallback(_fallback(name)) from error
+        session = onnxruntime.InferenceSession(str(graph), options, chain, enable_fallback=0)
         if name not in session.get_providers():
             raise Fallback(_fallback(name))
         return session
@@ -294,10 +312,29 @@ class OnnxRuntime(CompilerDefaults):
 
 def _fallback(provider: str) -> str:
     return (
-        f"onnxruntime would leave the graph, or part of it, to the CPU: {provider} lacks a library, which "
-        f"the log names ({_GPU}; pip install tensorrt for TensorRT's), or a kernel for a node: use "
-        "compiler.graph_optimization_level=enable_all, or another compiler"
+        f"onnxruntime would leave the graph to the CPU: {provider} lacks a library, which the log names "
+        f"({_GPU}; pip install tensorrt for TensorRT's)"
     )
+
+
+def _refuse_work_of_the_cpu(session: Any, workload: Workload, provider: str) -> None:
+    """Call once, profiled.
+
+    Raises:
+        Fallback: the CPU computed part of the graph.
+    """
+    from safetensors.numpy import load_file
+
+    from benchmark.models.onnx_placement import computed_on_cpu
+
+    assert workload.reference is not None  # noqa: S101 - not simulated
+    stored = load_file(workload.reference / "inputs.safetensors")
+    session.run(None, {node.name: stored[node.name] for node in session.get_inputs()})
+    if left := computed_on_cpu(Path(session.end_profiling())):
+        raise Fallback(
+            f"onnxruntime leaves {', '.join(left)} to the CPU: {provider} has no kernel for it: use "
+            "compiler.graph_optimization_level=enable_all, or another compiler"
+        )
 
 
 def _quantised(exported: Path) -> Path:

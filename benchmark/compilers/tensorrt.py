@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -93,6 +94,8 @@ class TensorRt(CompilerDefaults):
         inputs = networks.read_inputs(workload)
         module = workload.load_module().to(workload.torch_device)
         # By default its timing cache outlives the process, and a later compilation would use the earlier's.
+        if "attn_bias_is_causal" in signature(torch_tensorrt.dynamo.compile).parameters:
+            options["attn_bias_is_causal"] = False  # by default a mask of padding becomes a causal one
         with torch.no_grad(), tempfile.TemporaryDirectory() as work:
             converted = torch_tensorrt.compile(
                 module,

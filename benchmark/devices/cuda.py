@@ -33,6 +33,8 @@ class Cuda:
     """Cloud instance type; null: that of the firmware's DMI tables."""
     exclusive: bool = True
     """Refuse to run beside another process that computes on the card; false: run anyway."""
+    cudnn_benchmark: bool = False
+    """Whether cuDNN times its algorithms for each convolution, in the first calls, and takes the fastest."""
 
     kind: ClassVar[str] = "cuda"
     torch_device: ClassVar[Literal["cuda"]] = "cuda"
@@ -101,6 +103,7 @@ class Cuda:
         """Wait for the card after each call, and time it by events on the card too."""
         import torch
 
+        torch.backends.cudnn.benchmark = self.cudnn_benchmark
         timer = Timer(session.run, torch.cuda)
         return replace(session, run=timer.call, device_ns=timer.device_ns, energy_j=self._device.energy_j)
 

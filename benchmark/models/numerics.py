@@ -13,7 +13,7 @@ from benchmark.records import Arithmetic, FastMath
 TYPES: dict[Dtype, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 _TRUE_FP32 = 1e-5
-"""Relative error of a 256-wide product: fp32 has 3e-7, tf32 about 4e-4, bf16 2e-3."""
+"""Relative error of a product: fp32 has 3e-7 (256 wide), tf32 about 4e-4, bf16 2e-3."""
 _TF32 = 1e-3
 
 
@@ -51,16 +51,16 @@ def configure(  # noqa: PLR0913, PLR0917 - an option each
 
     On a GPU, `matmult` is tf32, in cuBLAS ("high") and in cuDNN; `none` and `all` are true fp32 where nothing
     is cast. Torch's default has convolutions of cuDNN in tf32 and products in fp32
-    (https://docs.pytorch.org/docs/stable/notes/cuda.html, TensorFloat-32). The older switches are used on
-    purpose: torch 2.5 has no others, and mixing them with `fp32_precision` is an error.
+    (https://docs.pytorch.org/docs/stable/notes/cuda.html, TensorFloat-32). The older switches are used for
+    what they reach, since torch 2.5 has no others; Inductor's own convolutions read `cudnn.fp32_precision`.
 
     Raises:
-        Incompatible: this `precision` isn't fp32 here, which `fast_math` asks for.
+        Incompatible: this `precision` isn't fp32 here, which `fast_math` asks for, or convolutions aren't.
     """
     if threads and threads != torch.get_num_threads():  # else torch's own choice stays, as in a user's loop
         torch.set_num_threads(threads)
     if device == "cuda":
-        torch.backends.cudnn.allow_tf32 = fast_math == "matmult"
+        _configure_convolutions("tf32" if fast_math == "matmult" else "ieee")
     if wanted := precision or _implied(fast_math, device):
         torch.set_float32_matmul_precision(wanted)
     effective = _matmul_dtype(device)
@@ -79,6 +79,31 @@ def configure(  # noqa: PLR0913, PLR0917 - an option each
             model_dtype="fp32", matmul_dtype=autocast_dtype, other_dtype="mixed", autocast="all"
         )
     return Arithmetic(model_dtype="fp32", matmul_dtype=effective, other_dtype="fp32", autocast=fast_math)
+
+
+def _configure_convolutions(precision: str) -> None:
+    """Set the arithmetic of convolutions on a GPU.
+
+    Raises:
+        Incompatible: they compute in tf32 all the same.
+    """
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    if hasattr(torch.backends.cudnn, "fp32_precision"):  # torch 2.9 and later; both must agree
+        torch.backends.cudnn.fp32_precision = precision
+    if precision == "ieee" and (found := _convolution_dtype()) != "fp32":
+        raise Incompatible(
+            f"convolutions compute in {found} on this GPU though torch was set to fp32: unset "
+            "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE and NVIDIA_TF32_OVERRIDE, or use fast_math=matmult"
+        )
+
+
+def _convolution_dtype() -> str:
+    """Type that a convolution is computed in on the GPU, by its error."""
+    generator = torch.Generator().manual_seed(0)
+    image, kernel = (torch.randn(shape, generator=generator) for shape in ((1, 256, 8, 8), (64, 256, 3, 3)))
+    exact = torch.nn.functional.conv2d(image.double(), kernel.double())
+    found = torch.nn.functional.conv2d(image.to("cuda"), kernel.to("cuda")).cpu().double()
+    return _by_error(float((found - exact).norm() / exact.norm()))
 
 
 def allowed(fast_math: FastMath, device: str) -> tuple[MatmulPrecision, ...]:
@@ -117,11 +142,16 @@ def _matmul_dtype(device: str) -> str:
 
     The exact row is a sum, not a product in fp64, whose first call takes 40 ms.
     """
+    width = 1024 if device == "cuda" else 256  # cuBLAS may have no tf32 kernel for small ones
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    a, b = (torch.randn(width, width, generator=generator) for _ in range(2))
     exact = (a[0, :, None].double() * b).sum(dim=0)
     product = (a.to(device) @ b.to(device))[0].cpu().double()
-    error = float((product - exact).norm() / exact.norm())
+    return _by_error(float((product - exact).norm() / exact.norm()))
+
+
+def _by_error(error: float) -> str:
+    """Type of the arithmetic that has this relative error."""
     if error < _TRUE_FP32:
         return "fp32"
     return "tf32" if error < _TF32 else "bf16"

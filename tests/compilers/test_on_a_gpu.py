@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -64,10 +66,11 @@ def workload(tmp_path):
 @pytest.fixture
 def card(monkeypatch):
     """Torch's side of a card whose memory is the host's and whose streams are numbers."""
-    card = SimpleNamespace(stream=SimpleNamespace(cuda_stream=0), settled=[])
+    card = SimpleNamespace(stream=SimpleNamespace(cuda_stream=0), settled=[], forbidden=[])
 
     def configure_process(fast_math, threads, device, **_):
         card.settled.append((fast_math, device))
+        card.forbidden.append(os.environ.get("NVIDIA_TF32_OVERRIDE"))  # cuBLAS reads it once
         return TOLD
 
     def set_stream(stream):
@@ -82,24 +85,42 @@ def card(monkeypatch):
     return card
 
 
+class Asked(list):
+    """Sessions that were opened; `left` are operators for which the card has no kernel."""
+
+
 @pytest.fixture
 def sessions(monkeypatch):
     """ONNX Runtime's real sessions, its CPU's: what was asked of them is noted, and GPUs are made up."""
     onnxruntime = pytest.importorskip("onnxruntime")
-    real, asked = onnxruntime.InferenceSession, []
+    real, asked, left = onnxruntime.InferenceSession, Asked(), set()
+    asked.left = left
 
     def session(graph, options, providers, **more):
         names = [name for name, _ in providers]
         asked.append(SimpleNamespace(graph=graph, options=options, providers=providers, **more))
         strict = onnxruntime.SessionOptions()
-        if options.optimized_model_filepath:
-            strict.optimized_model_filepath = options.optimized_model_filepath
+        for name in ("optimized_model_filepath", "enable_profiling", "profile_file_prefix"):
+            if getattr(options, name):
+                setattr(strict, name, getattr(options, name))
         if TRT in names:
             engines = providers[0][1]["trt_engine_cache_path"]
             Path(engines).mkdir(exist_ok=True)
             Path(engines, "part_0.engine").touch()
         opened = real(graph, strict, providers=["CPUExecutionProvider"])
         monkeypatch.setattr(opened, "get_providers", lambda: [*names, "CPUExecutionProvider"])
+        end = opened.end_profiling
+
+        def end_profiling():
+            """Of the operators that this card has; it leaves those of `left` to the CPU."""
+            file = Path(end())
+            events = json.loads(file.read_text())
+            for node in (event["args"] for event in events if "op_name" in event.get("args", {})):
+                node["provider"] = "CPUExecutionProvider" if node["op_name"] in left else names[0]
+            file.write_text(json.dumps(events))
+            return str(file)
+
+        monkeypatch.setattr(opened, "end_profiling", end_profiling)
         return opened
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
@@ -130,9 +151,52 @@ def test_onnxruntime_binds_torchs_tensors_and_answers_as_the_module_does(workloa
     built, loaded = sessions
     assert built.providers == [(CUDA, {"device_id": "0", "use_tf32": "1"})]
     assert loaded.providers == [(CUDA, {"device_id": "0", "user_compute_stream": "77", "use_tf32": "1"})]
-    for asked in sessions:
-        assert asked.options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1"
-        assert asked.enable_fallback == 0
+    assert [asked.enable_fallback for asked in sessions] == [0, 0]
+    assert not loaded.options.enable_profiling
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("card")
+def test_operators_that_the_cpu_computes_are_a_fallback(workload, sessions, artefact):
+    sessions.left.add("Mul")
+    with pytest.raises(Fallback, match=f"onnxruntime leaves Mul to the CPU: {CUDA} has no kernel"):
+        OnnxRuntime().compile(workload, artefact)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.usefixtures("card")
+def test_operators_that_compute_shapes_on_the_cpu_are_none(workload, sessions, artefact):
+    """Sums of integers for each of two items, as small as a shape."""
+    sessions.left.add("ReduceSum")
+    assert OnnxRuntime().compile(workload, artefact).ops_on_device_fraction == 1.0
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_each_caller_has_a_session_on_its_own_stream(workload, card, sessions, artefact, monkeypatch):
+    compiler = OnnxRuntime()
+    compiler.compile(workload, artefact)
+    session = compiler.load(workload, artefact)
+    expected = session.run()[0].clone()
+
+    def of_another_thread():
+        monkeypatch.setattr(card, "stream", SimpleNamespace(cuda_stream=99))  # as its Timer sets it
+        return [session.run()[0] for _ in range(2)]
+
+    with ThreadPoolExecutor(1) as worker:
+        first, again = worker.submit(of_another_thread).result()
+    assert torch.equal(first, expected)
+    assert torch.equal(again, expected)
+    streams = [asked.providers[0][1].get("user_compute_stream") for asked in sessions]
+    assert streams == [None, "77", "99"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_tf32_is_forbidden_before_the_first_product_on_the_card(workload, sessions, artefact, card):
+    compiler = OnnxRuntime(provider="tensorrt")
+    compiler.compile(workload, artefact)
+    os.environ.pop("NVIDIA_TF32_OVERRIDE")
+    compiler.load(workload, artefact)
+    assert card.forbidden == ["0"]
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -233,6 +297,9 @@ def library(monkeypatch):
                 self.add_module(f"_run_on_acc_{number}", torch.nn.Identity())
             self.add_module("_run_on_gpu_9", module)
 
+    def of_dynamo(exported_program, *, attn_bias_is_causal=True):
+        """The option's default is that of 2.14."""
+
     def compile_(  # noqa: PLR0913 - as documented
         module,
         ir="default",
@@ -246,6 +313,7 @@ def library(monkeypatch):
         timing_cache_path,
         enable_autocast=False,
         autocast_low_precision_type=None,
+        attn_bias_is_causal=True,
     ):
         library.options = dict(locals())
         return Converted(module)
@@ -260,6 +328,7 @@ def library(monkeypatch):
         return SimpleNamespace(module=lambda: network)
 
     library.compile, library.save, library.load = compile_, save, load
+    library.dynamo = SimpleNamespace(compile=of_dynamo)
     monkeypatch.setitem(sys.modules, "torch_tensorrt", library)
     return library
 
@@ -271,6 +340,7 @@ def test_tensorrt_states_its_engines_and_answers(workload, card, library, artefa
     report = compiler.compile(workload, artefact)
     assert report.subgraphs == 2
     assert library.options["autocast_low_precision_type"] is torch.bfloat16
+    assert library.options["attn_bias_is_causal"] is False
     assert not Path(library.options["timing_cache_path"]).parent.exists()
     session = compiler.load(workload, artefact)
     torch.testing.assert_close(session.run()[0], Network()(*session.inputs)[0])

@@ -89,7 +89,8 @@ class Card:
             synchronize=synchronize,
             is_initialized=lambda: True,
         )
-        return SimpleNamespace(cuda=cuda)
+        backends = SimpleNamespace(cudnn=SimpleNamespace(benchmark=None))
+        return SimpleNamespace(cuda=cuda, backends=backends)
 
 
 @pytest.fixture
@@ -110,6 +111,12 @@ def test_a_call_ends_when_the_card_has_ended(card, session):
     before = session.clock()
     assert session.run() == "answers"
     assert session.clock() - before == 3_000_000
+
+
+@pytest.mark.parametrize("chosen", [False, True])
+def test_cudnn_times_its_algorithms_where_that_is_chosen(card, chosen):
+    Cuda(cudnn_benchmark=chosen).synchronized(Session(run=card.run, arithmetic=FP32))
+    assert sys.modules["torch"].backends.cudnn.benchmark == chosen
 
 
 def test_no_event_is_created_within_a_timed_call(card, session):

@@ -25,7 +25,7 @@ PLUGINS_STAND_ON = {
     "protocols",
     "spelling",
 } | {
-    *("host", "cloud", "neuron", "models", "stats", "timing"),
+    *("host", "cloud", "neuron", "nvidia", "models", "stats", "timing"),
 }
 PLUGINS = {"compilers", "devices", "importers", "tasks", "scenarios"}
 
