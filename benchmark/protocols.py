@@ -110,6 +110,10 @@ class Compiler(Protocol):
     def pipeline_cores(self) -> int | None:
         """Device cores that one model is split over, for the row; None: the compiler has no pipeline."""
 
+    @property
+    def variables(self) -> str:
+        """Regular expression of the environment variables that change what it makes; empty: none does."""
+
     def refuse(self, kind: str) -> str | None:
         """Return why these options don't work on this kind of device, or None."""
 
@@ -141,6 +145,11 @@ class CompilerDefaults:
     def pipeline_cores(self) -> int | None:
         """No pipeline."""
         return None
+
+    @property
+    def variables(self) -> str:
+        """None."""
+        return ""
 
     def refuse_model(self, model: Model, task: str) -> str | None:  # noqa: ARG002 - the same for every model
         """Take every model."""

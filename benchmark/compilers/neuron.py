@@ -193,13 +193,16 @@ class Neuron(NeuronCompiler):
 
         self.library()
         assert folder is not None  # noqa: S101 - leaves_artifact
-        torch.set_grad_enabled(False)  # torch computes the operators that are left to the CPU
         log = compiler_logs.ProcessLog()
         model = torch.jit.load(str(folder / _FILE))
         inputs = networks.read_inputs(workload)
 
+        def call(*tensors: Any) -> Any:
+            with torch.no_grad():  # torch computes the operators that are left to the CPU, in any thread
+                return model(*tensors)
+
         def answers(_: Path) -> Any:
-            outputs = model(*inputs)
+            outputs = call(*inputs)
             if log.says_not_calculated():
                 raise Fallback("without a device the library calculates nothing (** NOT CALCULATED **)")
             return outputs
@@ -207,8 +210,8 @@ class Neuron(NeuronCompiler):
         if workload.name != "model":  # answers of a part aren't compared: check them here
             answers(folder)
         return Session(
-            run=lambda: model(*inputs),
-            call=model,
+            run=lambda: call(*inputs),
+            call=call,
             inputs=inputs,
             answers=answers,
             arithmetic=self._arithmetic(),

@@ -7,7 +7,9 @@ flags); it has not run on a device yet.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -21,6 +23,8 @@ from benchmark.records import Arithmetic, CompileReport, Session, Workload, froz
 
 _FILE = "model.pt"
 _TARGETS = {"neuroncore-v2": ("inf2", "trn1", "trn1n"), "neuroncore-v3": ("trn2",)}
+_WITHOUT_INTEGERS = _TARGETS["neuroncore-v2"]
+"""Targets for which the compiler has no flags for integers."""
 _OF_PARTITIONER: dict[str, Any] = {
     "ops_to_partition": (),
     "min_subgraph_size": -1,
@@ -53,6 +57,11 @@ class NeuronX(NeuronCompiler):
     """`-lnc`: physical cores per logical core, trn2 only; null: the compiler's default, 2 there."""
     mixed_precision_accumulation: bool = True
     """Sums within operators such as softmax in fp32; false is `--disable-mixed-precision-accumulation`."""
+    native_int64: Literal["enabled", "disabled"] = "disabled"
+    """`--native-int64`: compute in 64-bit integers, more slowly. With the next, of neuronx-cc 2.27 and later
+    for trn2 and later, and always given there, since the next version changes both defaults."""
+    implicit_integer_downcast: Literal["all", "none"] = "all"
+    """`--implicit-integer-downcast`: all: 64-bit integers are narrowed; none: that is an error."""
     inline_weights: bool = True
     """Weights are part of the program; false keeps them apart, and loading copies them to the core."""
     partitioner: bool = False
@@ -106,8 +115,8 @@ class NeuronX(NeuronCompiler):
             return f"saturate_infinity=true has no effect on {kind}: use saturate_infinity=false"
         return None
 
-    def flags(self, target: str) -> list[str]:
-        """Command line of neuronx-cc, a token each; the last of two competing options wins."""
+    def flags(self, target: str, version: str = "") -> list[str]:
+        """Command line of neuronx-cc of a version, a token each; the last of two competing options wins."""
         cast = ["--auto-cast-type", self.auto_cast_type] if self.fast_math != "none" else []
         sums = [] if self.mixed_precision_accumulation else ["--disable-mixed-precision-accumulation"]
         return [
@@ -118,7 +127,14 @@ class NeuronX(NeuronCompiler):
             *("--model-type", self.model_type),
             *(("-lnc", str(self.lnc)) if self.lnc else ()),
             *sums,
+            *(self._integers() if _knows_integers(self.target or target, version) else ()),
             *self.switches(),
+        ]
+
+    def _integers(self) -> list[str]:
+        return [
+            *("--native-int64", self.native_int64),
+            *("--implicit-integer-downcast", self.implicit_integer_downcast),
         ]
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
@@ -135,7 +151,8 @@ class NeuronX(NeuronCompiler):
         from benchmark.models import networks
 
         library = self.library()
-        flags, inputs = self.flags(target), networks.read_inputs(workload)
+        flags = self.flags(target, metadata.version("neuronx-cc"))
+        inputs = networks.read_inputs(workload)
         with tempfile.TemporaryDirectory() as work:
             share, unknown = self._analysed(library, workload, inputs, Path(work, "analysis"))
             with compiler_logs.compiling(Path(work)) as messages:
@@ -212,7 +229,6 @@ class NeuronX(NeuronCompiler):
 
         library = self.library()
         assert folder is not None  # noqa: S101 - leaves_artifact
-        torch.set_grad_enabled(False)
         model = torch.jit.load(str(folder / _FILE))
         if not self.inline_weights:  # without this, every call copies them to the device
             if move := getattr(library, "move_trace_to_device", None):
@@ -220,7 +236,12 @@ class NeuronX(NeuronCompiler):
             else:  # its successor since SDK 2.25 (api-torch-neuronx-core-placement.rst)
                 library.set_neuron_cores(model, start_nc=0, nc_count=1)
         inputs = networks.read_inputs(workload)
-        return Session(run=lambda: model(*inputs), call=model, inputs=inputs, arithmetic=self._arithmetic())
+
+        def call(*tensors: Any) -> Any:
+            with torch.no_grad():  # a switch of the process would be one of this thread alone
+                return model(*tensors)
+
+        return Session(run=lambda: call(*inputs), call=call, inputs=inputs, arithmetic=self._arithmetic())
 
     def _agree_on_cores(self, target: str | None) -> None:
         """Set the logical cores that the runtime reads when it starts; they must equal those compiled for."""
@@ -241,6 +262,13 @@ class NeuronX(NeuronCompiler):
             other_dtype=cast if self.fast_math == "all" else "fp32",
             autocast=self.fast_math,
         )
+
+
+def _knows_integers(target: str, version: str) -> bool:
+    """Whether the compiler has flags for integers (compiler/neuronx-cc/api-reference-guide/index.rst)."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    is_new = numbers is not None and tuple(map(int, numbers.groups())) >= (2, 27)
+    return is_new and target not in _WITHOUT_INTEGERS
 
 
 def _on_device(traced: Any) -> int:

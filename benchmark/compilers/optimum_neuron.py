@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final, Literal
 from benchmark.errors import CompileFailed
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs, optimum_registry
+from benchmark.neuron.compiler import PROGRAM_VARIABLES
 from benchmark.neuron.optimum_registry import Exported
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
@@ -84,6 +85,11 @@ class OptimumNeuron(CompilerDefaults):
         """That of its fast_math."""
         return self.fast_math
 
+    @property
+    def variables(self) -> str:
+        """Those of the compiler that it calls."""
+        return PROGRAM_VARIABLES
+
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Refuse options that exclude each other or have no effect."""
         if self.dynamic_batch and not self.inline_weights:
@@ -143,14 +149,14 @@ class OptimumNeuron(CompilerDefaults):
         from optimum.utils import logging
 
         assert folder is not None  # noqa: S101 - leaves_artifact
-        torch.set_grad_enabled(False)
         model = getattr(neuron, _entry(workload).loader).from_pretrained(folder, local_files_only=True)
         logging.set_verbosity_warning()  # its import sets INFO: every call would write a line
         names, outputs = _names(model, workload), _outputs(workload)
         inputs = _read_inputs(workload, names)
 
         def call(*tensors: Any) -> Any:
-            answer = model(**dict(zip(names, tensors, strict=True)))
+            with torch.no_grad():  # a switch of the process would be one of this thread alone
+                answer = model(**dict(zip(names, tensors, strict=True)))
             return tuple(getattr(answer, name) for name in outputs)
 
         matmul = "fp32" if self.fast_math == "none" else self.auto_cast_type

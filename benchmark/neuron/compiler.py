@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator
 
@@ -21,6 +21,8 @@ def _of_aten(operators: tuple[str, ...]) -> tuple[str, ...]:
     return operators
 
 
+PROGRAM_VARIABLES: Final = r"(NEURON|XLA)_(?!RT_|PROCESS_TAG)\w+"
+"""Environment variables that change the program, such as NEURON_FUSE_SOFTMAX; not those of the runtime."""
 Operators = Annotated[Names, AfterValidator(_of_aten)]
 """Operators as torch names them, such as aten::embedding."""
 
@@ -63,6 +65,11 @@ class NeuronCompiler(CompilerDefaults):
             "--enable-fast-loading-neuron-binaries": self.fast_loading,
         }
         return [flag for flag, is_on in switches.items() if is_on]
+
+    @property
+    def variables(self) -> str:
+        """Those of library and compiler."""
+        return PROGRAM_VARIABLES
 
     def library(self) -> Any:
         """Import the library; importing registers the operators that a compiled program names.

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import psutil
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from benchmark.host import machine
 from benchmark.records import frozen
 
 T = TypeVar("T")
@@ -254,8 +255,11 @@ def located(tool: str) -> str:
 def foreign(pid: int) -> bool:
     """Whether a process is neither this one nor forked by it, nor by the server that forked this one.
 
-    Children of the same server don't count as foreign: they are timed one at a time.
+    Children of the same server don't count as foreign: they are timed one at a time. In a container the
+    driver's process ids are those of the host and mean nothing, so none is called foreign.
     """
+    if not machine.has_host_pids():
+        return False
     server, here = os.getppid(), os.getpid()
     ours = {here} | ({server} if server > 1 else set())
     try:
@@ -266,7 +270,9 @@ def foreign(pid: int) -> bool:
 
 
 def others(timeout_s: float = 5.0) -> int | None:
-    """Number of foreign processes that hold devices; None where `neuron-ls` fails."""
+    """Number of foreign processes that hold devices; None in containers, and where `neuron-ls` fails."""
+    if not machine.has_host_pids():
+        return None
     with suppress(Unreadable):
         held = {process.pid for device in ls(timeout_s) for process in device.processes}
         return sum(map(foreign, held))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -48,6 +49,11 @@ def compile_(  # noqa: PLR0913, PLR0917 - it connects the compiler and the cache
         "code": code_digest(e.compiler, e.task),
         "versions": dict(environment.versions),
         "target": [e.hardware.kind, facts.device_name, facts.isa, facts.target, workload.threads],
+        "variables": {
+            name: value
+            for name, value in environment.settings.items()
+            if e.compiler.variables and re.fullmatch(e.compiler.variables, name)
+        },
     }
     entry = cache.get_or_build(
         "artifact",

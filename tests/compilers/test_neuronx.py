@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pydantic import ValidationError
 
+from benchmark.compilers.neuron import Neuron
 from benchmark.compilers.neuronx import NeuronX
+from benchmark.compilers.optimum_neuron import OptimumNeuron
 from benchmark.errors import (
     CompileFailed,
     Fallback,
@@ -67,6 +71,46 @@ def test_what_a_generation_of_cores_lacks_is_refused(options, kind, advice):
     key, value = next(iter(options.items()))
     assert refusal.startswith(f"{key}={str(value).lower() if value is True else value} ")
     assert refusal.endswith(advice)
+
+
+INTEGERS = ["--native-int64", "disabled", "--implicit-integer-downcast", "all"]
+
+
+@pytest.mark.parametrize(
+    ("target", "version", "expected"),
+    [
+        ("trn2", "2.27.5334.0", INTEGERS),
+        ("trn2", "3.1", INTEGERS),
+        ("trn2", "2.26.6360.0", []),
+        ("inf2", "2.27.5334.0", []),
+        ("trn2", "", []),
+    ],
+)
+def test_what_becomes_of_integers_is_always_given_where_the_compiler_takes_it(target, version, expected):
+    flags = NeuronX().flags(target, version)
+    assert [flag for flag in flags if flag in INTEGERS] == expected
+
+
+def test_integers_can_be_computed_as_they_are():
+    flags = NeuronX(native_int64="enabled", implicit_integer_downcast="none").flags("trn2", "2.27")
+    assert flags[-4:] == ["--native-int64", "enabled", "--implicit-integer-downcast", "none"]
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("NEURON_FUSE_SOFTMAX", True),
+        ("NEURON_CUSTOM_SILU", True),
+        ("NEURON_CC_FLAGS", True),
+        ("XLA_FLAGS", True),
+        ("NEURON_RT_VISIBLE_CORES", False),
+        ("NEURON_PROCESS_TAG", False),
+        ("OMP_NUM_THREADS", False),
+    ],
+)
+def test_variables_of_the_compiler_change_the_program_and_those_of_the_runtime_do_not(name, counts):
+    for compiler in (NeuronX(), Neuron(), OptimumNeuron()):
+        assert bool(re.fullmatch(compiler.variables, name)) == counts
 
 
 def test_what_it_has_is_taken():
@@ -174,6 +218,21 @@ def test_it_answers_as_the_model_does_after_a_compilation(workload, tmp_path):
 
 
 @through_the_stand_in
+@pytest.mark.parametrize("compiler", [NeuronX(), Neuron()])
+def test_no_thread_of_callers_records_gradients(compiler, workload, tmp_path):
+    """As in scenario=throughput; what is left to the CPU would record them."""
+    import neuron_pretence
+
+    compiler.compile(workload, tmp_path)
+    session = compiler.load(workload, tmp_path)
+    neuron_pretence.GRADIENTS.clear()
+    with ThreadPoolExecutor(1) as worker:
+        worker.submit(session.run).result()
+        worker.submit(session.call, *session.inputs).result()
+    assert neuron_pretence.GRADIENTS == [False, False]
+
+
+@through_the_stand_in
 def test_arguments_are_given_by_name(workload, tmp_path, monkeypatch):
     import torch_neuronx
 
@@ -217,16 +276,16 @@ def test_dynamic_batches_are_taken_where_requested(workload, tmp_path):
 
 
 @through_the_stand_in
-def test_weights_that_lie_apart_are_placed_on_the_core(workload, tmp_path):
+def test_weights_that_lie_apart_are_placed_on_the_core(workload, tmp_path, monkeypatch):
     import neuron_pretence
+    import torch
 
     compiler = NeuronX(inline_weights=False)
     compiler.compile(workload, tmp_path)
-    import torch
-
-    (before,) = neuron_pretence.states(torch.jit.load(str(tmp_path / "model.pt")))
-    (after,) = neuron_pretence.states(compiler.load(workload, tmp_path).call)
-    assert (int(before[1]), int(after[1])) == (0, 1)
+    before, loaded = torch.jit.load(str(tmp_path / "model.pt")), torch.jit.load(str(tmp_path / "model.pt"))
+    monkeypatch.setattr(torch.jit, "load", lambda _: loaded)
+    compiler.load(workload, tmp_path)
+    assert [int(neuron_pretence.states(model)[0][1]) for model in (before, loaded)] == [0, 1]
 
 
 @through_the_stand_in

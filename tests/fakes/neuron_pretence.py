@@ -220,7 +220,12 @@ def rounded(module, dtype):
     return module
 
 
+GRADIENTS = []
+"""For each call: whether its thread would record gradients of what is left to the CPU."""
+
+
 def _forward(inputs, state, spec):
+    GRADIENTS.append(torch.is_grad_enabled())
     dynamic = bool(state[0])
     asked = spec.split(";")
     if len(asked) != len(inputs):

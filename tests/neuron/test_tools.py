@@ -14,6 +14,7 @@ import pytest
 
 from benchmark.errors import Crashed
 from benchmark.execution.forkserver import ChildLimits
+from benchmark.host import machine
 from benchmark.measurement import DeviceState
 from benchmark.neuron import monitor as neuron_monitor
 from benchmark.neuron import tools
@@ -197,6 +198,13 @@ def test_this_process_and_what_it_starts_are_not_foreign():
 
 def test_a_process_that_cannot_be_inspected_is_foreign():
     assert tools.foreign(2**22 + 1)
+
+
+def test_in_a_container_where_ids_mean_nothing_no_process_is_called_foreign(neuron_tool, monkeypatch):
+    neuron_tool("neuron-ls", says="neuron-ls-trn2.json")
+    monkeypatch.setattr(machine, "has_host_pids", lambda: False)
+    assert not tools.foreign(2**22 + 1)
+    assert tools.others() is None
 
 
 def test_foreign_processes_are_counted_once(neuron_tool):

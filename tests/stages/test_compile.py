@@ -75,6 +75,20 @@ def test_a_hit_tells_the_original_seconds_and_report(slow, compiled):
     assert second.key == first.key
 
 
+def test_variables_that_change_the_program_are_part_of_the_key(slow, compiled):
+    @frozen
+    class Reading(Slow):
+        @property
+        def variables(self):
+            return "NEURON_\\w+"
+
+    reading = replace(slow, compiler=Reading())
+    settings = [{}, {"NEURON_FUSE_SOFTMAX": "1"}, {"NEURON_FUSE_SOFTMAX": "0"}, {"OMP_NUM_THREADS": "1"}]
+    keys = [compiled(reading, settings=one).key for one in settings]
+    assert len({*keys}) == 3
+    assert keys[0] == keys[3]
+
+
 def test_the_child_is_not_asked_for_what_is_in_the_cache(slow, compiled):
     compiled(slow)
 
