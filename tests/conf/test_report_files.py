@@ -23,9 +23,14 @@ def test_a_report_is_typed_bears_the_name_of_its_file_and_names_a_published_docu
     assert spec.document in {"", *PUBLISHED}
 
 
+LATER = {"inf2_performance_2026", "trn1_performance_2026"}
+"""Snapshots of tables that an earlier document has: report=inf2_snapshots shows what moved."""
+
+
 def test_every_published_page_has_its_report_and_an_experiment_that_measures_the_same():
-    assert set(PUBLISHED) <= set(REPORTS)
-    assert set(PUBLISHED) <= set(options("experiment"))
+    pages = set(PUBLISHED) - LATER
+    assert pages <= set(REPORTS)
+    assert pages <= set(options("experiment"))
 
 
 @pytest.mark.parametrize("name", options("price"))

@@ -17,7 +17,9 @@ ROWS = {
     "bert_scaling": 528,
     "encoder_latency": 108,
     "inf2_performance": 178,
+    "inf2_performance_2026": 166,
     "transformers_benchmarks": 19,
+    "trn1_performance_2026": 78,
     "vision_inferentia": 23,
 }
 

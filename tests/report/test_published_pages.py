@@ -182,3 +182,19 @@ def test_training_speed_ups_tell_whether_compile_time_is_in_them(made):
     assert said["XLA", "excluded"] == ("-", "2.7x")
     assert said["XLA", "included"] == ("1.4x", "-")
     assert said["Combined", "excluded"] == ("-", "9.1x")
+
+
+def test_what_moved_between_two_snapshots_of_a_page_is_in_a_row_with_both_figures(made):
+    found = tables(made("inf2_snapshots"))
+    heads = [head.text for head in found["moved"].heads]
+    rows = [
+        dict(zip(heads, [field.text for field in line], strict=True))
+        for line in (*found["moved"].lines, *found["the-same"].lines)
+    ]
+    (bert,) = [
+        row for row in rows if (row["Model"], row["Table"]) == ("bert-base-uncased", "encoder, throughput")
+    ]
+    assert (bert["per s 2024"], bert["per s 2026"], bert["Moved"]) == ("2756.19", "2674.19", "slower")
+    assert {row["Moved"] for row in rows} == {"faster", "slower", "within 2 %", "gone", "the same"}
+    files = [pd.read_csv(file) for file in FIGURES.glob("*.csv") if "data_vision.csv" not in file.name]
+    assert sum(row["per s 2024"] != "-" for row in rows) == sum(map(len, files))
