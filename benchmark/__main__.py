@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmark.cli import early, usage
 from benchmark.execution.server_connection import end_early
+from benchmark.report.sanitize import say
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -38,6 +40,8 @@ def measure(cfg: DictConfig) -> int:
     from benchmark.errors import NotAllOk
 
     own: Any = HydraConfig.get()  # typed by Hydra as what it isn't: it is a DictConfig
+    if own.output_subdir is not None:
+        _hide_secrets(Path(own.runtime.output_dir, own.output_subdir))
     single = own.mode == RunMode.RUN
     # Inside Hydra, which prints a line of its own about every error that reaches it.
     with explained() if single else nullcontext():
@@ -53,10 +57,22 @@ def measure(cfg: DictConfig) -> int:
     return code
 
 
+def _hide_secrets(snapshot: Path) -> None:
+    """Write the YAMLs of Hydra's snapshot again, without secrets."""
+    from benchmark.paths import write_whole
+    from benchmark.redaction import without_secrets
+
+    for file in snapshot.glob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        if (hidden := without_secrets(text)) != text:
+            write_whole(file, hidden.encode())
+
+
 def run() -> int:
     """Run the cell or the grid of the command line; return the exit code."""
     import hydra
 
+    from benchmark.config.first_look import looked_at_first
     from benchmark.config.folder import CONF
     from benchmark.errors import NotAllOk
 
@@ -67,7 +83,8 @@ def run() -> int:
         return codes[-1]
 
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+        with looked_at_first():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     except NotAllOk as ended:
         return ended.code
     return max(codes, default=0)  # none where only the configuration is shown
@@ -85,7 +102,7 @@ def run_verb() -> NoReturn:
     try:
         code = app(prog_name=machine.program(), standalone_mode=False)
     except usage_error as error:
-        print(f"error: {error} (see {machine.program()} {sys.argv[1]} --help)", file=sys.stderr)  # noqa: T201
+        say(f"error: {error} (see {machine.program()} {sys.argv[1]} --help)", file=sys.stderr)
         raise SystemExit(1) from error
     except typer.Abort:
         raise SystemExit(130) from None

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from benchmark.cli.error_messages import sentence
 from benchmark.cloud.cost import PriceBasis, typed
-from benchmark.config.folder import CONF
+from benchmark.config.folder import CONF, refuse_interpolations
 from benchmark.errors import ConfigError
 
 
@@ -42,9 +42,10 @@ def composed(root: str, overrides: Sequence[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3", job_name="benchmark"):
             made = compose(root, overrides=[_added(word) for word in overrides])
-        plain: Any = OmegaConf.to_container(made, resolve=True)
+        plain: Any = OmegaConf.to_container(made)
     except (HydraException, OmegaConfBaseException) as error:
         raise ConfigError(sentence(error)) from error
+    refuse_interpolations(plain, root)
     return dict(plain)
 
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -22,6 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SkipValidation, ValidationError
 
 from benchmark.config.folder import options, read_from, search_path
+from benchmark.config.plugins import TARGET, plugin_class, stray
 from benchmark.errors import ConfigError
 from benchmark.models.architectures import image_edge, most_tokens
 from benchmark.precision import Tolerance
@@ -33,6 +33,10 @@ T = TypeVar("T")
 
 _PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": Scenario}
 """Keys whose YAML names a class by `_target_`, and the protocol that the class must satisfy."""
+_TARGETS = frozenset(f"{slot}.{TARGET}" for slot in _PLUGINS)
+CAMPAIGN = r"^\w[\w.,:+=@-]*$"
+"""A campaign's name is the name of its folder too."""
+MOST_OF_CAMPAIGN = 120
 ALGEBRA = ("pair", "include", "exclude")
 """Keys that add cells to the product of a grid's axes or remove some. The sweeper reads them."""
 NOT_OF_A_CELL = frozenset({"hydra", *ALGEBRA})
@@ -119,7 +123,7 @@ class Experiment:
     limits: ProcessLimits
     launcher: LauncherOptions
     budget: Budget
-    campaign: Annotated[str, Field(pattern=r"^\w[\w.,:+=@-]*$", max_length=120)]
+    campaign: Annotated[str, Field(pattern=CAMPAIGN, max_length=MOST_OF_CAMPAIGN)]
     run: Literal["missing", "failed", "stale", "all"]
     """Which cells to run: without a row in the campaign; these and its failed ones; without a row of the
     present environment in any campaign; or all."""
@@ -225,7 +229,7 @@ class Gate:
             ConfigError: as `load`.
         """
         new = {key: value for key, value in raw.items() if (key, id(value)) not in self._known}
-        mistakes = [*_unknown_keys(raw), *_infinite(new)]
+        mistakes = [*_unknown_keys(raw), *_infinite(new), *stray(new, but=_TARGETS)]
         made: dict[str, Any] = {
             "environment": environment or {},
             "overrides": tuple(overrides),
@@ -316,11 +320,10 @@ def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
         mistakes.append(_name_for_a_section(key, raw, "a mapping with a `_target_`"))
         return None
     target = raw["_target_"]
-    module_name, _, class_name = target.rpartition(".")
     try:
-        kind = getattr(import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        mistakes.append(f"{key}._target_={target}: cannot be imported ({error})")
+        kind = plugin_class(target, f"{key}._target_")
+    except ConfigError as error:
+        mistakes.append(str(error))
         return None
     answers = {name: value for name, value in vars(seam).items() if not name.startswith("_")}
     unfit = f"{key}._target_={target}: is no {seam.__name__}, see benchmark/protocols.py: it lacks "

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 from benchmark.errors import ConfigError
 
 T = TypeVar("T")
+_NESTED: Final = "importer"
+"""The only field of such an object that is a plug-in too."""
 
 _PACKAGE: Final = Path(__file__).resolve().parents[1]
 CONF: Final = next(folder for folder in (_PACKAGE / "conf", _PACKAGE.parent / "conf") if folder.is_dir())
@@ -51,28 +53,62 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def load_object(file: Path, kind: type[T]) -> T:
-    """Make the object that a YAML describes by `_target_`.
+    """Make the object of a registered class that a YAML describes by `_target_`. It may be a stranger's file.
 
     Raises:
-        ConfigError: the file can't be read, a key or value is wrong, or the object is not of this kind.
+        ConfigError: the file can't be read, a key or value is wrong, it names what isn't registered, it holds
+            an interpolation, or the object is not of this kind.
     """
-    from hydra.errors import HydraException
-    from hydra.utils import instantiate
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from pydantic import ValidationError
     from yaml import YAMLError
 
+    from benchmark.config.plugins import TARGET, stray
+
     try:
-        made = instantiate(OmegaConf.load(file), _convert_="all")
-    except (HydraException, OmegaConfBaseException, YAMLError, OSError) as error:
-        cause = error.__cause__
-        if isinstance(cause, ValidationError):
-            first = cause.errors()[0]
-            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        else:
-            reason = str(error).partition("\n")[0]
-        raise ConfigError(f"{file}: {reason}") from error
+        raw: Any = OmegaConf.to_container(OmegaConf.load(file), resolve=False)
+    except (OmegaConfBaseException, YAMLError, OSError, UnicodeError) as error:
+        raise ConfigError(f"{file}: {' '.join(str(error).split())}") from error
+    refuse_interpolations(raw, str(file))
+    if mistakes := list(stray(raw, but={TARGET, f"{_NESTED}.{TARGET}"})):
+        raise ConfigError(f"{file}: {mistakes[0]}")
+    if isinstance(raw, dict) and isinstance(raw.get(_NESTED), dict):
+        raw[_NESTED] = _made(raw[_NESTED], file, f"{_NESTED}.")
+    made = _made(raw, file)
     if not isinstance(made, kind):
-        raise ConfigError(f"{file} is no {kind.__name__.lower()}: its _target_ must be one")
+        raise ConfigError(f"{file} is no {kind.__name__.lower()}: its {TARGET} must be one")
     return made
+
+
+def refuse_interpolations(tree: Any, where: str) -> None:
+    """Refuse `${...}` at any depth: in a stranger's file it could read environment variables.
+
+    Raises:
+        ConfigError: shows the first. `where` is the file.
+    """
+    if isinstance(tree, str) and "${" in tree:
+        raise ConfigError(f"{where}: {tree[:80]}: interpolations are not read here: write the value")
+    if isinstance(tree, dict):
+        refuse_interpolations([*tree.keys(), *tree.values()], where)
+    elif isinstance(tree, list):
+        for node in tree:
+            refuse_interpolations(node, where)
+
+
+def _made(raw: Any, file: Path, prefix: str = "") -> Any:
+    from pydantic import ValidationError
+
+    from benchmark.config.plugins import TARGET, plugin_class
+
+    key = f"{prefix}{TARGET}"
+    if not isinstance(raw, dict) or not isinstance(raw.get(TARGET), str):
+        raise ConfigError(f"{file}: {key}: is missing: it names the class of a plug-in")
+    made_by = plugin_class(raw[TARGET], f"{file}: {key}")
+    try:
+        return made_by(**{str(field): value for field, value in raw.items() if field != TARGET})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ConfigError(f"{file}: {prefix}{place}: {first['msg']}") from error
+    except TypeError as error:
+        raise ConfigError(f"{file}: {error}") from error

@@ -5,7 +5,8 @@ A package announces its folder, which is laid out as conf/ is, by an entry point
     [project.entry-points."benchmark.conf"]
     my_compilers = "my_package.conf"
 
-A working folder names its own in a file benchmark.yaml: `searchpath: [conf]`.
+A working folder names its own in a file benchmark.yaml: `searchpath: [conf]`. A module of the folder that
+holds plug-ins is listed there too: `plugins: [my_module]`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from benchmark.errors import ConfigError
 
 GROUP: Final = "benchmark.conf"
 OF_FOLDER: Final = "benchmark.yaml"
-_KEYS: Final = {"searchpath"}
+_KEYS: Final = {"searchpath", "plugins"}
 
 
 @lru_cache(maxsize=1)
@@ -46,6 +47,17 @@ def folders() -> tuple[tuple[str, Path], ...]:
     return found
 
 
+@lru_cache(maxsize=1)
+def modules() -> frozenset[str]:
+    """Modules and packages of others whose classes a YAML may name by `_target_`.
+
+    Raises:
+        ConfigError: benchmark.yaml has a mistake.
+    """
+    installed = {point.value.partition(".")[0] for point in metadata.entry_points(group=GROUP)}
+    return frozenset({*installed, *_written().get("plugins", ())})
+
+
 def _installed() -> Iterator[tuple[str, Path]]:
     for point in metadata.entry_points(group=GROUP):
         package = point.dist.name if point.dist else "?"
@@ -65,13 +77,25 @@ def _installed() -> Iterator[tuple[str, Path]]:
 
 def _of_working_folder() -> Iterator[tuple[str, Path]]:
     file = Path(OF_FOLDER).absolute()
-    if not file.is_file():
-        return
-    content = read(file) or {}
-    if not isinstance(content, dict) or content.keys() - _KEYS:
-        raise ConfigError(f"{file}: its only key is searchpath, a list of folders laid out as conf/ is")
-    for one in content.get("searchpath") or ():
-        folder = file.parent / str(one)
+    for one in _written().get("searchpath", ()):
+        folder = file.parent / one
         if not folder.is_dir():
             raise ConfigError(f"{file}: searchpath: {folder} is no folder")
         yield OF_FOLDER, folder
+
+
+def _written() -> dict[str, list[str]]:
+    """What the working folder's benchmark.yaml says, by key; nothing where there is none."""
+    file = Path(OF_FOLDER).absolute()
+    if not file.is_file():
+        return {}
+    content = read(file) or {}
+    if not isinstance(content, dict) or content.keys() - _KEYS:
+        raise ConfigError(
+            f"{file}: its keys are searchpath, a list of folders laid out as conf/ is, and plugins, a list "
+            "of modules whose classes a YAML may name"
+        )
+    for key, values in content.items():
+        if not isinstance(values or [], list):
+            raise ConfigError(f"{file}: {key}: write a list: [{values}]")
+    return {key: [str(one) for one in values or ()] for key, values in content.items()}

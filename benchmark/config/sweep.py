@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from benchmark.config.command_line import command_line
 from benchmark.config.compose import ComposedCell, Composer
 from benchmark.config.experiment import Experiment, Gate
+from benchmark.config.first_look import looked_at_first
 from benchmark.config.folder import CONF, search_path
 from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refuse_unknown_keys
 from benchmark.config.hydra_settings import (
@@ -68,7 +69,8 @@ def compose_grid(arguments: Sequence[str], verb: str | None = None) -> TypedGrid
     """
     words = command_line(arguments)
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(words.config_path or CONF), version_base="1.3", job_name="benchmark"):
+    place = str(words.config_path or CONF)
+    with looked_at_first(), initialize_config_dir(place, version_base="1.3", job_name="benchmark"):
         loader = GlobalHydra.instance().config_loader()
         if words.config_dir is not None:
             loader = _with_folder(loader, words.config_dir)

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from benchmark.compilers.simulated import Simulated
 from benchmark.config import experiment as config
+from benchmark.config import others
 from benchmark.config.folder import CONF
 from benchmark.devices.simulated import SimulatedDevice
 from benchmark.errors import ConfigError
@@ -205,7 +206,12 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "Task",
             "axes_of, unit_of, refuse, make_weights, module, inputs",
         ),
-        ("compiler", "os.path", "Compiler", "refuse, refuse_model, versions, compile, load"),
+        (
+            "compiler",
+            "benchmark.published.documents.Document",
+            "Compiler",
+            "refuse, refuse_model, versions, compile, load",
+        ),
     ],
 )
 def test_a_plug_in_in_the_wrong_slot_is_refused(mistakes, slot, target, seam, absent):
@@ -214,10 +220,25 @@ def test_a_plug_in_in_the_wrong_slot_is_refused(mistakes, slot, target, seam, ab
     ]
 
 
-@pytest.mark.parametrize("target", ["benchmark.compilers.simulated.Imagined", "no.such.Thing", "Thing", ""])
+@pytest.mark.parametrize("target", ["benchmark.compilers.simulated.Imagined", "benchmark.compilers.no.Thing"])
 def test_a_plug_in_that_cannot_be_imported_is_refused(mistakes, target):
     (told,) = mistakes({"compiler._target_": target})
     assert told.startswith(f"compiler._target_={target}: cannot be imported (")
+
+
+@pytest.mark.parametrize("target", ["os.system", "no.such.Thing", "Thing", "", "benchmark.cli.side.main"])
+def test_a_class_that_is_not_registered_is_refused_with_the_way_to_register_it(mistakes, target):
+    (told,) = mistakes({"compiler._target_": target})
+    assert told == (
+        f"compiler._target_={target}: is no registered plug-in: if the code is yours, write "
+        f"`plugins: [{target.partition('.')[0] or 'my_module'}]` into benchmark.yaml in this folder"
+    )
+
+
+@pytest.fixture
+def _ours(monkeypatch):
+    """Register the classes of this module, as benchmark.yaml does."""
+    monkeypatch.setattr(others, "modules", lambda: frozenset({__name__}))
 
 
 PROPERTIES = "name, runs_on, leaves_artifact, preload, python, fast_math, tolerance, pipeline_cores"
@@ -233,6 +254,7 @@ class HalfACompiler:
     def load(self, workload, folder): ...
 
 
+@pytest.mark.usefixtures("_ours")
 def test_a_plug_in_without_the_properties_of_its_seam_is_refused(mistakes):
     name = f"{__name__}.HalfACompiler"
     assert mistakes({"compiler": ..., "compiler._target_": name}) == [
@@ -257,6 +279,7 @@ class NoTorchDevice:
     def state(self): ...
 
 
+@pytest.mark.usefixtures("_ours")
 def test_a_plug_in_that_lacks_one_answer_is_refused_by_its_name(mistakes):
     name = f"{__name__}.NoTorchDevice"
     assert mistakes({"hardware": ..., "hardware._target_": name}) == [
@@ -301,6 +324,7 @@ class WithOptions(Simulated):
     options: Mapping[str, int] | list[int] | tuple[int, ...] = ()
 
 
+@pytest.mark.usefixtures("_ours")
 @pytest.mark.parametrize(("value", "kind"), [({"a": 1}, "mapping"), ([1, 2], "list")])
 def test_an_option_that_can_be_no_part_of_a_cells_identity_is_refused(mistakes, value, kind):
     (sentence,) = mistakes({"compiler._target_": f"{__name__}.WithOptions", "compiler.options": value})

@@ -38,7 +38,11 @@ def test_an_object_is_made_of_the_class_that_a_yaml_names():
     [
         ("_target_: benchmark.tasks.fill_mask.FillMsk\n", "FillMsk"),
         ("_target_: benchmark.tasks.fill_mask.FillMask\nlenght: 1\n", "lenght: Unexpected keyword argument"),
-        ("_target_: benchmark.errors.ConfigError\n", "is no fillmask: its _target_ must be one"),
+        (
+            "_target_: benchmark.tasks.image_classification.ImageClassification\n",
+            "is no fillmask: its _target_ ",
+        ),
+        ("_target_: benchmark.errors.ConfigError\n", "is no registered plug-in"),
         ("a: [1\n", "while parsing"),
     ],
 )

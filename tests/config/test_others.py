@@ -26,6 +26,10 @@ from benchmark.records import frozen
 class Theirs(Simulated):
     name: ClassVar[str] = "theirs"
 """
+KEYS = (
+    "its keys are searchpath, a list of folders laid out as conf/ is, and plugins, a list of modules whose "
+    "classes a YAML may name"
+)
 GRID = ("hardware=simulated", "sampling=quick", "sampling.repeats=1", "campaign=others")
 
 
@@ -46,11 +50,14 @@ def package(tmp_path):
     return site
 
 
+def path(folder):
+    return os.pathsep.join([str(folder), str(Path(CONF).parent), str(Path(CONF).parent / "benchmark")])
+
+
 @pytest.fixture
 def run(command, package):
     """Run a command that sees the package."""
-    path = os.pathsep.join([str(package), str(Path(CONF).parent), str(Path(CONF).parent / "benchmark")])
-    return lambda *words: command(*words, env={"PYTHONPATH": path})
+    return lambda *words: command(*words, env={"PYTHONPATH": path(package)})
 
 
 @pytest.mark.commands
@@ -111,7 +118,8 @@ def test_a_name_of_ours_is_reported(command, own):
     ("text", "words"),
     [
         ("searchpath: [nowhere]", "searchpath: {}/nowhere is no folder"),
-        ("folders: [conf]", "its only key is searchpath, a list of folders laid out as conf/ is"),
+        ("searchpath: conf", "searchpath: write a list: [conf]"),
+        ("folders: [conf]", KEYS),
     ],
 )
 def test_a_mistake_in_benchmark_yaml_is_one_line(command, own, tmp_path, text, words):
@@ -121,3 +129,39 @@ def test_a_mistake_in_benchmark_yaml_is_one_line(command, own, tmp_path, text, w
         1,
         f"error: {tmp_path / 'benchmark.yaml'}: {words.format(tmp_path)}\n",
     )
+
+
+@pytest.fixture
+def module(own, tmp_path):
+    """A compiler in a module of the working folder, and its YAML."""
+    (tmp_path / "their_package.py").write_text(PYTHON)
+    (own.parent / "compiler").mkdir()
+    (own.parent / "compiler" / "theirs.yaml").write_text(COMPILER)
+    return tmp_path / "benchmark.yaml"
+
+
+@pytest.mark.commands
+def test_a_module_of_the_working_folder_is_used_where_benchmark_yaml_registers_it(command, module):
+    module.write_text("searchpath: [conf]\nplugins: [their_package]\n")
+    ran = command("model=mine", "compiler=theirs", *GRID, env={"PYTHONPATH": path(module.parent)})
+    assert ran.returncode == 0, ran.stderr
+    assert "mine simulated theirs none b1 s128: ok p50 3.50 ms" in ran.stdout
+
+
+@pytest.mark.commands
+def test_a_module_that_is_not_registered_is_not_imported(command, module, tmp_path):
+    (tmp_path / "their_package.py").write_text("open('imported', 'w')")
+    ran = command("plan", "model=mine", "compiler=theirs", *GRID, env={"PYTHONPATH": path(tmp_path)})
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "error: compiler._target_=their_package.Theirs: is no registered plug-in: if the code is yours, "
+        "write `plugins: [their_package]` into benchmark.yaml in this folder\n"
+    )
+    assert not (tmp_path / "imported").exists()
+
+
+@pytest.mark.commands
+def test_a_class_that_is_typed_on_the_command_line_is_used(command, module, tmp_path):
+    ran = command("plan", "compiler._target_=their_package.Theirs", *GRID, env={"PYTHONPATH": path(tmp_path)})
+    assert ran.returncode == 0, ran.stderr
+    assert "theirs" in ran.stdout
