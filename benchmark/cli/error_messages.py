@@ -17,6 +17,8 @@ from yaml import MarkedYAMLError, YAMLError
 
 from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.host import machine
+from benchmark.redaction import without_secrets
+from benchmark.report.sanitize import say
 from benchmark.spelling import did_you_mean
 
 TRACEBACKS: Final = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -74,7 +76,7 @@ def explained() -> Iterator[None]:
             raise SystemExit(1) from None
         raise
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        say("interrupted", file=sys.stderr)
         raise SystemExit(130) from None
 
 
@@ -95,12 +97,12 @@ def in_one_sentence() -> Iterator[None]:
 
 def sentence(error: BaseException) -> str:
     """Describe an error: one line, and a second one for further mistakes."""
-    first, *more = _message(error).splitlines() or [type(error).__name__]
+    first, *more = without_secrets(_message(error)).splitlines() or [type(error).__name__]
     return "\n".join([first, *(["; ".join(more)] if more else [])])
 
 
 def _stopped(error: BaseException) -> SystemExit:
-    print(f"error: {sentence(error)}", file=sys.stderr)
+    say(f"error: {sentence(error)}", file=sys.stderr)
     return SystemExit(1)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 
 from benchmark.records import frozen
+from benchmark.redaction import public_variables, without_secrets
 
 COMMAND_PID = "BENCHMARK_COMMAND_PID"
 """Environment variable of children and of the sides of a comparison; see `command_pid`."""
@@ -92,8 +93,8 @@ def program() -> str:
 
 
 def command() -> str:
-    """The command line of this program, as one would type it."""
-    return " ".join([program(), *map(shlex.quote, sys.argv[1:])])
+    """The command line of this program, as one would type it, without secrets."""
+    return without_secrets(" ".join([program(), *map(shlex.quote, sys.argv[1:])]))
 
 
 def command_pid() -> int:
@@ -156,8 +157,8 @@ def of_every_core(threads: int | None) -> bool:
 
 
 def speed_settings() -> dict[str, str]:
-    """Environment variables that can change speed: children inherit them, so rows hold them."""
-    return {name: value for name, value in sorted(os.environ.items()) if _SPEED.match(name)}
+    """Environment variables that can change speed: children inherit them, so rows hold them. No secrets."""
+    return public_variables({name: value for name, value in sorted(os.environ.items()) if _SPEED.match(name)})
 
 
 def omp_threads() -> int | None:

@@ -25,6 +25,7 @@ from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending
 from benchmark.pipeline.time_left import TimeLeft
 from benchmark.records import Row
+from benchmark.redaction import without_secrets
 
 _FILE_EVERY_S = 0.5
 _LASTING = frozenset({"build", "compile", "peak", "measure"})
@@ -169,7 +170,8 @@ class GridProgress:
         with suppress(OSError):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             fresh = self._file.with_suffix(".tmp")  # of this process alone, as the file
-            fresh.write_text(json.dumps(self.document(state), indent=1) + "\n", encoding="utf-8")
+            text = json.dumps(self.document(state), indent=1)
+            fresh.write_text(without_secrets(text) + "\n", encoding="utf-8")
             fresh.replace(self._file)
 
     def finish(self, ending: Ending) -> None:

@@ -20,6 +20,7 @@ from benchmark import axes
 from benchmark.errors import ConfigError
 from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import Names, Row, frozen
+from benchmark.redaction import without_secrets
 from benchmark.store.schema import SCHEMA_VERSION
 
 FOLDER: Final = Path(__file__).with_name("figures")
@@ -160,7 +161,7 @@ def rows(document: Document, figures: Sequence[Figures], finished_at: datetime) 
         "document_date": document.date,
         "document_licence": document.licence,
     }
-    return [Row(values={**common, **_row(document, one)}) for one in figures]
+    return [Row(values=without_secrets({**common, **_row(document, one)})) for one in figures]
 
 
 def read_lines(

@@ -29,6 +29,7 @@ from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine
 from benchmark.identity import no_weights, weights_digest
 from benchmark.records import Exhausted
+from benchmark.redaction import public_variables
 
 Statuses = Callable[[str], Mapping[str, str]]
 """Campaign to run_id → status of the rows it has."""
@@ -261,5 +262,5 @@ class _Environments:
                 versions.update(libraries.versions(*task.libraries, install=install, python=python))
         except LibraryMissing as error:
             wants.append(str(error))
-        settings = {**machine.speed_settings(), **experiment.environment}
+        settings = {**machine.speed_settings(), **public_variables(experiment.environment)}
         return environment_of(hardware.facts(), versions, settings), "; ".join(wants) or None

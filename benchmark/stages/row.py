@@ -15,6 +15,7 @@ from benchmark.host import machine
 from benchmark.identity import options_of
 from benchmark.measurement import Measurement, Timing
 from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
+from benchmark.redaction import without_secrets
 from benchmark.store.schema import SCHEMA_VERSION
 from benchmark.timing import roofline
 from benchmark.timing.roofline import Peak
@@ -68,7 +69,7 @@ def row(attempt: Attempt) -> Row:
         **_provenance(attempt),
         "config": e.resolved,
     }
-    return Row(values=values)
+    return Row(values=without_secrets(values))
 
 
 def _identity(attempt: Attempt) -> dict[str, Any]:

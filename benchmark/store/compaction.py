@@ -118,6 +118,17 @@ def separate(paths: StorePaths, folder_of: Callable[[str], StorePaths], sound: S
     return moved
 
 
+def rewrite(paths: StorePaths, change: Callable[[pa.Table], pa.Table], sound: SoundFiles) -> int:
+    """Replace each file whose rows `change` changes; return their number. Replaced rows are changed too."""
+    rewritten = 0
+    for path in sound.among((*_parts(paths), *_runs(paths))):
+        state, rows = identity(path.stat()), read([str(path)], fs.LocalFileSystem())
+        if not (changed := change(rows)).equals(rows):
+            _replace(paths, {path: state}, changed, _renamed(paths, path, rows))
+            rewritten += 1
+    return rewritten
+
+
 def recover(paths: StorePaths) -> None:
     """Complete interrupted compactions, and delete temporary files of killed writers."""
     for journal in paths.journal.glob("*.json"):

@@ -26,6 +26,7 @@ from pyarrow import fs
 from benchmark.errors import StoreError
 from benchmark.paths import StorePaths, at_home
 from benchmark.records import Row
+from benchmark.redaction import without_secrets
 from benchmark.store import query, selection
 from benchmark.store.compaction import Kept, merge, new_part, recover, separate, tidy
 from benchmark.store.parquet import (
@@ -70,7 +71,7 @@ class ResultsStore:
         Raises:
             StoreError: the URL names no reachable file system.
         """
-        self.name = str(root)
+        self.name = without_secrets(str(root))
         self._filesystem, folder = _located(root) if filesystem is None else (filesystem, Path(root))
         self.paths = StorePaths(root=folder)
         self.folders = tuple(map(self.paths.of, get_args(selection.Origin)))

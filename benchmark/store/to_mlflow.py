@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.host.libraries import command_for
+from benchmark.redaction import without_secrets
 from benchmark.store.schema import COLUMNS, Column
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def export(rows: pa.Table, experiment: str, tracking_uri: str | None = None) -> 
         place = found.experiment_id if found else client.create_experiment(experiment)
         known = _known(client, place)
         new = replaced = 0
-        for row in rows.to_pylist():
+        for row in map(without_secrets, rows.to_pylist()):
             run, end = known.get(row["run_id"], (None, None))
             if end == _milliseconds(row["finished_at"]):
                 continue

@@ -23,6 +23,7 @@ PLUGINS_STAND_ON = {
     "measurement",
     "precision",
     "protocols",
+    "redaction",
     "spelling",
 } | {
     *("host", "cloud", "neuron", "nvidia", "models", "stats", "timing"),

@@ -14,6 +14,8 @@ from hydra_plugins.benchmark_launchers.grid_launcher import GridLauncher
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from benchmark.redaction import without_secrets
+
 
 class GridSweeper(Sweeper):
     """Hands the whole grid to a `GridLauncher`, and lists of overrides to any other launcher."""
@@ -38,7 +40,8 @@ class GridSweeper(Sweeper):
         """Run the grid and leave with its exit code, which Hydra's own returns would lose."""
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(self.config, folder / "multirun.yaml")
+        snapshot = without_secrets(OmegaConf.to_yaml(self.config))
+        (folder / "multirun.yaml").write_text(snapshot, encoding="utf-8")
         code = _launch(self.launcher, self, arguments)
         name = self.config.hydra.job.config_name
         self.hydra_context.callbacks.on_multirun_end(config=self.config, config_name=name)
