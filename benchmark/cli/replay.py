@@ -8,44 +8,50 @@ from typing import Annotated, Any
 
 import pyarrow.compute as pc
 import typer
-from omegaconf import OmegaConf
-from rich.console import Console
 
 from benchmark.cell import cell_of
+from benchmark.cli import named_by_row
 from benchmark.cli.explain import RUN_ID, as_line, full_id, newest, stored
 from benchmark.cli.start import start
-from benchmark.config.experiment import Experiment, load
+from benchmark.config.experiment import NOT_OF_A_CELL, Experiment, Gate
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.host import machine
 from benchmark.paths import at_home
 from benchmark.records import Row
 from benchmark.report.display.explanation import explain, print_differences
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
 
 _CAMPAIGN = "Name of the new run's campaign; else replay-, the run's first characters, and the time."
 _JSON = "Print what `explain --json` prints, the stored run as `previous`: on the last line, after progress."
+TRUST = "Use interpreters, files and environment variables that stored rows name."
 _ID_HEAD = 8
 _OWN = {"campaign", "run", "output_folder", "store.root", "cache.root"}
 """Keys that a replay sets itself."""
 
 
-def replay(
+def replay(  # noqa: PLR0913, PLR0917 - a command line has that many
     run_id: Annotated[str, typer.Argument(metavar="RUN_ID", help=RUN_ID)],
     campaign: Annotated[str, typer.Option(metavar="NAME", help=_CAMPAIGN)] = "",
     store: Annotated[
         str, typer.Option(help="Where the run is looked up, and the new row goes.")
     ] = DEFAULT_ROOT,
     cache: Annotated[str, typer.Option(help="Folder of the compile cache; else that of the run.")] = "",
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
     as_json: Annotated[bool, typer.Option("--json", help=_JSON)] = False,
 ) -> int:
     """Run the configuration of a stored run again, in a campaign of its own, and say what differs.
 
+    What the row names beside today's configuration (an interpreter, a file, an
+    environment variable) is used only with --trust.
+
     The exit code is that of a run: 0 where the new run is ok, 2 where it failed.
     """
-    rows, console = ResultsStore(store), Console()
+    rows, console = ResultsStore(store), Screen()
     old = stored(rows, full_id(rows, run_id))
-    experiment = configured_as(old, campaign, store, cache)
+    experiment = configured_as(old, campaign, store, cache, trust=trust)
     for name, value in experiment.environment.items():
         console.print(f"{name}={value}, as in the run", markup=False, highlight=False, soft_wrap=True)
     cell_id, before = cell_of(experiment).cell_id, rows.highest_sequence()
@@ -57,7 +63,7 @@ def replay(
     mine = (pc.field("campaign") == experiment.campaign) & (pc.field("cell_id") == cell_id)
     new = newest(rows, mine & (pc.field("sequence") > before))
     if as_json:
-        print(as_line(explain(new, old)) if new else json.dumps(None))
+        say(as_line(explain(new, old)) if new else json.dumps(None))
     elif new:
         print_differences(explain(new, old), "the run that was replayed", console=console)
         if {new.status, old.status} == {"ok"}:
@@ -78,16 +84,17 @@ def _is_doubtful(row: Row) -> bool:
     return bool(row.values.get("noise_flags")) or row.values.get("steady") is False
 
 
-def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment:
+def configured_as(old: Row, campaign: str, store: str, cache: str, *, trust: bool = False) -> Experiment:
     """The experiment of a stored run, in the given campaign and places; an empty text takes the default.
 
     Environment variables that the row has with another value than this command are set.
 
     Raises:
-        ConfigError: the row holds no configuration, today's program refuses it, or the campaign is the run's.
+        ConfigError: the row holds no configuration, names what isn't trusted, today's program refuses it, or
+            the campaign is the run's.
     """
-    then = json.loads(old.values["config"] or "{}")
     run_id = str(old.values["run_id"])
+    then = _stored(old)
     if not then:
         raise ConfigError(f"run {run_id} has no configuration (imported rows have none): run it by overrides")
     if campaign == old.values["campaign"]:
@@ -95,21 +102,26 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
             f"--campaign {campaign} is that of run {run_id} itself: choose another to keep both rows"
         )
     (today,) = grid([])
-    raw = _overlaid(json.loads(today.resolved), then)
+    now = json.loads(today.resolved)
+    raw = _overlaid(now, then)
     raw["campaign"] = campaign or f"replay-{run_id[:_ID_HEAD]}-{today.campaign}"
     raw |= {"run": "all", "output_folder": at_home(f"outputs/{raw['campaign']}")}
-    raw["store"] = {**raw["store"], "root": store}
-    raw["cache"] = {**raw["cache"], **({"root": cache} if cache else {})}
+    raw["store"] = {"root": store}
+    if cache:
+        raw["cache"] = {"root": cache}
     raw["sampling"] = {**raw["sampling"], "repeats": 1}  # a run is one process
-    now = machine.speed_settings()
+    settings = machine.speed_settings()
     variables = {
-        name: value
+        str(name): str(value)
         for name, value in dict(old.values.get("environment_variables") or ()).items()
-        if now.get(name) != value
+        if settings.get(name) != value
     }
+    if not trust:
+        usual = {**now, **({"cache": raw["cache"]} if cache else {})}
+        named_by_row.refuse_named(run_id, raw, usual, variables)
     kept = [word for word in old.values["overrides"] or () if word.partition("=")[0] not in _OWN]
     try:
-        return load(OmegaConf.create(raw), [*kept, f"campaign={raw['campaign']}"], variables)
+        return Gate().experiment(raw, [*kept, f"campaign={raw['campaign']}"], variables)
     except ConfigError as error:
         if str(error).startswith("campaign="):  # the mistake is in the option
             raise
@@ -117,6 +129,18 @@ def configured_as(old: Row, campaign: str, store: str, cache: str) -> Experiment
             f"run {run_id} was configured for another version of this program: run it by overrides instead, "
             f"{' '.join(kept) or 'all defaults'}, and correct these\n{error}"
         ) from error
+
+
+def _stored(old: Row) -> dict[str, Any]:
+    """The configuration of a row, with sections as today's program has them; it resolves nothing in them."""
+    try:
+        then = json.loads(old.values["config"] or "{}")
+        sections = {key: value for key, value in then.items() if key not in NOT_OF_A_CELL}
+    except (ValueError, AttributeError) as error:
+        raise ConfigError(
+            f"run {old.values['run_id']}: its configuration is no JSON object: run it by overrides"
+        ) from error
+    return sections
 
 
 def _overlaid(today: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from typing import Any
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import Cell, PlannedRun, cell_of
+from benchmark.config.experiment import Experiment
 from benchmark.errors import ConfigError
 from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.preload import preload
@@ -95,22 +96,25 @@ def play(commands: Iterator[Mapping[str, Any]], ending: ExitStack) -> Iterator[d
 
 
 def _one_cell(overrides: Sequence[str], row: str, folder: str) -> Cell:
-    from benchmark.cli.replay import configured_as
     from benchmark.cli.start import set_environment
     from benchmark.config.sweep import grid
-    from benchmark.store.results import DEFAULT_ROOT
 
-    experiments = (
-        [configured_as(Row(values=json.loads(row)), "", DEFAULT_ROOT, "")]
-        if row
-        else grid(overrides, "compare --run")
-    )
+    experiments = [_of_row(json.loads(row))] if row else grid(overrides, "compare --run")
     cells = {cell.cell_id: cell for cell in map(cell_of, experiments)}
     if len(cells) > 1:
         raise ConfigError(f"a side is one cell, but {' '.join(overrides)} makes {len(cells)}: choose one")
     (cell,) = cells.values()
     set_environment(experiments)
     return replace(cell, experiment=replace(cell.experiment, output_folder=folder))
+
+
+def _of_row(request: Mapping[str, Any]) -> Experiment:
+    """Experiment of a stored row; what it names is used only if the request trusts it."""
+    from benchmark.cli.replay import configured_as
+    from benchmark.store.results import DEFAULT_ROOT
+
+    row = Row(values={name: value for name, value in request.items() if name != "trust"})
+    return configured_as(row, "", DEFAULT_ROOT, "", trust=request.get("trust") is True)
 
 
 def _planned(cell: Cell, children: Interpreters) -> tuple[PlannedRun, StageCalls]:

@@ -34,7 +34,7 @@ case $ran in
 esac
 
 "$python" -m benchmark nightly check --store "$store" --night "$night" --accepted-python "${ACCEPTED_PYTHON:-}" \
-  --md "${SUMMARY:-$report/summary.md}" --plot "$report"
+  --trust --md "${SUMMARY:-$report/summary.md}" --plot "$report"
 checked=$?
 
 "$python" -m benchmark report overview "campaign=$night" --store "$store" --out "$report" ||

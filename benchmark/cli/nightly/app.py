@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmark.analysis.nights import failed, judged_series, keep, kept, nights_of
 from benchmark.cli import md_option
@@ -16,8 +15,11 @@ from benchmark.cli.compare import REGRESSION
 from benchmark.cli.nightly import output, recipe
 from benchmark.cli.nightly.charts import draw, draw_all, suspects
 from benchmark.cli.nightly.reruns import Reruns
+from benchmark.cli.replay import TRUST
 from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.formatting import counted
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.stats.regression_detector import NightlyDetector
 from benchmark.stats.regression_evidence import NIGHTS
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
@@ -43,6 +45,7 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     ] = sys.executable,
     turns: Annotated[int, typer.Option(min=1, help="Blocks of calls in each process.")] = 20,
     calls: Annotated[int, typer.Option(min=1, help="Most calls per block; slow ones: 0.25 s.")] = 40,
+    trust: Annotated[bool, typer.Option("--trust", help=TRUST)] = False,
     simulated: Annotated[bool, typer.Option("--simulated", help=JUDGE_SIMULATED)] = False,
     md: Annotated[str, typer.Option(metavar="[FILE]", help=md_option.MD, show_default=False)] = "",
     plot: Annotated[str, typer.Option(metavar="FOLDER", help="Folder for charts of suspicious series.")] = "",
@@ -57,7 +60,7 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     """
     md_option.refuse(md, as_json=as_json)
     aside = as_json or md == md_option.STDOUT
-    console = Console(stderr=aside)
+    console = Screen(stderr=aside)
     rows, text = ResultsStore(store), " ".join(condition or ())
     for name, python in (("--accepted-python", accepted_python), ("--candidate-python", candidate_python)):
         if python and not shutil.which(python):
@@ -69,7 +72,8 @@ def check(  # noqa: PLR0913, PLR0917 - a command line has that many
     for number, past in enumerate(nights[:-1]):
         detector.learn(number, past.data, kept(rows, past.campaign))
     tonight = nights[-1]
-    with Reruns(tonight, (accepted_python, candidate_python), (turns, calls), console) as reruns:
+    pythons = accepted_python, candidate_python
+    with Reruns(tonight, pythons, (turns, calls), console, trust=trust) as reruns:
         alarmed = list(detector.night(len(nights) - 1, tonight.data, reruns.rerun))
     if accepted_python:
         keep(rows, tonight.campaign, detector.findings)
@@ -117,11 +121,11 @@ def timeline(
     else:
         files, left_out = draw_all(Path(out), nights, rows)
     for file in files:
-        print(file)
+        say(file)
     if no_nights:
-        print(f"not drawn: {counted(no_nights, 'campaign')} with fewer than half of the last one's series")
+        say(f"not drawn: {counted(no_nights, 'campaign')} with fewer than half of the last one's series")
     if left_out:
-        print(f"{left_out} series that changed less are left out: select them by conditions")
+        say(f"{left_out} series that changed less are left out: select them by conditions")
 
 
 app.command("recipe")(recipe.recipe)

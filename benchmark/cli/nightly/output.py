@@ -17,6 +17,7 @@ from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table
+from benchmark.report.sanitize import say
 from benchmark.stats.regression_detector import Finding
 from benchmark.timing.interleaved import Side
 
@@ -67,7 +68,7 @@ def show(checked: Checked, console: Console, *, as_json: bool) -> None:
             for line, one in zip(lines, findings, strict=True)
         ]
         document = {"night": night.campaign, "nights": before + 1, "series": series, "findings": values}
-        print(json.dumps({**document, "failed": len(checked.failed), "simulated": night.simulated}))
+        say(json.dumps({**document, "failed": len(checked.failed), "simulated": night.simulated}))
         return
     simulated = ", simulated" if night.simulated else ""
     history = f"{counted(before, 'night')} before it"

@@ -11,11 +11,12 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import pandas as pd
 import typer
-from rich.console import Console
 
 from benchmark.errors import ConfigError
 from benchmark.host import machine
 from benchmark.report.display.table import print_table
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.spelling import did_you_mean
 
 FOLDER: Final = Path(__file__).parents[2] / "recipes"
@@ -95,7 +96,7 @@ def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
     """
     if not name:
         lines = [{"recipe": known, "is": one.purpose, "goes to": one.place} for known, one in RECIPES.items()]
-        print_table(pd.DataFrame(lines), console=Console())
+        print_table(pd.DataFrame(lines), console=Screen())
         return
     texts = {
         "folder": folder or (str(Path.cwd()) if name in _HERE else _ELSEWHERE),
@@ -108,7 +109,7 @@ def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
         "mail": mail,
     }
     numbers = {"hour": hour, "cpus": cpus or machine.usable_cores(), "memory_gib": memory_gib}
-    print(filled(name, texts, numbers), end="")
+    say(filled(name, texts, numbers), end="")
 
 
 def filled(name: str, texts: Mapping[str, str], numbers: Mapping[str, int]) -> str:

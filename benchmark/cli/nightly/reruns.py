@@ -14,6 +14,7 @@ from rich.console import Console
 from typing_extensions import Self
 
 from benchmark.analysis.nights import Night, label
+from benchmark.paths import as_name
 from benchmark.stats.ratio_test import turns_ratio
 from benchmark.timing import duel
 from benchmark.timing.interleaved import Side
@@ -26,9 +27,16 @@ class Reruns:
     """The accepted and the new build of the last rerun; null before the first."""
 
     def __init__(
-        self, night: Night, pythons: tuple[str, str], numbers: tuple[int, int], console: Console
+        self,
+        night: Night,
+        pythons: tuple[str, str],
+        numbers: tuple[int, int],
+        console: Console,
+        *,
+        trust: bool,
     ) -> None:
         self._night, self._pythons, self._numbers, self._console = night, pythons, numbers, console
+        self._trust = trust
         self._processes = ExitStack()
         self._series = ""
         self._pairs: Iterator[Any] = iter(())
@@ -65,12 +73,13 @@ class Reruns:
         row = self._night.row(series)
         wanted = ("run_id", "campaign", "config")
         stored = {name: row[name] for name in wanted} | {"overrides": [*row["overrides"]]}
+        stored |= {"trust": self._trust}
         specs = [duel.SideSpec(overrides=(), row=json.dumps(stored), python=python) for python in pythons]
         turns, calls = self._numbers
         match = self._processes.enter_context(
             duel.run(
                 *specs,
-                folder=Path(f"outputs/nightly-{self._night.campaign}/{row['cell_id']}"),
+                folder=Path("outputs", f"nightly-{as_name(self._night.campaign)}", as_name(row["cell_id"])),
                 pairs=sys.maxsize,
                 turns=turns,
                 calls=calls,
