@@ -9,7 +9,6 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from benchmark.analysis import best_wording
@@ -22,7 +21,8 @@ from benchmark.errors import ConfigError
 from benchmark.formatting import counted
 from benchmark.records import frozen
 from benchmark.report.display import table
-from benchmark.report.sanitize import inert, one_line
+from benchmark.report.sanitize import inert, one_line, say
+from benchmark.report.screen import Screen
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
@@ -95,7 +95,7 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
     )
     found = _found(words or [], store, wanted, simulated=simulated, published=published)
     if as_json:
-        print(json.dumps(_object(found)))
+        say(json.dumps(_object(found)))
     else:
         _show(found, limit, _markdown if as_md else _terminal())
     if all(one.chosen is None for one in found.answers):
@@ -136,7 +136,7 @@ Writer = Callable[[Any], None]
 
 
 def _terminal() -> Writer:
-    console = Console()
+    console = Screen()
 
     def write(content: Any) -> None:
         if isinstance(content, pd.DataFrame):
@@ -149,9 +149,9 @@ def _terminal() -> Writer:
 
 def _markdown(content: Any) -> None:
     if isinstance(content, pd.DataFrame):
-        print(f"\n{table.markdown_rows(content)}\n")
+        say(f"\n{table.markdown_rows(content)}\n")
     else:
-        print(f"- {inert(content)}")
+        say(f"- {inert(content)}")
 
 
 def _show(found: _Found, limit: int, write: Writer) -> None:
@@ -182,7 +182,7 @@ def _show_each(found: _Found, limit: int, write: Writer) -> None:
     shared = {note for note in chain(*noted) if len(chosen) > 1 and all(note in notes for notes in noted)}
     for number, (answer, notes) in enumerate(zip(chosen, noted, strict=True)):
         if number:
-            print()
+            say()
         _show_one(answer, [note for note in notes if note not in shared], found, limit, write)
     for note in dict.fromkeys(chain(*noted)):
         if note in shared:

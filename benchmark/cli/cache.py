@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
 from benchmark.cache.compile_cache import CompileCache, Entry
+from benchmark.cache.trust import mark
 from benchmark.formatting import counted
-from benchmark.paths import at_home
+from benchmark.paths import at_home, trusted_caches
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 
 app = typer.Typer(
     help="List, verify and shrink the compile cache.", no_args_is_help=True, add_completion=False
@@ -40,7 +42,7 @@ def ls(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
         return
     if entries:
         _print_entries(entries)
-    print(f"{cache}: {counted(len(entries), 'entry', 'entries')}, {decimal(total)}")
+    say(f"{cache}: {counted(len(entries), 'entry', 'entries')}, {decimal(total)}")
 
 
 @app.command()
@@ -55,13 +57,22 @@ def verify(cache: Folder = DEFAULT_FOLDER, as_json: AsJson = False) -> None:
         _print_json({"cache": str(cache), "checked": checked, "damaged": listed})
     else:
         for key, problem in damaged.items():
-            print(f"damaged: {cache / key}: {problem}")
-        print(f"{cache}: {counted(checked, 'entry', 'entries')} checked, {len(damaged)} damaged")
+            say(f"damaged: {cache / key}: {problem}")
+        say(f"{cache}: {counted(checked, 'entry', 'entries')} checked, {len(damaged)} damaged")
         if damaged:
-            print("A run that needs a damaged entry moves it aside and builds it again; `cache gc` then")
-            print("deletes what was moved. You can also delete the folders above.")
+            say("A run that needs a damaged entry moves it aside and builds it again; `cache gc` then")
+            say("deletes what was moved. You can also delete the folders above.")
     if damaged:
         raise typer.Exit(DAMAGED)
+
+
+@app.command()
+def trust(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the compile cache.")],
+) -> None:
+    """Load artefacts from a cache that other users can write too. Artefacts are code: see its README."""
+    mark(folder)
+    say(f"{folder.resolve()} is trusted; {trusted_caches()} lists all that are")
 
 
 @app.command()
@@ -89,9 +100,9 @@ def gc(
         _print_entries(removed)
     verb = "would remove" if dry_run else "removed"
     entries = counted(len(removed), "entry", "entries")
-    print(f"{cache}: {verb} {entries}, {decimal(freed)}; {decimal(kept)} remain")
+    say(f"{cache}: {verb} {entries}, {decimal(freed)}; {decimal(kept)} remain")
     if kept > limit_bytes:
-        print(f"Still above {decimal(limit_bytes)}: the rest was used within the last minute.")
+        say(f"Still above {decimal(limit_bytes)}: the rest was used within the last minute.")
 
 
 def _record(entry: Entry) -> dict[str, Any]:
@@ -121,11 +132,11 @@ def _print_entries(entries: Sequence[Entry]) -> None:
             table.add_column(name, no_wrap=name != "what", overflow="fold")
         for line in lines[1:]:
             table.add_row(*line)
-        Console(markup=False, emoji=False, highlight=False).print(table)
+        Screen(markup=False, emoji=False, highlight=False).print(table)
         return
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _label(entry: Entry) -> str:
@@ -144,4 +155,4 @@ def _duration(seconds: float) -> str:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, indent=2))
+    say(json.dumps(document, indent=2))

@@ -15,12 +15,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
-from rich.console import Console
 
 from benchmark.analysis.comparison import NEEDED, Compared, compare_rows
 from benchmark.cli import compare_output, git_builds, md_option
 from benchmark.errors import ConfigError
 from benchmark.formatting import significant
+from benchmark.report.screen import Screen
 from benchmark.stats.ratio_test import ratio_test, turns_ratio
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
@@ -70,7 +70,7 @@ def compare(  # noqa: PLR0913, PLR0917 - a command line has that many
     a suspicion: --run confirms it. Exit code 3: a confirmed regression.
     """
     md_option.refuse(md, as_json=as_json)
-    console = Console(stderr=as_json or md == md_option.STDOUT)
+    console = Screen(stderr=as_json or md == md_option.STDOUT)
     output = compare_output.Output(console, md, as_json)
     if cell and not git:
         raise ConfigError("--cell is for --git; with --run each side is the overrides of its cell")

@@ -19,7 +19,7 @@ from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
 from benchmark.report.document import Span, Table
-from benchmark.report.sanitize import one_line
+from benchmark.report.sanitize import one_line, say
 from benchmark.stats.ratio_test import RatioTest
 from benchmark.store import selection
 from benchmark.timing.interleaved import Side
@@ -123,7 +123,7 @@ class Taken(NamedTuple):
 def show_stored(stored: Stored, output: Output) -> None:
     """Show each cell."""
     if output.as_json:
-        print(json.dumps([_record(one) for one in stored.found]))
+        say(json.dumps([_record(one) for one in stored.found]))
     else:
         _print_cells(stored, output)
     slower = [
@@ -147,7 +147,7 @@ def show_duel(taken: Taken, output: Output) -> None:
             "a": a.label,
             "b": b.label,
         }
-        print(json.dumps({**finite(found._asdict()), **about, "simulated": simulated}))
+        say(json.dumps({**finite(found._asdict()), **about, "simulated": simulated}))
     else:
         output.line(f"{found.verdict}: {taken.effect}, {seconds:.0f} s")
     label = b.label if a.label == b.label else f"{b.label} against {a.label}"

@@ -10,6 +10,7 @@ import typer
 from benchmark.cell import cell_of
 from benchmark.cli.start import start
 from benchmark.config.sweep import compose_grid
+from benchmark.report.sanitize import say
 from benchmark.store.results import ResultsStore
 
 _TOLD = (
@@ -56,5 +57,5 @@ def compile_(
             list({cell_of(experiment).cell_id for experiment in laid.experiments})
         )
         rows = ResultsStore(first.store_root).frame(_TOLD, (pc.field("campaign") == first.campaign) & mine)
-        print(rows.to_json(orient="records", lines=True), end="")
+        say(rows.to_json(orient="records", lines=True), end="")
     return code

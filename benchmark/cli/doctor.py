@@ -25,6 +25,8 @@ from benchmark.nvidia import toolkit
 from benchmark.paths import at_home
 from benchmark.protocols import Compiler, Device
 from benchmark.report.display.table import print_table
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.store.results import DEFAULT_ROOT
 
 
@@ -60,9 +62,9 @@ def doctor(
         "places": [_place("results", store), _place("compile cache", cache)],
     }
     if as_json:
-        typer.echo(json.dumps(findings, indent=2))
+        say(json.dumps(findings, indent=2))
         return
-    console = Console()
+    console = Screen()
     for name, value in findings["host"].items():
         console.print(
             f"{name:14} {value if value is not None else 'unknown to the firmware'}",
@@ -84,19 +86,19 @@ def _show(section: str, rows: Any, console: Console) -> None:
 def _print_quiet(probes: Sequence[tuning.Probe], *, as_json: bool) -> None:
     """Print a table of the probes, then for each advice its command and its effect."""
     if as_json:
-        typer.echo(json.dumps({"quiet": [asdict(probe) for probe in probes]}, indent=2))
+        say(json.dumps({"quiet": [asdict(probe) for probe in probes]}, indent=2))
         return
-    console = Console()
+    console = Screen()
     words = {True: "yes", False: "no", None: ""}
     table = [{"quiet": one.name, "good": words[one.good], "found": one.found} for one in probes]
     print_table(pd.DataFrame(table), console=console)
     for one in probes:
         if one.advice:
             command, effect = one.advice.split("\n")
-            typer.echo(f"\n{one.name}: {command}")
-            typer.echo(textwrap.fill(effect, console.width, initial_indent="  ", subsequent_indent="  "))
+            say(f"\n{one.name}: {command}")
+            say(textwrap.fill(effect, console.width, initial_indent="  ", subsequent_indent="  "))
     if not any(one.advice for one in probes):
-        typer.echo("\nnothing to change")
+        say("\nnothing to change")
 
 
 def _hardware(name: str, device: Device) -> dict[str, Any]:

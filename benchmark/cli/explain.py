@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import typer
-from rich.console import Console
 
 from benchmark.errors import ConfigError
 from benchmark.formatting import finite
@@ -19,6 +18,8 @@ from benchmark.host import machine
 from benchmark.records import Row
 from benchmark.report.display.explanation import Explanation, print_differences, print_run
 from benchmark.report.display.explanation import explain as work_out
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore
 from benchmark.store.schema import SCHEMA
 
@@ -43,9 +44,9 @@ def explain(
     run = stored(rows, full_id(rows, run_id))
     explanation = work_out(run, _previous(rows, run))
     if as_json:
-        print(as_line(explanation))
+        say(as_line(explanation))
         return
-    console = Console()
+    console = Screen()
     print_run(explanation, console=console)
     print_differences(explanation, "the previous run of this cell", console=console)
 

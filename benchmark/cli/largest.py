@@ -8,7 +8,6 @@ from typing import Annotated
 
 import pyarrow.compute as pc
 import typer
-from rich.console import Console
 
 from benchmark.cell import cell_of
 from benchmark.cli.explain import newest
@@ -18,6 +17,8 @@ from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.execution.preload import interpreters
 from benchmark.records import Row
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.store.results import ResultsStore
 
 _LIMIT = "No batch above this is tried."
@@ -74,9 +75,9 @@ def largest(
         "tried": {batch: row.status for batch, row in sorted(rows.items())},
     }
     if as_json:
-        print(json.dumps(answer))
+        say(json.dumps(answer))
     else:
-        Console().print(_sentence(best, above, rows, limit), markup=False, highlight=False)
+        Screen().print(_sentence(best, above, rows, limit), markup=False, highlight=False)
     return OK if best and (above is None or rows[above].status in _TOO_LARGE) else SOME_FAILED
 
 

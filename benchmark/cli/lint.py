@@ -11,12 +11,13 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 
 from benchmark.analysis.lint import COLUMNS, RULES, Finding, findings
 from benchmark.analysis.lint_pairs import lookalikes
 from benchmark.cli.no_rows import no_rows
 from benchmark.formatting import counted
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
@@ -53,14 +54,14 @@ def lint(  # noqa: PLR0913, PLR0917 - a command line has that many
     rows = to_frame(shown.rows)
     found = findings(_with_samples(rows, shelf))
     if as_json:
-        typer.echo(json.dumps({"rows": len(rows), "findings": [asdict(one) for one in found]}, indent=1))
+        say(json.dumps({"rows": len(rows), "findings": [asdict(one) for one in found]}, indent=1))
     else:
-        for line in _lines(found, len(rows), _shortened(shelf), Console().width):
-            typer.echo(line)
+        for line in _lines(found, len(rows), _shortened(shelf), Screen().width):
+            say(line)
         if not len(rows):
-            typer.echo(no_rows(shelf, conditions))
+            say(no_rows(shelf, conditions))
         for note in shown.notes:
-            typer.echo(note)
+            say(note)
     if any(not _is_note(one) for one in found):
         raise typer.Exit(_FOUND)
 
@@ -107,9 +108,9 @@ def _is_note(found: Finding) -> bool:
 def _print_rules(*, as_json: bool) -> None:
     if as_json:
         table = [{"name": rule.name, "meaning": rule.meaning, "note": rule.note} for rule in RULES]
-        typer.echo(json.dumps(table, indent=1))
+        say(json.dumps(table, indent=1))
         return
     wide = max(map(len, _MEANING))
     indent = " " * (wide + 2)
     for name, meaning in _MEANING.items():
-        typer.echo(textwrap.fill(f"{name:{wide}}  {meaning}", Console().width, subsequent_indent=indent))
+        say(textwrap.fill(f"{name:{wide}}  {meaning}", Screen().width, subsequent_indent=indent))

@@ -8,12 +8,13 @@ from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
 
 from benchmark.cli.no_rows import no_rows
 from benchmark.errors import ConfigError
 from benchmark.report.display import matrix as report
 from benchmark.report.display import table
+from benchmark.report.sanitize import inert, say
+from benchmark.report.screen import Screen
 from benchmark.store import query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
@@ -42,16 +43,16 @@ def matrix(  # noqa: PLR0913, PLR0917 - a command line has that many
     shown = selection.shown(stored, conditions, simulated=simulated, published=published)
     if not len(shown.rows):
         header = "| model |\n| --- |" if as_md else no_rows(reader, conditions)
-        print("[]" if as_json else header)
+        say("[]" if as_json else header)
     else:
         rows, other_batches = report.of_one_batch(to_frame(shown.rows))
         _print(report.newest(rows), figures, as_md=as_md, as_json=as_json)
         for note in filter(None, (other_batches, report.hidden(rows))):
-            text = f"\n{note}." if as_md else note
-            Console(stderr=as_json).print(text, markup=False, highlight=False, soft_wrap=as_md)
+            text = f"\n{inert(note)}." if as_md else note
+            Screen(stderr=as_json).print(text, markup=False, highlight=False, soft_wrap=as_md)
     if not as_json and not as_md:
         for note in shown.notes:
-            print(note)
+            say(note)
 
 
 def _print(pairs: pd.DataFrame, figures: Sequence[str], *, as_md: bool, as_json: bool) -> None:
@@ -62,13 +63,13 @@ def _print(pairs: pd.DataFrame, figures: Sequence[str], *, as_md: bool, as_json:
             for name, fields in tables.items()
             for record in fields.to_dict(orient="records")
         ]
-        print(json.dumps(records))
+        say(json.dumps(records))
     elif as_md:
-        print(report.caption(pairs))
+        say(inert(report.caption(pairs)))
         for name, fields in tables.items():
-            print(f"\n**{report.legend(pairs, name)}**\n\n{table.markdown_rows(fields)}")
+            say(f"\n**{inert(report.legend(pairs, name))}**\n\n{table.markdown_rows(fields)}")
     else:
-        console = Console()
+        console = Screen()
         for name, fields in tables.items():
             console.print(report.legend(pairs, name), style="bold", markup=False, highlight=False)
             table.print_table(fields, console=console)

@@ -12,6 +12,7 @@ from typer.core import TyperCommand
 
 from benchmark.errors import ConfigError
 from benchmark.report.display.job_summary import Summary, annotation, markdown
+from benchmark.report.sanitize import say
 
 STDOUT: Final = "-"
 MD: Final = "Append a Markdown summary to FILE, such as $GITHUB_STEP_SUMMARY; without FILE, print it."
@@ -53,7 +54,7 @@ def put(summary: Summary, where: str) -> None:
         return
     text = markdown(summary)
     if where == STDOUT:
-        print(text, end="")
+        say(text, end="")
         return
     _append(where, text + "\n")
 
@@ -70,4 +71,4 @@ def annotate(errors: Sequence[tuple[str, str]], *, aside: bool) -> None:
     """Print an annotation for each title and message in a job on GitHub, which reads stdout and stderr."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for title, message in errors:
-            print(annotation(title, message), file=sys.stderr if aside else sys.stdout, flush=True)
+            say(annotation(title, message), file=sys.stderr if aside else sys.stdout, flush=True)

@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple
 
 import pandas as pd
 import typer
-from rich.console import Console
 
 from benchmark.cell import cell_of
 from benchmark.cli.model_tasks import (
@@ -35,6 +34,8 @@ from benchmark.models.transformers_task import TransformersTask
 from benchmark.protocols import Task
 from benchmark.records import Model
 from benchmark.report.display.table import print_table
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.stages.plan import refuse
 
 app = typer.Typer(
@@ -204,7 +205,7 @@ def _derived(origin: str, *, shrink: bool) -> str:
 
 
 def _print(lines: Sequence[str]) -> None:
-    console = Console()
+    console = Screen()
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
@@ -229,7 +230,7 @@ def check(
     e = cells[0]
     findings = _findings(e, cells)
     if as_json:
-        typer.echo(json.dumps(findings, indent=2))
+        say(json.dumps(findings, indent=2))
     else:
         _show(findings)
     wrong = any(one["stated"] not in {None, one["parameters"]} for one in findings["tasks"])
@@ -353,8 +354,8 @@ def _show(findings: Mapping[str, Any]) -> None:
             for one in findings[part]
         ]
         if rows:
-            typer.echo()
-            print_table(pd.DataFrame(rows), console=Console())
+            say()
+            print_table(pd.DataFrame(rows), console=Screen())
 
 
 def _text(value: Any) -> str:

@@ -28,6 +28,8 @@ from benchmark.formatting import counted
 from benchmark.pipeline.budget import hourly
 from benchmark.pipeline.estimate import Forecast, Need, fates, need_of
 from benchmark.report.display.table import print_table
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.store.results import ResultsStore
 
 _MOST_ROWS = 60
@@ -66,12 +68,12 @@ def plan(
     ahead = ahead_of(planned, store, workers_of(first.launcher))
     if as_json:
         for run in planned.of_cells:
-            typer.echo(json.dumps({**_cell(run, needs), "processes": _processes(run)}))
+            say(json.dumps({**_cell(run, needs), "processes": _processes(run)}))
         for one in planned.excluded:
-            typer.echo(json.dumps({"overrides": one.overrides, "fate": "excluded", "reason": one.reason}))
-        typer.echo(json.dumps(_sums(planned, ahead, needs)))
+            say(json.dumps({"overrides": one.overrides, "fate": "excluded", "reason": one.reason}))
+        say(json.dumps(_sums(planned, ahead, needs)))
         return
-    console = Console()
+    console = Screen()
     cells = planned.of_cells
     if every or len(cells) <= _MOST_ROWS:
         frame = pd.DataFrame([_cell(run, needs) for run in cells]).convert_dtypes()

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
 
 from benchmark.cli import price_options
 from benchmark.cloud import cost
@@ -19,11 +18,14 @@ from benchmark.config.folder import first_comment, options
 from benchmark.errors import ConfigError
 from benchmark.published import checks
 from benchmark.records import frozen
+from benchmark.redaction import without_secrets
 from benchmark.report import files as files_of
 from benchmark.report.build import Making, document
 from benchmark.report.document import Document
 from benchmark.report.query import Choice, cells
 from benchmark.report.render import markdown, terminal
+from benchmark.report.sanitize import say
+from benchmark.report.screen import Screen
 from benchmark.report.spec import Report
 from benchmark.store import query
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
@@ -58,16 +60,16 @@ def report(  # noqa: PLR0913, PLR0917 - a command line has that many
         _list(as_json=as_json)
         return
     chosen = composed(name, words or ())
-    command = shlex.join(_command(name, words or (), store))
+    command = without_secrets(shlex.join(_command(name, words or (), store)))
     page = made(chosen, ResultsStore(store), command, simulated=simulated)
     if out:
         files_of.write(page, Path(out), files_of.formats(only))
     elif as_json:
-        print(json.dumps(_plain(page)))
+        say(json.dumps(_plain(page)))
     elif as_md:
-        print(markdown.page(page), end="")
+        say(markdown.page(page), end="")
     else:
-        terminal.page(page, console=Console())
+        terminal.page(page, console=Screen())
 
 
 def composed(name: str, words: Sequence[str]) -> Request:
@@ -147,11 +149,11 @@ def _command(name: str, words: Sequence[str], store: str) -> Iterator[str]:
 def _list(*, as_json: bool) -> None:
     purposes = {name: first_comment("report", name) for name in options("report")}
     if as_json:
-        print(json.dumps(purposes))
+        say(json.dumps(purposes))
         return
     width = max(map(len, purposes))
     for name, purpose in purposes.items():
-        print(f"{name:{width}}  {purpose}")
+        say(f"{name:{width}}  {purpose}")
 
 
 def _plain(made: Document) -> dict[str, Any]:

@@ -9,13 +9,16 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import typer
-from rich.console import Console
 
 from benchmark.cli.no_rows import no_rows
-from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.errors import ConfigError
 from benchmark.report.display import table
 from benchmark.report.display.computed import FASTER, WIDTH, in_lines_of_cells
+from benchmark.report.render.csv import harmless
+from benchmark.report.sanitize import clean, one_line, say
+from benchmark.report.screen import Screen
 from benchmark.store import query, selection
+from benchmark.store import sql as sql_of
 from benchmark.store.repeats import KEYS
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame, with_samples
 from benchmark.store.schema import SCHEMA
@@ -71,12 +74,12 @@ def results(  # noqa: PLR0913, PLR0917 - a command line has that many
         answer = _answered(rows, sql) if sql else _ordered(rows, order, desc=desc, limit=limit).select(shown)
         frame = to_frame(answer)
     if form == "table" and frame.empty:
-        print(no_rows(reader, conditions))
+        say(no_rows(reader, conditions))
     else:
         _write(frame.drop(columns="repeat") if usual and each else frame, form, usual=usual)
     if form == "table":
         for note in found.notes:
-            print(note)
+            say(note)
 
 
 def _form(**options: bool) -> str:
@@ -123,32 +126,25 @@ def _cells(frame: pd.DataFrame, order: str, *, desc: bool, limit: int) -> pd.Dat
 
 
 def _answered(rows: pa.Table, query: str) -> pa.Table:
-    try:
-        import duckdb
-    except ImportError:
-        raise LibraryMissing("--sql needs duckdb: pip install duckdb") from None
-    with duckdb.connect() as connection:
+    with sql_of.connected("--sql needs duckdb: pip install duckdb") as connection:
         connection.register("results", rows)
-        try:
-            answer = connection.sql(query)
-            return pa.table({}) if answer is None else answer.to_arrow_table()
-        except duckdb.Error as error:
-            raise ConfigError(f"--sql: {' '.join(str(error).split())}: the table is `results`") from error
+        answer = sql_of.execute(connection, query, "--sql", ": the table is `results`")
+        return pa.table({}) if answer is None else answer.to_arrow_table()
 
 
 def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
     if form == "json":
-        print(as_json_text(frame), end="")
+        say(as_json_text(frame), end="")
     elif form == "csv":
-        print(as_csv_text(frame), end="")
+        say(as_csv_text(frame), end="")
     elif form == "md":
-        print(table.markdown_usual(frame) if usual else table.markdown_rows(frame))
+        say(table.markdown_usual(frame) if usual else table.markdown_rows(frame))
     elif usual:
-        table.print_rows(frame, console=Console())
+        table.print_rows(frame, console=Screen())
     elif len(frame.columns) <= _SIDE_BY_SIDE:
-        table.print_table(frame, console=Console())
+        table.print_table(frame, console=Screen())
     else:
-        table.print_records(frame, console=Console())
+        table.print_records(frame, console=Screen())
 
 
 def as_json_text(frame: pd.DataFrame) -> str:
@@ -160,17 +156,19 @@ def as_json_text(frame: pd.DataFrame) -> str:
 
 
 def as_csv_text(frame: pd.DataFrame) -> str:
-    """Rows as CSV, with a header."""
-    return str(_flat(frame).to_csv(index=False))
+    """Rows as CSV, with a header; no text in it is a formula or a terminal code."""
+    flat = frame.rename(columns=lambda name: harmless(one_line(str(name))))
+    for name in flat:
+        if flat[name].dtype == object or pd.api.types.is_string_dtype(flat[name]):
+            flat[name] = flat[name].map(_in_csv, na_action="ignore")
+    return str(flat.to_csv(index=False))
 
 
-def _flat(frame: pd.DataFrame) -> pd.DataFrame:
+def _in_csv(value: Any) -> Any:
     """Lists and maps as JSON: a cell of CSV holds one value."""
-    flat = frame.copy()
-    for name in frame:
-        if any(isinstance(value, (np.ndarray, dict)) for value in frame[name]):
-            flat[name] = frame[name].map(_as_json, na_action="ignore")
-    return flat
+    if isinstance(value, (np.ndarray, dict)):
+        return _as_json(value)
+    return harmless(clean(value)) if isinstance(value, str) else value
 
 
 def _as_json(value: Any) -> str:

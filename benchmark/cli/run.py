@@ -35,6 +35,7 @@ from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.pipeline.time_left import TimeLeft
 from benchmark.report.display.table import NEEDED, print_failures, print_rows
+from benchmark.report.screen import Screen
 from benchmark.stages.plan import plan, refuse
 from benchmark.store import history
 from benchmark.store.durations import durations
@@ -70,7 +71,7 @@ def run_grid(
     cache.prepare()
     planned = laid_out(experiments, excluded, store)
     refuse_unpriced(planned)
-    console = Console()
+    console = Screen()
     if is_new:
         rows = first.store_root if "://" in first.store_root else Path(first.store_root).absolute()
         places = f"rows go to {rows}, artefacts to {cache.root}; BENCHMARK_HOME chooses another folder"

@@ -11,6 +11,7 @@ import typer
 from rich.filesize import decimal
 
 from benchmark.execution.server_connection import statuses, stop_all
+from benchmark.report.sanitize import say
 
 app = typer.Typer(
     help="Show and stop the servers that wait for later commands (launcher.keep_warm_s).",
@@ -27,16 +28,16 @@ def status(
     found = list(statuses())
     for server in found:
         server["bytes"] = _bytes(server["pid"])
-        print(json.dumps(server) if as_json else _line(server))
+        say(json.dumps(server) if as_json else _line(server))
     if not (found or as_json):
-        print("no server waits for later commands")
+        say("no server waits for later commands")
 
 
 @app.command()
 def stop() -> None:
     """End your servers of this host. Commands that run keep their child processes."""
     ended = [server["pid"] for server in stop_all()]
-    print(f"ended: {', '.join(map(str, ended))}" if ended else "no server waits for later commands")
+    say(f"ended: {', '.join(map(str, ended))}" if ended else "no server waits for later commands")
 
 
 def _bytes(pid: int) -> int | None:

@@ -15,6 +15,7 @@ from benchmark.errors import ConfigError
 from benchmark.formatting import counted
 from benchmark.paths import CampaignPaths, at_home
 from benchmark.pipeline.progress import read_state
+from benchmark.report.sanitize import say
 
 _OUTPUTS = Path(at_home("outputs"))
 
@@ -38,9 +39,9 @@ def status(
     finished = [state for state in states if state["state"] != "running"]
     for number, state in enumerate([*finished[-1:], *running]):
         if as_json:
-            typer.echo(json.dumps(state))
+            say(json.dumps(state))
         else:
-            typer.echo("\n" * bool(number) + "\n".join(_lines(state)))
+            say("\n" * bool(number) + "\n".join(_lines(state)))
 
 
 def _files(campaign: str, outputs: Path) -> tuple[Path, ...]:

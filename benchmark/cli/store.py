@@ -19,7 +19,9 @@ from benchmark.errors import ConfigError
 from benchmark.formatting import counted
 from benchmark.paths import write_whole
 from benchmark.published.documents import Document, Importer, Reading, read, rows
+from benchmark.report.sanitize import say
 from benchmark.store import query, to_mlflow
+from benchmark.store import scrub as scrubbed
 from benchmark.store.repair import Flaw
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
@@ -50,11 +52,30 @@ def compact(
     """Merge the files of single runs into one, which is smaller and faster to read; also during runs."""
     merged = ResultsStore(store).compact()
     if as_json:
-        print(json.dumps({"store": store, "merged_files": merged}))
+        say(json.dumps({"store": store, "merged_files": merged}))
     elif merged:
-        print(f"merged {counted(merged, 'file')} at {store}")
+        say(f"merged {counted(merged, 'file')} at {store}")
     else:
-        print(f"nothing to merge at {store}")
+        say(f"nothing to merge at {store}")
+
+
+@app.command()
+def scrub(
+    store: _STORE = DEFAULT_ROOT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hide passwords, keys and tokens in stored rows; new rows never hold any. Ids and figures stay.
+
+    Logs and snapshots of older runs in outputs/ are not changed.
+    """
+    done = scrubbed.scrub(ResultsStore(store))
+    if as_json:
+        say(json.dumps({"store": store, "hidden_values": done.values, "rewritten_files": done.files}))
+    elif done.values:
+        hid = f"hid {counted(done.values, 'value')} in {counted(done.files, 'file')} at {store}"
+        say(f"{hid}: change these passwords and keys, for copies of the store may exist")
+    else:
+        say(f"no secret at {store}")
 
 
 @app.command()
@@ -65,11 +86,11 @@ def verify(
     """Check every byte of every file; exit code 2 if one is damaged or isn't of this program."""
     found = ResultsStore(store).flaws()
     if as_json:
-        print(json.dumps({"store": store, "flaws": [_as_json(flaw) for flaw in found]}, indent=1))
+        say(json.dumps({"store": store, "flaws": [_as_json(flaw) for flaw in found]}, indent=1))
     else:
         for flaw in found:
-            print(f"{flaw.file}: {flaw.reason}{_held(flaw)}")
-        print(
+            say(f"{flaw.file}: {flaw.reason}{_held(flaw)}")
+        say(
             f"`store repair` sets {'it' if len(found) == 1 else 'them'} aside, and says what is lost"
             if found
             else f"every file at {store} is as it was written"
@@ -96,7 +117,7 @@ def repair(
             {**_as_json(one.flaw), "aside": str(one.aside), "lost": one.lost, "older": one.older}
             for one in done
         ]
-        print(json.dumps({"store": store, "repaired": made}, indent=1))
+        say(json.dumps({"store": store, "repaired": made}, indent=1))
     else:
         lines = list[str]()
         for one in done:
@@ -104,7 +125,7 @@ def repair(
             lines += [f"  lost: run {run}" for run in one.lost]
             lines += [f"  run {run} counts with another row of its" for run in one.older]
         more = " and those that can't be read" if unknown else ""
-        print(*lines, f"{counted(len(done), 'file')} set aside; lost rows: {lost}{more}", sep="\n")
+        say("\n".join([*lines, f"{counted(len(done), 'file')} set aside; lost rows: {lost}{more}"]))
     if lost or unknown:
         raise typer.Exit(_REJECTED)
 
@@ -187,7 +208,7 @@ def export_(
     table = ResultsStore(store).table(None, selected)
     if file == _MLFLOW:
         done = to_mlflow.export(table, experiment, tracking_uri or None)
-        print(
+        say(
             f"wrote {counted(len(table) - done.known, 'row')} to MLflow's experiment {experiment}: "
             f"{done.new} new, {done.replaced} measured again; {done.known} were there"
         )
@@ -197,7 +218,7 @@ def export_(
         write_whole(target, data)
     except OSError as error:
         raise ConfigError(f"can't write {file}: {error.strerror}: choose another file") from error
-    print(f"wrote {counted(len(table), 'row')} to {file}")
+    say(f"wrote {counted(len(table), 'row')} to {file}")
 
 
 def _serialised(table: pa.Table, suffix: str) -> bytes:
@@ -280,14 +301,12 @@ def _list(*, as_json: bool) -> None:
         for one in made
     ]
     if as_json:
-        print(json.dumps(listed, indent=1))
+        say(json.dumps(listed, indent=1))
         return
     for one in listed:
         known = ", ".join(str(one[name])[:10] for name in ("date", "commit") if one[name])
-        print(
-            f"{one['name']}: {counted(one['rows'], 'row')}, {known}, {one['licence']}\n    {one['document']}"
-        )
-    print("Import them by name, or all with --all.")
+        say(f"{one['name']}: {counted(one['rows'], 'row')}, {known}, {one['licence']}\n    {one['document']}")
+    say("Import them by name, or all with --all.")
 
 
 def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *, as_json: bool) -> None:
@@ -302,16 +321,16 @@ def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *,
             }
             for one, reading in readings
         ]
-        print(json.dumps({"store": store, "documents": documents}, indent=1))
+        say(json.dumps({"store": store, "documents": documents}, indent=1))
         return
     for one, reading in readings:
         again = f", {reading.repeated} of them repeated" if reading.repeated else ""
         rejected = f", {len(reading.rejected)} rejected" if reading.rejected else ""
         made, lines = counted(len(reading.figures), "row"), counted(reading.lines, "line")
-        print(f"{one.name}: {made} of {lines}{again}{rejected}")
+        say(f"{one.name}: {made} of {lines}{again}{rejected}")
         if not reading.figures:
-            print("  no row: correct the file, or choose its format with --format")
+            say("  no row: correct the file, or choose its format with --format")
         for line in reading.rejected:
-            print(f"  rejected: {line.file} line {line.line}: {line.reason}")
+            say(f"  rejected: {line.file} line {line.line}: {line.reason}")
     if any(reading.figures for _, reading in readings):
-        print(f"stored at {store}; `results source=published` shows them")
+        say(f"stored at {store}; `results source=published` shows them")

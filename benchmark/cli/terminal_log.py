@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from benchmark.report.sanitize import say
+
 
 class TerminalHandler(logging.Handler):
     """Prints to what `sys.stderr` is at that moment: the progress replaces it, to print above itself.
@@ -21,4 +23,4 @@ class TerminalHandler(logging.Handler):
         about = record.args[:1] if isinstance(record.args, tuple) else ()
         if (like := (record.msg, *about)) not in self._printed:
             self._printed.add(like)
-            print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+            say(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)

@@ -12,6 +12,7 @@ from benchmark.cli import completion
 from benchmark.errors import ConfigError
 from benchmark.host import machine
 from benchmark.host.libraries import DISTRIBUTION
+from benchmark.report.sanitize import say
 from benchmark.spelling import did_you_mean
 
 _NAMED: Final = ("model", "compiler", "hardware", "experiment", "sampling", "scenario", "task")
@@ -34,7 +35,7 @@ def answers(words: Sequence[str], verbs: Collection[str]) -> bool:
         ConfigError: the first word is no command.
     """
     if words == ["--version"]:
-        print(version())
+        say(version())
         return True
     if completion.is_query(words):
         return not completion.complete(verbs)

@@ -9,6 +9,7 @@ from typing import Final
 from benchmark.errors import ConfigError
 from benchmark.report.document import Document
 from benchmark.report.render import csv, html, images, latex, markdown
+from benchmark.report.sanitize import say
 
 FORMATS: Final = ("md", "html", "csv", "tex", "png", "svg")
 _DRAWN: Final = {"png": images.png, "svg": images.svg}
@@ -35,8 +36,8 @@ def write(made: Document, out: Path, chosen: Sequence[str]) -> None:
         path.write_bytes(data)
         written += 1
         if path.parent == out:
-            print(f"{path} ({len(data) / 1e6:.2f} MB)")
-    print(f"{written} files in {out}")
+            say(f"{path} ({len(data) / 1e6:.2f} MB)")
+    say(f"{written} files in {out}")
 
 
 def html_page(made: Document) -> str:

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from pydantic import TypeAdapter
 
 from benchmark.cloud.cost import PriceBasis, Priced, priced
-from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.host import libraries
 from benchmark.records import Names, frozen
 from benchmark.report.spec import Report
+from benchmark.store import sql
 from benchmark.store.repeats import COMBINED, KEYS, PROCESSES, SAMPLES, combined
 from benchmark.store.results import ResultsStore, records, to_frame
 from benchmark.store.schema import SCHEMA
@@ -184,18 +184,8 @@ def _combine(connection: duckdb.DuckDBPyConnection) -> None:
 
 
 def _connected() -> duckdb.DuckDBPyConnection:
-    try:
-        import duckdb
-    except ImportError:
-        raise LibraryMissing(f"reports need duckdb and altair: {libraries.command_for('report')}") from None
-    return duckdb.connect(config={"enable_external_access": False})
+    return sql.connected(f"reports need duckdb and altair: {libraries.command_for('report')}")
 
 
 def _execute(connection: duckdb.DuckDBPyConnection, query: str, key: str = "query") -> Any:
-    import duckdb
-
-    try:
-        return connection.sql(query)
-    except duckdb.Error as error:
-        message = " ".join(str(error).split())
-        raise ConfigError(f"{key}: {message}: in {' '.join(query.split())}") from error
+    return sql.execute(connection, query, key, f": in {' '.join(query.split())}")

@@ -7,6 +7,7 @@ GitHub looks for mentions, issue numbers and addresses after it undoes escapes, 
 from __future__ import annotations
 
 import re
+from typing import IO
 
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # colours, cursor
@@ -33,7 +34,7 @@ _LINKED = re.compile(
 
 def clean(text: str) -> str:
     """A text without escape sequences and control characters; newlines stay, tabs become blanks."""
-    if text.isprintable():  # nearly always, and fast
+    if text.isprintable() or text.replace("\n", "").isprintable():  # nearly always, and fast
         return text
     lines = _LINE_ENDS.sub("\n", _ESCAPES.sub("", text))
     return _HALVES.sub("\ufffd", _CONTROLS.sub("", lines.replace("\t", " ")))
@@ -51,3 +52,8 @@ def inert(text: str) -> str:
     for character, entity in _ENTITIES.items():
         escaped = escaped.replace(character, entity)
     return escaped.replace("\u200b", _PARTED)
+
+
+def say(text: object = "", *, end: str = "\n", file: IO[str] | None = None, flush: bool = False) -> None:
+    """Print a text that is clean, to `file` or the standard output: verbs print by nothing else."""
+    print(clean(str(text)), end=end, file=file, flush=flush)

@@ -20,7 +20,7 @@ def csv(table: Table) -> str:
     mixed = len(of_table(table)) > 1
     target = io.StringIO()
     writer = library.writer(target, lineterminator="\n")
-    heads = [_harmless(one_line(head.text)) for head in table.heads]
+    heads = [harmless(one_line(head.text)) for head in table.heads]
     writer.writerow([*heads, "origin"] if mixed else heads)
     for line in table.lines:
         cells = [_cell(field) for field in line]
@@ -32,7 +32,7 @@ def rows(frame: pd.DataFrame) -> str:
     """Every row behind the report, without terminal codes."""
     texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
     safe = {
-        str(name): frame[name].astype("string").map(lambda text: _harmless(clean(text)), na_action="ignore")
+        str(name): frame[name].astype("string").map(lambda text: harmless(clean(text)), na_action="ignore")
         for name in texts
     }
     return frame.assign(**safe).to_csv(index=False)
@@ -40,7 +40,7 @@ def rows(frame: pd.DataFrame) -> str:
 
 def _cell(field: Field) -> str:
     if field.value is None:
-        return _harmless(clean(field.text))
+        return harmless(clean(field.text))
     whole = field.value.is_integer() and abs(field.value) < 2**53
     return str(int(field.value)) if whole else repr(float(field.value))
 
@@ -51,5 +51,6 @@ def _origin(line: tuple[Field, ...]) -> str:
     return found[0] if len({*found}) == 1 else " ".join(found)
 
 
-def _harmless(text: str) -> str:
+def harmless(text: str) -> str:
+    """A text that a spreadsheet takes for no formula."""
     return f"'{text}" if _FORMULA.match(text) else text

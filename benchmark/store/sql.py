@@ -1,0 +1,50 @@
+"""A database in memory for queries over rows. A query reaches no file, network, extension or setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from benchmark.errors import ConfigError, LibraryMissing
+
+if TYPE_CHECKING:
+    import duckdb
+
+_CLOSED: Final = {
+    "enable_external_access": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "python_enable_replacements": False,  # else a query reads the variables of this program
+}
+
+
+def connected(missing: str) -> duckdb.DuckDBPyConnection:
+    """Open such a database.
+
+    Raises:
+        LibraryMissing: duckdb isn't installed, with the message `missing`.
+    """
+    try:
+        import duckdb
+    except ImportError:
+        raise LibraryMissing(missing) from None
+    connection = duckdb.connect(config=_CLOSED)  # type: ignore[arg-type]
+    connection.execute("set lock_configuration = true")
+    return connection
+
+
+def execute(connection: duckdb.DuckDBPyConnection, query: str, key: str, more: str = "") -> Any:
+    """Relation that a query makes; None where it makes none.
+
+    Raises:
+        ConfigError: in one line, with `key` before and `more` behind what DuckDB says.
+    """
+    import duckdb
+
+    try:
+        return connection.sql(query)
+    except duckdb.Error as error:
+        reason = " ".join(str(error).split())
+        if isinstance(error, duckdb.PermissionException) or "configuration has been locked" in reason:
+            reason = f"a query reads stored rows only, no files, settings or extensions: {reason}"
+        raise ConfigError(f"{key}: {reason}{more}") from error
