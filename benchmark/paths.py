@@ -9,6 +9,7 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from benchmark.records import frozen
 
@@ -110,7 +111,7 @@ class StorePaths:
 
     def nightly(self, campaign: str) -> Path:
         """Findings of a nightly check of that campaign."""
-        return self.side / "nightly" / f"{campaign}.json"
+        return self.side / "nightly" / f"{as_name(campaign)}.json"
 
     def run(self, run_id: str) -> Path:
         """The file of one run."""
@@ -163,6 +164,20 @@ def host_peaks() -> Path:
     except RuntimeError:  # a user without a home, as in some containers
         cache = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
     return cache / "benchmark" / f"peaks-{socket.gethostname()}"
+
+
+def trusted_caches() -> Path:
+    """Compile caches that this user trusts though others can write them, a line each."""
+    try:
+        settings = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser())
+    except RuntimeError:  # a user without a home, as in some containers
+        settings = Path(tempfile.gettempdir()) / f"config-{os.getuid()}"
+    return settings / "benchmark" / "trusted_caches"
+
+
+def as_name(text: str) -> str:
+    """A text from a row as the name of one file or folder: separators and dots alone lead nowhere."""
+    return quote(text, safe=" ,:+=@") if text.strip(".") else quote(text).replace(".", "%2E")
 
 
 def write_whole(file: Path, data: bytes) -> None:

@@ -45,6 +45,7 @@ OWN_HOST = tempfile.mkdtemp(prefix="host-")  # short: sockets lie there too
 """Temporary folder of this process and of all that it starts: its host lock is no other test process's."""
 tempfile.tempdir = os.environ["TMPDIR"] = OWN_HOST
 os.environ["XDG_CACHE_HOME"] = f"{OWN_HOST}/cache"  # where commands remember the host's peak
+os.environ["XDG_CONFIG_HOME"] = f"{OWN_HOST}/config"  # and which caches the user trusts
 # after multiprocessing has removed its own folder in it, at -100
 util.Finalize(None, shutil.rmtree, (OWN_HOST,), {"ignore_errors": True}, exitpriority=-200)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with it ignored

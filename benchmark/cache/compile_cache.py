@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
+from benchmark.cache import trust
 from benchmark.cache.manifest import (
     KEY,
     SYNC_AFTER_S,
@@ -89,12 +90,14 @@ class CompileCache:
         A cache that is there but can't be written gets a warning: what is in it can be used.
 
         Raises:
-            CacheError: the folder isn't there and can't be made.
+            CacheError: the folder isn't there and can't be made, or another user can write it.
         """
+        trust.refuse_foreign(self.root)
         try:
             with self._writing():
+                self.root.mkdir(mode=0o755, parents=True, exist_ok=True)  # whatever the umask: see `trust`
                 for folder in (self._paths.temporary, self._paths.damaged):
-                    folder.mkdir(parents=True, exist_ok=True)
+                    folder.mkdir(exist_ok=True)
                 with tempfile.TemporaryFile(dir=self._paths.temporary):
                     pass  # mode bits don't show whether the mount allows writing
         except CacheError as error:
@@ -128,9 +131,11 @@ class CompileCache:
         Its exceptions pass through, and its folder is deleted.
 
         Raises:
-            CacheError: the cache can't be written, or the build left a link or a special file.
+            CacheError: the cache can't be written, another user can write it, or the build left a link or a
+                special file.
         """
         key = entry_key(kind, made_of)
+        trust.refuse_foreign(self.root)
         if entry := self.find(key):
             return entry
         with self._locked(key, wait=True):
@@ -139,12 +144,14 @@ class CompileCache:
             building = self._paths.temporary / work_name()
             try:
                 with self._writing():
+                    self.root.mkdir(mode=0o755, parents=True, exist_ok=True)
                     building.mkdir(parents=True)
                 started = time.perf_counter()
                 facts = build(building)
                 made_s = time.perf_counter() - started
                 with self._writing():
                     manifest = seal(building, kind, key, made_of, made_s, facts)
+                    trust.protect(building)
                     return self._publish(building, manifest)
             finally:
                 delete(building)
@@ -259,6 +266,7 @@ class CompileCache:
         """Check an entry and record its use; raise CacheError if it is damaged."""
         if not os.path.lexists(folder):
             return None
+        trust.refuse_foreign_entry(self.root, folder)
         manifest = self._manifest(folder)
         stamps = stamp(folder, manifest)
         if self._trusted.get(folder.name) != stamps:

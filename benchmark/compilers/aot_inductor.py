@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from benchmark.errors import LibraryMissing, UnsupportedOperator
 from benchmark.host import libraries
-from benchmark.models.torch_compiler import TorchCompiler
+from benchmark.models.torch_compiler import TorchCompiler, use_own_folder
 from benchmark.nvidia import toolkit
 from benchmark.records import CompileReport, Session, Workload, frozen
 
@@ -54,6 +54,7 @@ class AotInductor(TorchCompiler):
 
         if workload.torch_device == "cuda" and (lacking := toolkit.lacking_for_aot_inductor()):
             raise LibraryMissing(lacking)
+        use_own_folder()
         self.configure(workload)
         module = self.prepared(workload)
         options = {"freezing": self.freezing, "max_autotune": self.max_autotune}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from benchmark.errors import LibraryMissing, UnsupportedOperator
 from benchmark.host import libraries
-from benchmark.models.torch_compiler import TorchCompiler
+from benchmark.models.torch_compiler import TorchCompiler, use_own_folder
 from benchmark.nvidia import toolkit
 from benchmark.records import CompileReport, Session, Workload, frozen
 
@@ -133,6 +133,7 @@ def _cache_in(folder: Path) -> Iterator[None]:
     """Put torch's caches into `folder` while the block lasts, and clear them in memory before."""
     from torch._inductor.utils import clear_caches
 
+    use_own_folder()
     ours = {"TORCHINDUCTOR_CACHE_DIR": str(folder), "TRITON_CACHE_DIR": str(folder / "triton")}
     before = {name: os.environ.get(name) for name in ours}
     clear_caches()

@@ -364,7 +364,7 @@ class Diffusion(CompositeModel):
         return getattr(diffusers, config["_class_name"]).from_config(config)
 
     def _text(self, name: str) -> Positional:
-        config = transformers.AutoConfig.from_pretrained(self._folder / name)
+        config = transformers.AutoConfig.from_pretrained(self._folder / name, trust_remote_code=False)
         network = _load(getattr(transformers, config.architectures[0]), self._folder / name)
         if "PixArt" in self._kind:
             return Positional(network, ("input_ids", "attention_mask"), ("last_hidden_state",)).eval()  # type: ignore[no-any-return]

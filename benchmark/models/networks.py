@@ -288,7 +288,9 @@ def _check_folder(auto_class: str, model: Model, task: str, folder: Path) -> Map
     """
     own = configuration(model)
     with explained(f"weights={folder}: transformers can't read it", "save it again with save_pretrained"):
-        theirs = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        theirs = transformers.AutoConfig.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
         kind = network_class(auto_class, theirs)
         network, loaded = kind.from_pretrained(
             folder, local_files_only=True, output_loading_info=True, ignore_mismatched_sizes=True
@@ -337,7 +339,9 @@ def _write_pretrained(auto_class: str, model: Model, folder: Path) -> Mapping[st
     revision = model.revision or "main"
     torch.manual_seed(0)  # of a head that the published weights lack
     try:
-        config = transformers.AutoConfig.from_pretrained(model.hub_id, revision=revision)
+        config = transformers.AutoConfig.from_pretrained(
+            model.hub_id, revision=revision, trust_remote_code=False
+        )
         kind = network_class(auto_class, config)
         network, loaded = kind.from_pretrained(model.hub_id, revision=revision, output_loading_info=True)
     except OSError as error:
@@ -363,12 +367,13 @@ def _write_processors(hub_id: str | None, revision: str, folder: Path) -> None:
     """Save the tokenizer and the image processor, where there are any: `inputs=real` needs them."""
     for kind in (transformers.AutoTokenizer, transformers.AutoImageProcessor):
         with suppress(OSError, ValueError, KeyError):
-            kind.from_pretrained(hub_id, revision=revision).save_pretrained(folder)
+            processor = kind.from_pretrained(hub_id, revision=revision, trust_remote_code=False)
+            processor.save_pretrained(folder)
 
 
 def read_network(auto_class: str, folder: Path) -> torch.nn.Module:
     """Load the model in `folder` in fp32 and eval mode, its weights memory-mapped."""
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     kind = network_class(auto_class, config)
     return kind.from_pretrained(folder, local_files_only=True).float().eval()
 

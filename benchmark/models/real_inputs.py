@@ -93,7 +93,7 @@ def _prepared(folder: Path, pictures: list[Any], shape: tuple[int, ...]) -> Any:
     """
     from transformers import AutoImageProcessor
 
-    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+    processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     left_out = {name: False for name in _RESIZING if getattr(processor, name, None)}
     prepared = processor(pictures, **left_out, return_tensors="pt")["pixel_values"]
     if tuple(prepared.shape) != shape:
@@ -126,7 +126,7 @@ def _tokenizer(model: Model, folder: Path) -> Any:
         places.append((model.hub_id, {"revision": model.revision or "main"}))
     for place, options in places:
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(place, **options)
+            tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
         except (OSError, ValueError, KeyError, TypeError):  # depends on the file that is missing
             continue
         if len(tokenizer) > _FEWEST_WORDS:

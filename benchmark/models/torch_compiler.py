@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, MatmulPrecision, Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, FastMath, Workload, frozen
+
+
+def use_own_folder() -> None:
+    """Keep what torch compiles for itself where only this user can write.
+
+    Torch's default, `torchinductor_USER` in the temporary folder, is a name that anyone can take first. The
+    precompiled headers there become part of compiled models (torch 2.13, torch/_inductor/codecache.py).
+    """
+    from torch._inductor import codecache
+
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        folder = Path(home, "benchmark", "torchinductor")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        is_own = folder.stat().st_uid == os.geteuid()
+    except (OSError, RuntimeError):  # of another user, or there is no home that can be written
+        is_own = False
+    folder = folder if is_own else Path(tempfile.mkdtemp())
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    headers = folder / "precompiled_headers"
+    codecache._HEADER_DIR = str(headers)  # noqa: SLF001 - has no setting
+    codecache._HEADER_LOCK_DIR = str(headers / "locks")  # noqa: SLF001
 
 
 @frozen
