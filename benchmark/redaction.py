@@ -67,12 +67,11 @@ _HASH: Final = re.compile(r"(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})(?![0-9a-f
 """Keys of the cache, commits and checksums: they look random and are no secrets."""
 _FEWEST_CHANGES: Final = 3
 """Changes between digits and other characters in a text that counts as random."""
-_HINT: Final = re.compile(
-    r"pass|secret|cred|key|token|auth|bearer|sig=|signature|://|AKIA|ASIA|ABIA|ACCA|hf_|sk-|gh[pousr]_|github_pat"
-    r"|glpat|nvapi|xox|AIza|ya29|eyJ",
-    re.IGNORECASE,
+_MAY_HAVE_FORM: Final = re.compile(
+    r"A(?:KI|SI|BI|CC)A|hf_|sk-|gh[pousr]_|github_pat|glpat|nvapi|xox|AIza|ya29|eyJ|-----B"
 )
-"""Occurs in every text that holds a secret, so that most texts need one search only."""
+_MAY_BE_NAMED: Final = re.compile(rf"{_ENDS}|[?&]sig=|authorization|bearer")
+"""Occur in every text in which the slower expressions find something; most texts have none of them."""
 
 
 def is_secret_variable(name: str) -> bool:
@@ -93,7 +92,7 @@ def without_secrets(value: T) -> T:
     """The same value with `[hidden]` for each secret in its texts, at any depth of lists and mappings."""
     hidden: Any = value
     if isinstance(value, str):
-        hidden = _hidden(value) if _HINT.search(value) else value
+        hidden = _hidden(value)
     elif isinstance(value, Mapping):
         hidden = {name: _of_field(name, entry) for name, entry in value.items()}
     elif isinstance(value, (list, tuple)) and value and not isinstance(value[0], (int, float)):
@@ -107,10 +106,16 @@ def _of_field(name: Any, value: Any) -> Any:
 
 
 def _hidden(text: str) -> str:
-    text = _FORM.sub(HIDDEN, text)
-    text = _USER.sub(rf"\1{HIDDEN}@", text)
-    text = _NAMED.sub(lambda found: f"{next(filter(None, found.groups()))}{HIDDEN}", text)
-    return _RANDOM.sub(lambda found: f"{found[1]}{HIDDEN if _is_random(found[2]) else found[2]}", text)
+    if _MAY_HAVE_FORM.search(text):
+        text = _FORM.sub(HIDDEN, text)
+    if "://" in text:
+        text = _USER.sub(rf"\1{HIDDEN}@", text)
+    lower = text.lower()
+    if _MAY_BE_NAMED.search(lower):
+        text = _NAMED.sub(lambda found: f"{next(filter(None, found.groups()))}{HIDDEN}", text)
+    if "key" in lower or "token" in lower or "auth" in lower:
+        text = _RANDOM.sub(lambda found: f"{found[1]}{HIDDEN if _is_random(found[2]) else found[2]}", text)
+    return text
 
 
 def _is_random(text: str) -> bool:

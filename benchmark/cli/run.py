@@ -73,7 +73,7 @@ def run_grid(
     refuse_unpriced(planned)
     console = Screen()
     if is_new:
-        rows = first.store_root if "://" in first.store_root else Path(first.store_root).absolute()
+        rows = store.name if "://" in first.store_root else Path(first.store_root).absolute()
         places = f"rows go to {rows}, artefacts to {cache.root}; BENCHMARK_HOME chooses another folder"
         console.print(places, markup=False, highlight=False, soft_wrap=True)
     for line in thread_lines(experiments):

@@ -5,7 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 
+from benchmark.redaction import without_secrets
 from benchmark.report.sanitize import say
+
+
+class PlainFormatter(logging.Formatter):
+    """Lines of the log file, without secrets: launchers write the words of a command there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format the record as usual."""
+        return without_secrets(super().format(record))
 
 
 class TerminalHandler(logging.Handler):

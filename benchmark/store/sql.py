@@ -10,11 +10,10 @@ if TYPE_CHECKING:
     import duckdb
 
 _CLOSED: Final = {
-    "enable_external_access": False,
+    "enable_external_access": False,  # to variables of this program neither
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
     "allow_community_extensions": False,
-    "python_enable_replacements": False,  # else a query reads the variables of this program
 }
 
 

@@ -8,9 +8,12 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import duckdb
+import pandas as pd
 import pytest
 
 from benchmark.__main__ import run_verb
@@ -20,16 +23,22 @@ from benchmark.cli import error_messages, price_options, replay
 from benchmark.config.folder import load_object
 from benchmark.config.sweep import grid
 from benchmark.errors import CacheError, ConfigError
-from benchmark.paths import StorePaths
+from benchmark.host import machine
+from benchmark.paths import CampaignPaths, StorePaths
+from benchmark.pipeline.budget import BudgetTracker
+from benchmark.pipeline.progress import GridProgress
 from benchmark.published.documents import Document, Importer
 from benchmark.records import Row
 from benchmark.redaction import HIDDEN
+from benchmark.stages.plan import plan
+from benchmark.store import sql
 from benchmark.store.results import ResultsStore
 from tests.report.rows import made, store_of
 
 TABLE = Path(__file__).parents[2] / "compile_cache" / "README.md"
 CODES = "\x1b]0;title\x07\x1b[2J\x9b31mred\u202egnp.exe\u2066x"
 SECRET = "hf_" + "a1B2" * 8
+KINDS_OF_RUN = ("single", "grid", "basic")
 ONE_CELL = ("hardware=simulated", "sampling=quick", "sampling.repeats=1")
 
 
@@ -451,8 +460,13 @@ def test_a_query_that_opens_what_was_closed(verb, tmp_path):
         assert "a query reads stored rows only" in queried(verb, tmp_path, f"set {setting}")
 
 
-def test_a_query_that_reads_a_variable_of_the_program(verb, tmp_path):
-    assert "rows does not exist" in queried(verb, tmp_path, "select * from rows")
+def test_a_query_that_reads_a_variable_of_the_program():
+    private = pd.DataFrame({"a": [1]})  # noqa: F841 - DuckDB would find it by its name
+    with (
+        sql.connected("") as connection,
+        pytest.raises(duckdb.CatalogException, match="private does not exist"),
+    ):
+        connection.sql("select * from private")
 
 
 # -- texts on the terminal and in tables
@@ -572,9 +586,7 @@ def outside(tmp_path):
     return [path for path in (tmp_path.parent / "x", Path("/threat_x"), tmp_path / "x") if path.exists()]
 
 
-@pytest.mark.parametrize(
-    "multirun", [[], ["-m"], ["-m", "hydra/launcher=basic"]], ids=["single", "grid", "basic"]
-)
+@pytest.mark.parametrize("multirun", [[], ["-m"], ["-m", "hydra/launcher=basic"]], ids=KINDS_OF_RUN)
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_campaign_that_leads_elsewhere(main, tmp_path, name, multirun):
     code, lines = main(*multirun, f"campaign='{BAD_NAMES[name]}'", *ONE_CELL)
@@ -631,20 +643,36 @@ def test_a_secret_in_an_environment_variable(main, tmp_path, monkeypatch):
     assert {"NVIDIA_API_KEY", "TORCH_PLACE"}.isdisjoint(names)
 
 
-def test_a_secret_on_the_command_line(verb, main, tmp_path):
-    root = f"file://user:pw@/{tmp_path}"
-    code, lines = main("-m", f"+hydra.job.env_set.MY_TOKEN={SECRET}", "batch=1,2", *ONE_CELL)
-    assert code == 0, lines
-    os.environ.pop("MY_TOKEN", None)
-    found = [
-        path for path in (tmp_path / "outputs").rglob("*") if path.is_file() and path.suffix != ".parquet"
-    ]
-    assert {"multirun.yaml"} <= {path.name for path in found}
-    assert [path.name for path in found if SECRET in path.read_text(errors="replace")] == []
-    table = ResultsStore(tmp_path / "outputs" / "results").table()
-    assert SECRET not in json.dumps(table.to_pylist(), default=str)
-    assert HIDDEN in table["command"][0].as_py()
-    assert "user:pw" not in verb("results", "--store", root).err
+@pytest.mark.parametrize("multirun", [[], ["-m"], ["-m", "hydra/launcher=basic"]], ids=KINDS_OF_RUN)
+def test_a_secret_on_the_command_line(command, tmp_path, multirun):
+    ran = command(*multirun, f"+hydra.job.env_set.MY_TOKEN={SECRET}", *ONE_CELL)
+    assert ran.returncode == 0, ran.stderr
+    files = [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()]
+    texts = {path.name: path.read_text() for path in files if path.suffix != ".parquet"}
+    assert ("multirun.yaml" if multirun else "overrides.yaml") in texts
+    assert [name for name, text in texts.items() if SECRET in text] == []
+    (row,) = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
+    assert SECRET not in json.dumps(row, default=str)
+    assert HIDDEN in row["command"]
+
+
+def test_a_secret_in_the_address_of_a_store(verb):
+    said = verb("results", "--store", "nowhere://ID:hush@bucket/results").err
+    assert HIDDEN in said
+    assert "hush" not in said
+
+
+def test_a_secret_in_the_state_of_a_grid(simulated, tmp_path):
+    cell = replace(simulated(), store_root="s3://ID:hush@bucket/results")
+    left, places = SimpleNamespace(seconds=0.0), CampaignPaths(folder=tmp_path)
+    GridProgress(plan([cell], lambda _: {}), left, BudgetTracker(cell.budget), places, {}).write("done")
+    (state,) = tmp_path.glob("progress-*.json")
+    assert json.loads(state.read_text())["store"] == f"s3://{HIDDEN}@bucket/results"
+
+
+def test_a_secret_in_the_command_that_holds_the_host(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["benchmark", "store.root=s3://ID:hush@bucket/r", "--api-key", "hush"])
+    assert machine.command() == f"benchmark store.root=s3://{HIDDEN}@bucket/r --api-key {HIDDEN}"
 
 
 def test_a_secret_in_the_text_of_an_error(main, tmp_path, monkeypatch):
