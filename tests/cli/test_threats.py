@@ -664,7 +664,7 @@ def test_a_secret_in_the_address_of_a_store(verb):
 
 def test_a_secret_in_the_state_of_a_grid(simulated, tmp_path):
     cell = replace(simulated(), store_root="s3://ID:hush@bucket/results")
-    left, places = SimpleNamespace(seconds=0.0), CampaignPaths(folder=tmp_path)
+    left, places = SimpleNamespace(seconds=0.0, of=None), CampaignPaths(folder=tmp_path)
     GridProgress(plan([cell], lambda _: {}), left, BudgetTracker(cell.budget), places, {}).write("done")
     (state,) = tmp_path.glob("progress-*.json")
     assert json.loads(state.read_text())["store"] == f"s3://{HIDDEN}@bucket/results"
