@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import os
 import re
 import sys
@@ -20,7 +21,8 @@ from benchmark.__main__ import run_verb
 from benchmark.cache import trust
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli import error_messages, price_options, replay
-from benchmark.config.folder import load_object
+from benchmark.cli.terminal_log import PlainFormatter
+from benchmark.config.folder import CONF, load_object, read
 from benchmark.config.sweep import grid
 from benchmark.errors import CacheError, ConfigError
 from benchmark.host import machine
@@ -333,6 +335,13 @@ def test_a_compiler_whose_class_is_not_registered(main, tmp_path, marker):
     code, lines = main(*words)
     assert code == 1
     assert lines[0].startswith("error: compiler._target_=evil_module.Thing: is no registered plug-in")
+
+
+def test_a_target_deep_in_a_field_of_a_configuration(main, tmp_path, marker):
+    words = experiment(tmp_path, "model: {architecture: {pooler: {_target_: evil_module.run}}}")
+    code, lines = main(*words)
+    assert code == 1
+    assert lines[0].startswith("error: model.architecture.pooler._target_: a plug-in is named by")
 
 
 # -- rows that are replayed
@@ -673,6 +682,13 @@ def test_a_secret_in_the_state_of_a_grid(simulated, tmp_path):
 def test_a_secret_in_the_command_that_holds_the_host(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["benchmark", "store.root=s3://ID:hush@bucket/r", "--api-key", "hush"])
     assert machine.command() == f"benchmark store.root=s3://{HIDDEN}@bucket/r --api-key {HIDDEN}"
+
+
+def test_a_secret_in_the_log():
+    formats = read(CONF / "hydra" / "job_logging" / "file.yaml")["formatters"]
+    assert formats["plain"]["class"] == f"{PlainFormatter.__module__}.{PlainFormatter.__name__}"
+    record = logging.makeLogRecord({"msg": "#0 : store.root=s3://ID:hush@bucket/r"})
+    assert PlainFormatter().format(record) == f"#0 : store.root=s3://{HIDDEN}@bucket/r"
 
 
 def test_a_secret_in_the_text_of_an_error(main, tmp_path, monkeypatch):

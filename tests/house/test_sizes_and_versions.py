@@ -30,6 +30,13 @@ def test_an_init_holds_a_docstring_and_no_code_but_for_the_one_that_notebooks_im
         assert re.fullmatch(r'"""[^"]+"""\n?', path.read_text(encoding="utf-8")), path
 
 
+def test_verbs_print_by_what_makes_texts_harmless():
+    """`say` and `Screen` leave out terminal codes of rows; ruff refuses `print`."""
+    bare = re.compile(r"\btyper\.echo\(|\bConsole\(|sys\.std(out|err)\.write")
+    files = [path for name in ("cli", "report") for path in (ROOT / "benchmark" / name).rglob("*.py")]
+    assert [path.name for path in files if bare.search(path.read_text("utf-8"))] == []
+
+
 def test_the_package_speaks_plainly():
     """Words that make a reader guess: a program doesn't tell, and nobody is in it."""
     riddles = re.compile(r"\b(told|tells|somebody|nobody|becomes of)\b")
