@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from contextlib import nullcontext
@@ -95,8 +96,12 @@ def run_verb() -> NoReturn:
     import typer
 
     from benchmark.cli.app import app
+    from benchmark.cli.terminal_log import TerminalHandler
     from benchmark.host import machine
 
+    logging.lastResort = TerminalHandler(
+        logging.WARNING
+    )  # warnings name files, and those may be a stranger's
     # click's UsageError, which newer typer ships under a name of its own
     usage_error: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
     try:

@@ -26,6 +26,7 @@ _FORM: Final = re.compile(
     r"|\bhf_[A-Za-z0-9]{16,}"
     r"|(?<![\w-])sk-[\w-]{16,}"
     r"|\bgh[pousr]_[A-Za-z0-9]{16,}|\bgithub_pat_\w{20,}|\bglpat-[\w-]{16,}"
+    r"|\bnpm_[A-Za-z0-9]{30,}|\bpypi-[\w-]{30,}|\b[sr]k_(?:live|test)_\w{16,}|\bSG\.[\w-]{16,}\.[\w-]{16,}"
     r"|\bnvapi-[\w-]{16,}"
     r"|\bxox[abeoprs]-[\w-]{10,}"
     r"|\bAIza[\w-]{30,}|\bya29\.[\w-]{16,}"
@@ -39,7 +40,7 @@ _USER: Final = re.compile(
 """User and password of an address; a secret of AWS may hold slashes."""
 
 _ENDS: Final = (
-    r"(?:pass(?:word|wd|phrase|code)|secret|credentials?|x-(?:amz|goog)-(?:signature|credential)"
+    r"(?:pass(?:word|wd|phrase|code)|(?<=_)pwd|secret|credentials?|x-(?:amz|goog)-(?:signature|credential)"
     r"|(?:api|access|secret|private|account|signing|subscription|service|auth|encryption|shared|ssh|ngc|hub)"
     r"[_.-]?keys?(?:[_.-]?id)?"
     r"|(?:api|access|auth|bearer|refresh|session|security|hub|hf|github|gitlab|personal|oauth|csrf)[_.-]?tokens?)"
@@ -55,6 +56,7 @@ _NAMED: Final = re.compile(
     rf"({_BEFORE}{_ENDS}{_QUOTE}\s*=\s*{_QUOTE}|[?&]sig=)(?!\[hidden)({_VALUE})"
     rf"|({_BEFORE}{_ENDS}(?:\\?[\"']\s*:\s*{_QUOTE}|\s*:\s*\\?[\"']))(?!\[hidden|null\b|\$\{{)({_VALUE})"
     rf"|({_BEFORE}{_ENDS}:\s*)(?=\S*[0-9]|\S+\s*$)(?!\[hidden|null\b|\$\{{)({_VALUE})"
+    rf"|({_BEFORE}(?:token|auth){_QUOTE}\s*=\s*{_QUOTE})(?={_VALUE}[0-9]|[0-9])(?=[^\s,;]*[a-z])({_VALUE})"
     rf"|((?<![\w-])--?[\w-]*{_ENDS}\s+{_QUOTE})(?![-\[])({_VALUE})"
     r"|(\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?(?:bearer|basic|token)\s+|\bbearer\s+)(?=[\w.~+/=-]{8})([\w.~+/=-]+)",
     re.IGNORECASE | re.MULTILINE,
@@ -69,8 +71,9 @@ _FEWEST_CHANGES: Final = 3
 """Changes between digits and other characters in a text that counts as random."""
 _MAY_HAVE_FORM: Final = re.compile(
     r"A(?:KI|SI|BI|CC)A|hf_|sk-|gh[pousr]_|github_pat|glpat|nvapi|xox|AIza|ya29|eyJ|-----B"
+    r"|npm_|pypi-|[sr]k_(?:live|test)|SG\."
 )
-_MAY_BE_NAMED: Final = re.compile(rf"{_ENDS}|[?&]sig=|authorization|bearer")
+_MAY_BE_NAMED: Final = re.compile(rf"{_ENDS}|[?&]sig=|authorization|bearer|(?:token|auth)\\?[\"']?\s*=")
 """Occur in every text in which the slower expressions find something; most texts have none of them."""
 
 

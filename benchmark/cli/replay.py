@@ -109,7 +109,8 @@ def configured_as(old: Row, campaign: str, store: str, cache: str, *, trust: boo
     raw["store"] = {"root": store}
     if cache:
         raw["cache"] = {"root": cache}
-    raw["sampling"] = {**raw["sampling"], "repeats": 1}  # a run is one process
+    if isinstance(raw["sampling"], Mapping):
+        raw["sampling"] = {**raw["sampling"], "repeats": 1}  # a run is one process
     settings = machine.speed_settings()
     variables = {
         str(name): str(value)

@@ -23,8 +23,8 @@ class TerminalHandler(logging.Handler):
     A warning that differs from an earlier one only in its details isn't repeated; the log file has all.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
         self._printed: set[tuple[object, ...]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:

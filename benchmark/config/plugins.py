@@ -32,6 +32,9 @@ _CALLED_BY_LOGGING: Final = frozenset({"()", "class", "."})
 """Keys by which `logging.config` calls what a YAML names."""
 _LOGGING: Final = ("benchmark.cli.terminal_log.", "logging.", "hydra._internal.core_plugins.", "colorlog.")
 _STREAMS: Final = frozenset({"sys.stdout", "sys.stderr"})
+_FILE_OF_RUN: Final = re.compile(
+    r"(?:\$\{hydra\.runtime\.output_dir\}/)?(?:\$\{hydra\.job\.name\}|\w[\w-]*)[\w.-]*"
+)
 _TYPED: Final = re.compile(rf"[+~]*[\w./@]+\.{TARGET}=['\"]?([\w.]+)['\"]?")
 
 
@@ -108,6 +111,8 @@ def _called(tree: Any, where: str) -> Iterator[str]:
             yield from _called(value, f"{where}.{key}")
         elif key in _CALLED_BY_LOGGING and not str(value).startswith(_LOGGING):
             yield f"{where}.{key}={value}: logs go to handlers of Python's logging only: remove it"
+        elif key == "filename" and not _FILE_OF_RUN.fullmatch(str(value)):
+            yield f"{where}.{key}={value}: logs lie in ${{hydra.runtime.output_dir}}: begin with that"
         elif isinstance(value, str) and value.startswith("ext://") and value[6:] not in _STREAMS:
             yield f"{where}.{key}={value}: names an object: use ext://sys.stdout or ext://sys.stderr"
 

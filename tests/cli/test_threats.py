@@ -330,6 +330,15 @@ def test_an_experiment_whose_log_calls_a_function(main, tmp_path, marker, sectio
     assert lines[0].startswith(f"error: hydra.{section}.handlers.evil.()=evil_module.run: ")
 
 
+@pytest.mark.parametrize("place", ["/threat_x", "${hydra.runtime.output_dir}/../../x", "${oc.env:HOME}/.x"])
+def test_an_experiment_whose_log_goes_elsewhere(main, tmp_path, place):
+    handler = f"{{handlers: {{file: {{filename: '{place}'}}}}}}"
+    code, lines = main(*experiment(tmp_path, f"hydra: {{job_logging: {handler}}}"))
+    assert code == 1
+    assert lines[0].startswith("error: hydra.job_logging.handlers.file.filename=")
+    assert outside(tmp_path) == []
+
+
 def test_a_compiler_whose_class_is_not_registered(main, tmp_path, marker):
     words = experiment(tmp_path, "compiler: {_target_: evil_module.Thing}")
     code, lines = main(*words)
@@ -559,6 +568,14 @@ def test_terminal_codes_in_the_state_of_a_grid(verb, tmp_path):
     ran = verb("status", "--outputs", "outputs")
     assert "crashed" in ran.out
     harmless(ran.out)
+
+
+def test_terminal_codes_in_the_name_of_a_file_of_rows(command, tmp_path):
+    store_of(tmp_path / "s", {})
+    (tmp_path / "s" / "part-\x1b[2Jx.parquet").write_text("damaged")
+    ran = command("results", "--store", "s")
+    assert "part-x.parquet is not read" in ran.stderr
+    harmless(ran.stdout + ran.stderr)
 
 
 def test_a_formula_in_a_row(verb, hostile, tmp_path):
