@@ -99,9 +99,8 @@ def run_verb() -> NoReturn:
     from benchmark.cli.terminal_log import TerminalHandler
     from benchmark.host import machine
 
-    logging.lastResort = TerminalHandler(
-        logging.WARNING
-    )  # warnings name files, and those may be a stranger's
+    logging.lastResort = TerminalHandler(logging.WARNING)  # a file's name may hold terminal codes too
+
     # click's UsageError, which newer typer ships under a name of its own
     usage_error: type[Exception] = typer.BadParameter.__base__  # type: ignore[assignment]
     try:

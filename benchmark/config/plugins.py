@@ -25,12 +25,15 @@ _OWN: Final = (
 )
 _OF_HYDRA: Final = ("hydra._internal.core_plugins", "hydra_plugins")
 """Packages of launchers and sweepers: Hydra itself takes them from these only."""
-_CALLBACKS: Final = ("hydra.experimental.callbacks",)
+_CALLBACK: Final = re.compile(r"hydra\.experimental\.callbacks\.[A-Z]\w*")
 _INSTANTIATES: Final = frozenset({TARGET, "_args_", "_partial_", "_recursive_", "_convert_", "_mode_"})
 """Keys by which Hydra calls what a YAML names."""
 _CALLED_BY_LOGGING: Final = frozenset({"()", "class", "."})
 """Keys by which `logging.config` calls what a YAML names."""
-_LOGGING: Final = ("benchmark.cli.terminal_log.", "logging.", "hydra._internal.core_plugins.", "colorlog.")
+_OF_LOGGING: Final = re.compile(
+    r"logging\.((Stream|File|Null)Handler|Formatter|Filter|handlers\.((TimedRot|Rot)ating|Watched)FileHandler)"
+    r"|colorlog\.ColoredFormatter|benchmark\.cli\.terminal_log\.[A-Z]\w*"
+)
 _STREAMS: Final = frozenset({"sys.stdout", "sys.stderr"})
 _FILE_OF_RUN: Final = re.compile(
     r"(?:\$\{hydra\.runtime\.output_dir\}/)?(?:\$\{hydra\.job\.name\}|\w[\w-]*)[\w.-]*"
@@ -93,11 +96,11 @@ def refuse_foreign(cfg: DictConfig) -> None:
         place = f"hydra.callbacks.{name}"
         mistakes += stray(callback, place, {f"{place}.{TARGET}"})
         target = str(callback.get(TARGET, "")) if isinstance(callback, Mapping) else ""
-        if not _is_in(target, _CALLBACKS) and not registered(target):
-            mistakes.append(
-                f"{place}.{TARGET}={target}: is no registered plug-in: if the code is yours, write "
-                f"`plugins: [{target.partition('.')[0]}]` into {others.OF_FOLDER} in this folder"
-            )
+        if not _CALLBACK.fullmatch(target):
+            try:
+                plugin_class(target, f"{place}.{TARGET}")  # Hydra would call a function too
+            except ConfigError as error:
+                mistakes.append(str(error))
     for slot in ("hydra_logging", "job_logging"):
         mistakes += _called(_plain(cfg.hydra, slot), f"hydra.{slot}")
     if mistakes:
@@ -109,7 +112,7 @@ def _called(tree: Any, where: str) -> Iterator[str]:
     for key, value in _items(tree):
         if isinstance(value, (Mapping, list)):
             yield from _called(value, f"{where}.{key}")
-        elif key in _CALLED_BY_LOGGING and not str(value).startswith(_LOGGING):
+        elif key in _CALLED_BY_LOGGING and not _OF_LOGGING.fullmatch(str(value)):
             yield f"{where}.{key}={value}: logs go to handlers of Python's logging only: remove it"
         elif key == "filename" and not _FILE_OF_RUN.fullmatch(str(value)):
             yield f"{where}.{key}={value}: logs lie in ${{hydra.runtime.output_dir}}: begin with that"

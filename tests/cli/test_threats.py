@@ -306,13 +306,20 @@ def experiment(tmp_path, text):
 
 
 @pytest.mark.parametrize("multirun", [[], ["-m"]])
-def test_an_experiment_with_a_callback_of_its_own(main, tmp_path, marker, multirun):
-    words = experiment(tmp_path, "hydra: {callbacks: {evil: {_target_: evil_module.run}}}")
+@pytest.mark.parametrize(
+    "call",
+    [
+        "_target_: evil_module.run",
+        "_target_: hydra.experimental.callbacks.logging.os.system, command: touch {marker}",
+        "_target_: benchmark.compilers.inductor.os.mkdir, path: {marker}",
+    ],
+)
+def test_an_experiment_with_a_callback_of_its_own(main, tmp_path, marker, multirun, call):
+    words = experiment(tmp_path, f"hydra: {{callbacks: {{evil: {{{call.format(marker=marker)}}}}}}}")
     code, lines = main(*multirun, *words)
     assert code == 1
-    assert lines[0].startswith(
-        "error: hydra.callbacks.evil._target_=evil_module.run: is no registered plug-in"
-    )
+    assert lines[0].startswith("error: hydra.callbacks.evil._target_=")
+    assert "is no registered plug-in" in lines[0] or "cannot be imported" in lines[0]
 
 
 def test_an_experiment_whose_launcher_names_a_function(main, tmp_path, marker):
@@ -323,11 +330,20 @@ def test_an_experiment_whose_launcher_names_a_function(main, tmp_path, marker):
 
 
 @pytest.mark.parametrize("section", ["job_logging", "hydra_logging"])
-def test_an_experiment_whose_log_calls_a_function(main, tmp_path, marker, section):
-    handler = "{handlers: {evil: {(): evil_module.run}}, root: {handlers: [evil]}}"
+@pytest.mark.parametrize(
+    "call",
+    [
+        "(): evil_module.run",
+        "class: logging.os.system, command: touch {marker}",
+        "class: logging.handlers.QueueHandler, queue: evil_module.run",
+        "class: logging.StreamHandler, stream: ext://evil_module.Thing",
+    ],
+)
+def test_an_experiment_whose_log_calls_a_function(main, tmp_path, marker, section, call):
+    handler = f"{{handlers: {{evil: {{{call.format(marker=marker)}}}}}, root: {{handlers: [evil]}}}}"
     code, lines = main(*experiment(tmp_path, f"hydra: {{{section}: {handler}}}"))
     assert code == 1
-    assert lines[0].startswith(f"error: hydra.{section}.handlers.evil.()=evil_module.run: ")
+    assert lines[0].startswith(f"error: hydra.{section}.handlers.evil.")
 
 
 @pytest.mark.parametrize("place", ["/threat_x", "${hydra.runtime.output_dir}/../../x", "${oc.env:HOME}/.x"])
