@@ -148,8 +148,10 @@ def label(row: pd.Series[Any]) -> str:
 
 def stem(row: pd.Series[Any]) -> str:
     """A series as the stem of a file."""
-    words = re.sub(r"[^A-Za-z0-9]+", "-", label(row)).strip("-").lower()
-    return f"{words[:80]}-{str(row['cell_id'])[:8]}"
+    words, cell = (
+        re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-") for text in (label(row), str(row["cell_id"]))
+    )
+    return f"{words[:80].lower()}-{cell[:8]}"
 
 
 def kept(store: ResultsStore, campaign: str) -> Sequence[Finding]:

@@ -17,7 +17,9 @@ import duckdb
 import pandas as pd
 import pytest
 
+from benchmark import axes
 from benchmark.__main__ import run_verb
+from benchmark.analysis import nights
 from benchmark.cache import trust
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli import error_messages, price_options, replay
@@ -668,6 +670,8 @@ def test_a_campaign_of_stored_rows_as_the_name_of_a_file(tmp_path):
     for name in ("../../../x", "..", "/elsewhere/x", "a/b"):
         assert paths.nightly(name).parent == paths.side / "nightly"
     assert paths.nightly("night-2026").name == "night-2026.json"
+    row = pd.Series({**dict.fromkeys(axes.USUAL), "model": "../../x", "cell_id": "../../x"})
+    assert nights.stem(row) == "x-x"
 
 
 # -- secrets
