@@ -241,7 +241,9 @@ def _ours(monkeypatch):
     monkeypatch.setattr(others, "modules", lambda: frozenset({__name__}))
 
 
-PROPERTIES = "name, runs_on, leaves_artifact, preload, python, fast_math, tolerance, pipeline_cores"
+PROPERTIES = (
+    "name, runs_on, leaves_artifact, preload, python, fast_math, tolerance, pipeline_cores, variables"
+)
 
 
 class HalfACompiler:
