@@ -32,6 +32,7 @@ from benchmark.cli.run import laid_out
 from benchmark.config import experiment
 from benchmark.config.folder import CONF
 from benchmark.execution.forkserver import ChildLimits, Forkserver
+from benchmark.execution.host_lock import LOCK_NAME
 from benchmark.execution.interpreters import Interpreters
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
@@ -42,8 +43,9 @@ from tests.plugins import group
 
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # tmp_path stays where it always is
 OWN_HOST = tempfile.mkdtemp(prefix="host-")  # short: sockets lie there too
-"""Temporary folder of this process and of all that it starts: its host lock is no other test process's."""
+"""Temporary folder of this process and of all that it starts."""
 tempfile.tempdir = os.environ["TMPDIR"] = OWN_HOST
+os.environ[LOCK_NAME] = Path(OWN_HOST).name  # the lock on the host is no other test process's
 os.environ["XDG_CACHE_HOME"] = f"{OWN_HOST}/cache"  # where commands remember the host's peak
 os.environ["XDG_CONFIG_HOME"] = f"{OWN_HOST}/config"  # and which caches the user trusts
 # after multiprocessing has removed its own folder in it, at -100

@@ -18,8 +18,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
-
 from benchmark.cache import trust
 from benchmark.cache.manifest import (
     KEY,
@@ -28,7 +26,6 @@ from benchmark.cache.manifest import (
     Manifest,
     Stamps,
     check_hashes,
-    content_key,
     entry_key,
     fsync,
     seal,
@@ -36,6 +33,7 @@ from benchmark.cache.manifest import (
 )
 from benchmark.cache.workdirs import delete, is_abandoned, work_name
 from benchmark.errors import CacheError
+from benchmark.host.mutex import Mutex
 from benchmark.paths import CachePaths
 from benchmark.records import frozen
 
@@ -80,9 +78,6 @@ class CompileCache:
         self.root = Path(root).expanduser().absolute()
         self._paths = CachePaths(root=self.root)
         self._trusted: dict[str, Stamps] = {}
-        # Locks live on the local disk, because network file systems lock slowly or not at all.
-        here = content_key({"root": self.root.resolve()})
-        self._locks = Path(tempfile.gettempdir()) / f"benchmark-locks-{os.getuid()}" / here
 
     def prepare(self) -> None:
         """Create the folders, and delete the work folders of dead builders.
@@ -316,21 +311,14 @@ class CompileCache:
     @contextmanager
     def _locked(self, key: str, *, wait: bool) -> Iterator[bool]:
         """Lock a key on this host. Yields False if another process holds it and `wait` is false."""
-        folder = self._locks
-        lock = FileLock(folder / f"{key}.lock")
+        with self._writing():
+            self.root.mkdir(parents=True, exist_ok=True)
+            folder = self.root.stat()
+        lock = Mutex(f"cache-{folder.st_dev:x}-{folder.st_ino:x}-{key}")
+        if not lock.acquire(0) and wait:
+            log.info("another process builds cache entry %s: waiting for it", key)
+            lock.acquire()
         try:
-            if not folder.is_dir():
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            if wait:
-                log.info("another process builds cache entry %s: waiting for it", key)
-                lock.acquire()
-        except OSError as error:
-            raise CacheError(
-                f"cannot lock in {folder} ({error}): set TMPDIR to a local folder that you can write"
-            ) from error
-        try:
-            yield lock.is_locked
+            yield lock.is_held
         finally:
-            lock.release()
+            lock.close()

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -19,9 +18,11 @@ from unittest.mock import Mock
 
 import pytest
 
+from benchmark.cache import compile_cache
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cache.manifest import content_key, entry_key
 from benchmark.errors import CacheError
+from benchmark.host.mutex import Mutex
 from benchmark.sealed import sealed
 
 MADE_OF = {"model": "tiny", "batch": 1, "versions": {"compiler": "1.0"}}
@@ -64,14 +65,6 @@ for line in sys.stdin:
     os.waitpid(child, 0)
     print("buried", flush=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def _locks_of_this_test_only(tmp_path, monkeypatch):
-    folder = tmp_path / "local"
-    folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setenv("TMPDIR", str(folder))
 
 
 @pytest.fixture
@@ -246,10 +239,10 @@ def test_another_process_that_builds_is_waited_for(cache, caplog):
     assert "waiting" in caplog.text
 
 
-def test_an_entry_published_meanwhile_by_another_host_is_taken(cache, monkeypatch, tmp_path):
+def test_an_entry_published_meanwhile_by_another_host_is_taken(cache, monkeypatch):
     def build(folder):
         with monkeypatch.context() as elsewhere:
-            elsewhere.setattr(tempfile, "tempdir", str(tmp_path))  # another host has other locks
+            elsewhere.setattr(compile_cache, "Mutex", lambda name: Mutex(f"elsewhere-{name}"))
             CompileCache(cache.root).get_or_build("artifact", MADE_OF, write_model)
         (folder / "model.bin").write_bytes(b"ours, too late")
         return {}

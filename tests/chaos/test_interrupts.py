@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow.dataset as ds
 import pytest
 
+from benchmark.execution.host_lock import LOCK_NAME
 from tests.chaos.survivors import marked, survivors, wait_for
 
 pytestmark = pytest.mark.chaos
@@ -54,7 +54,7 @@ class Seen(NamedTuple):
 def run(folder, stop=None):
     """Run the grid in a folder, and stop it if a story says how."""
     environment, mark = marked()
-    environment["TMPDIR"] = tempfile.mkdtemp(prefix="story-")  # a host lock of its own
+    environment[LOCK_NAME] = mark  # no other test is waited for
     command = [sys.executable, "-m", "benchmark", *SLOW_GRID]
     out = folder / "out.txt"
     with out.open("w") as file:

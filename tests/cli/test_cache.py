@@ -8,7 +8,6 @@ import pty
 import re
 import subprocess
 import sys
-import tempfile
 import time
 
 import pytest
@@ -19,9 +18,7 @@ from benchmark.cli.cache import app
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    (tmp_path / "local").mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "local"))
+def cache(tmp_path):
     opened = CompileCache(tmp_path / "cache")
     opened.prepare()
     return opened

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from importlib import metadata
 
 import pytest
 
+from benchmark.execution.host_lock import LOCK_NAME
 from benchmark.store.results import ResultsStore
 
 pytestmark = pytest.mark.chaos
@@ -60,7 +60,7 @@ def started(tmp_path_factory):
                 cwd=folder,
                 stdout=out,
                 stderr=out,
-                env={**os.environ, "NO_COLOR": "1", "TMPDIR": tempfile.mkdtemp()},
+                env={**os.environ, "NO_COLOR": "1", LOCK_NAME: f"{os.getpid()}-{name}"},
             )
         running[name] = (process, folder)
     yield running
