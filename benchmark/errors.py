@@ -17,6 +17,7 @@ BenchmarkError                 a mistake of the user or a fault of the environme
     ├── OutOfDeviceMemory      of the device
     ├── TimedOut               a child ran past its limit and was stopped
     ├── Crashed                a child died or raised
+    ├── Interrupted            a fault of this host that says nothing about the cell
     └── WrongAnswer            the compiled model does not compute what the reference does
 """
 
@@ -143,6 +144,12 @@ class Crashed(RunFailure):
     status = "crashed"
 
 
+class Interrupted(RunFailure):
+    """A fault of this host that says nothing about the cell, such as a full disk: it is measured again."""
+
+    status = "interrupted"
+
+
 class WrongAnswer(RunFailure):
     """The compiled model does not compute what the fp32 reference does."""
 
@@ -162,6 +169,7 @@ FAILURES: dict[Status, type[RunFailure]] = {
         OutOfMemory,
         OutOfDeviceMemory,
         TimedOut,
+        Interrupted,
         WrongAnswer,
     )
 }

@@ -14,6 +14,9 @@ NO_MEMORY = re.compile(
     r"bad_alloc|can't allocate memory|not enough memory|cannot allocate memory|out of memory", re.IGNORECASE
 )
 """Error messages of libraries that are out of memory."""
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded", re.IGNORECASE)
+_LONGEST = 20_000
+"""Characters of an error that are looked at."""
 _MOST = 250
 """Characters of a library's reason within a sentence of this program; the log has all of it."""
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -29,7 +32,7 @@ def serialize_error(error: BaseException) -> tuple[Status, str, str | None, tupl
     if issubclass(kind, ConfigError):
         return status, text, None, operators
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return status, text, None if issubclass(kind, RunFailure) else name, operators
+    return status, text, None if issubclass(kind, RunFailure) else _encodable(name), operators
 
 
 def deserialize_error(
@@ -42,18 +45,35 @@ def deserialize_error(
 def describe(error: BaseException) -> tuple[Status, str]:
     """Status and text of any exception that a stage raised."""
     if isinstance(error, RunFailure):
-        return error.status, str(error)
+        return error.status, _text(error)
     if isinstance(error, ConfigError):
-        return "incompatible", str(error)
-    text = _ANSI.sub("", f"{type(error).__name__}: {error}").strip()
+        return "incompatible", _text(error)
+    said = _text(error)
+    text = f"{type(error).__name__}: {said}".strip()
     if (root := _root(error)) is not error:
-        text = f"{text.splitlines()[0]}\ncaused by {type(root).__name__}: {_ANSI.sub('', str(root))}".strip()
+        text = f"{text.splitlines()[0]}\ncaused by {type(root).__name__}: {_text(root)}".strip()
     if type(error).__name__ == "OutOfMemoryError":  # torch's, for every kind of accelerator
         return "oom_device", text
     if isinstance(error, MemoryError) or NO_MEMORY.search(text):
-        advice = "" if str(error) else " use a smaller batch or length, or raise limits.memory_gib"
+        advice = "" if said else " use a smaller batch or length, or raise limits.memory_gib"
         return "oom_host", text + advice
+    if _DISK_FULL.search(text):
+        return "interrupted", f"{text}: free space there, then run the same command again"
     return "crashed", text
+
+
+def _text(error: BaseException) -> str:
+    """What an error says, without colours, in characters that every file takes."""
+    try:
+        text = str(error)
+    except Exception as broken:  # noqa: BLE001 - any code may raise anything
+        text = f"its text can't be read: __str__ raises {type(broken).__name__}"
+    return _encodable(_ANSI.sub("", text[:_LONGEST]))
+
+
+def _encodable(text: str) -> str:
+    """Write lone surrogates and NULs as escapes: UTF-8 and C know no such characters."""
+    return text.encode(errors="backslashreplace").decode().replace("\0", r"\x00")
 
 
 def is_ours(error: BaseException) -> bool:
@@ -65,11 +85,13 @@ def is_ours(error: BaseException) -> bool:
 def cause(error: BaseException) -> str:
     """The first of a chain of errors, on one short line, for sentences of this program."""
     root = _root(error)
-    return " ".join(_ANSI.sub("", f"{type(root).__name__}: {root}").split())[:_MOST]
+    return " ".join(f"{type(root).__name__}: {_text(root)}".split())[:_MOST]
 
 
 def _root(error: BaseException) -> BaseException:
     """First exception of a chain: libraries wrap the cause in general messages."""
-    while error.__cause__ is not None:
-        error = error.__cause__
+    seen = {id(error)}
+    while (cause := error.__cause__) is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        error = cause
     return error

@@ -6,29 +6,32 @@ A fork of the preloaded server costs 0.02 s; a fresh interpreter needs 4 s.
 from __future__ import annotations
 
 import contextlib
-import faulthandler
-import io
+import errno
 import logging
 import os
-import pickle
 import re
 import resource
 import signal
-import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import Pipe, connection, util
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from benchmark.errors import Crashed, OutOfMemory, RunFailure, TimedOut
-from benchmark.execution.failures import NO_MEMORY, deserialize_error, serialize_error
-from benchmark.execution.server_connection import ServerConnection, ServerEnded, take
-from benchmark.execution.warm_server import NUMBER, follow
+from benchmark.errors import Crashed, Interrupted, OutOfMemory, RunFailure, TimedOut
+from benchmark.execution import child_log
+from benchmark.execution.call_pickle import packed, unpacked
+from benchmark.execution.descendants import adopt_orphans
+from benchmark.execution.failures import NO_MEMORY, cause, deserialize_error, serialize_error
+from benchmark.execution.leash import follow
+from benchmark.execution.server_connection import ServerConnection, ServerEnded, signal_name, take
+from benchmark.execution.warm_server import NUMBER
 from benchmark.host.machine import COMMAND_PID
 from benchmark.records import frozen
 
@@ -38,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 _GRACE_S = 5.0
 _LAST_WORDS_S = 0.5
+_LOG_EVERY_S = 0.25
+"""How often the size of a log is looked at while a child works."""
+_FREE = "end other programs, or raise the limit (ulimit -u, -n)"
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -101,17 +107,18 @@ class Forkserver:
 
         Raises:
             RunFailure: what the child raised, or how it ended: OutOfMemory, TimedOut, Crashed.
+            Interrupted: its server was killed, or this host can start no process.
         """
-        limits.log.parent.mkdir(parents=True, exist_ok=True)
-        text, files = _packed((function, arguments))
-        kills, said = _kernel_memory_kills(), _size(limits.log)
+        child_log.prepare(limits.log)
+        text, files = packed((function, arguments))
+        kills, said = _kernel_memory_kills(), child_log.size(limits.log)
         child, result = _Child(), None
         try:
             self._start(child, files)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended already
                 child.task.send((limits, text))
             self._end_lingering()
-            result = _await(child, limits.timeout_s)
+            result = _await(child, limits)
             if result is not None and not limits.may_linger:
                 child.wait_for_end(_GRACE_S)
         finally:
@@ -119,12 +126,22 @@ class Forkserver:
                 self._lingering.add(child)
             else:
                 self._end(child)  # also at Ctrl-C: the child and its descendants end here
+            child_log.shorten(limits.log)
         if result is None:
             starved = _kernel_memory_kills() > kills
-            raise _death(child.exit_code, _last_words(limits.log, said), starved=starved)
+            raise self._lost(child) or _death(child, child_log.last_words(limits.log, said), starved=starved)
         if result[0] == "ok":
             return result[1]  # type: ignore[no-any-return]
         raise deserialize_error(*result)
+
+    def _lost(self, child: _Child) -> RunFailure | None:
+        """The error for a child whose server has ended before it, by no act of this command; else None."""
+        with self._lock:
+            if child.exit_code is not None or self._server is not child.server:
+                return None
+            failure = _failure_of(child.server)
+            self._replace(child.server)  # with all that the child has left
+            return failure
 
     def _end_lingering(self) -> None:
         """Wait for the end of children that have answered."""
@@ -141,7 +158,7 @@ class Forkserver:
         """Let the server fork the child; if an earlier command's has ended, start one for this command.
 
         Raises:
-            Crashed: the server of this command has ended.
+            Interrupted, Crashed: the server of this command has ended, or can't be started.
         """
         server = None
         self._starting.add(child)
@@ -156,12 +173,16 @@ class Forkserver:
             self._has_forked = True
         except ServerEnded as error:
             with self._lock:
-                is_current = self._server is server  # else `end_children` has ended it
-                if server and is_current:
-                    self._replace(server)
+                failure: RunFailure = Crashed(str(error))
+                if is_current := self._server is server:  # else `end_children` has ended it
+                    failure = _failure_of(server) if server else Interrupted(str(error))
+                    if server:
+                        self._replace(server)
             if not (server and server.is_warm and is_current):
-                raise Crashed(str(error)) from error
+                raise failure from error
             self._start(child, files)
+        except OSError as error:
+            raise Interrupted(f"no child can be started: {error.strerror}: {_FREE}") from error
         finally:
             self._starting.discard(child)
 
@@ -190,6 +211,9 @@ class _Child:
         """0 before it has started."""
         self.exit_code: int | None = None
         """Null before its end, and if its server has ended before."""
+        self.ended_itself = False
+        """Whether it had ended before this command ended it."""
+        self.server: ServerConnection
         self.task: Connection
         self._leash = -1
         self.fate = -1
@@ -202,7 +226,7 @@ class _Child:
             ServerEnded: the server has.
         """
         self.end()
-        self._server = server
+        self.server = server
         self.task, task = Pipe()
         leash, self._leash = os.pipe()
         self.fate, fate = os.pipe()
@@ -219,11 +243,14 @@ class _Child:
         Raises:
             ServerEnded: its server has.
             OutOfMemory: there is no room for a process.
+            OSError: it can't be started for another reason.
         """
         if (pid := self._number()) is None:
-            raise ServerEnded(self._server.death())
-        if pid < 0:
+            raise ServerEnded(self.server.death())
+        if pid == -errno.ENOMEM:
             raise OutOfMemory(f"no child can be started: {os.strerror(-pid)}")
+        if pid < 0:
+            raise OSError(-pid, os.strerror(-pid))
         self.pid = pid
 
     def wait_for_end(self, seconds: float) -> bool:
@@ -234,6 +261,7 @@ class _Child:
         """End it with everything that it has started."""
         if self.fate < 0:
             return
+        self.ended_itself = self.wait_for_end(0)
         os.close(self._leash)
         if self.pid:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -281,59 +309,58 @@ def inline(function: Callable[..., T], /, *arguments: Any) -> T:
         raise deserialize_error(*serialize_error(error)) from error
 
 
-def _await(child: _Child, timeout_s: float) -> tuple[Any, ...] | None:
-    """Return the child's answer, or None if it died without one.
+def _end_by_timeout(child: _Child, limits: ChildLimits) -> NoReturn:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child.pid, signal.SIGABRT)  # faulthandler writes into the log where it hangs
+    child.wait_for_end(_LAST_WORDS_S)
+    raise TimedOut(
+        f"no answer within {limits.timeout_s:g} s: "
+        "raise limits.*_timeout_s, or look where it hangs in the log"
+    )
+
+
+def _await(child: _Child, limits: ChildLimits) -> tuple[Any, ...] | None:
+    """Return the child's answer, or None if it died without one; keep its log short meanwhile.
 
     Raises:
         TimedOut: it did neither in time.
+        Crashed: its answer names what this process doesn't have.
     """
-    ready = connection.wait([child.task, child.fate], timeout_s)
-    if not ready:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(child.pid, signal.SIGABRT)  # faulthandler writes into the log where it hangs
-        child.wait_for_end(_LAST_WORDS_S)
-        raise TimedOut(
-            f"no answer within {timeout_s:g} s: raise limits.*_timeout_s, or look where it hangs in the log"
-        )
+    deadline = time.monotonic() + limits.timeout_s
+    while not (ready := connection.wait([child.task, child.fate], min(_LOG_EVERY_S, limits.timeout_s))):
+        child_log.shorten(limits.log)
+        if time.monotonic() >= deadline:
+            _end_by_timeout(child, limits)
     try:
         return child.task.recv() if child.task in ready or child.task.poll() else None
     except (EOFError, OSError):
+        child.wait_for_end(_LAST_WORDS_S)
         return None
+    except Exception as error:
+        raise Crashed(f"the child's answer can't be read: {cause(error)}") from error
 
 
-def _death(exitcode: int | None, last: str, *, starved: bool) -> RunFailure:
+def _death(child: _Child, last: str, *, starved: bool) -> RunFailure:
     """The error for a child that died without an answer."""
     words = f"; last words: {last}" if last else ""
-    if exitcode is None:
+    code = child.exit_code
+    if code is None:
         return Crashed(f"the server that the child was forked from has ended{words}")
-    if exitcode < 0:
-        name = signal.Signals(-exitcode).name
+    if not child.ended_itself:
+        return Crashed(f"the child closed its connection to this command and gave no answer{words}")
+    if code < 0:
+        name = signal_name(-code)
         if NO_MEMORY.search(last):
             return OutOfMemory(f"the child ran out of memory and ended by {name}{words}")
-        if -exitcode == signal.SIGKILL and starved:
+        if -code == signal.SIGKILL and starved:
             return OutOfMemory("the kernel killed the child for want of memory: try a smaller batch")
         return Crashed(f"the child was ended by {name}{words}")
-    return Crashed(f"the child left with exit code {exitcode} and no answer{words}")
+    return Crashed(f"the child left with exit code {code} and no answer{words}")
 
 
-def _size(log: Path) -> int:
-    with contextlib.suppress(OSError):
-        return log.stat().st_size
-    return 0
-
-
-def _last_words(log: Path, since: int) -> str:
-    """The most telling line that was written since the log had so many bytes."""
-    with contextlib.suppress(OSError):
-        text = log.read_bytes()[since:][-4000:].decode(errors="replace")
-        lines = [line for line in text.splitlines() if line.strip()]
-        fatal = [
-            line
-            for line in lines
-            if "terminate called" in line or "what()" in line or "Fatal Python error" in line
-        ]
-        return " ".join(fatal or lines[-1:])[:300]
-    return ""
+def _failure_of(server: ServerConnection) -> RunFailure:
+    """The error for a server that has ended: that of its libraries, or of this host."""
+    return (Crashed if server.has_crashed() else Interrupted)(server.death())
 
 
 def _kernel_memory_kills() -> int:
@@ -344,59 +371,32 @@ def _kernel_memory_kills() -> int:
     return 0
 
 
-class _Pickler(pickle.Pickler):
-    """Keeps the open files of connections among the arguments, which the child inherits."""
-
-    def __init__(self, buffer: io.BytesIO) -> None:
-        super().__init__(buffer)
-        self.files = list[int]()
-
-    def persistent_id(self, obj: Any) -> int | None:
-        if not isinstance(obj, Connection):
-            return None
-        self.files.append(obj.fileno())
-        return len(self.files) - 1
-
-
-class _Unpickler(pickle.Unpickler):
-    def __init__(self, buffer: io.BytesIO, files: Sequence[int]) -> None:
-        super().__init__(buffer)
-        self._files = files
-
-    def persistent_load(self, number: int) -> Connection:
-        return Connection(self._files[number])
-
-
-def _packed(call: tuple[object, ...]) -> tuple[bytes, Sequence[int]]:
-    """Pickle a function and its arguments; return also the open files that they need."""
-    pickler = _Pickler(buffer := io.BytesIO())
-    pickler.dump(call)
-    return buffer.getvalue(), pickler.files
-
-
 def work_as_child(task: int, leash: int, files: Sequence[int]) -> NoReturn:
     """Entry of a child: set its limits, send its output to the run's log, call, answer, exit."""
     os.setsid()  # one group to kill: compilers start processes
     follow(leash)
+    adopt_orphans()
     command = Connection(task)
     limits, text = command.recv()
     os.environ[COMMAND_PID] = str(limits.command_pid)
-    _redirect(limits.log)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        function, arguments = _Unpickler(io.BytesIO(text), files).load()
+        child_log.redirect(limits.log)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        function, arguments = unpacked(text, files)
         if limits.memory_bytes is not None:
             # RLIMIT_DATA counts private memory only; RLIMIT_AS would also count mapped weights.
             most = _private_bytes() + limits.memory_bytes
             resource.setrlimit(resource.RLIMIT_DATA, (most, most))
-        result: tuple[Any, ...] = ("ok", function(*arguments))
+        answer = ForkingPickler.dumps(("ok", function(*arguments)))
     except BaseException as error:  # noqa: BLE001 - the parent raises it again
-        traceback.print_exc()
-        result = serialize_error(error)
-    command.send(result)
-    sys.stderr.flush()
-    util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - frees named semaphores, which the next line would leak
-    os._exit(0)  # skips freeing gigabytes of weights
+        with contextlib.suppress(Exception):  # of an error that can't be printed
+            traceback.print_exc()
+        answer = ForkingPickler.dumps(serialize_error(error))
+    try:
+        command.send_bytes(answer)
+        util._exit_function()  # type: ignore[attr-defined]  # noqa: SLF001 - frees named semaphores, which the next line would leak
+    finally:
+        os._exit(0)  # skips freeing gigabytes of weights
 
 
 def _private_bytes() -> int:
@@ -404,12 +404,3 @@ def _private_bytes() -> int:
     with contextlib.suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     return 0
-
-
-def _redirect(log: Path) -> None:
-    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-    sys.stdout = sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
-    faulthandler.enable()

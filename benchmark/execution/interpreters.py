@@ -24,7 +24,7 @@ from typing import IO, Any, TypeVar
 import numpy as np
 from typing_extensions import Self
 
-from benchmark.errors import Crashed, TimedOut
+from benchmark.errors import Crashed, Interrupted, RunFailure, TimedOut
 from benchmark.execution.failures import deserialize_error
 from benchmark.execution.forkserver import ChildLimits, Forkserver
 from benchmark.execution.peer import Peer
@@ -125,7 +125,7 @@ class _Process:
         self._python = python
         self._numbers = count()
         self._waiting: dict[int, Future[tuple[Any, ...]]] = {}
-        self._death: str | None = None
+        self._death: RunFailure | None = None
         # The other interpreter gets this program's source and nothing else of this one: libraries lie beside
         # it where it is installed from a wheel.
         self._source = tempfile.TemporaryDirectory(prefix="benchmark-")
@@ -162,7 +162,7 @@ class _Process:
             with suppress(OSError, ValueError):  # it has ended: `_listen` says how
                 self._peer.send(*framed(request))
             if self._death:
-                raise Crashed(self._death)
+                raise self._death
             result = answer.result(limits.timeout_s + _IMPORTS_S)
         except (TimeoutError, FutureTimeoutError):
             self.end()
@@ -188,10 +188,11 @@ class _Process:
                 number, result = unpacked(read_frame(peer.output))
                 if answer := self._waiting.pop(number, None):
                     answer.set_result(result)
-        self._death = f"compiler.python={self._python}: its worker {peer.death()}"
+        kind = Interrupted if peer.was_killed else Crashed
+        self._death = kind(f"compiler.python={self._python}: its worker {peer.death()}")
         while self._waiting:
             with suppress(KeyError):  # its call has given up
-                self._waiting.popitem()[1].set_exception(Crashed(self._death))
+                self._waiting.popitem()[1].set_exception(self._death)
 
 
 class _Pickler(pickle.Pickler):

@@ -10,6 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Final
 
+from benchmark.execution.child_log import end_of, telling
+from benchmark.execution.leash import LEASH
+from benchmark.execution.server_connection import signal_name
+
 GOODBYE_S: Final = 5.0
 """Time for a process to end after its input is closed; then it is killed."""
 
@@ -32,14 +36,23 @@ class Peer:
             OSError: the command can't be started.
         """
         self._log = log
-        self._process = subprocess.Popen(  # noqa: S603 - the user chose the interpreter
-            command,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
+        its_leash, leash = os.pipe()
+        self._leash = os.fdopen(leash, "wb")
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the user chose the interpreter
+                command,
+                env={**environment, LEASH: str(its_leash)},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=(its_leash,),
+            )
+        except OSError:
+            self._leash.close()
+            raise
+        finally:
+            os.close(its_leash)
         assert self._process.stdin and self._process.stdout  # noqa: S101, PT018 - they are pipes
         self._input, self.output = self._process.stdin, self._process.stdout
         self._sending = threading.Lock()
@@ -62,10 +75,14 @@ class Peer:
         if not self._is_ending:
             self._kill()
         code = self._process.wait()
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"left with exit code {code}"
-        self._log.seek(0)
-        last = self._log.read().decode(errors="replace").strip().rpartition("\n")[2]
+        how = f"was ended by {signal_name(-code)}" if code < 0 else f"left with exit code {code}"
+        last = telling(end_of(self._log.fileno()))
         return f"{how}{last and f'; last words: {last}'}"
+
+    @property
+    def was_killed(self) -> bool:
+        """Whether someone else has killed it: neither this program nor an error of its own."""
+        return not self._is_ending and self._process.wait() in {-signal.SIGKILL, -signal.SIGTERM}
 
     def end(self) -> None:
         """Close its input, at which it ends with all it has started; kill it if it doesn't end in time."""
@@ -80,6 +97,7 @@ class Peer:
             self._kill()
         self._process.wait()
         self._listener.join(GOODBYE_S)
+        self._leash.close()
         self._log.close()
 
     def _kill(self) -> None:

@@ -17,13 +17,17 @@ import socket
 import subprocess
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final
 
+from benchmark.execution.child_log import end_of, telling
+from benchmark.execution.descendants import MARK, end_marked
 from benchmark.execution.warm_server import is_ours, is_private, receive, send
+from benchmark.host.mutex import PLACE
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +54,15 @@ _OF_A_TERMINAL: Final = re.compile(
     r"_|OLDPWD|PWD|SHLVL|(COLOR)?TERM|TERM_PROGRAM\w*|COLUMNS|LINES|LS_COLORS|(NO|FORCE)_COLOR|PS1|WINDOWID|"
     r"(WAYLAND_)?DISPLAY|SSH_\w+|GPG_\w+|TMUX\w*|STY|WINDOW|XDG_SESSION_\w+|XDG_VTNR|DBUS_SESSION_BUS_ADDRESS|"
     r"INVOCATION_ID|JOURNAL_STREAM|MAKE\w*|MFLAGS|VIRTUAL_ENV_PROMPT|HYDRA_FULL_ERROR|PYTEST_\w+|"
-    r"BENCHMARK_COMMAND_PID"
+    r"BENCHMARK_COMMAND_PID|BENCHMARK_SERVER_MARK"
 )
 """Variables that differ between terminals and commands, and that no library reads when it loads."""
 _PATIENCE_S: Final = 2.0
 """Time for a warm server to answer; it never works for longer than some milliseconds."""
 _AT_A_TERMINAL_S: Final = 300.0
+_END_S: Final = 5.0
+"""Time for a server to end with all that its children have started."""
+_CRASHES: Final = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL})
 _LONGEST_PATH: Final = 100
 """Of a Unix socket; the kernel takes 107 bytes."""
 _START: Final = (
@@ -75,9 +82,10 @@ class ServerConnection:
         """Start a server that imports these modules first; or use the warm one of an open connection."""
         self._traits = traits()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this
+        self._mark = uuid.uuid4().hex
         self._leash_end, self._leash = os.pipe()
         self._process: subprocess.Popen[bytes] | None = None
-        self._is_kept = False
+        self._is_kept, self._has_begun = False, False
         if warm:
             self._connection = warm
             return
@@ -85,7 +93,7 @@ class ServerConnection:
         start = {"path": sys.path, "core": core, "connection": theirs.fileno(), "leash": self._leash_end}
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter
             [sys.executable, *_flags(), "-c", _START, json.dumps(start)],
-            env={**_ENVIRONMENT, **os.environ},
+            env={**_ENVIRONMENT, **os.environ, MARK: self._mark},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -114,15 +122,17 @@ class ServerConnection:
             "modules": sorted(modules),
             "arguments": sys.argv,
             "folder": str(Path.cwd()),
-            "environment": {**_ENVIRONMENT, **os.environ},
+            "environment": {**_ENVIRONMENT, **os.environ, MARK: self._mark},
             "umask": _umask(),
             "traits": self._traits,
             "socket": str(_place(self._traits)),
             "keep_s": keep_s if can_stay_warm() else 0,
         }
-        self._is_kept = bool(work["keep_s"])
-        self._send(work, (self._leash_end, self._log.fileno()) if self.is_warm else ())
-        os.close(self._leash_end)
+        self._is_kept, self._has_begun = bool(work["keep_s"]), True
+        try:
+            self._send(work, (self._leash_end, self._log.fileno()) if self.is_warm else ())
+        finally:
+            os.close(self._leash_end)
 
     def fork(self, files: Sequence[int]) -> None:
         """Request a child: its end of the connection, of its leash, of the pipe for its exit code, others.
@@ -146,30 +156,51 @@ class ServerConnection:
 
     def death(self) -> str:
         """How it ended, with the end of its log."""
-        how = "has ended"
+        how, last = "has ended", telling(end_of(self._log.fileno()))
+        if (code := self._exit_code()) is not None:
+            how = f"was ended by {signal_name(-code)}" if code < 0 else f"left with exit code {code}"
+        return f"the server that children are forked from {how}{last and f'; last words: {last}'}"
+
+    def has_crashed(self) -> bool:
+        """Whether its own libraries have ended it, as they would again."""
+        code = self._exit_code()
+        return code is not None and (code >= 0 or -code in _CRASHES)
+
+    def _exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None where this command can't know it."""
         if self._process and not self._is_kept:
             with suppress(subprocess.TimeoutExpired):
-                code = self._process.wait(_PATIENCE_S)
-                how = (
-                    f"was ended by {signal.Signals(-code).name}"
-                    if code < 0
-                    else f"left with exit code {code}"
-                )
-        self._log.seek(0)
-        last = self._log.read().decode(errors="replace").strip().rpartition("\n")[2]
-        return f"the server that children are forked from {how}{last and f'; last words: {last[:300]}'}"
+                return self._process.wait(_PATIENCE_S)
+        return None
 
     def end(self) -> None:
         """End what serves this command, also during its imports. A server that is kept goes on."""
+        was_ended = self.has_ended()
         self._connection.close()
         os.close(self._leash)
         if self._process:
             if not self._is_kept:
-                self._process.kill()
-                self._process.wait()
+                if not self._has_begun or sys.platform != "linux":
+                    self._process.kill()
+                try:
+                    self._process.wait(_END_S)
+                except subprocess.TimeoutExpired:
+                    was_ended = True
+                    self._process.kill()
+                    self._process.wait()
             elif self._process.poll() is None:
                 self._process.returncode = 0  # it isn't waited for
+        if was_ended:  # before it could end what its children have left
+            end_marked(self._mark)
         self._log.close()
+
+
+def signal_name(number: int) -> str:
+    """Name of a signal; those that have none are numbers."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 EARLY: Final[ContextVar[ServerConnection | None]] = ContextVar("EARLY", default=None)
@@ -269,7 +300,7 @@ def _connect(path: Path) -> socket.socket:
 
 def can_stay_warm() -> bool:
     """Whether a server can wait for later commands here."""
-    return sys.platform == "linux" and len(os.fsencode(_place(traits()))) <= _LONGEST_PATH
+    return sys.platform == "linux"
 
 
 def traits() -> dict[str, Any]:
@@ -300,7 +331,10 @@ def _flags() -> list[str]:
 
 
 def _folder() -> Path:
-    return Path(tempfile.gettempdir()) / f"benchmark-{os.getuid()}"
+    """Folder of the sockets of this user; in /tmp where TMPDIR is too long for one."""
+    folder, name = Path(tempfile.gettempdir()), f"benchmark-{os.getuid()}"
+    fits = len(os.fsencode(folder / name)) <= _LONGEST_PATH - len("/0123456789ab.socket")
+    return (folder if fits else PLACE) / name
 
 
 def _place(here: dict[str, Any]) -> Path:

@@ -7,6 +7,9 @@ It begins with the libraries that every command needs. Where other commands may 
 each command and waits for the next; the copy imports what its command needs besides. So no child holds what
 another command has imported.
 
+While it imports, the kernel kills it with its command. Later, when it has children, it sees the end of its
+command, ends them and all that they have left behind, and then itself.
+
 The standard library is all that is imported here, for a command starts this process with its first lines.
 """
 
@@ -14,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import gc
 import importlib
 import json
@@ -25,13 +27,15 @@ import socket
 import stat
 import struct
 import sys
-import threading
 import time
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NoReturn
+
+from benchmark.execution.descendants import adopt_orphans, end_children_except
+from benchmark.execution.leash import follow, follow_no_more
 
 NUMBER: Final = struct.Struct("!i")
 """Process id of a child, or why there is none, negative; later its exit code, negative for a signal."""
@@ -88,27 +92,6 @@ def is_private(folder: Path) -> bool:
     return False
 
 
-def follow(leash: int) -> None:
-    """End this process group when the other end of the pipe `leash` is closed, also by its owner's death.
-
-    On Linux the kernel does it: a thread would wait for a compiler that holds Python's global lock.
-    """
-    if sys.platform != "linux":
-        threading.Thread(target=_wait_and_end, args=(leash,), daemon=True).start()
-        return
-    fcntl.fcntl(leash, fcntl.F_SETOWN, -os.getpgrp())
-    fcntl.fcntl(leash, fcntl.F_SETSIG, signal.SIGKILL)
-    fcntl.fcntl(leash, fcntl.F_SETFL, fcntl.fcntl(leash, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([leash], [], [], 0)[0]:  # it was closed before
-        _wait_and_end(leash)
-
-
-def _wait_and_end(leash: int) -> None:
-    with contextlib.suppress(OSError):
-        os.read(leash, 1)
-    os.killpg(0, signal.SIGKILL)
-
-
 def main(connection: int, leash: int, core: Sequence[str]) -> NoReturn:
     """Import what every command needs, then serve the command that has started this process."""
     if sys.platform == "linux":  # elsewhere it takes a thread, and no process with threads may fork
@@ -121,7 +104,7 @@ def main(connection: int, leash: int, core: Sequence[str]) -> NoReturn:
         work, _ = receive(command)
         if work["keep_s"] and (listener := _listen(Path(work["socket"]))):
             WarmServer(listener, work, born_ns).start(command, leash)
-        _serve(command, work)
+        _serve(command, work, leash)
 
 
 @contextlib.contextmanager
@@ -199,7 +182,7 @@ class _Children:
         os.close(self._waker)
 
 
-def _serve(command: socket.socket, work: Mapping[str, Any]) -> NoReturn:
+def _serve(command: socket.socket, work: Mapping[str, Any], leash: int) -> NoReturn:
     """Import what the command needs besides, then give each of its requests to a child."""
     os.chdir(work["folder"])
     os.umask(work["umask"])
@@ -209,6 +192,17 @@ def _serve(command: socket.socket, work: Mapping[str, Any]) -> NoReturn:
     importlib.invalidate_caches()
     _import(work["modules"])
     gc.freeze()  # a child that collects garbage would copy every page of it
+    adopt_orphans()
+    if sys.platform == "linux":
+        follow_no_more(leash)
+    try:
+        _fork_for(command)
+    finally:
+        end_children_except(())
+
+
+def _fork_for(command: socket.socket) -> NoReturn:
+    """Give each request of a command to a child, and report its end once all that it has left is gone."""
     children, ends = _Children(), dict[int, int]()
     spare = _Spare(command, children, ends)
     while True:
@@ -216,18 +210,19 @@ def _serve(command: socket.socket, work: Mapping[str, Any]) -> NoReturn:
         if children.woken in ready:
             for pid, code in children.ended():
                 if (end := ends.pop(pid, None)) is not None:  # else a spare one
+                    end_children_except({spare.pid, *ends})
                     with contextlib.suppress(BrokenPipeError):
                         os.write(end, NUMBER.pack(code))
                     os.close(end)
         if command.fileno() in ready:
             _, files = receive(command)
-            task, leash, end, *others = files
-            if not spare.takes(task, leash, *others):
+            task, its_leash, end, *others = files
+            if not spare.takes(task, its_leash, *others):
                 spare = _Spare(command, children, ends)
-                spare.takes(task, leash, *others)
+                spare.takes(task, its_leash, *others)
             with contextlib.suppress(BrokenPipeError):
                 os.write(end, NUMBER.pack(spare.pid))
-            for file in (task, leash, *others):
+            for file in (task, its_leash, *others):
                 os.close(file)
             if spare.pid > 0:
                 ends[spare.pid] = end
@@ -285,6 +280,7 @@ class WarmServer:
     def start(self, command: socket.socket, leash: int) -> NoReturn:
         """Serve the command that has started this process, then those that connect."""
         self._fork(command, self._first, leash)
+        adopt_orphans()  # of a copy that is killed
         os.chdir("/")  # the folder of the first may be removed
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 1)
@@ -304,6 +300,7 @@ class WarmServer:
                 if ready == self._children.woken:
                     self._used = time.monotonic()
                     self._commands -= {pid for pid, _ in self._children.ended()}
+                    end_children_except(self._commands)
                 elif ready == self._listener.fileno():
                     self._accept()
                 else:
@@ -354,7 +351,7 @@ class WarmServer:
                 if log is not None:
                     os.dup2(log, 1)
                     os.dup2(log, 2)
-                _serve(command, work)
+                _serve(command, work, leash)
         command.close()
         for file in (leash, *(() if log is None else (log,))):
             os.close(file)

@@ -11,15 +11,20 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from benchmark.execution.failures import serialize_error
-from benchmark.execution.forkserver import ChildLimits, Forkserver
-from benchmark.execution.interpreters import framed, packed, read_frame, unpacked, work
+from benchmark.execution.leash import follow_parent
+
+if TYPE_CHECKING:
+    from benchmark.execution.forkserver import ChildLimits, Forkserver
 
 
 def main() -> None:
     """Answer requests until the input is closed."""
+    follow_parent()  # the imports take a second
+    from benchmark.execution.forkserver import Forkserver
+    from benchmark.execution.interpreters import framed, packed, read_frame, unpacked
+
     requests, answers = _pipes()
     forkserver, sending = Forkserver(["benchmark.execution.python39", *sys.argv[1:]]), threading.Lock()
     forkserver.warm()
@@ -39,6 +44,9 @@ def main() -> None:
 
 
 def _result(forkserver: Forkserver, limits: ChildLimits, message: bytes) -> tuple[object, ...]:
+    from benchmark.execution.failures import serialize_error
+    from benchmark.execution.interpreters import work
+
     try:
         return "ok", forkserver.call(limits, work, message)
     except Exception as error:  # noqa: BLE001 - the other end raises it again

@@ -22,7 +22,7 @@ from benchmark.errors import RunFailure
 from benchmark.execution.host_lock import HostLock
 from benchmark.execution.stage_calls import stage_calls
 from benchmark.pipeline.services import Services
-from benchmark.pipeline.stage_clock import INTERRUPTED, StageClock
+from benchmark.pipeline.stage_clock import INTERRUPTED, StageClock, by_accident
 from benchmark.records import Artifact, Failure, Workload
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
@@ -68,8 +68,8 @@ class Preparation:
             self._groups[group] = prepared
             if prepared.failure is None:
                 continue
-            interrupted = prepared.failure.status == "interrupted"
-            for run in [prepared.run] if interrupted else members[group]:
+            stopped = prepared.failure.status == "interrupted" and not by_accident(prepared.failure)
+            for run in [prepared.run] if stopped else members[group]:
                 yield Attempt(
                     planned=run,
                     started_at=started_at,
@@ -110,7 +110,7 @@ def _prepare(runs: Sequence[PlannedRun], services: Services, workers: int) -> It
         KeyboardInterrupt: after those under way were yielded as interrupted.
     """
     workers = min(workers, len(runs))
-    host_lock = HostLock()
+    host_lock = HostLock(services.cache.root)
     waiting, under_way = iter(runs), dict[Future[Prepared], tuple[PlannedRun, str]]()
     slots = [f"compile {number}" for number in range(workers, 0, -1)]
     try:
@@ -153,6 +153,15 @@ def _start(work: Callable[[], Prepared]) -> Future[Prepared]:
 def _prepared(
     run: PlannedRun, services: Services, host_lock: HostLock, clock: StageClock, workers: int
 ) -> Prepared:
+    prepared = _attempted(run, services, host_lock, clock, workers)
+    if by_accident(prepared.failure):  # once more: the server of its child is started again
+        prepared = _attempted(run, services, host_lock, clock, workers)
+    return prepared._replace(seconds=clock.finished())
+
+
+def _attempted(
+    run: PlannedRun, services: Services, host_lock: HostLock, clock: StageClock, workers: int
+) -> Prepared:
     workload, artifact, failure = None, None, None
     cell, environment, cache = run.cell, run.environment, services.cache
     try:
@@ -171,7 +180,7 @@ def _prepared(
                 artifact = compile_(cell, workload, environment, cache, calls.compile, workers)
     except RunFailure as error:
         failure = clock.failure(error)
-    return Prepared(run, workload, artifact, failure, clock.finished())
+    return Prepared(run, workload, artifact, failure, {})
 
 
 def _cancelled(prepared: Prepared) -> Prepared:

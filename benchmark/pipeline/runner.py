@@ -15,7 +15,7 @@ from benchmark.pipeline.budget import Ending
 from benchmark.pipeline.prepare import Preparation
 from benchmark.pipeline.row_writer import RowWriter
 from benchmark.pipeline.services import Services
-from benchmark.pipeline.stage_clock import StageClock
+from benchmark.pipeline.stage_clock import StageClock, by_accident
 from benchmark.protocols import Device
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
@@ -36,7 +36,7 @@ class Pipeline:
         self._services = services
         self._rows = RowWriter(services.store, services.observer)
         self._rows_since = RowsSince(services.store)
-        self._host_lock = HostLock()
+        self._host_lock = HostLock(services.cache.root)
         self._preparation = Preparation(services)
         self._memory_limits = MemoryLimits()
         self._peaks: dict[tuple[Device, str], Peak | None] = {}
@@ -69,6 +69,8 @@ class Pipeline:
         since = time.monotonic()
         try:
             attempt = self._attempt(run)
+            if by_accident(attempt.failure):  # once more: the server of its child is started again
+                attempt = self._attempt(run)
             processes.add(run, attempt.status, attempt.p50_ms)
             self._leave(attempt)
         except DoneElsewhere:
@@ -145,7 +147,7 @@ class Pipeline:
             KeyboardInterrupt: the attempt was interrupted.
         """
         self._store(attempt)
-        if attempt.failure and attempt.failure.status == "interrupted":
+        if attempt.failure and attempt.failure.status == "interrupted" and not by_accident(attempt.failure):
             raise KeyboardInterrupt
 
     def _store(self, attempt: Attempt) -> None:

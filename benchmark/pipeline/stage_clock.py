@@ -14,6 +14,11 @@ INTERRUPTED = "stopped by Ctrl-C or a signal"
 _ERROR_LINES, _ERROR_CHARACTERS = 5, 2000
 
 
+def by_accident(failure: Failure | None) -> bool:
+    """Whether a fault of this host, and not the user, has interrupted a run: it may be tried again."""
+    return failure is not None and failure.status == "interrupted" and failure.error != INTERRUPTED
+
+
 class StageClock:
     """Times the stages of one run and shows them to the observer."""
 

@@ -65,7 +65,8 @@ STATUSES: Mapping[Status, str] = {
     "incompatible": "this combination can't work anywhere",
     "unavailable": "this host lacks the device, the library, the weights or the data",
     "dominated": "skipped: a smaller batch or length of the same cell ran out of memory",
-    "interrupted": "stopped by a signal or the user",
+    "interrupted": "stopped by the user, a signal or a fault of the host, such as a full disk; `run=missing` "
+    "measures it again",
 }
 
 

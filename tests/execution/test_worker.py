@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 import benchmark
-from benchmark.errors import Crashed, LibraryMissing, OutOfMemory, TimedOut, Unavailable
+from benchmark.errors import Crashed, Interrupted, LibraryMissing, OutOfMemory, TimedOut, Unavailable
 from benchmark.execution.forkserver import ChildLimits
 from benchmark.execution.interpreters import Interpreters, packed, unpacked
 from benchmark.execution.stage_calls import stage_calls
@@ -156,7 +156,7 @@ def test_a_worker_that_has_ended_is_reported_and_the_next_call_has_another(limit
         until(limits.log.exists)
         (worker,) = set(psutil.Process().children()) - set(before)
         worker.kill()
-        with pytest.raises(Crashed, match=r"its worker was ended by SIGKILL"):
+        with pytest.raises(Interrupted, match=r"its worker was ended by SIGKILL"):
             waiting.result()
         assert opened.call_in(HERE)(limits, int, "3") == 3
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 
 import pytest
-from filelock import FileLock, Timeout
 
-from benchmark.execution import host_lock
+from benchmark.execution.host_lock import LOCK_NAME
+from benchmark.host.mutex import Mutex
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.store.results import ResultsStore
 
@@ -91,26 +91,23 @@ def test_a_failed_compilation_is_told_at_once_and_by_every_cell_of_its_group(iso
 
 
 def test_the_host_is_held_while_a_child_works_and_while_a_cell_is_timed(
-    isolated, run_cells, silent, tmp_path, monkeypatch
+    isolated, run_cells, silent, monkeypatch
 ):
-    monkeypatch.setattr(host_lock.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(LOCK_NAME, "neighbours")
     free = {}
 
     class Neighbour(silent):
         @contextmanager
         def working(self, where, run_id, stage):  # noqa: ARG002 - the seam's signature
-            try:
-                with FileLock(tmp_path / "benchmark-host.lock").acquire(timeout=0):
-                    free.setdefault(stage, []).append(True)
-            except Timeout:
-                free.setdefault(stage, []).append(False)
+            with closing(Mutex("neighbours")) as neighbour:
+                free.setdefault(stage, []).append(neighbour.acquire(0))
             yield
 
     run_cells(isolated(), observer=Neighbour())
     assert (free["compile"][-1], free["measure"]) == (False, [False])
     assert all(free["plan"])
-    with FileLock(tmp_path / "benchmark-host.lock").acquire(timeout=0):
-        pass  # given back
+    with closing(Mutex("neighbours")) as neighbour:
+        assert neighbour.acquire(0)  # given back
 
 
 def test_a_grid_whose_cache_is_warm_needs_no_host_to_prepare(isolated, run_cells, watcher):

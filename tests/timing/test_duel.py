@@ -7,24 +7,24 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import uuid
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import psutil
 import pytest
-from filelock import FileLock, Timeout
 
 from benchmark.cli import side
 from benchmark.config.sweep import grid
 from benchmark.errors import BenchmarkError, ConfigError, Incompatible
 from benchmark.execution import peer
+from benchmark.execution.host_lock import LOCK_NAME
 from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.stage_calls import stage_calls
 from benchmark.host import machine
+from benchmark.host.mutex import Mutex
 from benchmark.stages.plan import plan
 from benchmark.timing import duel
 from benchmark.timing.duel import SideSpec
@@ -265,12 +265,11 @@ def test_the_slower_side_decides_how_many_calls_a_block_has(fake, tmp_path, call
 
 @pytest.mark.parametrize("isolated", [True, False])
 def test_the_host_is_held_where_a_side_needs_it_and_given_back(fake, tmp_path, monkeypatch, isolated):
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv(LOCK_NAME, "duel")
 
     def is_free():
-        with suppress(Timeout), FileLock(tmp_path / "benchmark-host.lock").acquire(timeout=0):
-            return True
-        return False
+        with closing(Mutex("duel")) as neighbour:
+            return neighbour.acquire(0)
 
     with duel.run(fake(isolated=isolated), fake(), folder=tmp_path):
         assert is_free() is not isolated
@@ -301,19 +300,12 @@ with duel.run(spec, spec, folder=Path(sys.argv[1]), pairs=10**6, turns=1) as pla
 """
 
 
-@pytest.fixture
-def short():
-    """A folder whose path is short enough for sockets, as that of tmp_path may not be."""
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield folder
-
-
 @pytest.mark.chaos
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("when", ["amid pairs", "amid imports"])
-def test_nothing_is_left_of_a_conductor_that_is_stopped(simulated, tmp_path, short, number, when):
+def test_nothing_is_left_of_a_conductor_that_is_stopped(simulated, tmp_path, number, when):
     environment, mark = marked()
-    environment["TMPDIR"] = short  # a host of its own, so that nobody's lease is waited for
+    environment[LOCK_NAME] = mark  # no other test is waited for
     command = [sys.executable, "-c", CONDUCTOR, str(tmp_path), *simulated("hardware.isolated=true")]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
