@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import geometric_mean
 from typing import Any, Final
@@ -22,7 +22,8 @@ class CellLines:
         self._labels = labels
         self._runs = {run.run_id: run for run in plan.queue}
         self._left = Counter(run.processes_of for run in plan.queue)
-        self._rows: dict[Any, list[Row]] = {cell: [] for cell in self._left}
+        self._rows = defaultdict[Any, list[Row]](list)
+        """Of cells that go on."""
         self._done: set[Any] = set()
         self._reasons: set[str] = set()
 
@@ -32,14 +33,14 @@ class CellLines:
         if row.status != "ok":
             return self._line(row.run_id, f"{row.status}{self._reason(row)}", self._labels[row.run_id])
         self._rows[cell].append(row)
-        return "" if self._left[cell] else self._line(row.run_id, _measured(self._rows[cell]))
+        return "" if self._left[cell] else self._line(row.run_id, _measured(self._rows.pop(cell)))
 
     def skipped(self, run_id: str) -> str:
         """The line for a run that another command has finished; empty if its cell goes on."""
         cell = self._count(run_id)
         if self._left[cell] or cell in self._done:
             return ""
-        rows = self._rows[cell]
+        rows = self._rows.pop(cell, ())
         return self._line(run_id, _measured(rows) if rows else "done by another command")
 
     def unneeded(self, run_id: str) -> str:
@@ -47,7 +48,7 @@ class CellLines:
         cell = self._count(run_id)
         if cell in self._done:
             return ""
-        rows = self._rows[cell]
+        rows = self._rows.pop(cell, ())
         line = self._line(run_id, _measured(rows) if rows else "")
         return line if rows else ""
 

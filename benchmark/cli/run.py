@@ -43,6 +43,7 @@ from benchmark.store.results import ResultsStore, to_frame, with_samples
 
 OK, MISTAKE, SOME_FAILED, OUT_OF_BUDGET, INTERRUPTED = 0, 1, 2, 4, 130
 _OF_HINTS: Final = ("run_id", "parameters", "untrained_weights")
+_OF_ENDING: Final = ("cell_id", "status", "stage", "error")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 """Name of a campaign that was given none."""
 _GIB_A_WORKER: Final = 8
@@ -216,13 +217,15 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
     """Print the grid's rows in the order of the plan, also older ones; return the exit code."""
     campaign = planned.runs[0].cell.experiment.campaign
     order = {run.row_id or run.run_id: place for place, run in enumerate(planned.runs)}
-    frame = with_samples(to_frame(store.of_runs(order, ["run_id", *NEEDED])), store)
-    if len(planned.of_cells) > _MOST_ROWS:
+    is_large = len(planned.of_cells) > _MOST_ROWS
+    frame = to_frame(store.of_runs(order, ["run_id", *(_OF_ENDING if is_large else NEEDED)]))
+    if is_large:
         hidden = " --simulated" if planned.runs[0].cell.experiment.hardware.simulated else ""
         where = f"{machine.program()} results campaign={campaign}{hidden}"
         console.print(f"{counted(len(frame), 'row')}: {where}", markup=False, soft_wrap=True)
         print_failures(frame, console=console)
     elif len(frame):
+        frame = with_samples(frame, store)
         print_rows(frame.sort_values("run_id", key=lambda ids: ids.map(order)), console=console)
     for hint in _hints(planned, store):
         console.print(hint, style="yellow", markup=False, soft_wrap=True)

@@ -136,12 +136,12 @@ class Forkserver:
 
     def _lost(self, child: _Child) -> RunFailure | None:
         """The error for a child whose server has ended before it, by no act of this command; else None."""
+        if child.exit_code is not None:
+            return None
         with self._lock:
-            if child.exit_code is not None or self._server is not child.server:
-                return None
-            failure = _failure_of(child.server)
-            self._replace(child.server)  # with all that the child has left
-            return failure
+            if self._server is child.server and child.server.has_ended():
+                self._replace(child.server)  # with all that the child has left
+        return _failure_of(child.server) if child.server.was_lost else None
 
     def _end_lingering(self) -> None:
         """Wait for the end of children that have answered."""
@@ -172,14 +172,13 @@ class Forkserver:
                 self._living.add(child)
             self._has_forked = True
         except ServerEnded as error:
+            if server is None:
+                raise Interrupted(str(error)) from error
             with self._lock:
-                failure: RunFailure = Crashed(str(error))
-                if is_current := self._server is server:  # else `end_children` has ended it
-                    failure = _failure_of(server) if server else Interrupted(str(error))
-                    if server:
-                        self._replace(server)
-            if not (server and server.is_warm and is_current):
-                raise failure from error
+                if self._server is server:  # else another thread has done it
+                    self._replace(server)
+            if not (server.was_lost and server.is_warm):
+                raise _failure_of(server) from error
             self._start(child, files)
         except OSError as error:
             raise Interrupted(f"no child can be started: {error.strerror}: {_FREE}") from error
@@ -359,8 +358,9 @@ def _death(child: _Child, last: str, *, starved: bool) -> RunFailure:
 
 
 def _failure_of(server: ServerConnection) -> RunFailure:
-    """The error for a server that has ended: that of its libraries, or of this host."""
-    return (Crashed if server.has_crashed() else Interrupted)(server.death())
+    """The error for a server that has ended: by this command, its libraries, or a fault of this host."""
+    is_accident = server.was_lost and not server.has_crashed()
+    return (Interrupted if is_accident else Crashed)(server.death())
 
 
 def _kernel_memory_kills() -> int:

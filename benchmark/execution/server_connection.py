@@ -86,6 +86,9 @@ class ServerConnection:
         self._leash_end, self._leash = os.pipe()
         self._process: subprocess.Popen[bytes] | None = None
         self._is_kept, self._has_begun = False, False
+        self._death = ""
+        self.was_lost = False
+        """Whether it had ended before this command ended it; known after `end`."""
         if warm:
             self._connection = warm
             return
@@ -156,6 +159,8 @@ class ServerConnection:
 
     def death(self) -> str:
         """How it ended, with the end of its log."""
+        if self._death:
+            return self._death
         how, last = "has ended", telling(end_of(self._log.fileno()))
         if (code := self._exit_code()) is not None:
             how = f"was ended by {signal_name(-code)}" if code < 0 else f"left with exit code {code}"
@@ -175,7 +180,9 @@ class ServerConnection:
 
     def end(self) -> None:
         """End what serves this command, also during its imports. A server that is kept goes on."""
-        was_ended = self.has_ended()
+        self.was_lost = self.has_ended()
+        self._death = self.death() if self.was_lost else "the server that children are forked from was ended"
+        must_search = self.was_lost
         self._connection.close()
         os.close(self._leash)
         if self._process:
@@ -185,12 +192,12 @@ class ServerConnection:
                 try:
                     self._process.wait(_END_S)
                 except subprocess.TimeoutExpired:
-                    was_ended = True
+                    must_search = True
                     self._process.kill()
                     self._process.wait()
             elif self._process.poll() is None:
                 self._process.returncode = 0  # it isn't waited for
-        if was_ended:  # before it could end what its children have left
+        if must_search:  # before it could end what its children have left
             end_marked(self._mark)
         self._log.close()
 

@@ -9,6 +9,7 @@ from typing import Final
 from typing_extensions import Self
 
 from benchmark.execution.forkserver import defer_signals
+from benchmark.host import memory
 from benchmark.protocols import Observer
 from benchmark.records import Row
 from benchmark.store.results import ResultsStore
@@ -23,6 +24,7 @@ class RowWriter:
     """Stores measured rows at once; rows without a measurement wait a moment and share a file."""
 
     def __init__(self, store: ResultsStore, observer: Observer) -> None:
+        memory.use_one_allocator()
         self._store, self._observer = store, observer
         self._waiting: list[Row] = []
         self._waiting_since = 0.0
@@ -56,6 +58,10 @@ class RowWriter:
             for row in rows:
                 self._observer.finished(row)
             self._since_compaction += len(rows)
-            if self._since_compaction >= COMPACT_EVERY and self._store.is_local:
-                self._since_compaction = 0
-                self._store.compact(thorough=False)
+
+    def compact_if_due(self) -> None:
+        """Merge the files of rows, if there are many. It may be interrupted: it loses and doubles nothing."""
+        if self._since_compaction >= COMPACT_EVERY and self._store.is_local:
+            self._since_compaction = 0
+            self._store.compact(thorough=False)
+            memory.give_back()

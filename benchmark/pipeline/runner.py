@@ -157,6 +157,7 @@ class Pipeline:
         computed = run.refusal is None and run.cell.experiment.hardware.isolated
         with defer_signals():
             self._rows.write(row(attempt), at_once=computed)
+        self._rows.compact_if_due()
 
 
 def _now() -> datetime:
