@@ -70,10 +70,11 @@ matrix: $(READY) ## what works: every model under every compiler of this CPU, as
 	  $(BIN)/python -m benchmark experiment=matrix model=$$model; $(BIN)/python -m benchmark cache gc --limit-gb 20; done
 	$(BIN)/python -m benchmark matrix campaign=matrix,matrix_tiny --md
 
-drills: $(READY) ## random experiments, two commands at once, kills, flipped bits, a crowd at one store: minutes
+drills: $(READY) ## random experiments, two commands at once, kills, hostile children, flipped bits, a crowd: half an hour
 	$(BIN)/python tests/grids/random_experiments.py --times 200
 	$(BIN)/python tests/benchmarks/two_commands.py
 	$(BIN)/python -m tests.chaos.kill_parent --times 50
+	for drill in kill_command kill_server kill_locks hostile many_cells; do $(BIN)/python -m tests.chaos.$$drill || exit 1; done
 	$(BIN)/python -m tests.chaos.bit_flips --times 2000
 	$(BIN)/python -m tests.chaos.crowd
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from benchmark.cli import early, usage
 from benchmark.execution.server_connection import end_early
+from benchmark.host import memory
 from benchmark.report.sanitize import say
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def run_verb() -> NoReturn:
 
 def main() -> None:
     """Run the command; a mistake of the user becomes one line and exit code 1."""
+    memory.use_one_allocator()
     early.start(sys.argv[1:])
     try:
         from benchmark.cli.error_messages import explained

@@ -41,13 +41,16 @@ def _here() -> str:
     return f"{socket.gethostname()}.{processes}"
 
 
-def is_abandoned(leftover: Path) -> bool:
-    """Whether the process that made a work folder is gone. For other hosts the age decides."""
+def is_abandoned(leftover: Path, prefix: str = "") -> bool:
+    """Whether the process that made a work folder is gone. For other hosts the age decides.
+
+    `prefix` stands before its `work_name`.
+    """
     try:
         changed_at = leftover.stat().st_mtime
     except OSError:
         return False  # its owner has just deleted it
-    here, _, tail = leftover.name.rpartition("-")[0].rpartition("-")
+    here, _, tail = leftover.name.removeprefix(prefix).rpartition("-")[0].rpartition("-")
     if here != _here() or not tail.isdecimal():
         return time.time() - changed_at > FOREIGN_BUILD_S
     try:

@@ -20,6 +20,8 @@ from benchmark.config.experiment import Experiment
 from benchmark.config.folder import file_of, options, read
 from benchmark.config.sweep import grid
 from benchmark.errors import LibraryMissing
+from benchmark.execution.leftovers import leftovers
+from benchmark.formatting import counted
 from benchmark.host import libraries, machine, tuning
 from benchmark.nvidia import toolkit
 from benchmark.paths import at_home
@@ -59,7 +61,7 @@ def doctor(
         "hardware": [_hardware(name, one.hardware) for name, one in _composed("hardware", context.args)],
         "compiler": [_compiler(name, one.compiler) for name, one in _composed("compiler", context.args)],
         "task": _libraries(),
-        "places": [_place("results", store), _place("compile cache", cache)],
+        "places": [_place("results", store), _place("compile cache", cache), _temporary_files()],
     }
     if as_json:
         say(json.dumps(findings, indent=2))
@@ -145,6 +147,12 @@ def _place(name: str, root: str) -> dict[str, Any]:
     free = f"{shutil.disk_usage(existing).free / 1e9:.0f} GB free"
     detail = f"{root}, {free}" if writable else f"{root} can't be written: choose another folder"
     return {"name": name, "ready": writable, "detail": detail}
+
+
+def _temporary_files() -> dict[str, Any]:
+    left = leftovers()
+    detail = f"{counted(len(left), 'file')} of commands that were killed: the next run removes them"
+    return {"name": "temporary files", "ready": True, "detail": detail if left else "nothing left behind"}
 
 
 def _composed(group: str, words: Sequence[str]) -> Iterator[tuple[str, Experiment]]:

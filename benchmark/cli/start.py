@@ -11,6 +11,7 @@ from pathlib import Path
 from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
+from benchmark.execution import leftovers
 from benchmark.execution.preload import can_run, distinct, interpreters
 from benchmark.execution.server_connection import end_early
 from benchmark.paths import CampaignPaths
@@ -24,6 +25,7 @@ def start(
     `in_a_grid`: the cells are part of a larger grid, so one that can't work leaves its row.
     """
     set_environment(experiments)
+    leftovers.clear()
     with interpreters(experiments) as children:
         if any(map(can_run, distinct(experiments))) and not _is_finished(experiments[0]):
             children.start()

@@ -19,11 +19,12 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import suppress
 from itertools import count
 from pathlib import Path, PurePath
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Final, TypeVar
 
 import numpy as np
 from typing_extensions import Self
 
+from benchmark.cache.workdirs import delete, work_name
 from benchmark.errors import Crashed, Interrupted, RunFailure, TimedOut
 from benchmark.execution.failures import deserialize_error
 from benchmark.execution.forkserver import ChildLimits, Forkserver
@@ -31,6 +32,8 @@ from benchmark.execution.peer import Peer
 
 T = TypeVar("T")
 
+SOURCE: Final = "benchmark-source-"
+"""Start of the name of a folder with this program's source alone, for another interpreter."""
 _PACKAGE = Path(__file__).parents[1]
 _PROTOCOL = 4
 """Of pickle: the newest that every Python since 3.8 reads."""
@@ -128,17 +131,18 @@ class _Process:
         self._death: RunFailure | None = None
         # The other interpreter gets this program's source and nothing else of this one: libraries lie beside
         # it where it is installed from a wheel.
-        self._source = tempfile.TemporaryDirectory(prefix="benchmark-")
-        Path(self._source.name, _PACKAGE.name).symlink_to(_PACKAGE)
+        self._source = Path(tempfile.gettempdir(), f"{SOURCE}{work_name()}")
+        self._source.mkdir(mode=0o700)
+        (self._source / _PACKAGE.name).symlink_to(_PACKAGE)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
-        environment |= {"PYTHONPATH": self._source.name, "PYTHONSAFEPATH": "1"}
+        environment |= {"PYTHONPATH": str(self._source), "PYTHONSAFEPATH": "1"}
         command = [python, "-m", "benchmark.execution.worker", *preload]
         log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
         try:
             self._peer = Peer(command, environment, log, self._listen)
         except OSError as error:
             log.close()
-            self._source.cleanup()
+            delete(self._source)
             raise Crashed(f"compiler.python={python}: {error.strerror}") from error
 
     @property
@@ -179,7 +183,7 @@ class _Process:
     def end(self) -> None:
         """End it with its children."""
         self._peer.end()
-        self._source.cleanup()
+        delete(self._source)
 
     def _listen(self, peer: Peer) -> None:
         """Hand each answer to the call that waits for it; at the end, fail the calls that still wait."""

@@ -275,10 +275,15 @@ def stop_all() -> Iterator[dict[str, Any]]:
 
 
 def _each(message: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for path in sorted(_folder().glob("*.socket")):
+    for path in sockets():
         with suppress(OSError, EOFError, ValueError), _connect(path) as connection:
             send(connection, message)
             yield receive(connection)[0]
+
+
+def sockets() -> list[Path]:
+    """Where servers of this user wait, or have waited, for commands."""
+    return sorted(_folder().glob("*.socket")) if is_private(_folder()) else []
 
 
 def _connect(path: Path) -> socket.socket:

@@ -140,7 +140,7 @@ def _listen(path: Path) -> socket.socket | None:
         try:
             listener.bind(str(path))
         except OSError as error:
-            if error.errno != errno.EADDRINUSE or _is_alive(path):
+            if error.errno != errno.EADDRINUSE or is_alive(path):
                 return None
             path.unlink()
             listener.bind(str(path))
@@ -153,7 +153,8 @@ def _listen(path: Path) -> socket.socket | None:
         os.umask(before)
 
 
-def _is_alive(path: Path) -> bool:
+def is_alive(path: Path) -> bool:
+    """Whether a process listens at a socket."""
     with socket.socket(socket.AF_UNIX) as probe:
         return probe.connect_ex(str(path)) == 0
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from contextlib import suppress
 
 
 def use_one_allocator() -> None:
-    """Let Arrow allocate as everything else does: its own allocator gives hardly anything back."""
-    import pyarrow as pa  # not in children, which import this package too
-
-    pa.set_memory_pool(pa.system_memory_pool())
+    """Let Arrow, if not imported yet, allocate as all else does: its own allocator gives little back."""
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 def give_back() -> None:

@@ -24,7 +24,6 @@ class RowWriter:
     """Stores measured rows at once; rows without a measurement wait a moment and share a file."""
 
     def __init__(self, store: ResultsStore, observer: Observer) -> None:
-        memory.use_one_allocator()
         self._store, self._observer = store, observer
         self._waiting: list[Row] = []
         self._waiting_since = 0.0
