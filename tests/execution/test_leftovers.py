@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,14 +14,20 @@ from benchmark.cache.workdirs import work_name
 from benchmark.execution import leftovers, server_connection
 from benchmark.execution.host_lock import LOCK_NAME, HostLock
 from benchmark.execution.interpreters import SOURCE, Interpreters
+from benchmark.host.mutex import PLACE
 
 NOBODY = 4194305
 """Above the largest process id."""
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The only temporary folder: neither a real command nor another test has its files there."""
+def folder(monkeypatch):
+    """The only temporary folder, short enough for sockets; nobody else has files there."""
+    with tempfile.TemporaryDirectory(dir=PLACE) as place:
+        yield used_alone(Path(place), monkeypatch)
+
+
+def used_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(leftovers, "PLACE", tmp_path)
     monkeypatch.setattr("benchmark.execution.host_lock.PLACE", tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
@@ -84,4 +91,4 @@ def test_what_is_in_use_stays(folder):
 
 def test_a_long_temporary_folder_is_no_obstacle_for_sockets(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}/{'x' * 150}")
-    assert server_connection._folder() == Path("/tmp") / f"benchmark-{os.getuid()}"  # noqa: S108 - the fixed place
+    assert server_connection._folder() == PLACE / f"benchmark-{os.getuid()}"
