@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from benchmark.cli import early, usage
+from benchmark.cli import early, streams, usage
 from benchmark.execution.server_connection import end_early
 from benchmark.host import memory
 from benchmark.report.sanitize import say
@@ -116,6 +116,7 @@ def run_verb() -> NoReturn:
 
 def main() -> None:
     """Run the command; a mistake of the user becomes one line and exit code 1."""
+    streams.make_usable()
     memory.use_one_allocator()
     early.start(sys.argv[1:])
     try:

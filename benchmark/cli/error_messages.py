@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
+from benchmark.cli import streams
 from benchmark.errors import BenchmarkError, ConfigError
 from benchmark.host import machine
 from benchmark.redaction import without_secrets
@@ -61,10 +62,13 @@ def explained() -> Iterator[None]:
         yield
         return
     try:
-        yield
-    except BrokenPipeError:  # the reader, such as `head`, has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        streams.drop_output()
+        raise SystemExit(streams.UNREAD) from None
     except _MISTAKES as error:
         raise _stopped(error) from error
     except (ValueError, KeyError, RuntimeError) as error:
@@ -72,6 +76,8 @@ def explained() -> Iterator[None]:
             raise
         raise _stopped(error) from error
     except SystemExit as stop:
+        if streams.is_unread(stop):
+            raise SystemExit(streams.UNREAD) from None
         if _origin(stop) == "argparse" and stop.code:  # its 2 would mean: cells failed
             raise SystemExit(1) from None
         raise
@@ -138,7 +144,8 @@ def _message(error: BaseException) -> str:
     elif isinstance(error, OSError) and error.filename:
         message = f"{error.filename}: {error.strerror}: {_PLACES}"
     else:
-        message = f"a YAML file is not UTF-8: {error}" if isinstance(error, UnicodeError) else str(error)
+        is_file = isinstance(error, UnicodeDecodeError)
+        message = f"a YAML file is not UTF-8: {error}" if is_file else str(error)
         message = _plain_words(message) or message
     return message
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,7 @@ from rich.console import Console
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, cell_of
+from benchmark.cli import streams
 from benchmark.cli.progress import ProgressDisplay, duration, labels
 from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
@@ -95,6 +97,14 @@ def run_grid(
                 ending = running.run(planned, workers)
         except KeyboardInterrupt:
             pass
+        except (BrokenPipeError, SystemExit) as error:
+            if not streams.is_unread(error):
+                raise
+            streams.drop_output()
+            with suppress(OSError):
+                resume = _again(first.campaign)
+                print(f"stopped, as nobody reads the output; to resume: {resume}", file=sys.stderr)
+            raise SystemExit(streams.UNREAD) from None
         finally:
             unstoppable()
             state.finish(ending)

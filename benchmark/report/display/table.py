@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, get_args
 
@@ -11,7 +12,7 @@ import pandas as pd
 from rich import box
 from rich.console import Console
 from rich.measure import Measurement
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from benchmark import axes
@@ -70,11 +71,15 @@ _FIGURES = ("latency_p50_ms", "latency_p95_ms", "throughput_per_s")
 _LAST = ("cosine", "status")
 _WHOLE = {"fast_math", "math", "±", "status"}
 """Columns whose texts are never wrapped; names are wrapped instead."""
+_FIGURE = re.compile(r"[<>]?[\d.,]+[%x]?°?")
+"""Figures may stand among words: their column isn't folded either."""
 _ANY_WIDTH = 10_000
 _MOST_WIDTH = 160
 """Width up to which no option is left out, also where the terminal has less."""
 _LEAST_WIDTH = 10
 """Characters that the column of a name or an option keeps, if its texts are that long."""
+_FOLDED_WIDTH = 4
+"""Characters that the column of a text keeps where figures need the width."""
 _FEW = "few"
 _ONE = "°"
 """Behind the width of an interval of one process."""
@@ -128,7 +133,7 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
         least = _least(narrow, table, console) if options else 0
         if least > console.width:  # then nothing needs to be folded
             least = max(least, min(_widths(table, console).maximum, _MOST_WIDTH))
-        _print_wide(table, least, console=console)
+        _print_wide(table, max(least, _uncut(table, console)), console=console)
         if hidden:
             console.print(Text(f"differ too: {', '.join(hidden)}: choose fewer rows, or --md", style="dim"))
     else:
@@ -150,6 +155,20 @@ def _least(frame: pd.DataFrame, table: Table, console: Console) -> int:
     names = [name for name in _NAMES if name in frame]
     longest = (max(len(_text(name, value)) for value in frame[name]) for name in names)
     return _widths(table, console).minimum - sum(max(0, length - _LEAST_WIDTH) for length in longest)
+
+
+def _uncut(table: Table, console: Console) -> int:
+    """Width that a table needs to show every figure as it is, and some characters a line of every text."""
+    foldable = [column for column in table.columns if not column.no_wrap]
+    words = (
+        max((len(word) for cell in _cells_of(column) for word in cell.split()), default=0)
+        for column in foldable
+    )
+    return _widths(table, console).minimum - sum(max(0, longest - _FOLDED_WIDTH) for longest in words)
+
+
+def _cells_of(column: Column) -> list[str]:
+    return [str(column.header), *map(str, column.cells)]
 
 
 def _print_wide(table: Table, least: int, *, console: Console) -> None:
@@ -265,7 +284,8 @@ def _legend(lines: pd.DataFrame, shown: pd.DataFrame) -> Iterator[str]:
 
 def print_table(frame: pd.DataFrame, *, console: Console) -> None:
     """Print all columns under their own names."""
-    console.print(_table(frame, lines=console.is_terminal))
+    table = _table(frame, lines=console.is_terminal)
+    _print_wide(table, _uncut(table, console), console=console)
 
 
 def print_records(frame: pd.DataFrame, *, console: Console) -> None:
@@ -306,13 +326,14 @@ def _table(frame: pd.DataFrame, *, lines: bool, options: Collection[str] = ()) -
     look = box.SIMPLE_HEAD if lines else None
     table = Table(box=look, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     names = list(map(str, frame.columns))
-    for name in names:
+    rows = [*_texts(frame)]
+    for place, name in enumerate(names):
         figures = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
-        whole = figures or name in _WHOLE
+        whole = figures or name in _WHOLE or any(_FIGURE.fullmatch(row[place]) for row in rows)
         least = min(max(map(len, frame[name])), _LEAST_WIDTH) if name in options else None
         side: Literal["right", "left"] = "right" if figures else "left"
         table.add_column(Text(name), justify=side, overflow="fold", no_wrap=whole, min_width=least)
-    for row in _texts(frame):
+    for row in rows:
         table.add_row(*(Text(cell, style=_style(name, cell)) for name, cell in zip(names, row, strict=True)))
     return table
 

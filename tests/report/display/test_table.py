@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.report.display.table import NEEDED, print_rows
+from benchmark.report.display.table import NEEDED, print_rows, print_table
 
 
 def row(**values):
@@ -150,3 +150,19 @@ def test_quantisation_is_the_arithmetic_of_a_row():
         "2 rows, all with model=distilbert, hardware=cpu, compiler=torchscript, \nquantization=int8 and"
     )
     assert " none " in printed(row())
+
+
+@pytest.mark.parametrize("width", [20, 30, 45, 60])
+def test_a_narrow_terminal_cuts_no_figure(width):
+    frame = pd.DataFrame(
+        {
+            "compiler": ["a compiler of many words"] * 2,
+            "batch_size": [1000, 1],
+            "p95": ["123.456", "few"],
+            "rate": [98765.4321, 1.5],
+        }
+    )
+    with io.StringIO() as out:
+        print_table(frame, console=Console(file=out, width=width))
+        words = out.getvalue().split()
+    assert {"1000", "123.456", "few", "98765"} <= {*words}
