@@ -28,6 +28,7 @@ from benchmark.cell import Cell, PlannedRun, cell_of
 from benchmark.config.experiment import Experiment
 from benchmark.errors import ConfigError
 from benchmark.execution.interpreters import Interpreters
+from benchmark.execution.leash import follow_parent
 from benchmark.execution.preload import preload
 from benchmark.execution.stage_calls import StageCalls, stage_calls
 
@@ -39,6 +40,7 @@ from benchmark.timing.interleaved import Planned, Player, Side
 
 def main() -> None:
     """Answer until the input is closed."""
+    follow_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # output of libraries is no answer
     commands, ending = SimpleQueue[str](), ExitStack()

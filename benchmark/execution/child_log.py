@@ -28,14 +28,12 @@ _WORDS: Final = 4000
 
 
 def prepare(file: Path) -> None:
-    """Make the file and its folder. Where that fails, the run goes on without, and a warning says so."""
-    try:
+    """Make the folder. Where the file can't be written, the run goes on without, and a warning says so."""
+    with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        os.close(_opened(file))
-    except OSError as error:
-        log.warning(
-            "no output of children is kept: %s can't be written: %s", file.parent, error.strerror or error
-        )
+        if os.access(file if file.exists() else file.parent, os.W_OK):
+            return
+    log.warning("no output of children is kept: %s can't be written", file.parent)
 
 
 def size(file: Path) -> int:
@@ -91,7 +89,7 @@ def telling(text: bytes) -> str:
 def redirect(file: Path) -> None:
     """In a child: send its output, and that of what it starts, to the file, or nowhere if that fails."""
     try:
-        descriptor = _opened(file)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     except OSError:  # `prepare` has said so
         descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, 1)
@@ -120,7 +118,3 @@ class _Output(io.RawIOBase):
         with suppress(OSError):
             os.write(2, data)
         return len(data)
-
-
-def _opened(file: Path) -> int:
-    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -345,7 +345,7 @@ def _death(child: _Child, last: str, *, starved: bool) -> RunFailure:
     code = child.exit_code
     if code is None:
         return Crashed(f"the server that the child was forked from has ended{words}")
-    if not child.ended_itself:
+    if code == -signal.SIGKILL and not child.ended_itself:
         return Crashed(f"the child closed its connection to this command and gave no answer{words}")
     if code < 0:
         name = signal_name(-code)

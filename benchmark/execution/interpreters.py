@@ -26,6 +26,7 @@ from typing_extensions import Self
 
 from benchmark.cache.workdirs import delete, work_name
 from benchmark.errors import Crashed, Interrupted, RunFailure, TimedOut
+from benchmark.execution import child_log
 from benchmark.execution.failures import deserialize_error
 from benchmark.execution.forkserver import ChildLimits, Forkserver
 from benchmark.execution.peer import Peer
@@ -110,6 +111,7 @@ class _Worker:
             return self._process
 
     def call(self, limits: ChildLimits, function: Callable[..., T], /, *arguments: Any) -> T:
+        child_log.prepare(limits.log)  # here, where a warning is seen
         return self.start().call(limits, function, arguments)
 
     def end_children(self) -> None:

@@ -178,6 +178,31 @@ def test_a_child_that_hangs_is_killed_with_its_own_and_the_log_tells_where_it_hu
     until(lambda: not alive(int(stubborn)))
 
 
+@pytest.mark.parametrize("place", ["a file/run.log", "/dev/full"])
+def test_a_log_that_can_not_be_written_costs_no_answer_and_no_reason(call, tmp_path, place, caplog):
+    (tmp_path / "a file").touch()
+    log = tmp_path / place
+    assert call(exec, "print('x' * 10_000, flush=True)", log=log) is None
+    with pytest.raises(Crashed, match=r"^ValueError: invalid literal"):
+        call(int, "three", log=log)
+    with pytest.raises(Crashed, match=r"^the child was ended by SIGABRT"):
+        call(os.abort, log=log)
+    said = f"no output of children is kept: {log.parent} can't be written"
+    assert (said in caplog.text) is (place != "/dev/full")
+
+
+def test_an_answer_that_can_not_travel_is_an_error_of_its_cell(call):
+    with pytest.raises(Crashed, match=r"^TypeError: cannot pickle"):
+        call(eval, "__import__('threading').Lock()")
+    only_there = "import sys, types; m = sys.modules['only_there'] = types.ModuleType('only_there'); "
+    only_there += "exec('class A: pass', m.__dict__); raise KeyError(m.A)"
+    with pytest.raises(Crashed, match=r"^KeyError: <class 'only_there.A'>"):
+        call(exec, only_there)
+    made = "type('A', (), {'__module__': 'json', '__reduce__': lambda self: (eval, ('no_such_name',))})()"
+    with pytest.raises(Crashed, match=r"^the child's answer can't be read: NameError: name 'no_such_name'"):
+        call(eval, made)
+
+
 def test_memory_is_limited_to_what_was_asked_for(call):
     with pytest.raises(OutOfMemory, match="MemoryError"):
         call(bytes, 1500 << 20, memory_bytes=1000 << 20)
@@ -287,6 +312,20 @@ def test_an_error_is_described_with_the_one_that_caused_it():
         "crashed",
         "RuntimeError: export failed\ncaused by ZeroDivisionError: division by zero",
     )
+
+
+def test_an_error_is_described_whatever_it_says():
+    class Mute(Exception):
+        def __str__(self):
+            raise ValueError
+
+    circle = RuntimeError("one")
+    circle.__cause__ = other = RuntimeError("two")
+    other.__cause__ = circle
+    assert describe(Mute()) == ("crashed", "Mute: its text can't be read: __str__ raises ValueError")
+    assert describe(circle)[1].startswith("RuntimeError: one")
+    assert describe(RuntimeError("\ud800 \0 ü"))[1] == r"RuntimeError: \ud800 \x00 ü"
+    assert len(describe(RuntimeError("x" * 10**7))[1]) < 10**5
 
 
 def test_inline_tells_errors_as_a_child_would():
