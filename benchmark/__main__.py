@@ -117,7 +117,7 @@ def run_verb() -> NoReturn:
 def main() -> None:
     """Run the command; a mistake of the user becomes one line and exit code 1."""
     streams.make_usable()
-    memory.use_one_allocator()
+    memory.keep_small()
     early.start(sys.argv[1:])
     try:
         from benchmark.cli.error_messages import explained

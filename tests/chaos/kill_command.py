@@ -17,7 +17,9 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from unittest import mock
 
+from benchmark.execution import leftovers
 from tests.chaos.drills import arguments, report
 from tests.chaos.hostile_acts import daemon_by_two_forks, daemon_of_its_own_session
 from tests.chaos.survivors import alive, marked, survivors, wait_for
@@ -25,6 +27,7 @@ from tests.chaos.survivors import alive, marked, survivors, wait_for
 COMMAND = """
 import sys
 from pathlib import Path
+from unittest import mock
 from benchmark.execution.forkserver import ChildLimits
 from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.server_connection import CORE
@@ -98,9 +101,11 @@ def main():
     asked = arguments(__doc__, times=60, what="kills")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         kills, longest, faults = drill(asked.times, asked.seed, Path(folder))
-        left = [file.name for file in Path(folder).iterdir() if file.suffix not in {".ready", ".log"}]
+        with mock.patch("tempfile.tempdir", folder):
+            leftovers.clear()
+            faults += [f"left behind: {path}" for path in Path(folder).glob("benchmark-source-*")]
     fell = ", ".join(f"{count} {when}" for when, count in sorted(kills.items()))
-    return report(f"{kills.total()} kills ({fell}), all gone in {longest:.2f} s, left: {left}", faults)
+    return report(f"{kills.total()} kills ({fell}), all gone in {longest:.2f} s", faults)
 
 
 if __name__ == "__main__":

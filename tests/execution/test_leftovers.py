@@ -16,6 +16,8 @@ from benchmark.execution.host_lock import LOCK_NAME, HostLock
 from benchmark.execution.interpreters import SOURCE, Interpreters
 from benchmark.host.mutex import PLACE
 
+CAT = "/bin/cat"
+"""Stands for another interpreter that waits."""
 NOBODY = 4194305
 """Above the largest process id."""
 
@@ -79,7 +81,7 @@ def test_what_is_in_use_stays(folder):
     host_lock.acquire()
     sockets = server_connection._folder()
     sockets.mkdir(mode=0o700)
-    with Interpreters((), {"/bin/cat": ()}) as other, socket.socket(socket.AF_UNIX) as listening:
+    with Interpreters((), {CAT: ()}) as other, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(sockets / "alive.socket"))
         listening.listen()
         other.start()
