@@ -103,7 +103,7 @@ def run_grid(
             streams.drop_output()
             with suppress(OSError):
                 resume = _again(first.campaign)
-                print(f"stopped, as nobody reads the output; to resume: {resume}", file=sys.stderr)
+                print(f"stopped: the output is no longer read; to resume: {resume}", file=sys.stderr)
             raise SystemExit(streams.UNREAD) from None
         finally:
             unstoppable()

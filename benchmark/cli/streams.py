@@ -34,7 +34,7 @@ def make_usable() -> None:
 
 
 def is_unread(error: BaseException) -> bool:
-    """Whether nobody reads the output any more; rich raises its own SystemExit then."""
+    """Whether the output is no longer read; rich raises its own SystemExit then."""
     if isinstance(error, SystemExit):
         names = [frame.f_code.co_name for frame, _ in traceback.walk_tb(error.__traceback__)]
         return names[-1:] == ["on_broken_pipe"]

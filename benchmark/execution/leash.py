@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final
 
 LEASH: Final = "BENCHMARK_LEASH"
-"""Environment variable: the pipe that tells a process of another interpreter of its command's end."""
+"""Environment variable: the pipe by which a process of another interpreter sees the end of its command."""
 
 
 def follow(leash: int) -> None:
