@@ -97,10 +97,14 @@ class Forkserver:
             return self._server
 
     def _replace(self, ended: ServerConnection) -> None:
-        """Forget a server that has ended, so that the next call starts another."""
-        if ended.is_warm:
-            logger.warning("%s: this command goes on with a server of its own", ended.death())
-        self.close()
+        """Forget a server that has ended, so that the next call starts another.
+
+        As a process ends, its files are closed one after the other: that of a child before this command's.
+        """
+        if ended.has_ended(_LAST_WORDS_S):
+            if ended.is_warm:
+                logger.warning("%s: this command goes on with a server of its own", ended.death())
+            self.close()
 
     def call(self, limits: ChildLimits, function: Callable[..., T], /, *arguments: Any) -> T:
         """Return what `function` returns in a child of its own.
@@ -139,7 +143,7 @@ class Forkserver:
         if child.exit_code is not None:
             return None
         with self._lock:
-            if self._server is child.server and child.server.has_ended():
+            if self._server is child.server:
                 self._replace(child.server)  # with all that the child has left
         return _failure_of(child.server) if child.server.was_lost else None
 

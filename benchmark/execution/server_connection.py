@@ -151,11 +151,11 @@ class ServerConnection:
         except OSError as error:
             raise ServerEnded(self.death()) from error
 
-    def has_ended(self) -> bool:
-        """Whether it has; a server sends nothing over this connection."""
+    def has_ended(self, wait_s: float = 0) -> bool:
+        """Whether it has, or does within so many seconds; a server sends nothing over this connection."""
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
-        return bool(poll.poll(0))
+        return bool(poll.poll(round(1e3 * wait_s)))
 
     def death(self) -> str:
         """How it ended, with the end of its log."""
