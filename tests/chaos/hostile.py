@@ -49,7 +49,7 @@ def wrong(server, function, folder, mark):
     limits = ChildLimits(log=log, timeout_s=TIMEOUT_S if function in {stopped, deaf_to_signals} else 60)
     said = answer(server, limits, function)
     took, grown = time.monotonic() - began, psutil.Process().memory_info().rss - before
-    left_behind = [pid for pid in alive(mark) if pid not in family(server)]
+    left_behind = [pid for pid in alive(mark) if not in_session_of(server, pid)]
     if not said.startswith(EXPECTED[function]):
         yield f"{name}: {said[:200]!r}"
     if took > FEW_S:
@@ -62,10 +62,12 @@ def wrong(server, function, folder, mark):
         yield f"{name}: {grown >> 20} MiB more in this process"
 
 
-def family(server):
-    """The server and the child that waits in it for work."""
-    process = server._server._process
-    return {process.pid, *(child.pid for child in psutil.Process(process.pid).children())}
+def in_session_of(server, pid):
+    """Whether it is the server, or its child that waits for work: others have sessions of their own."""
+    try:
+        return os.getsid(pid) == server._server._process.pid
+    except ProcessLookupError:
+        return True
 
 
 def drill(times, seed, folder):

@@ -52,8 +52,7 @@ def drill(times, seed, folder):
 
     commands = [command(number) for number in range(COMMANDS)]
     while len(killed) < times:
-        lines = len(turns(diary))
-        wait_for_turns(diary, lines + 10)
+        wait_for_turns(diary, {str(one.pid) for one in commands}, since=len(turns(diary)))
         time.sleep(moment.uniform(0, 0.02))
         number = moment.randrange(COMMANDS)
         commands[number].kill()
@@ -74,12 +73,12 @@ def turns(diary):
     return [tuple(line.split()) for line in diary.read_text().splitlines()] if diary.exists() else []
 
 
-def wait_for_turns(diary, lines):
-    """Wait until there are so many lines: nobody is stuck."""
+def wait_for_turns(diary, pids, since):
+    """Wait until each of them has had a turn: nobody is stuck, and all want the lock."""
     deadline = time.monotonic() + 60
-    while len(turns(diary)) < lines:
-        assert time.monotonic() < deadline, "nobody gets the lock"
-        time.sleep(0.005)
+    while pids - {pid for pid, _ in turns(diary)[since:]}:
+        assert time.monotonic() < deadline, "somebody never gets the lock"
+        time.sleep(0.01)
 
 
 def overlaps(lines, killed):
