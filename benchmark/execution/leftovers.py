@@ -25,7 +25,9 @@ from benchmark.host.mutex import PLACE
 _HOLDER: Final = re.compile(r"benchmark-\w+-\d+\.json")
 _UNFINISHED: Final = re.compile(r"benchmark-\w+\.new")
 _OLD_S: Final = 24 * 3600.0
-_EARLIER: Final = frozenset({f"benchmark-locks-{os.getuid()}", "benchmark-queue.lock", "benchmark-host.lock"})
+_EARLIER: Final = frozenset(
+    {f"benchmark-locks-{os.getuid()}", *(f"benchmark-{name}.lock" for name in ("door", "host", "queue"))}
+)
 """Names of locks of earlier versions."""
 
 
