@@ -37,6 +37,7 @@ from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.pipeline.time_left import TimeLeft
 from benchmark.report.display.table import NEEDED, print_failures, print_rows
+from benchmark.report.sanitize import say
 from benchmark.report.screen import Screen
 from benchmark.stages.plan import plan, refuse
 from benchmark.store import history
@@ -103,7 +104,7 @@ def run_grid(
             streams.drop_output()
             with suppress(OSError):
                 resume = _again(first.campaign)
-                print(f"stopped: the output is no longer read; to resume: {resume}", file=sys.stderr)
+                say(f"stopped: the output is no longer read; to resume: {resume}", file=sys.stderr)
             raise SystemExit(streams.UNREAD) from None
         finally:
             unstoppable()
