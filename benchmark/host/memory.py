@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import sys
 from contextlib import suppress
@@ -26,7 +27,11 @@ def keep_small() -> None:
 
 
 def give_back() -> None:
-    """Give unused memory back to the system; without it a command grows by what its compactions needed."""
+    """Give unused memory back to the system; without it a command grows by what its compactions needed.
+
+    Python alone collects circles of garbage too rarely: it counts the plan of a large grid among its objects.
+    """
+    gc.collect()
     _call("malloc_trim", 0)
 
 
