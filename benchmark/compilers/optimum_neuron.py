@@ -17,10 +17,11 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from benchmark.errors import CompileFailed
+from benchmark.errors import CompileFailed, LibraryMissing
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs, optimum_registry
 from benchmark.neuron.compiler import PROGRAM_VARIABLES
@@ -123,7 +124,7 @@ class OptimumNeuron(CompilerDefaults):
         # Before the import: on a host without a device the import sets trn1, whatever the target.
         if target := _target(workload):
             os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = target
-        from optimum.exporters.neuron import main_export
+        main_export = _imported("optimum.exporters.neuron").main_export
 
         options = self.arguments(target) | sizes(workload, entry.axes)
         with _neutral_name(workload) as (name, work):
@@ -145,8 +146,8 @@ class OptimumNeuron(CompilerDefaults):
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load to one NeuronCore; calls take and return CPU tensors, so wall time is end to end."""
         import torch
-        from optimum import neuron
-        from optimum.utils import logging
+
+        neuron, logging = _imported("optimum.neuron"), _imported("optimum.utils.logging")
 
         assert folder is not None  # noqa: S101 - leaves_artifact
         model = getattr(neuron, _entry(workload).loader).from_pretrained(folder, local_files_only=True)
@@ -184,6 +185,18 @@ class OptimumNeuron(CompilerDefaults):
             "dynamic_batch_size": self.dynamic_batch,
             "disable_neuron_cache": True,  # a hit there would look like a fast compilation
         }
+
+
+def _imported(name: str) -> Any:
+    """Import a module of the library.
+
+    Raises:
+        LibraryMissing: it can't be imported, or lacks a program that it calls when it is.
+    """
+    try:
+        return import_module(name)
+    except (ImportError, OSError) as error:
+        raise LibraryMissing(f"{name} can't be imported ({error}): {_INSTALL}") from error
 
 
 def sizes(workload: Workload, axes: tuple[str, ...]) -> dict[str, int]:

@@ -30,6 +30,7 @@ from benchmark.execution import child_log
 from benchmark.execution.failures import deserialize_error
 from benchmark.execution.forkserver import ChildLimits, Forkserver
 from benchmark.execution.peer import Peer
+from benchmark.host.path import environment_of
 
 T = TypeVar("T")
 
@@ -136,7 +137,7 @@ class _Process:
         self._source = Path(tempfile.gettempdir(), f"{SOURCE}{work_name()}")
         self._source.mkdir(mode=0o700)
         (self._source / _PACKAGE.name).symlink_to(_PACKAGE)
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONHOME"}
+        environment = environment_of(python, os.environ)
         environment |= {"PYTHONPATH": str(self._source), "PYTHONSAFEPATH": "1"}
         command = [python, "-m", "benchmark.execution.worker", *preload]
         log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process

@@ -28,6 +28,7 @@ from benchmark.execution.child_log import end_of, telling
 from benchmark.execution.descendants import MARK, end_marked
 from benchmark.execution.warm_server import is_ours, is_private, receive, send
 from benchmark.host.mutex import PLACE
+from benchmark.host.path import environment_of
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class ServerConnection:
         start = {"path": sys.path, "core": core, "connection": theirs.fileno(), "leash": self._leash_end}
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter
             [sys.executable, *_flags(), "-c", _START, json.dumps(start)],
-            env={**_ENVIRONMENT, **os.environ, MARK: self._mark},
+            env={**_ENVIRONMENT, **environment_of(sys.executable, os.environ), MARK: self._mark},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -125,7 +126,7 @@ class ServerConnection:
             "modules": sorted(modules),
             "arguments": sys.argv,
             "folder": str(Path.cwd()),
-            "environment": {**_ENVIRONMENT, **os.environ, MARK: self._mark},
+            "environment": {**_ENVIRONMENT, **environment_of(sys.executable, os.environ), MARK: self._mark},
             "umask": _umask(),
             "traits": self._traits,
             "socket": str(_place(self._traits)),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from benchmark.errors import LibraryMissing
+from benchmark.host.path import environment_of
 
 DISTRIBUTION: Final = "benchmark-orchestrator"
 _IN_WHEEL: Final = Path(__file__).parents[1] / "conf"
@@ -104,8 +105,8 @@ def _interpreter(python: str) -> Interpreter:
 @lru_cache(maxsize=64)
 def _queried(python: str) -> Interpreter | str:
     """Start it once with its own libraries only; return what it lists, or why that failed."""
-    ours = {"PYTHONHOME", "PYTHONPATH"}
-    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    environment = environment_of(python, os.environ)
+    environment.pop("PYTHONPATH", None)
     try:
         done = subprocess.run(  # noqa: S603 - the user chose it
             [python, "-c", _LIST],

@@ -80,7 +80,7 @@ class NeuronCompiler(CompilerDefaults):
         name = self.distributions[0].replace("-", "_")
         try:
             library = import_module(name)
-        except ImportError as error:
+        except (ImportError, OSError) as error:  # it calls programs of its environment
             raise LibraryMissing(f"{name} can't be imported ({error}): {self.install}") from error
         if not hasattr(library, "trace"):
             raise LibraryMissing(f"{name} here has no trace: {self.install}")

@@ -22,6 +22,7 @@ from benchmark.errors import BenchmarkError
 from benchmark.execution.host_lock import HostLock
 from benchmark.execution.peer import Peer
 from benchmark.host import machine
+from benchmark.host.path import environment_of
 from benchmark.paths import CampaignPaths
 from benchmark.records import Names, frozen
 from benchmark.timing.interleaved import Block, Name, Pair, Planned, Played, Side, Warmed
@@ -200,7 +201,7 @@ class SideProcess:
     def _started(self) -> Peer:
         # The interpreter's own version of this program runs, not the one in this folder.
         environment = {
-            **os.environ,
+            **environment_of(self._spec.python, os.environ),
             "PYTHONSAFEPATH": "1",
             machine.COMMAND_PID: str(machine.command_pid()),
         }

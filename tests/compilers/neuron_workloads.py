@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def fakes(monkeypatch):
     import torch
 
     monkeypatch.syspath_prepend(str(FAKES))
+    monkeypatch.setenv("PATH", f"{FAKES / 'environment_bin'}{os.pathsep}{os.environ['PATH']}")
     threads = torch.get_num_threads()
     yield
     torch.set_grad_enabled(True)

@@ -222,6 +222,7 @@ def standing_in(monkeypatch, tmp_path):
     """A host on which optimum-neuron seems installed, and a Neuron device present."""
     for folder in ("optimum_device_libraries", "optimum"):
         monkeypatch.syspath_prepend(FAKES / folder)
+    monkeypatch.setenv("PATH", f"{FAKES / 'environment_bin'}{os.pathsep}{os.environ['PATH']}")
     devices = tmp_path / "devices"
     devices.write_text("Character devices:\n246 neuron\n")
     monkeypatch.setattr(neuron, "DEVICES", devices)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -76,6 +77,12 @@ ERRORS = {
 def failure():
     """What was chosen to go wrong."""
     return os.environ.get("FAKE_NEURON_FAILURE", "")
+
+
+def find(compiler):
+    """Look the compiler up as the libraries do, on PATH."""
+    if shutil.which(compiler) is None:
+        raise RuntimeError(f"{compiler} compiler binary does not exist")
 
 
 class CompilerError(RuntimeError):

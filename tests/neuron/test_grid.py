@@ -5,7 +5,11 @@ Nothing of that may be taken for a measurement of the device.
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -44,6 +48,7 @@ def place(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(FAKES))
+        patch.setenv("PATH", f"{FAKES / 'environment_bin'}{os.pathsep}{os.environ['PATH']}")
         patch.setattr(neuron, "DEVICES", folder / "devices")
         yield folder
 
@@ -149,3 +154,48 @@ def test_on_inf1_none_is_bf16_and_the_row_says_so(place):
         assert row["matmul_dtype"] == "bf16"
     assert (found["none"]["other_dtype"], found["all"]["other_dtype"]) == ("fp32", "bf16")
     assert found["none"]["cosine"] < 1 - 1e-9
+
+
+@pytest.fixture
+def environment_of_the_chip(tmp_path):
+    """A virtual environment as `make inf2` makes it, with the stand-ins; it is not activated."""
+    folder = tmp_path / "chip"
+    made = [sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(folder)]
+    subprocess.run(made, check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (site / "libraries.pth").write_text(f"{FAKES}\n{sysconfig.get_paths()['purelib']}\n")
+    for script in (FAKES / "environment_bin").iterdir():
+        shutil.copy(script, folder / "bin" / script.name)
+    return folder / "bin"
+
+
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A folder with the device, whose PATH has nothing of the chip's environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(neuron, "DEVICES", tmp_path / "devices")
+    path = [part for part in os.environ["PATH"].split(os.pathsep) if "environment_bin" not in part]
+    monkeypatch.setenv("PATH", os.pathsep.join(path))
+    assert shutil.which("neuronx-cc") is None
+    device(tmp_path, is_there=True)
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_an_environment_that_is_named_by_its_path_has_its_own_programs(environment_of_the_chip):
+    python = f"hardware.python={environment_of_the_chip / 'python'}"
+    words = ("model=vit_tiny,beit_tiny", "hardware=inf2", python, "batch=1,2,4")
+    assert called("-m", *words, *SHORT, "campaign=named") == 0
+    found = rows("named")
+    assert [row["status"] for row in found] == ["ok"] * 6, [row["error"] for row in found]
+    assert {row["simulated"] for row in found} == {True}
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_library_whose_programs_are_missing_is_unavailable_with_the_command(environment_of_the_chip):
+    (environment_of_the_chip / "libneuronpjrt-path").unlink()
+    python = f"hardware.python={environment_of_the_chip / 'python'}"
+    assert called("model=vit_tiny", "hardware=inf2", python, *SHORT, "campaign=incomplete") == 2
+    (row,) = rows("incomplete")
+    assert row["status"] == "unavailable"
+    assert "libneuronpjrt-path" in row["error"]
+    assert "pip install torch-neuronx" in row["error"]

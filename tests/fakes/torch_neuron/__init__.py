@@ -53,6 +53,7 @@ def trace(  # noqa: PLR0913, PLR0917 - the documented signature
     **kwargs_to_torch_jit_trace,
 ):
     inputs = example_inputs if isinstance(example_inputs, (tuple, list)) else (example_inputs,)
+    pretence.find("neuron-cc")
     words = pretence.neuron_cc(compiler_args, compiler_workdir)
     asked = pretence.failure()
     if asked in {"unsupported", "partial"} and not fallback:

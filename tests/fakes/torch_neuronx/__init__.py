@@ -8,10 +8,14 @@ tells which failures can be asked for.
 from __future__ import annotations
 
 import logging
+import subprocess
 import warnings
 
 import neuron_pretence as pretence
 import torch
+
+# The real one does so too (issue #737): a script in the `bin` of its environment.
+subprocess.run(["libneuronpjrt-path"], check=True, stdout=subprocess.DEVNULL)
 
 logger = logging.getLogger("Neuron")
 torch.set_num_threads(1)  # the device computes in the real one, not the host's cores
@@ -53,6 +57,7 @@ def trace(  # noqa: PLR0913 - the documented signature
 ):
     if _:
         warnings.warn("torch_neuronx.trace: use keyword arguments after example_inputs", stacklevel=2)
+    pretence.find("neuronx-cc")
     inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
     flags = pretence.neuronx_cc(compiler_args, compiler_workdir)
     if cpu_backend and "--target" not in flags:
