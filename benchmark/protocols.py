@@ -120,6 +120,12 @@ class Compiler(Protocol):
     def refuse_model(self, model: Model, task: str) -> str | None:
         """Return why this compiler can't take the model for this task, or None."""
 
+    def known_fault(self, model_type: str, versions: Mapping[str, str]) -> str:
+        """Return a failure that others have seen with this kind of model, and its source; or an empty text.
+
+        It is added to the reason of a failed compilation.
+        """
+
     def versions(self) -> Mapping[str, str]:
         """Versions that decide the generated code. Runs in the parent process: no heavy import.
 
@@ -154,6 +160,10 @@ class CompilerDefaults:
     def refuse_model(self, model: Model, task: str) -> str | None:  # noqa: ARG002 - the same for every model
         """Take every model."""
         return None
+
+    def known_fault(self, model_type: str, versions: Mapping[str, str]) -> str:  # noqa: ARG002 - likewise
+        """None is known."""
+        return ""
 
 
 @runtime_checkable

@@ -150,6 +150,7 @@ class NeuronX(NeuronCompiler):
 
         from benchmark.models import networks
 
+        os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = target  # else a host without a device is refused
         library = self.library()
         flags = self.flags(target, metadata.version("neuronx-cc"))
         inputs = networks.read_inputs(workload)

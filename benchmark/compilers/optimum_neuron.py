@@ -25,6 +25,7 @@ from benchmark.errors import CompileFailed, LibraryMissing
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs, optimum_registry
 from benchmark.neuron.compiler import PROGRAM_VARIABLES
+from benchmark.neuron.known_faults import known_fault
 from benchmark.neuron.optimum_registry import Exported
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
@@ -90,6 +91,10 @@ class OptimumNeuron(CompilerDefaults):
     def variables(self) -> str:
         """Those of the compiler that it calls."""
         return PROGRAM_VARIABLES
+
+    def known_fault(self, model_type: str, versions: Mapping[str, str]) -> str:
+        """By benchmark/neuron/known_faults.csv."""
+        return known_fault(self.name, model_type, versions)
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Refuse options that exclude each other or have no effect."""

@@ -11,6 +11,7 @@ from pydantic import AfterValidator
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs
+from benchmark.neuron.known_faults import known_fault
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import FastMath, Names, frozen
 
@@ -70,6 +71,10 @@ class NeuronCompiler(CompilerDefaults):
     def variables(self) -> str:
         """Those of library and compiler."""
         return PROGRAM_VARIABLES
+
+    def known_fault(self, model_type: str, versions: Mapping[str, str]) -> str:
+        """By benchmark/neuron/known_faults.csv."""
+        return known_fault(self.name, model_type, versions)
 
     def library(self) -> Any:
         """Import the library; importing registers the operators that a compiled program names.

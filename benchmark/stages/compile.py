@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmark.cache.compile_cache import Entries
 from benchmark.cell import Cell, Environment
-from benchmark.errors import CompileFailed, RunFailure
+from benchmark.errors import CompileFailed, Crashed, RunFailure
 from benchmark.execution.failures import cause, describe
 from benchmark.identity import code_digest, options_of
 from benchmark.protocols import Call, Compiler
@@ -55,14 +55,18 @@ def compile_(  # noqa: PLR0913, PLR0917 - it connects the compiler and the cache
             if e.compiler.variables and re.fullmatch(e.compiler.variables, name)
         },
     }
-    entry = cache.get_or_build(
-        "artifact",
-        made_of,
-        lambda folder: {
-            **call(_compile, cell.label, e.hardware, e.compiler, workload, folder),
-            "compile_workers": workers,
-        },
-    )
+
+    def build(folder: Path) -> Mapping[str, Any]:
+        try:
+            made = call(_compile, cell.label, e.hardware, e.compiler, workload, folder)
+        except (Crashed, CompileFailed) as failure:
+            kind = str(e.model.architecture.get("model_type", ""))
+            if known := e.compiler.known_fault(kind, environment.versions):
+                raise type(failure)(f"{failure}; known: {known}", raised=failure.raised) from failure
+            raise
+        return {**made, "compile_workers": workers}
+
+    entry = cache.get_or_build("artifact", made_of, build)
     report: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in entry.manifest.facts["report"].items()

@@ -43,7 +43,7 @@ def small_workload(folder, target=None, name="model"):
 
 @pytest.fixture
 def fakes(monkeypatch):
-    """The stand-ins can be imported; afterwards gradients are on again, and threads as many as before.
+    """The stand-ins can be imported; afterwards threads are as many as before.
 
     They stay imported: an operator can be registered once in a process.
     """
@@ -53,7 +53,7 @@ def fakes(monkeypatch):
     monkeypatch.setenv("PATH", f"{FAKES / 'environment_bin'}{os.pathsep}{os.environ['PATH']}")
     threads = torch.get_num_threads()
     yield
-    torch.set_grad_enabled(True)
+    os.environ.pop("NEURON_PLATFORM_TARGET_OVERRIDE", None)
     torch.set_num_threads(threads)
 
 

@@ -113,6 +113,22 @@ def test_variables_of_the_compiler_change_the_program_and_those_of_the_runtime_d
         assert bool(re.fullmatch(compiler.variables, name)) == counts
 
 
+@pytest.mark.parametrize(
+    ("kind", "version", "is_known"),
+    [
+        ("wav2vec2", "2.9.0.2.15.32035", True),
+        ("convbert", "2.8.1.2", True),
+        ("yolos", "2.8.0.2.10.16998", False),
+        ("yolos", "2.91", False),
+        ("bert", "2.9.0.2.15.32035", False),
+    ],
+)
+def test_a_crash_that_release_notes_have_is_known(kind, version, is_known):
+    known = NeuronX().known_fault(kind, {"torch-neuronx": version})
+    assert bool(known) == is_known
+    assert ("release notes of SDK 2.29" in known) == is_known
+
+
 def test_what_it_has_is_taken():
     assert NeuronX(target="trn1", saturate_infinity=True).refuse(V2) is None
     assert NeuronX(target="trn2", lnc=1).refuse(V3) is None

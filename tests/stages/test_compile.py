@@ -89,6 +89,20 @@ def test_variables_that_change_the_program_are_part_of_the_key(slow, compiled):
     assert keys[0] == keys[3]
 
 
+@pytest.mark.parametrize("kind", [Crashed, CompileFailed])
+def test_a_failure_that_others_have_seen_is_called_known(slow, compiled, kind):
+    @frozen
+    class Failing(Slow):
+        def known_fault(self, model_type, versions):
+            return f"{model_type} fails with {versions['compiler']} (its release notes)"
+
+        def compile(self, workload, folder):  # noqa: ARG002 - the seam's signature
+            raise kind("ended by SIGSEGV")
+
+    with pytest.raises(kind, match=r"SIGSEGV; known: bert fails with 1 \(its release notes\)"):
+        compiled(replace(slow, compiler=Failing()))
+
+
 def test_the_child_is_not_asked_for_what_is_in_the_cache(slow, compiled):
     compiled(slow)
 

@@ -8,6 +8,7 @@ tells which failures can be asked for.
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import warnings
 
@@ -62,6 +63,8 @@ def trace(  # noqa: PLR0913 - the documented signature
     flags = pretence.neuronx_cc(compiler_args, compiler_workdir)
     if cpu_backend and "--target" not in flags:
         raise ValueError("cpu_backend=True needs --target in compiler_args")
+    if cpu_backend and "NEURON_PLATFORM_TARGET_OVERRIDE" not in os.environ:  # seen on a host without a device
+        raise RuntimeError("Unsupported Platform - r7i.24xlarge")
     if pretence.failure() == "fallback":
         return torch.jit.trace(pretence.as_module(func), inputs, check_trace=False)
     if pretence.failure() == "unsupported" and partitioner_config is None:
