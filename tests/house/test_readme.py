@@ -57,10 +57,10 @@ def measures(arguments):
 def cheaper(arguments):
     """A measurement for a test: tiny twins, a short look, a simulated device unless a compiler is chosen.
 
-    Of three values and more the first and the last, of an experiment's cells those of one model and batch.
+    Of three values and more the first, of an experiment's cells those of one model and batch.
     """
     tiny = [TWINS.sub(r"\1_tiny", word) if word.startswith("model=") else word for word in arguments]
-    tiny = [re.sub(r"=([^,]+),.*,", r"=\1,", word).replace("steps=5", "steps=1") for word in tiny]
+    tiny = [re.sub(r"=([^,]+),[^,]+,.*", r"=\1", word).replace("steps=5", "steps=1") for word in tiny]
     if any(word.startswith("experiment=") for word in tiny):
         tiny += ["batch=1", "model=bert_tiny"]
     chosen = [word for word in tiny if not word.startswith("hardware=")]

@@ -119,7 +119,28 @@ def test_on_a_gpu_products_and_convolutions_are_tf32_together(monkeypatch, fast_
         return "fp32" if torch.get_float32_matmul_precision() == "highest" else card
 
     monkeypatch.setattr(numerics, "_matmul_dtype", product)
+    monkeypatch.setattr(numerics, "_convolution_dtype", lambda: "fp32")
     found = reported(fast_math=fast_math, device="cuda")
     precision, cudnn = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     assert (precision, cudnn, found["matmul_dtype"]) == settings
     assert found["autocast"] == fast_math
+
+
+@pytest.mark.parametrize(("fast_math", "precision"), [("none", "ieee"), ("matmult", "tf32"), ("all", "ieee")])
+def test_both_of_torchs_switches_for_convolutions_agree(monkeypatch, fast_math, precision):
+    """Reading one of them is an error where they don't."""
+    monkeypatch.setattr(numerics, "_matmul_dtype", lambda _: "fp32")
+    monkeypatch.setattr(numerics, "_convolution_dtype", lambda: "fp32")
+    reported(fast_math=fast_math, device="cuda")
+    assert torch.backends.cudnn.allow_tf32 == (precision == "tf32")
+    assert torch.backends.cudnn.conv.fp32_precision == precision
+    if hasattr(torch.backends.cudnn, "fp32_precision"):  # torch 2.9 and later
+        assert torch.backends.cudnn.fp32_precision == precision
+
+
+def test_convolutions_that_stay_tf32_are_no_fp32(monkeypatch):
+    monkeypatch.setattr(numerics, "_matmul_dtype", lambda _: "fp32")
+    monkeypatch.setattr(numerics, "_convolution_dtype", lambda: "tf32")
+    with pytest.raises(Incompatible, match="convolutions compute in tf32"):
+        reported(fast_math="none", device="cuda")
+    reported(fast_math="matmult", device="cuda")
