@@ -97,7 +97,7 @@ class ServerConnection:
         start = {"path": sys.path, "core": core, "connection": theirs.fileno(), "leash": self._leash_end}
         self._process = subprocess.Popen(  # noqa: S603 - this interpreter
             [sys.executable, *_flags(), "-c", _START, json.dumps(start)],
-            env={**_ENVIRONMENT, **environment_of(sys.executable, os.environ), MARK: self._mark},
+            env=_variables(self._mark),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -126,7 +126,7 @@ class ServerConnection:
             "modules": sorted(modules),
             "arguments": sys.argv,
             "folder": str(Path.cwd()),
-            "environment": {**_ENVIRONMENT, **environment_of(sys.executable, os.environ), MARK: self._mark},
+            "environment": _variables(self._mark),
             "umask": _umask(),
             "traits": self._traits,
             "socket": str(_place(self._traits)),
@@ -341,6 +341,19 @@ def traits() -> dict[str, Any]:
 
 def _flags() -> list[str]:
     return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]  # noqa: SLF001
+
+
+def _variables(mark: str) -> dict[str, str]:
+    """Environment of a server. A user without a home, as in some containers, gets one: libraries want it."""
+    made = {**_ENVIRONMENT, **environment_of(sys.executable, os.environ), MARK: mark}
+    try:
+        Path.home()
+    except RuntimeError:
+        with suppress(OSError):
+            _folder().mkdir(mode=0o700, exist_ok=True)
+        if is_private(_folder()):
+            made["HOME"] = str(_folder())
+    return made
 
 
 def _folder() -> Path:

@@ -8,9 +8,11 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -238,3 +240,14 @@ def test_it_is_shown_and_stopped(server, folder):
 @pytest.fixture(autouse=True)
 def _warnings_only(caplog):
     caplog.set_level(logging.WARNING)
+
+
+def test_children_of_a_user_without_a_home_have_a_folder_of_their_own(monkeypatch, tmp_path):
+    """As in containers: OpenVINO looks for a home when it converts a model."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    had = server_connection._variables("mark").get("HOME")
+    assert had == os.environ.get("HOME")
+    monkeypatch.setattr(Path, "home", Mock(side_effect=RuntimeError("Could not determine home directory.")))
+    given = Path(server_connection._variables("mark")["HOME"])
+    assert given.parent in {tmp_path, Path("/tmp")}  # noqa: S108 - where the first is too long for a socket
+    assert given.stat().st_mode & 0o777 == 0o700
