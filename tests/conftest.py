@@ -54,6 +54,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background
 early.start = lambda _: None  # most commands of the tests end before children are needed
 
 
+@pytest.fixture(autouse=True)
+def _full_errors_end_with_a_test():
+    """`main` asks Hydra for whole errors by a variable, which later commands would inherit."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    yield
+    os.environ.pop("HYDRA_FULL_ERROR", None)
+    if before is not None:
+        os.environ["HYDRA_FULL_ERROR"] = before
+
+
 _parse = yaml.load
 _parsed = cache(lambda text: _parse(text, get_yaml_loader()))
 

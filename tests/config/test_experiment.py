@@ -191,7 +191,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.devices.cpu.Cpu",
             "Compiler",
-            "refuse_model, versions, compile, load",
+            "refuse_model, known_fault, versions, compile, load",
         ),
         (
             "hardware",
@@ -210,7 +210,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.published.documents.Document",
             "Compiler",
-            "refuse, refuse_model, versions, compile, load",
+            "refuse, refuse_model, known_fault, versions, compile, load",
         ),
     ],
 )
@@ -251,6 +251,7 @@ class HalfACompiler:
 
     def refuse(self): ...
     def refuse_model(self, model, task): ...
+    def known_fault(self, model_type, versions): ...
     def versions(self): ...
     def compile(self, workload, folder): ...
     def load(self, workload, folder): ...

@@ -163,7 +163,8 @@ def environment_of_the_chip(tmp_path):
     made = [sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(folder)]
     subprocess.run(made, check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    (site / "libraries.pth").write_text(f"{FAKES}\n{sysconfig.get_paths()['purelib']}\n")
+    libraries = sysconfig.get_paths()["purelib"]
+    (site / "libraries.pth").write_text(f"{FAKES}\nimport site; site.addsitedir({libraries!r})\n")
     for script in (FAKES / "environment_bin").iterdir():
         shutil.copy(script, folder / "bin" / script.name)
     return folder / "bin"

@@ -17,7 +17,7 @@ pytestmark = (
 
 PROGRAM = typer.Typer()
 PROGRAM.add_typer(app.app, name="nightly")
-FEW = ("--turns", "2", "--calls", "5")
+FEW = ("--trust", "--turns", "2", "--calls", "5")
 
 
 def typed(*arguments):
