@@ -23,8 +23,10 @@ from benchmark.records import Arithmetic, CompileReport, Session, Workload, froz
 
 _FILE = "model.pt"
 _TARGETS = {"neuroncore-v2": ("inf2", "trn1", "trn1n"), "neuroncore-v3": ("trn2",)}
-_WITHOUT_INTEGERS = _TARGETS["neuroncore-v2"]
-"""Targets for which the compiler has no flags for integers."""
+_WITHOUT_INTEGERS = {"neuroncore-v2": _TARGETS["neuroncore-v2"]}
+"""Cores, and their targets, for which the compiler has no flags for integers."""
+_INTEGERS = ("disabled", "all")
+"""Values of native_int64 and implicit_integer_downcast that are as the compiler does without the flags."""
 _OF_PARTITIONER: dict[str, Any] = {
     "ops_to_partition": (),
     "min_subgraph_size": -1,
@@ -111,6 +113,11 @@ class NeuronX(NeuronCompiler):
             )
         if self.lnc and kind != "neuroncore-v3":  # NCC_EARG001 (compiler/error-codes/EARG001.rst)
             return f"lnc={self.lnc} is for neuroncore-v3 (trn2), not {kind}: use lnc=null"
+        if kind in _WITHOUT_INTEGERS and (self.native_int64, self.implicit_integer_downcast) != _INTEGERS:
+            return (
+                f"native_int64={self.native_int64} and implicit_integer_downcast="
+                f"{self.implicit_integer_downcast} have no effect on {kind}: use {' and '.join(_INTEGERS)}"
+            )
         if self.saturate_infinity and kind == "neuroncore-v3":  # accepted there, "it has no effect"
             return f"saturate_infinity=true has no effect on {kind}: use saturate_infinity=false"
         return None
@@ -152,7 +159,13 @@ class NeuronX(NeuronCompiler):
 
         os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = target  # else a host without a device is refused
         library = self.library()
-        flags = self.flags(target, metadata.version("neuronx-cc"))
+        flags = self.flags(target, version := metadata.version("neuronx-cc"))
+        if (self.native_int64, self.implicit_integer_downcast) != _INTEGERS and "--native-int64" not in flags:
+            raise Incompatible(
+                f"native_int64={self.native_int64} and implicit_integer_downcast="
+                f"{self.implicit_integer_downcast} need neuronx-cc 2.27 or later, here is {version}: upgrade "
+                f"it, or use {' and '.join(_INTEGERS)}"
+            )
         inputs = networks.read_inputs(workload)
         with tempfile.TemporaryDirectory() as work:
             share, unknown = self._analysed(library, workload, inputs, Path(work, "analysis"))
@@ -269,7 +282,7 @@ def _knows_integers(target: str, version: str) -> bool:
     """Whether the compiler has flags for integers (compiler/neuronx-cc/api-reference-guide/index.rst)."""
     numbers = re.match(r"(\d+)\.(\d+)", version)
     is_new = numbers is not None and tuple(map(int, numbers.groups())) >= (2, 27)
-    return is_new and target not in _WITHOUT_INTEGERS
+    return is_new and not any(target in targets for targets in _WITHOUT_INTEGERS.values())
 
 
 def _on_device(traced: Any) -> int:

@@ -8,7 +8,6 @@ the flipped bit changes nothing, as one in the white space of a JSON file.
 
 from __future__ import annotations
 
-import argparse
 import logging
 import random
 import sys
@@ -23,6 +22,7 @@ from benchmark.errors import CacheError
 from benchmark.records import Row
 from benchmark.stats.regression_detector import Finding
 from benchmark.store.results import ResultsStore
+from tests.chaos.drills import arguments, report
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
 LONG = {"latency_ns": [*range(1000, 1200)], "latency_p50_ms": 1.1, "model": "vit", "config": "{}" * 100}
@@ -105,17 +105,11 @@ def drill(times, seed, folder):
 
 def main():
     """Drill in a temporary folder; exit code 1 if something was misread."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--times", type=int, default=2000, help="how many bits")
-    parser.add_argument("--seed", type=int, default=0)
-    asked = parser.parse_args()
+    asked = arguments(__doc__, times=2000, what="bits")
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         outcomes, misread = drill(asked.times, asked.seed, Path(folder))
-    print(*misread, f"{dict(outcomes)}; misread: {len(misread)}", sep="\n")
-    return 1 if misread else 0
+    return report(f"{asked.times} flips ({dict(outcomes)})", misread)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from benchmark.records import Row
 from benchmark.store.results import ResultsStore
+from tests.chaos.drills import report
 
 PROCESSES = multiprocessing.get_context("forkserver")
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -152,8 +153,7 @@ def main():
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         killed, rows, wrong = drill(asked.writers, asked.rows, asked.kills, asked.seed, Path(folder))
-    print(*wrong, f"{dict(killed)} killed, {rows} rows: {len(wrong)} broken promises", sep="\n")
-    return 1 if wrong else 0
+    return report(f"{dict(killed)} killed, {rows} rows", wrong)
 
 
 if __name__ == "__main__":

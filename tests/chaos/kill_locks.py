@@ -2,7 +2,7 @@
 
 By hand: python -m tests.chaos.kill_locks --times 200 --seed 0
 
-Each writes down when it holds the host. Nobody holds it beside another, the dead hold nothing, and no file
+Each writes down when it holds the host. No two hold it at once, the dead hold nothing, and no file
 of theirs stays behind.
 """
 
@@ -74,10 +74,10 @@ def turns(diary):
 
 
 def wait_for_turns(diary, pids, since):
-    """Wait until each of them has had a turn: nobody is stuck, and all want the lock."""
+    """Wait until each of them has had a turn: none is stuck, and all want the lock."""
     deadline = time.monotonic() + 60
     while pids - {pid for pid, _ in turns(diary)[since:]}:
-        assert time.monotonic() < deadline, "somebody never gets the lock"
+        assert time.monotonic() < deadline, "a command never gets the lock"
         time.sleep(0.01)
 
 

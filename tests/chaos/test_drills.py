@@ -29,7 +29,7 @@ def test_whatever_children_do_their_caller_gets_an_answer_and_nothing_stays_behi
     assert descriptors < 60
 
 
-def test_nobody_holds_a_lock_beside_another_and_the_dead_hold_none(tmp_path):
+def test_no_two_hold_a_lock_at_once_and_the_dead_hold_none(tmp_path):
     turns, kills, faults = kill_locks.drill(3, 0, tmp_path)
     assert faults == []
     assert kills == 3

@@ -63,6 +63,7 @@ def test_every_switch_is_a_flag():
         ({"target": "trn2"}, V2, "use target=null, or inf2 or trn1 or trn1n"),
         ({"target": "inf2"}, V3, "use target=null, or trn2"),
         ({"lnc": 2}, V2, "use lnc=null"),
+        ({"native_int64": "enabled"}, V2, "use disabled and all"),
         ({"saturate_infinity": True}, V3, "use saturate_infinity=false"),
     ],
 )
@@ -231,6 +232,13 @@ def test_it_answers_as_the_model_does_after_a_compilation(workload, tmp_path):
     assert report.script_modules == 5  # as torch.jit nests the stand-in's: list, subgraph, model, two layers
     session = NeuronX().load(workload, tmp_path)
     assert torch.allclose(session.run(), workload.load_module()(*session.inputs), atol=1e-6)
+
+
+@through_the_stand_in
+def test_integers_that_this_version_of_the_compiler_cannot_keep_are_refused(workload, tmp_path):
+    compiler = NeuronX(target="trn2", native_int64="enabled")
+    with pytest.raises(Incompatible, match=r"need neuronx-cc 2\.27 or later, here is 2\.26"):
+        compiler.compile(workload, tmp_path)
 
 
 @through_the_stand_in

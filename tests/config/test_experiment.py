@@ -228,8 +228,8 @@ def test_a_plug_in_that_cannot_be_imported_is_refused(mistakes, target):
 
 @pytest.mark.parametrize("target", ["os.system", "no.such.Thing", "Thing", "", "benchmark.cli.side.main"])
 def test_a_class_that_is_not_registered_is_refused_with_the_way_to_register_it(mistakes, target):
-    (told,) = mistakes({"compiler._target_": target})
-    assert told == (
+    (mistake,) = mistakes({"compiler._target_": target})
+    assert mistake == (
         f"compiler._target_={target}: is no registered plug-in: if the code is yours, write "
         f"`plugins: [{target.partition('.')[0] or 'my_module'}]` into benchmark.yaml in this folder"
     )

@@ -1,4 +1,4 @@
-"""What killed commands leave in temporary folders is found, told apart from what is in use, and removed."""
+"""What killed commands leave in temporary folders is found and removed, and what is in use stays."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from benchmark.host.mutex import PLACE
 
 CAT = "/bin/cat"
 """Stands for another interpreter that waits."""
-NOBODY = 4194305
+ABSENT = 4194305
 """Above the largest process id."""
 
 
 @pytest.fixture
 def folder(monkeypatch):
-    """The only temporary folder, short enough for sockets; nobody else has files there."""
+    """The only temporary folder, short enough for sockets; no other test has files there."""
     with tempfile.TemporaryDirectory(dir=PLACE) as place:
         yield used_alone(Path(place), monkeypatch)
 
@@ -41,15 +41,15 @@ def left_behind(folder):
     """A file or folder of each kind that a killed command leaves."""
     here, _, rest = work_name().rpartition("-")[0].rpartition("-")
     assert rest == str(os.getpid())
-    source = folder / f"{SOURCE}{here}-{NOBODY}-x"
+    source = folder / f"{SOURCE}{here}-{ABSENT}-x"
     source.mkdir()
     (source / "benchmark").symlink_to(Path(__file__).parents[2] / "benchmark")
     locks = folder / f"benchmark-locks-{os.getuid()}"
     (locks / "a").mkdir(parents=True)
     (locks / "a" / "key.lock").touch()
-    holder = folder / f"benchmark-host-{NOBODY}.json"
+    holder = folder / f"benchmark-host-{ABSENT}.json"
     holder.write_text(
-        f'{{"pid": {NOBODY}, "process_started_s": 1, "command": "", "campaign": "", "since_s": 1}}'
+        f'{{"pid": {ABSENT}, "process_started_s": 1, "command": "", "campaign": "", "since_s": 1}}'
     )
     unfinished = folder / "benchmark-abc.new"
     unfinished.touch()
