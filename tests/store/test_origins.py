@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmark import paths
 from benchmark.errors import StoreError
 from benchmark.records import Row
 from benchmark.store.compaction import separate
@@ -134,3 +136,30 @@ def test_the_folder_of_another_stores_published_rows_is_read_but_not_written(sto
         published.prepare()
     for name in ("aws-published", "results-measured"):  # names like any other
         ResultsStore(store.paths.root.with_name(name)).prepare()
+
+
+def test_a_mount_point_holds_all_of_its_store_and_plain_readers_find_measured_rows(tmp_path, monkeypatch):
+    """Nothing can be moved between it and its neighbours: they lie on another file system."""
+    root = tmp_path / "mounted"
+    root.mkdir()
+    stat = Path.stat
+
+    def of_another_device(path, **options):
+        found = stat(path, **options)
+        return os.stat_result((*found[:2], found.st_dev + 1, *found[3:])) if path == root else found
+
+    paths._stands_alone.cache_clear()
+    monkeypatch.setattr(Path, "stat", of_another_device)
+    store = ResultsStore(root)
+    store.prepare()
+    for _ in range(2):
+        store.append(*of_each_origin())
+        store.append(row(7))
+        store.compact()
+    assert [path.name for path in tmp_path.iterdir()] == ["mounted"]
+    assert attempts(store) == {"r0": 0, "r1": 0, "r2": 0, "r7": 0}
+    assert sorted(pd.read_parquet(root)["run_id"]) == ["r0", "r7"]
+    found = duckdb.read_parquet(f"{root}/*.parquet").project("run_id").fetchall()
+    assert sorted(found) == [("r0",), ("r7",)]
+    assert store.flaws() == []
+    paths._stands_alone.cache_clear()
