@@ -39,6 +39,9 @@ class Task(Protocol):
     def unit_of(self, model: Model) -> Unit:
         """What throughput counts: items, images, or tokens (prompt and generated)."""
 
+    def parts_of(self, model: Model) -> tuple[str, ...]:
+        """Names of the networks that are compiled one by one; empty: the model is one network."""
+
     @property
     def libraries(self) -> tuple[str, ...]:
         """Distributions that it needs. Their versions are part of identities and cache keys."""
@@ -114,6 +117,18 @@ class Compiler(Protocol):
     def variables(self) -> str:
         """Regular expression of the environment variables that change what it makes; empty: none does."""
 
+    @property
+    def parts_named(self) -> tuple[str, ...]:
+        """Parts of models, such as a VAE, that it has options for."""
+
+    def commands(
+        self, parts: Sequence[str], target: str | None, versions: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Command line of the compiler program that it calls, by part; empty: it calls none.
+
+        `target` is as in `DeviceFacts`; a missing version means the newest. Nothing has to be installed.
+        """
+
     def refuse(self, kind: str) -> str | None:
         """Return why these options don't work on this kind of device, or None."""
 
@@ -156,6 +171,20 @@ class CompilerDefaults:
     def variables(self) -> str:
         """None."""
         return ""
+
+    @property
+    def parts_named(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    def commands(
+        self,
+        parts: Sequence[str],  # noqa: ARG002 - there is no command
+        target: str | None,  # noqa: ARG002
+        versions: Mapping[str, str],  # noqa: ARG002
+    ) -> Mapping[str, str]:
+        """No program is called."""
+        return {}
 
     def refuse_model(self, model: Model, task: str) -> str | None:  # noqa: ARG002 - the same for every model
         """Take every model."""

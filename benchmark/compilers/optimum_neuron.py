@@ -24,9 +24,9 @@ from typing import Any, ClassVar, Final, Literal
 from benchmark.errors import CompileFailed, LibraryMissing
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs, optimum_registry
-from benchmark.neuron.compiler import PROGRAM_VARIABLES
 from benchmark.neuron.known_faults import known_fault
 from benchmark.neuron.optimum_registry import Exported
+from benchmark.neuron.parts import PROGRAM_VARIABLES
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, CompileReport, FastMath, Model, Session, Workload, frozen

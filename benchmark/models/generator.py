@@ -28,6 +28,11 @@ class Generator(TransformersTask):
     unit: ClassVar[Unit] = "tokens"
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.generation", "transformers.models.t5.modeling_t5")
 
+    def parts_of(self, model: Model) -> tuple[str, ...]:
+        """One reads the prompt, one makes a token a call."""
+        del model
+        return ("prefill", "decode")
+
     def feeds(self, model: Model) -> tuple[str, ...]:
         """The prompt. An encoder-decoder also gets its first token."""
         known = architectures.forward_arguments(model.architecture, self.auto_class)

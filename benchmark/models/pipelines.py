@@ -22,6 +22,13 @@ _NEEDED = ("pipeline", "text_encoder", "vae", "scheduler")
 _OF_TEXT = ("text_encoder", "text_encoder_2")
 
 
+def part_names(architecture: Mapping[str, Any]) -> tuple[str, ...]:
+    """Networks that are compiled one by one; of a VAE the decoder, and the encoder where an image is read."""
+    names = [name for name in NETWORKS if name in architecture and name != "vae"]
+    reads_image = "Inpaint" in str(architecture.get("pipeline"))
+    return (*names, "vae_decoder", *(("vae_encoder",) if reads_image else ()))
+
+
 def refuse(architecture: Mapping[str, Any]) -> str | None:
     """Return which name of a pipeline's architecture is wrong, or None."""
     for key in architecture:

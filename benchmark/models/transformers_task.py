@@ -35,6 +35,11 @@ class TransformersTask:
         """What throughput counts."""
         return self.unit
 
+    def parts_of(self, model: Model) -> tuple[str, ...]:
+        """One network."""
+        del model
+        return ()
+
     def feeds(self, model: Model) -> tuple[str, ...]:
         """Names of the model's inputs, for the check of its class; empty: they aren't checked."""
         del model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator
 
@@ -12,6 +12,7 @@ from benchmark.errors import LibraryMissing
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs
 from benchmark.neuron.known_faults import known_fault
+from benchmark.neuron.parts import PROGRAM_VARIABLES
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import FastMath, Names, frozen
 
@@ -22,8 +23,6 @@ def _of_aten(operators: tuple[str, ...]) -> tuple[str, ...]:
     return operators
 
 
-PROGRAM_VARIABLES: Final = r"(NEURON|XLA)_(?!RT_|PROCESS_TAG)\w+"
-"""Environment variables that change the program, such as NEURON_FUSE_SOFTMAX; not those of the runtime."""
 Operators = Annotated[Names, AfterValidator(_of_aten)]
 """Operators as torch names them, such as aten::embedding."""
 

@@ -186,6 +186,7 @@ def _refusals(cell: Cell) -> Iterator[str]:
         yield f"compiler={e.compiler.name}: {refusal}"
     if refusal := e.compiler.refuse_model(e.model, e.task.name):
         yield f"compiler={e.compiler.name}: {refusal}"
+    yield from _refuse_parts(e)
     pipeline = e.compiler.pipeline_cores or 1
     if pipeline > 1 and (needed := pipeline * e.scenario.replicas) > (cores := e.hardware.facts().cores):
         yield f"compiler.pipeline_cores={pipeline} needs hardware.cores={needed}, not {cores}"
@@ -198,6 +199,15 @@ def _refusals(cell: Cell) -> Iterator[str]:
         yield f"weights=pretrained: {_yaml(e)} names no hub_id; use random or a folder"
     if e.weights not in {"random", "pretrained"} and (refusal := _refuse_folder(e)):
         yield refusal
+
+
+def _refuse_parts(e: Experiment) -> Iterator[str]:
+    """Refuse options of the compiler for parts that the model doesn't have."""
+    parts = e.task.parts_of(e.model)
+    for part in e.compiler.parts_named:
+        if part not in parts:
+            known = f"its parts: {', '.join(parts)}" if parts else "it is one network"
+            yield f"compiler.parts.{part}: model={e.model.name} has no such part ({known}): leave it out"
 
 
 def _refuse_folder(e: Experiment) -> str | None:

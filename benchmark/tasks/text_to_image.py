@@ -28,6 +28,10 @@ class TextToImage:
         """Images."""
         return self.unit
 
+    def parts_of(self, model: Model) -> tuple[str, ...]:
+        """The networks of its pipeline."""
+        return pipelines.part_names(model.architecture)
+
     def refuse(self, model: Model, shape: Shape) -> str | None:
         """Refuse names that diffusers lacks, and sizes that aren't a multiple of a latent's."""
         if reason := pipelines.refuse(model.architecture):

@@ -191,7 +191,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.devices.cpu.Cpu",
             "Compiler",
-            "refuse_model, known_fault, versions, compile, load",
+            "commands, refuse_model, known_fault, versions, compile, load",
         ),
         (
             "hardware",
@@ -204,13 +204,13 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "task",
             "benchmark.scenarios.latency.Latency",
             "Task",
-            "axes_of, unit_of, refuse, make_weights, module, inputs",
+            "axes_of, unit_of, parts_of, refuse, make_weights, module, inputs",
         ),
         (
             "compiler",
             "benchmark.published.documents.Document",
             "Compiler",
-            "refuse, refuse_model, known_fault, versions, compile, load",
+            "commands, refuse, refuse_model, known_fault, versions, compile, load",
         ),
     ],
 )
@@ -242,7 +242,8 @@ def _ours(monkeypatch):
 
 
 PROPERTIES = (
-    "name, runs_on, leaves_artifact, preload, python, fast_math, tolerance, pipeline_cores, variables"
+    "name, runs_on, leaves_artifact, preload, python, fast_math, tolerance, pipeline_cores, variables, "
+    "parts_named"
 )
 
 
@@ -250,6 +251,7 @@ class HalfACompiler:
     """Has every method of a compiler, but neither a name nor anything else."""
 
     def refuse(self): ...
+    def commands(self, parts, target, versions): ...
     def refuse_model(self, model, task): ...
     def known_fault(self, model_type, versions): ...
     def versions(self): ...

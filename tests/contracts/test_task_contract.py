@@ -54,6 +54,7 @@ class Seen:
     """What a child saw of a task's inputs and answers."""
 
     names: tuple[str, ...]
+    parts: tuple[str, ...]
     shapes: dict[str, tuple[int, ...]]
     digest: str
     answers: dict[str, tuple[int, ...]]
@@ -70,12 +71,14 @@ def look(asked, weights, folder, seed):
 
     inputs = asked.task.inputs(asked.model, asked.shape, seed)
     module = asked.task.module(weights, asked.shape)
-    parts = [load() for load in module.parts.values()] if hasattr(module, "parts") else [module]
+    loaded = {name: load() for name, load in getattr(module, "parts", {}).items()}
+    parts = [*loaded.values()] or [module]
     composite.write_reference(module, inputs, folder, 1)
     stored, answers = (load_file(folder / f"{what}.safetensors") for what in ("inputs", "outputs"))
     raw = b"".join(stored[name].numpy().tobytes() for name in sorted(stored))
     return Seen(
         names=tuple(inputs),
+        parts=tuple(loaded),
         shapes={name: tuple(tensor.shape) for name, tensor in stored.items()},
         digest=hashlib.sha256(raw).hexdigest(),
         answers={name: tuple(tensor.shape) for name, tensor in answers.items()},
@@ -204,8 +207,10 @@ def test_a_tiny_model_answers_each_of_its_items_with_numbers(looks, key):
     if isinstance(found, str) and name in NOT_BEFORE_5 and metadata.version("transformers") < "5":
         pytest.skip(NOT_BEFORE_5[name])
     assert not isinstance(found, str), found
+    asked = asked_for(*key)
     for looked in found:
         assert looked.answers
+        assert looked.parts == asked.task.parts_of(asked.model)
         assert all(shape[0] == BATCH for shape in looked.answers.values())
         assert looked.finite
         assert not looked.training
