@@ -19,7 +19,7 @@ from rich.console import Console
 from benchmark.config.experiment import Experiment
 from benchmark.config.folder import file_of, options, read
 from benchmark.config.sweep import grid
-from benchmark.errors import LibraryMissing
+from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.execution.leftovers import leftovers
 from benchmark.formatting import counted
 from benchmark.host import libraries, machine, tuning
@@ -42,11 +42,13 @@ def doctor(
     """List what this host can run, what is missing, and the command that installs it.
 
     With --quiet: list what to change for steadier timings, with benefit and cost.
-    Nothing is changed. Takes hydra.searchpath and --config-dir, as a run does.
+    Nothing is changed. Takes words as a run does, such as hardware=inf2 hardware.python=PYTHON.
     """
     if quiet:
         _print_quiet(tuning.look(), as_json=as_json)
         return
+    for group in ("hardware", "compiler"):
+        _chosen(group, context.args)
     here = machine.provenance()
     findings: dict[str, Any] = {
         "host": {
@@ -155,8 +157,29 @@ def _temporary_files() -> dict[str, Any]:
     return {"name": "temporary files", "ready": True, "detail": detail if left else "nothing left behind"}
 
 
+def _chosen(group: str, words: Sequence[str]) -> str | None:
+    """The name that the words choose in a group.
+
+    Raises:
+        ConfigError: they set keys of it, and choose no name.
+    """
+    chosen = next((word.partition("=")[2] for word in words if word.startswith(f"{group}=")), None)
+    keys = [word for word in words if word.startswith(f"{group}.")]
+    if keys and chosen is None:
+        raise ConfigError(
+            f"{keys[0]}: doctor looks at every {group}, say which has it: {group}=NAME {keys[0]}"
+        )
+    return chosen
+
+
 def _composed(group: str, words: Sequence[str]) -> Iterator[tuple[str, Experiment]]:
-    """Each name of a group, of the search path too, with the default cell that uses it."""
-    for cell in grid([*words, f"{group}=glob(*)"]):
+    """Each name of a group, of the search path too, with the default cell that uses it.
+
+    Words about the group itself, such as hardware=inf2 hardware.python=P, are for the name that they choose.
+    """
+    own = [word for word in words if word.lstrip("+").startswith((f"{group}=", f"{group}."))]
+    others = [word for word in words if word not in own]
+    chosen = _chosen(group, words)
+    for cell in grid([*others, f"{group}=glob(*)"]):
         (name,) = [word.partition("=")[2] for word in cell.overrides if word.startswith(f"{group}=")]
-        yield name, cell
+        yield name, next(iter(grid([*others, *own]))) if name == chosen else cell

@@ -117,7 +117,9 @@ class OptimumNeuron(CompilerDefaults):
     def versions(self) -> Mapping[str, str]:
         """Versions of the library and of those that it compiles and computes with."""
         found = libraries.versions(*_STATED, install=_INSTALL, python=self.python)
-        return compiler_logs.refuse_stubs(found, _INSTALL, self.python)
+        compiler_logs.refuse_stubs(found, _INSTALL, self.python)
+        libraries.imports("optimum.neuron", "", install=_INSTALL, python=self.python)
+        return found
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Export for the target from the weights that `save_pretrained` wrote.

@@ -1,12 +1,14 @@
-"""Versions of installed libraries, without importing them; the error for a missing one says its command."""
+"""What is installed, here or for another interpreter; the error for a missing library says its command."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -30,7 +32,23 @@ from importlib import metadata
 found = [(one.metadata["Name"], one.version) for one in metadata.distributions()]
 print(json.dumps([sys.version_info[:3], found]))
 """
+_IMPORT = """
+import sys
+from importlib import import_module
+try:
+    found = import_module(sys.argv[1])
+    if sys.argv[2] and not hasattr(found, sys.argv[2]):
+        sys.exit(f"it has no {sys.argv[2]}")
+except (ImportError, OSError, RuntimeError) as error:
+    sys.exit(str(error) or type(error).__name__)
+"""
 _PATIENCE_S = 60
+_PATIENCE_IMPORT_S = 300
+"""A first import of a large library reads gigabytes from a cold disk."""
+_ERRORS: Final = {
+    errno.ENOEXEC: f"it isn't a program for this host, which is {os.uname().machine}",
+    errno.EISDIR: "it is a folder",
+}
 
 
 class Interpreter(NamedTuple):
@@ -53,7 +71,7 @@ def versions(*distributions: str, install: str, python: str | None = None) -> di
     """Versions of distributions installed here, or for the interpreter `python`, by name.
 
     Raises:
-        LibraryMissing: one is not installed; `install` is the command that mends it.
+        LibraryMissing: one is not installed; `install` mends it.
     """
     if python is not None:
         return _versions_there(distributions, install, python)
@@ -76,7 +94,7 @@ def fit(python: str) -> str:
     version = ".".join(map(str, there.version))
     if there.version < _OLDEST:
         oldest = ".".join(map(str, _OLDEST))
-        raise LibraryMissing(f"compiler.python={python} is Python {version}: use one from {oldest} on")
+        raise LibraryMissing(f"{_named(python)} is Python {version}: use one from {oldest} on")
     needed = _NEEDED if there.version >= (3, 10) else _NEEDED_BEFORE_310
     _versions_there(needed, f"pip install {' '.join(needed)}", python)
     return version
@@ -92,11 +110,53 @@ def _versions_there(distributions: tuple[str, ...], install: str, python: str) -
     return {name: str(version) for name, version in found.items()}
 
 
+def imports(module: str, attribute: str, *, install: str, python: str | None) -> None:
+    """Import a library in a process of its environment, once a command: what is installed may still not work.
+
+    Raises:
+        LibraryMissing: the import fails, or the library lacks `attribute`; `install` mends it.
+    """
+    command = install.replace("pip install", f"{python} -m pip install") if python else install
+    path = "" if python else os.pathsep.join(filter(None, sys.path))
+    programs = environment_of(python or sys.executable, os.environ)["PATH"]
+    if error := _failed_import(python or sys.executable, module, attribute, path, programs):
+        where = f" by {python}" if python else ""
+        raise LibraryMissing(f"{module} can't be imported{where} ({error}): {command}")
+
+
+@lru_cache(maxsize=64)
+def _failed_import(python: str, module: str, attribute: str, path: str, programs: str) -> str | None:
+    """Why an import fails in a fresh process with this PYTHONPATH and PATH, or None."""
+    environment = environment_of(python, os.environ)
+    try:
+        done = subprocess.run(  # noqa: S603 - the user chose it
+            [python, "-c", _IMPORT, module, attribute],
+            env=environment | {"PYTHONPATH": path, "PATH": programs, "PYTHONSAFEPATH": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_IMPORT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end within {_PATIENCE_IMPORT_S} s"
+    if done.returncode == 0:
+        return None
+    last = done.stderr.strip().rpartition("\n")[2]
+    return last or f"the process ended with {done.returncode}"
+
+
+def _named(python: str) -> str:
+    """The keys that name an interpreter: a chip's environment is named once, at the hardware."""
+    return f"compiler.python or hardware.python={python}"
+
+
 def _interpreter(python: str) -> Interpreter:
     answer = _queried(python)
     if isinstance(answer, str):
         raise LibraryMissing(
-            f"compiler.python={python}: {answer}; name the interpreter of an environment: "
+            f"{_named(python)}: {answer}; name the interpreter of an environment: "
             "python3 -m venv FOLDER makes FOLDER/bin/python"
         )
     return answer
@@ -118,7 +178,8 @@ def _queried(python: str) -> Interpreter | str:
         )
         version, found = json.loads(done.stdout)
     except OSError as error:
-        return error.strerror or str(error)
+        number = errno.EISDIR if Path(python).is_dir() else error.errno or 0
+        return _ERRORS.get(number) or error.strerror or str(error)
     except subprocess.TimeoutExpired:
         return f"no answer within {_PATIENCE_S} s"
     except ValueError:

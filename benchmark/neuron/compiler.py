@@ -53,9 +53,11 @@ class NeuronCompiler(CompilerDefaults):
     """Command that installs both."""
 
     def versions(self) -> Mapping[str, str]:
-        """Versions of library and compiler; stubs from PyPI count as missing."""
+        """Versions of both; a stub from PyPI, or a library that can't be imported, counts as missing."""
         found = libraries.versions(*self.distributions, install=self.install, python=self.python)
-        return compiler_logs.refuse_stubs(found, self.install, self.python)
+        compiler_logs.refuse_stubs(found, self.install, self.python)
+        libraries.imports(self._module, "trace", install=self.install, python=self.python)
+        return found
 
     def switches(self) -> list[str]:
         """Flags without a value, as both compilers spell them."""
@@ -81,11 +83,14 @@ class NeuronCompiler(CompilerDefaults):
         Raises:
             LibraryMissing: it can't be imported, or has no `trace`.
         """
-        name = self.distributions[0].replace("-", "_")
         try:
-            library = import_module(name)
+            library = import_module(self._module)
         except (ImportError, OSError) as error:  # it calls programs of its environment
-            raise LibraryMissing(f"{name} can't be imported ({error}): {self.install}") from error
+            raise LibraryMissing(f"{self._module} can't be imported ({error}): {self.install}") from error
         if not hasattr(library, "trace"):
-            raise LibraryMissing(f"{name} here has no trace: {self.install}")
+            raise LibraryMissing(f"{self._module} here has no trace: {self.install}")
         return library
+
+    @property
+    def _module(self) -> str:
+        return self.distributions[0].replace("-", "_")

@@ -65,8 +65,8 @@ _MOST_LINES = 40
 """Lines that are shown from the end of each log of a failed compilation."""
 
 
-def refuse_stubs(found: Mapping[str, str], install: str, python: str | None) -> Mapping[str, str]:
-    """Return the versions that were found, in this interpreter or in `python`.
+def refuse_stubs(found: Mapping[str, str], install: str, python: str | None) -> None:
+    """Refuse libraries of this interpreter, or of `python`, that are stubs.
 
     Raises:
         LibraryMissing: some are stubs of PyPI; the message has `install`, the command that replaces them.
@@ -77,7 +77,6 @@ def refuse_stubs(found: Mapping[str, str], install: str, python: str | None) -> 
             f"{' and '.join(stubs)} here {'is' if len(stubs) == 1 else 'are'} PyPI's stub: {command} "
             '(importing the stub raises ImportError, "WRONG PACKAGE")'
         )
-    return found
 
 
 @frozen

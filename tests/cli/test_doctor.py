@@ -7,6 +7,7 @@ import json
 from typer.testing import CliRunner
 
 from benchmark.cli.app import app
+from benchmark.errors import ConfigError
 
 COMPILER = "_target_: benchmark.compilers.simulated.Simulated\nfast_math: none\n"
 
@@ -22,3 +23,9 @@ def test_doctor_takes_the_search_path_of_a_run(tmp_path):
     assert found["mine"]
     assert found["ours"]
     assert {"eager", "openvino", "neuronx"} <= {*found}
+
+
+def test_a_key_without_the_name_that_has_it_is_refused():
+    outcome = CliRunner().invoke(app, ["doctor", "compiler.python=/x"])
+    assert isinstance(outcome.exception, ConfigError)
+    assert "compiler=NAME compiler.python=/x" in str(outcome.exception)

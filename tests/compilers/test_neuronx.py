@@ -20,7 +20,7 @@ from benchmark.errors import (
     OutOfDeviceMemory,
     UnsupportedOperator,
 )
-from tests.compilers.neuron_workloads import FAKES, fakes, forget, small_workload, stub
+from tests.compilers.neuron_workloads import fakes, forget, small_workload, stub
 
 __all__ = ["fakes"]
 ALWAYS = ["--target", "inf2", "--auto-cast", "none", "--optlevel", "2", "--model-type", "generic"]
@@ -191,8 +191,8 @@ def test_stubs_are_distinguished_from_the_libraries_without_an_import(tmp_path, 
     assert "--extra-index-url https://pip.repos.neuron.amazonaws.com" in str(missing.value)
 
 
-def test_versions_of_the_stand_in_say_that_it_is_one(monkeypatch):
-    monkeypatch.syspath_prepend(str(FAKES))
+@pytest.mark.usefixtures("fakes")
+def test_versions_of_the_stand_in_say_that_it_is_one():
     versions = NeuronX().versions()
     assert set(versions) == {"torch-neuronx", "neuronx-cc"}
     assert all(version.endswith("+simulated") for version in versions.values())

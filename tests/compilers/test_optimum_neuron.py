@@ -214,7 +214,14 @@ def test_the_stubs_of_pypi_are_no_installation(monkeypatch):
     ):
         OptimumNeuron().versions()
     installed |= {"torch-neuronx": "2.8.0", "neuronx-cc": "2.21", "neuronx-distributed": "0.15.22404"}
-    assert OptimumNeuron().versions() == installed
+    with pytest.raises(
+        LibraryMissing, match=r"^optimum\.neuron can't be imported \(No module named 'optimum'"
+    ):
+        OptimumNeuron().versions()
+
+
+def test_an_installation_that_can_be_imported_is_one(standing_in):
+    assert OptimumNeuron().versions()["optimum-neuron"].startswith("0.4.5")
 
 
 @pytest.fixture

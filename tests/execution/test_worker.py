@@ -218,7 +218,32 @@ def test_an_interpreter_that_is_not_there_makes_a_cell_unavailable(compose):
     cell = compose("compiler=eager", "compiler.python=/nowhere/python")
     (run,) = plan([cell], lambda _: {}).runs
     assert run.fate == "unavailable"
-    assert run.reason.startswith("compiler.python=/nowhere/python: No such file or directory; name the")
+    assert run.reason.startswith(
+        "compiler.python or hardware.python=/nowhere/python: No such file or directory; name the"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (
+            b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00\xff\xff" + bytes(4000),
+            "it isn't a program for this host",
+        ),
+        (b"#!/bin/sh\necho hello; exit 3\n", "it doesn't answer as Python does"),
+        (None, "it is a folder"),
+    ],
+    ids=["of another architecture", "another program", "folder"],
+)
+def test_what_is_no_interpreter_is_refused_with_what_to_write(tmp_path, content, said):
+    place = tmp_path / "python"
+    if content is None:
+        place.mkdir()
+    else:
+        place.write_bytes(content)
+        place.chmod(0o755)
+    with pytest.raises(LibraryMissing, match=rf"hardware\.python={place}: {said}.*makes FOLDER/bin/python"):
+        libraries.fit(str(place))
 
 
 @pytest.mark.parametrize(
@@ -243,11 +268,6 @@ def test_an_interpreter_that_lacks_something_is_told_what(python, version, distr
     with pytest.raises(LibraryMissing) as raised:
         libraries.fit(path)
     assert str(raised.value).endswith(told.format(path))
-
-
-def test_what_is_no_interpreter_is_told_so():
-    with pytest.raises(LibraryMissing, match=r"^compiler\.python=/bin/false: it doesn't answer as Python"):
-        libraries.fit("/bin/false")
 
 
 def test_libraries_are_looked_for_where_they_are_needed(python):

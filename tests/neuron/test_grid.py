@@ -5,6 +5,7 @@ Nothing of that may be taken for a measurement of the device.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -192,11 +193,21 @@ def test_an_environment_that_is_named_by_its_path_has_its_own_programs(environme
 
 
 @pytest.mark.usefixtures("elsewhere")
-def test_a_library_whose_programs_are_missing_is_unavailable_with_the_command(environment_of_the_chip):
+def test_a_library_that_is_installed_and_does_not_work_is_unavailable_from_plan_on(
+    environment_of_the_chip, capsys
+):
     (environment_of_the_chip / "libneuronpjrt-path").unlink()
-    python = f"hardware.python={environment_of_the_chip / 'python'}"
-    assert called("model=vit_tiny", "hardware=inf2", python, *SHORT, "campaign=incomplete") == 2
-    (row,) = rows("incomplete")
+    words = ("model=vit_tiny", "hardware=inf2", f"hardware.python={environment_of_the_chip / 'python'}")
+    said = ("No such file or directory: 'libneuronpjrt-path'", "-m pip install torch-neuronx")
+
+    assert called("plan", *words, "--json") == 0
+    planned = json.loads(capsys.readouterr().out.partition("\n")[0])
+    assert planned["fate"] == "unavailable"
+    assert called("doctor", *words[1:], "--json") == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)["compiler"]}
+    assert not found["neuronx"]["ready"]
+    assert called(*words, *SHORT, "campaign=incomplete") == 2
+    (row,) = results.load(where="campaign=incomplete").to_dict("records")
     assert row["status"] == "unavailable"
-    assert "libneuronpjrt-path" in row["error"]
-    assert "pip install torch-neuronx" in row["error"]
+    for text in (planned["reason"], found["neuronx"]["detail"], row["error"]):
+        assert all(part in text for part in said)
