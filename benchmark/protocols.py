@@ -42,6 +42,9 @@ class Task(Protocol):
     def parts_of(self, model: Model) -> tuple[str, ...]:
         """Names of the networks that are compiled one by one; empty: the model is one network."""
 
+    def shares_of(self, model: Model) -> Mapping[str, float]:
+        """Least share of the model's parameters that a part has, where it is known."""
+
     @property
     def libraries(self) -> tuple[str, ...]:
         """Distributions that it needs. Their versions are part of identities and cache keys."""
@@ -129,6 +132,13 @@ class Compiler(Protocol):
         `target` is as in `DeviceFacts`; a missing version means the newest. Nothing has to be installed.
         """
 
+    def placement(self, parts: Sequence[str], cores: int) -> Mapping[str, tuple[int, ...]]:
+        """Cores of the device for each part, of the `cores` of one copy of the model, counted from 0.
+
+        They may be more than `cores`: then the plan refuses the cell. Empty where models have no core of
+        their own, as on a CPU.
+        """
+
     def refuse(self, kind: str) -> str | None:
         """Return why these options don't work on this kind of device, or None."""
 
@@ -186,6 +196,10 @@ class CompilerDefaults:
         """No program is called."""
         return {}
 
+    def placement(self, parts: Sequence[str], cores: int) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002 - the same for every model
+        """No core of its own."""
+        return {}
+
     def refuse_model(self, model: Model, task: str) -> str | None:  # noqa: ARG002 - the same for every model
         """Take every model."""
         return None
@@ -218,6 +232,10 @@ class Device(Protocol):
     @property
     def isolated(self) -> bool:
         """Whether runs need child processes."""
+
+    @property
+    def core_memory_bytes(self) -> int | None:
+        """Memory that one core has for models; None: not known, or not its own."""
 
     def refuse(self) -> str | None:
         """Return why no host can have this device, such as more cores than the instance type has, or None."""

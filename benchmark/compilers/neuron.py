@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -85,6 +85,10 @@ class Neuron(NeuronCompiler):
     def tolerance(self) -> Tolerance:
         """That of the arithmetic in effect: matrix products have sixteen bits at most."""
         return "all" if self.fast_math == "all" or self.float32_to_float16 else "matmult"
+
+    def placement(self, parts: Sequence[str], cores: int) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002 - the pipeline decides
+        """All parts on the cores of the pipeline."""
+        return dict.fromkeys(parts, tuple(range(self.pipeline_cores)))
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - it runs on one kind only
         """Refuse options that exclude each other or have no effect."""

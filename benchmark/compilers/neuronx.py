@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,7 +20,7 @@ from benchmark.errors import CompileFailed, Fallback, Incompatible
 from benchmark.neuron import compiler_logs
 from benchmark.neuron.compiler import NeuronCompiler, Operators
 from benchmark.precision import Tolerance
-from benchmark.records import Arithmetic, CompileReport, Session, Workload, frozen
+from benchmark.records import Arithmetic, CompileReport, Model, Session, Workload, frozen
 
 _FILE = "model.pt"
 _TARGETS = {"neuroncore-v2": ("inf2", "trn1", "trn1n"), "neuroncore-v3": ("trn2",)}
@@ -34,6 +35,9 @@ _OF_PARTITIONER: dict[str, Any] = {
     "support_threshold": 0.5,
 }
 """Fields without effect unless partitioner=true, and their defaults."""
+_DENOISERS = frozenset({"unet", "transformer", "refiner"})
+_CALLED_OFTEN = _DENOISERS | {"decode"}
+"""Parts that are called for each step or token."""
 _LNC = "NEURON_LOGICAL_NC_CONFIG"
 Count = Annotated[int, Field(ge=-1)]
 """Operators or subgraphs; -1 is no limit, as the partitioner spells it."""
@@ -76,6 +80,9 @@ class NeuronX(NeuronCompiler):
     """Most subgraphs; -1: no limit."""
     support_threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Smallest share of the operators that the compiler must support."""
+    denoiser_data_parallel: bool | None = None
+    """Give each half of a denoiser's batch, with guidance and without, to a core of its own, by
+    `torch_neuronx.DataParallel`; null: where a copy of the model has two cores."""
     analyze: bool = False
     """Check each operator first (`torch_neuronx.analyze`), for columns of the row; takes minutes."""
 
@@ -93,6 +100,21 @@ class NeuronX(NeuronCompiler):
         if value == 0:
             raise ValueError("should be 1 or more, or -1 for no limit")
         return value
+
+    def placement(self, parts: Sequence[str], cores: int) -> Mapping[str, tuple[int, ...]]:
+        """Denoisers on two cores, half of the batch on each, and everything else on the first.
+
+        Where a denoiser isn't divided, the parts that are called for each step or token have the second core
+        to themselves.
+        """
+        divides = cores > 1 if self.denoiser_data_parallel is None else self.denoiser_data_parallel
+        placed: dict[str, tuple[int, ...]] = dict.fromkeys(parts, (0,))
+        for part in parts:
+            if part in _DENOISERS and divides:
+                placed[part] = (0, 1)
+            elif part in _CALLED_OFTEN and cores > 1:
+                placed[part] = (1,)
+        return placed
 
     @property
     def tolerance(self) -> Tolerance:
@@ -120,6 +142,15 @@ class NeuronX(NeuronCompiler):
             )
         if self.saturate_infinity and kind == "neuroncore-v3":  # accepted there, "it has no effect"
             return f"saturate_infinity=true has no effect on {kind}: use saturate_infinity=false"
+        return None
+
+    def refuse_model(self, model: Model, task: str) -> str | None:
+        """Refuse to divide a denoiser that the model doesn't have."""
+        if self.denoiser_data_parallel is not None and task != "text-to-image":
+            return (
+                f"denoiser_data_parallel={str(self.denoiser_data_parallel).lower()} has no effect on "
+                f"model={model.name}, which has no denoiser: use null"
+            )
         return None
 
     def flags(self, target: str, version: str = "") -> list[str]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -95,6 +95,10 @@ class OptimumNeuron(CompilerDefaults):
     def known_fault(self, model_type: str, versions: Mapping[str, str]) -> str:
         """By benchmark/neuron/known_faults.csv."""
         return known_fault(self.name, model_type, versions)
+
+    def placement(self, parts: Sequence[str], cores: int) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002 - the library knows one core
+        """The first core: `NeuronTracedModel.load_model` calls `set_neuron_cores(start_nc=0, nc_count=1)`."""
+        return dict.fromkeys(parts, (0,))
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Refuse options that exclude each other or have no effect."""

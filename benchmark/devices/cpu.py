@@ -31,6 +31,7 @@ class Cpu:
     torch_device: ClassVar[Literal["cpu"]] = "cpu"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
+    core_memory_bytes: ClassVar[int | None] = None
 
     def refuse(self) -> str | None:
         """Refuse nothing."""

@@ -40,6 +40,7 @@ class Cuda:
     torch_device: ClassVar[Literal["cuda"]] = "cuda"
     simulated: ClassVar[bool] = False
     isolated: ClassVar[bool] = True
+    core_memory_bytes: ClassVar[int | None] = None
 
     def refuse(self) -> str | None:
         """Refuse an instance type without such a GPU: its price would count."""

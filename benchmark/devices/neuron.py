@@ -71,6 +71,14 @@ class Neuron:
         return f"neuroncore-v{version}" if version else "none"
 
     @property
+    def core_memory_bytes(self) -> int | None:
+        """Device memory of the instance, divided by its cores; those of Inferentia share theirs."""
+        one = self._instance
+        if one.neuroncore_version in {None, 1} or one.device_memory_gib is None:
+            return None
+        return int(one.device_memory_gib * 2**30) // _cores_of(one, self.lnc)
+
+    @property
     def _instance(self) -> Instance:
         return instances.find(self.instance_type)
 

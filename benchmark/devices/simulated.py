@@ -20,6 +20,7 @@ class SimulatedDevice:
     kind: ClassVar[str] = "simulated"
     torch_device: ClassVar[None] = None
     simulated: ClassVar[bool] = True
+    core_memory_bytes: ClassVar[int | None] = None
 
     def refuse(self) -> str | None:
         """Refuse nothing."""

@@ -33,6 +33,11 @@ class Generator(TransformersTask):
         del model
         return ("prefill", "decode")
 
+    def shares_of(self, model: Model) -> Mapping[str, float]:
+        """All for the prompt; for each token all too, but of an encoder-decoder the decoder's alone."""
+        is_encoder_decoder = "decoder_input_ids" in self.feeds(model)
+        return {"prefill": 1.0, "decode": _decoder_share(model.architecture) if is_encoder_decoder else 1.0}
+
     def feeds(self, model: Model) -> tuple[str, ...]:
         """The prompt. An encoder-decoder also gets its first token."""
         known = architectures.forward_arguments(model.architecture, self.auto_class)
@@ -82,6 +87,19 @@ class Generator(TransformersTask):
             return real_inputs.prompt(model, real, shape.batch_size, shape.input_length, seed)
         size = (shape.batch_size, shape.input_length)
         return random_tokens(model, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def _decoder_share(architecture: Mapping[str, Any]) -> float:
+    """The least share of an encoder-decoder's parameters that its decoder has.
+
+    A layer of a decoder is one of the encoder, and its second attention. Only of T5 the sizes are read.
+    """
+    sizes = [architecture.get(name) for name in ("num_heads", "d_kv", "d_ff")]
+    if architecture.get("model_type") != "t5" or None in sizes:
+        return 0.5
+    heads, width, inner = (int(size or 0) for size in sizes)
+    attention, layer = 4 * heads * width, 2 * inner  # times d_model
+    return (2 * attention + layer) / (3 * attention + 2 * layer)
 
 
 def refuse_recurrent(model: Model) -> str | None:

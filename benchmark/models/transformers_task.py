@@ -40,6 +40,11 @@ class TransformersTask:
         del model
         return ()
 
+    def shares_of(self, model: Model) -> Mapping[str, float]:
+        """It has no parts."""
+        del model
+        return {}
+
     def feeds(self, model: Model) -> tuple[str, ...]:
         """Names of the model's inputs, for the check of its class; empty: they aren't checked."""
         del model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Annotated, Any, ClassVar
 
@@ -58,6 +58,10 @@ class NeuronCompiler(CompilerDefaults):
         compiler_logs.refuse_stubs(found, self.install, self.python)
         libraries.imports(self._module, "trace", install=self.install, python=self.python)
         return found
+
+    def placement(self, parts: Sequence[str], cores: int) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002 - one core is enough
+        """All parts on one core: they run one after the other."""
+        return dict.fromkeys(parts, (0,))
 
     def switches(self) -> list[str]:
         """Flags without a value, as both compilers spell them."""

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmark import placement
 from benchmark.cell import (
     Cell,
     CellProcesses,
@@ -190,6 +191,7 @@ def _refusals(cell: Cell) -> Iterator[str]:
     pipeline = e.compiler.pipeline_cores or 1
     if pipeline > 1 and (needed := pipeline * e.scenario.replicas) > (cores := e.hardware.facts().cores):
         yield f"compiler.pipeline_cores={pipeline} needs hardware.cores={needed}, not {cores}"
+    yield from placement.refusals(e.task, e.model, e.compiler, e.hardware, e.scenario)
     if e.model.parameters and stated_parameters(e) is None:
         known = " or ".join(f"task={task}" for task in e.model.parameters)
         yield f"model={e.model.name}: its YAML states no parameters of a {e.task.name} head: choose {known}"

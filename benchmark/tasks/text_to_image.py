@@ -32,6 +32,11 @@ class TextToImage:
         """The networks of its pipeline."""
         return pipelines.part_names(model.architecture)
 
+    def shares_of(self, model: Model) -> Mapping[str, float]:
+        """None is known before the networks are made."""
+        del model
+        return {}
+
     def refuse(self, model: Model, shape: Shape) -> str | None:
         """Refuse names that diffusers lacks, and sizes that aren't a multiple of a latent's."""
         if reason := pipelines.refuse(model.architecture):

@@ -191,7 +191,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.devices.cpu.Cpu",
             "Compiler",
-            "commands, refuse_model, known_fault, versions, compile, load",
+            "commands, placement, refuse_model, known_fault, versions, compile, load",
         ),
         (
             "hardware",
@@ -204,13 +204,13 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "task",
             "benchmark.scenarios.latency.Latency",
             "Task",
-            "axes_of, unit_of, parts_of, refuse, make_weights, module, inputs",
+            "axes_of, unit_of, parts_of, shares_of, refuse, make_weights, module, inputs",
         ),
         (
             "compiler",
             "benchmark.published.documents.Document",
             "Compiler",
-            "commands, refuse, refuse_model, known_fault, versions, compile, load",
+            "commands, placement, refuse, refuse_model, known_fault, versions, compile, load",
         ),
     ],
 )
@@ -252,6 +252,7 @@ class HalfACompiler:
 
     def refuse(self): ...
     def commands(self, parts, target, versions): ...
+    def placement(self, parts, cores): ...
     def refuse_model(self, model, task): ...
     def known_fault(self, model_type, versions): ...
     def versions(self): ...
@@ -275,6 +276,7 @@ class NoTorchDevice:
     kind: ClassVar[str] = "simulated"
     simulated: ClassVar[bool] = True
     isolated: ClassVar[bool] = False
+    core_memory_bytes: ClassVar[None] = None
 
     def refuse(self): ...
     def missing(self): ...
