@@ -35,9 +35,9 @@ def measure(cfg: DictConfig) -> int:
     from benchmark.config import experiment
     from benchmark.config.hydra_settings import (
         SWEEPER,
+        refuse_choices,
         refuse_in_job,
         refuse_in_single_run,
-        refuse_lists_of_names,
     )
     from benchmark.errors import NotAllOk
 
@@ -49,7 +49,7 @@ def measure(cfg: DictConfig) -> int:
     with explained() if single else nullcontext():
         if single:
             refuse_in_single_run(cfg, own)
-            refuse_lists_of_names(GlobalHydra.instance().config_loader(), own, own.overrides.task)
+            refuse_choices(GlobalHydra.instance().config_loader(), own, own.overrides.task)
         else:
             refuse_in_job(cfg, own)
         variables = experiment.variables(own.job.env_set)

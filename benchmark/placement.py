@@ -11,12 +11,10 @@ from typing import Final
 from pydantic import NonNegativeInt
 
 from benchmark.protocols import Compiler, Device, Scenario, Task
-from benchmark.records import FastMath, Model, frozen
+from benchmark.records import Model, frozen
 
 WHOLE: Final = "model"
 """Name of the part in a model of one network."""
-_BYTES: Final[Mapping[FastMath, int]] = {"none": 4, "matmult": 2, "all": 2}
-"""Least bytes of a parameter on a core: a compiler that casts may keep weights as it multiplies them."""
 
 
 @frozen
@@ -131,11 +129,10 @@ def _refuse_memory(
     if there is None or parameters is None:
         return
     shares = task.shares_of(model)
-    weight = _BYTES[compiler.fast_math] * parameters
     for core in sorted({core for cores in parts.values() for core in cores}):
         here = [part for part, cores in parts.items() if core in cores]
         share = max(sum(shares.get(part, 0.0) for part in here), float(len(here) == len(parts)))
-        if (needed := share * weight) > there:
+        if (needed := share * parameters * min(map(compiler.weight_bytes, here))) > there:
             yield (
                 f"model={model.name}: the weights of {', '.join(here)} take {needed / 2**30:.1f} GiB, and a "
                 f"core has {there / 2**30:.0f} GiB: {_mend(task, model, compiler, parts)}"

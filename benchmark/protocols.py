@@ -124,6 +124,9 @@ class Compiler(Protocol):
     def parts_named(self) -> tuple[str, ...]:
         """Parts of models, such as a VAE, that it has options for."""
 
+    def weight_bytes(self, part: str) -> int:
+        """Least bytes of one weight of a part on the device."""
+
     def commands(
         self, parts: Sequence[str], target: str | None, versions: Mapping[str, str]
     ) -> Mapping[str, str]:
@@ -172,6 +175,8 @@ class Compiler(Protocol):
 class CompilerDefaults:
     """Answers of a compiler that takes every model and has no pipeline. Override what differs."""
 
+    fast_math: FastMath
+
     @property
     def pipeline_cores(self) -> int | None:
         """No pipeline."""
@@ -186,6 +191,11 @@ class CompilerDefaults:
     def parts_named(self) -> tuple[str, ...]:
         """None."""
         return ()
+
+    def weight_bytes(self, part: str) -> int:
+        """Those of its fast_math: a compiler that casts may keep weights as it multiplies them."""
+        del part
+        return 4 if self.fast_math == "none" else 2
 
     def commands(
         self,

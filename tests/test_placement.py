@@ -85,7 +85,7 @@ def test_a_cell_says_where_its_parts_sit(compose, overrides, expected):
             ),
         ),
         (
-            ["hardware=inf2", "model=sd_tiny", "compiler.denoiser_data_parallel=true"],
+            ["hardware=inf2", "model=sd_tiny", "compiler.denoiser_data_parallel=true", "hardware.cores=1"],
             (
                 "scenario.replicas=1 of 2 cores each needs hardware.cores=2, not 1: use as many cores, or "
                 "fewer replicas"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import pandas as pd
@@ -68,7 +68,8 @@ def plan(
     ahead = ahead_of(planned, store, workers_of(first.launcher))
     if as_json:
         for run in planned.of_cells:
-            say(json.dumps({**_cell(run, needs), "processes": _processes(run)}))
+            command = [{"part": part, "command": line} for part, line in commands(run).items()]
+            say(json.dumps({**_cell(run, needs), "processes": _processes(run), "compiler_command": command}))
         for one in planned.excluded:
             say(json.dumps({"overrides": one.overrides, "fate": "excluded", "reason": one.reason}))
         say(json.dumps(_sums(planned, ahead, needs)))
@@ -102,6 +103,15 @@ def _cell(run: PlannedRun, needs: dict[str, Need]) -> dict[str, Any]:
     }
 
 
+def commands(run: PlannedRun) -> Mapping[str, str]:
+    """What its compiler's program would be given, by part; nothing has to be installed for that."""
+    e = run.cell.experiment
+    if e.hardware.kind not in e.compiler.runs_on:
+        return {}
+    parts = tuple(e.task.parts_of(e.model)) or ("model",)
+    return e.compiler.commands(parts, run.environment.facts.target, run.environment.versions)
+
+
 def _processes(run: PlannedRun) -> str:
     """In how many processes its cell is measured."""
     sampling = run.cell.experiment.sampling
@@ -130,7 +140,8 @@ def _print_summary(planned: Plan, ahead: Forecast, needs: Mapping[str, Need], co
     counts = fates(planned, needs)
     by_fate = ", ".join(f"{count} {fate}" for fate, count in counts.items())
     duplicates = f"; {counted(planned.duplicates, 'duplicate')} left out" if planned.duplicates else ""
-    number, most = len(planned.of_cells), len(planned.runs)
+    cells, most = planned.of_cells, len(planned.runs)
+    number = len(cells)
     processes = f" in {most} processes at most" if most > number else ""
     lines = [f"{counted(number, 'cell')}{processes}: {by_fate}{duplicates}"]
     reasons: dict[tuple[str, str], int] = {}
@@ -140,11 +151,24 @@ def _print_summary(planned: Plan, ahead: Forecast, needs: Mapping[str, Need], co
     for one in planned.excluded:
         reasons["excluded", one.reason] = reasons.get(("excluded", one.reason), 0) + 1
     lines += [f"{count} x {fate}: {reason}" for (fate, reason), count in reasons.items()]
+    lines += _command_lines(cells)
     if needs:
         lines += [_eta(ahead), _dollars(planned, ahead)]
     lines += [f"! {warning}" for warning in _warnings(planned, ahead)]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
+def _command_lines(cells: Sequence[PlannedRun]) -> list[str]:
+    """What compilers are given, each command once with its cells."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for run in cells:
+        for part, line in commands(run).items():
+            labels.setdefault((part, line), []).append(run.cell.experiment.model.name)
+    return [
+        f"{counted(len(models), 'cell')} of {', '.join(dict.fromkeys(models))}, {part}: {line}"
+        for (part, line), models in labels.items()
+    ]
 
 
 def _eta(ahead: Forecast) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -110,6 +111,19 @@ class Neuron(NeuronCompiler):
             *("--neuroncore-pipeline-cores", str(self.pipeline_cores)),
             *self.switches(),
         ]
+
+    def commands(
+        self,
+        parts: Sequence[str],
+        target: str | None,  # noqa: ARG002 - it has one
+        versions: Mapping[str, str],  # noqa: ARG002 - all have these flags
+    ) -> Mapping[str, str]:
+        """Command line of neuron-cc, and the operators that the library sends to it beside its own choice."""
+        line = shlex.join(["neuron-cc", "compile", *self.flags()])
+        forced = self.force_operators
+        return dict.fromkeys(
+            parts, line if forced is None else f"{line}, force_operators: {' '.join(forced)}"
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Arguments of `torch_neuron.trace` that differ from its defaults, the compiler's flags aside."""

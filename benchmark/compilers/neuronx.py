@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -19,6 +21,7 @@ from pydantic import Field, field_validator
 from benchmark.errors import CompileFailed, Fallback, Incompatible
 from benchmark.neuron import compiler_logs
 from benchmark.neuron.compiler import NeuronCompiler, Operators
+from benchmark.neuron.parts import NeuronDtype, Parts, Variables
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, Model, Session, Workload, frozen
 
@@ -38,6 +41,8 @@ _OF_PARTITIONER: dict[str, Any] = {
 _DENOISERS = frozenset({"unet", "transformer", "refiner"})
 _CALLED_OFTEN = _DENOISERS | {"decode"}
 """Parts that are called for each step or token."""
+_NEWEST = "2.27.5334.0"
+"""neuronx-cc of SDK 2.32 (src/helperscripts/n2-manifest.json), for hosts that have none."""
 _LNC = "NEURON_LOGICAL_NC_CONFIG"
 Count = Annotated[int, Field(ge=-1)]
 """Operators or subgraphs; -1 is no limit, as the partitioner spells it."""
@@ -57,6 +62,12 @@ class NeuronX(NeuronCompiler):
     """`--optlevel`: higher compiles longer, for faster code."""
     model_type: Literal["generic", "transformer", "unet-inference"] = "generic"
     """`--model-type`: the kind of model to optimise for."""
+    dtype: NeuronDtype = "fp32"
+    """Type of the weights, and of real-valued inputs and outputs."""
+    parts: Parts = Parts()
+    """Options of single parts of a model, such as its VAE."""
+    environment: Variables = ()
+    """Environment variables of the compilation, such as NEURON_FUSE_SOFTMAX."""
     target: Literal["inf2", "trn1", "trn1n", "trn2"] | None = None
     """`--target`: instances that the code is for; null: those of the hardware."""
     lnc: Literal[1, 2] | None = None
@@ -118,9 +129,38 @@ class NeuronX(NeuronCompiler):
 
     @property
     def tolerance(self) -> Tolerance:
-        """That of its fast_math; casts to eight bits have that of quantisation to eight bits."""
-        cast_to_8 = self.fast_math != "none" and self.auto_cast_type == "fp8_e4m3"
-        return "int8" if cast_to_8 else self.fast_math
+        """That of the least exact part; casts to eight bits have that of quantisation to eight bits."""
+        exactness: tuple[Tolerance, ...] = ("none", "matmult", "all", "int8")
+        return max(map(_tolerance, [self, *map(self.of_part, self.parts.named)]), key=exactness.index)
+
+    @property
+    def parts_named(self) -> tuple[str, ...]:
+        """Those with options of their own."""
+        return self.parts.named
+
+    def weight_bytes(self, part: str) -> int:
+        """Those of its type; fewer where they are cast."""
+        options = self.of_part(part)
+        return 4 if (options.fast_math, options.dtype) == ("none", "fp32") else 2
+
+    def of_part(self, part: str) -> NeuronX:
+        """The options in effect for one part."""
+        return replace(self, **self.parts.of(part), parts=Parts())
+
+    def commands(
+        self, parts: Sequence[str], target: str | None, versions: Mapping[str, str]
+    ) -> Mapping[str, str]:
+        """Variables and command line of neuronx-cc; the names of its files aside, which the library adds."""
+        if not (target := self.target or target):
+            return {}
+        version = versions.get("neuronx-cc", _NEWEST)
+        variables = [f"{name}={value}" for name, value in self.environment]
+        return {
+            part: shlex.join(
+                [*variables, "neuronx-cc", "compile", *self.of_part(part).flags(target, version)]
+            )
+            for part in parts
+        }
 
     def refuse(self, kind: str) -> str | None:
         """Refuse options that this generation of cores lacks, or that have no effect."""
@@ -140,8 +180,11 @@ class NeuronX(NeuronCompiler):
                 f"native_int64={self.native_int64} and implicit_integer_downcast="
                 f"{self.implicit_integer_downcast} have no effect on {kind}: use {' and '.join(_INTEGERS)}"
             )
-        if self.saturate_infinity and kind == "neuroncore-v3":  # accepted there, "it has no effect"
-            return f"saturate_infinity=true has no effect on {kind}: use saturate_infinity=false"
+        named = {f"parts.{name}.": self.of_part(name) for name in self.parts.named}
+        for key, options in {"": self, **named}.items():
+            # It is accepted there, "it has no effect".
+            if options.saturate_infinity is True and kind == "neuroncore-v3":
+                return f"{key}saturate_infinity=true has no effect on {kind}: use before_trn2 or false"
         return None
 
     def refuse_model(self, model: Model, task: str) -> str | None:
@@ -166,7 +209,7 @@ class NeuronX(NeuronCompiler):
             *(("-lnc", str(self.lnc)) if self.lnc else ()),
             *sums,
             *(self._integers() if _knows_integers(self.target or target, version) else ()),
-            *self.switches(),
+            *self.switches(self.target or target),
         ]
 
     def _integers(self) -> list[str]:
@@ -181,13 +224,17 @@ class NeuronX(NeuronCompiler):
         Raises:
             UnsupportedOperator, OutOfDeviceMemory, CompileFailed: by the compiler's NCC_ codes.
             Fallback: nothing was placed on the device.
+            Incompatible: a variable has another value here, or the compiler is too old for an option.
         """
+        if self.parts.named:
+            return self.of_part(workload.name).compile(workload, folder)
         if not (target := self.target or workload.target):
             raise CompileFailed("the hardware has no target: set compiler.target, such as inf2")
         import torch
 
         from benchmark.models import networks
 
+        self._set_variables()
         os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = target  # else a host without a device is refused
         library = self.library()
         flags = self.flags(target, version := metadata.version("neuronx-cc"))
@@ -197,13 +244,11 @@ class NeuronX(NeuronCompiler):
                 f"{self.implicit_integer_downcast} need neuronx-cc 2.27 or later, here is {version}: upgrade "
                 f"it, or use {' and '.join(_INTEGERS)}"
             )
-        inputs = networks.read_inputs(workload)
+        module, inputs = self._network(workload), networks.read_inputs(workload, self.dtype)
         with tempfile.TemporaryDirectory() as work:
-            share, unknown = self._analysed(library, workload, inputs, Path(work, "analysis"))
+            share, unknown = self._analysed(library, module, inputs, Path(work, "analysis"))
             with compiler_logs.compiling(Path(work)) as messages:
-                traced = library.trace(
-                    workload.load_module(), inputs, **self._arguments(library, flags, Path(work, "trace"))
-                )
+                traced = library.trace(module, inputs, **self._arguments(library, flags, Path(work, "trace")))
             neff_bytes = compiler_logs.neff_bytes(Path(work, "trace"))
         if not (placed := _on_device(traced)):
             raise Fallback("torch_neuronx.trace returned a program without a neuron:: operator")
@@ -212,13 +257,29 @@ class NeuronX(NeuronCompiler):
         torch.jit.save(traced, str(folder / _FILE))
         facts = compiler_logs.read("\n".join(messages))
         return CompileReport(
-            flags=tuple(flags),
+            flags=(*(f"{name}={value}" for name, value in self.environment), *flags),
             subgraphs=facts.subgraphs or placed,
             ops_on_device_fraction=facts.ops_on_device_fraction if share is None else share,
             unsupported_ops=(unknown if share is not None else facts.unsupported_ops) or None,
             script_modules=sum(1 for _ in traced.modules()) - 1,
             neff_bytes=neff_bytes,
         )
+
+    def _network(self, workload: Workload) -> Any:
+        """The module to trace, in its type."""
+        import torch
+
+        module = workload.load_module()
+        return module if self.dtype == "fp32" else module.to(torch.bfloat16)
+
+    def _set_variables(self) -> None:
+        """Set the variables of the compilation; the library reads some when it is imported."""
+        for name, value in self.environment:
+            if os.environ.setdefault(name, value) != value:
+                raise Incompatible(
+                    f"compiler.environment.{name}={value}, but this command was started with "
+                    f"{name}={os.environ[name]}: unset it, or make both equal"
+                )
 
     def _arguments(self, library: Any, flags: list[str], work: Path) -> dict[str, Any]:
         """Keyword arguments of `torch_neuronx.trace`; positional ones draw a warning since SDK 2.15.
@@ -243,13 +304,12 @@ class NeuronX(NeuronCompiler):
         return {**common, "partitioner_config": config, "inline_weights_to_neff": self.inline_weights}
 
     def _analysed(
-        self, library: Any, workload: Workload, inputs: Any, work: Path
+        self, library: Any, module: Any, inputs: Any, work: Path
     ) -> tuple[float | None, tuple[str, ...]]:
         """Share of operators that the compiler supports, names of the others; (None, ()) unless `analyze`."""
         if not self.analyze:
             return None, ()
         work.mkdir()
-        module = workload.load_module()
         answer = library.analyze(
             module,
             inputs,
@@ -267,6 +327,8 @@ class NeuronX(NeuronCompiler):
         Raises:
             Incompatible: this process has other logical cores than the program was compiled for.
         """
+        if self.parts.named:
+            return self.of_part(workload.name).load(workload, folder)
         self._agree_on_cores(self.target or workload.target)
         import torch
 
@@ -280,7 +342,7 @@ class NeuronX(NeuronCompiler):
                 move(model, 0)
             else:  # its successor since SDK 2.25 (api-torch-neuronx-core-placement.rst)
                 library.set_neuron_cores(model, start_nc=0, nc_count=1)
-        inputs = networks.read_inputs(workload)
+        inputs = networks.read_inputs(workload, self.dtype)
 
         def call(*tensors: Any) -> Any:
             with torch.no_grad():  # a switch of the process would be one of this thread alone
@@ -302,11 +364,17 @@ class NeuronX(NeuronCompiler):
     def _arithmetic(self) -> Arithmetic:
         cast = {"fp8_e4m3": "fp8"}.get(self.auto_cast_type, self.auto_cast_type)
         return Arithmetic(
-            model_dtype="fp32",
-            matmul_dtype="fp32" if self.fast_math == "none" else cast,
-            other_dtype=cast if self.fast_math == "all" else "fp32",
+            model_dtype=self.dtype,
+            matmul_dtype=self.dtype if self.fast_math == "none" else cast,
+            other_dtype=cast if self.fast_math == "all" else self.dtype,
             autocast=self.fast_math,
         )
+
+
+def _tolerance(options: NeuronX) -> Tolerance:
+    if options.fast_math != "none" and options.auto_cast_type == "fp8_e4m3":
+        return "int8"
+    return options.fast_math if options.dtype == "fp32" else "all"
 
 
 def _knows_integers(target: str, version: str) -> bool:

@@ -20,14 +20,14 @@ from omegaconf import AnyNode, DictConfig, OmegaConf, open_dict
 from benchmark.config import experiment
 from benchmark.config.hydra_settings import (
     overrides_parser,
-    refuse_lists_of_names,
+    refuse_choices,
     refuse_set_by_swept,
     settings_of_grid,
 )
 
 _RESOLVER = re.compile(r"\$\{\s*([\w.]+)\s*:")
 _HYDRA_KEY = re.compile(r"\$\{\s*hydra\b")
-_RESOLVERS_BY_TEXT = frozenset({"now", "oc.env", "oc.select", "oc.decode", "oc.create"})
+_RESOLVERS_BY_TEXT = frozenset({"now", "oc.env", "oc.select", "oc.decode", "oc.create", "neuron_cores"})
 """Resolvers whose result is the same in every cell, unless a key that their text names changes."""
 
 
@@ -138,7 +138,7 @@ class Composer:
 
     def _made(self, base: tuple[str, ...], number: int) -> _Template:
         composed = self._loader.load_sweep_config(self._master, list(base))
-        refuse_lists_of_names(self._loader, composed.hydra, base)
+        refuse_choices(self._loader, composed.hydra, base)
         refuse_set_by_swept(self._settings, self._master, composed)
         with open_dict(composed):
             composed.hydra.job.id, composed.hydra.job.num = str(number), number

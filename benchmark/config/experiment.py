@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -381,17 +381,28 @@ def _sentence(error: Any, prefix: str, kind: type) -> str:
     key = ".".join(str(part) for part in (prefix, *error["loc"]) if part != "")
     key = _ELSEWHERE.get(key, key)
     if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        return _unknown(key, str(error["loc"][-1]), getattr(kind, "__dataclass_fields__", ()))
+        *path, name = error["loc"]
+        return _unknown(key, str(name), _fields_at(kind, path))
     if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return f"{key}: is missing"
     if isinstance(error["input"], list) and error["type"] not in _TYPES_OF_LISTS:
         return list_for_one_value(key, [_spelled(value) for value in error["input"]])
     if isinstance(error["input"], str) and "," in error["input"] and error["type"] in _TYPES_OF_ONE_VALUE:
         return list_for_one_value(key, error["input"].split(","), error["input"])
+    if error["type"] == "dataclass_type":
+        return f"{key}={_spelled(error['input'])}: should be a mapping from options to values"
     message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"].removeprefix("Value error, "))
     if error["type"] in {"int_type", "float_type"} and re.fullmatch(r"[\d.]+", str(error["input"])):
         message += ", is a text: leave out the quotes"
     return f"{key}={_spelled(error['input'])}: {message}"
+
+
+def _fields_at(kind: Any, path: Sequence[Any]) -> tuple[str, ...]:
+    """Names of the fields of a record, or of the one at this path in it."""
+    for name in path:
+        annotation = kind.__pydantic_fields__[name].annotation
+        kind = next(filter(is_dataclass, (annotation, *get_args(annotation))))
+    return tuple(getattr(kind, "__pydantic_fields__", ()))
 
 
 def _name_for_a_section(key: str, raw: Any, expected: str) -> str:

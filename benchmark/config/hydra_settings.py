@@ -16,11 +16,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from benchmark.config.experiment import ALGEBRA, list_for_one_value
 from benchmark.errors import ConfigError
+from benchmark.spelling import did_you_mean
 
 SWEEPER: Final = "hydra_plugins.benchmark_sweepers.grid.GridSweeper"
 _BASIC_SWEEPER: Final = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _LAUNCHER: Final = "hydra_plugins.benchmark_launchers.staged.StagedLauncher"
-_ONE_NAME: Final = ("model", "task", "compiler", "hardware", "scenario", "sampling", "experiment")
+_ONE_NAME: Final = ("model", "task", "compiler", "hardware", "scenario", "sampling", "options", "experiment")
 """Config groups of which a cell has one name."""
 _SINGLE_CELL_HOOKS: Final = ("on_job_start", "on_job_end")
 _OF_THE_COMMAND: Final = frozenset(
@@ -122,14 +123,15 @@ def refuse_set_by_swept(
         )
 
 
-def refuse_lists_of_names(
+def refuse_choices(
     loader: ConfigLoader, hydra: DictConfig, overrides: Sequence[str], mode: RunMode = RunMode.RUN
 ) -> None:
-    """Refuse several names for a group: Hydra merges their YAMLs, and the last one wins.
+    """Refuse several names for a group, whose YAMLs Hydra merges, and options that no YAML has.
 
     Raises:
-        ConfigError: how to sweep, or to pair, the names.
+        ConfigError: how to sweep, or to pair, the names; or the nearest name.
     """
+    _refuse_missing_options(loader, hydra, overrides)
     absent = [key for key in _ONE_NAME if key not in hydra.runtime.choices]
     if not absent:  # Hydra knows the choice of each group, except that of a list
         return
@@ -143,6 +145,23 @@ def refuse_lists_of_names(
         names = [path.name for path in chosen if str(path.parent) == group]
         if len(names) > 1 and (group != "experiment" or _several_sweep(loader, name, own, names)):
             raise ConfigError(list_for_one_value(group, names))
+
+
+def _refuse_missing_options(loader: ConfigLoader, hydra: DictConfig, overrides: Sequence[str]) -> None:
+    """Hydra may find none, as most compilers have none for most models; but not where they are named."""
+    chosen = hydra.runtime.choices.get("options")
+    if not any(word.startswith("options=") for word in overrides) or not isinstance(chosen, str):
+        return
+    group, _, name = chosen.rpartition("/")
+    folders = [f"{folder}/" for folder in loader.get_group_options("options", ObjectType.GROUP)]
+    if name not in loader.get_group_options(f"options/{group}".rstrip("/"), ObjectType.CONFIG):
+        known = [
+            f"{folder}{one}"
+            for folder in ("", *folders)
+            for one in loader.get_group_options(f"options/{folder}".rstrip("/"), ObjectType.CONFIG)
+        ]
+        hint = did_you_mean(chosen, known) or f"known: {', '.join(known)}"
+        raise ConfigError(f"options={chosen}: there are no such options in conf/options; {hint}")
 
 
 def _several_sweep(loader: ConfigLoader, config_name: str, own: Sequence[str], names: Sequence[str]) -> bool:

@@ -28,9 +28,9 @@ from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refus
 from benchmark.config.hydra_settings import (
     algebra,
     overrides_parser,
+    refuse_choices,
     refuse_in_grid,
     refuse_in_verb,
-    refuse_lists_of_names,
     refuse_set_by_swept,
     settings_of_grid,
     sweeper_params,
@@ -116,7 +116,7 @@ def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> 
             that can't be composed.
     """
     refuse_in_grid(master)
-    refuse_lists_of_names(loader, master.hydra, arguments, RunMode.MULTIRUN)
+    refuse_choices(loader, master.hydra, arguments, RunMode.MULTIRUN)
     number = 0
     for own, words in _by_experiment(loader, master, arguments):
         for job in _jobs(loader, own, words, number):

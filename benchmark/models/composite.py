@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from benchmark.errors import Incompatible
 from benchmark.models import flops, networks
 from benchmark.models.networks import Positional
-from benchmark.records import SECOND, Session, Workload
+from benchmark.records import SECOND, Arithmetic, Session, Workload
 
 Network = Callable[..., Sequence[torch.Tensor]]
 """A part, compiled or not: positional tensors in, tensors out."""
@@ -184,9 +185,19 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         answers=answers,
         save_image=lambda file: model.save_image(latest, file),
         token_ns=token_ns if model.has_tokens else None,
-        arithmetic=first.arithmetic,
+        arithmetic=_together([session.arithmetic for session in sessions.values()]),
         choices=first.choices,
     )
+
+
+def _together(parts: Sequence[Arithmetic]) -> Arithmetic:
+    """Arithmetic of all parts; types that differ are named with commas, the most exact first."""
+
+    def named(column: str) -> Any:
+        found = dict.fromkeys(getattr(part, column) for part in parts)
+        return next(iter(found)) if len(found) == 1 else ", ".join(sorted(map(str, found), reverse=True))
+
+    return Arithmetic(**{field.name: named(field.name) for field in fields(Arithmetic)})
 
 
 def _network(session: Session) -> Network:

@@ -12,7 +12,7 @@ from benchmark.errors import LibraryMissing
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs
 from benchmark.neuron.known_faults import known_fault
-from benchmark.neuron.parts import PROGRAM_VARIABLES
+from benchmark.neuron.parts import PROGRAM_VARIABLES, Saturation
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import FastMath, Names, frozen
 
@@ -35,7 +35,7 @@ class NeuronCompiler(CompilerDefaults):
     """none: nothing is cast; matmult: matrix products are cast; all: everything is cast."""
     dynamic_batch: bool = False
     """Take other batch sizes too; torch-neuronx splits and pads them to the one compiled for."""
-    saturate_infinity: bool = False
+    saturate_infinity: Saturation = False
     """`--enable-saturate-infinity`: infinities become the greatest number; CLIP on inf2 needs it."""
     fast_context_switch: bool = False
     """`--enable-fast-context-switch`: some weights are loaded when a call starts."""
@@ -63,10 +63,11 @@ class NeuronCompiler(CompilerDefaults):
         """All parts on one core: they run one after the other."""
         return dict.fromkeys(parts, (0,))
 
-    def switches(self) -> list[str]:
+    def switches(self, target: str = "") -> list[str]:
         """Flags without a value, as both compilers spell them."""
+        is_before_trn2 = self.saturate_infinity == "before_trn2" and target != "trn2"
         switches = {
-            "--enable-saturate-infinity": self.saturate_infinity,
+            "--enable-saturate-infinity": self.saturate_infinity is True or is_before_trn2,
             "--enable-fast-context-switch": self.fast_context_switch,
             "--enable-fast-loading-neuron-binaries": self.fast_loading,
         }

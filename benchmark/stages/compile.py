@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def _compile(
         "label": label,
         "compile_s": sum(seconds.values()),
         "part_compile_s": seconds if workload.parts else {},
-        "report": asdict(_together(reports)),
+        "report": asdict(_together(dict(zip(seconds, reports, strict=True)))),
     }
 
 
@@ -125,14 +126,17 @@ def _named(part: Workload, text: str) -> str:
     return text if part.name == "model" else f"{part.name}: {text}"
 
 
-def _together(reports: Sequence[CompileReport]) -> CompileReport:
-    """Sum of the parts' reports; null where one of them is."""
+def _together(by_part: Mapping[str, CompileReport]) -> CompileReport:
+    """Sum of the parts' reports; null where one of them is. Flags that differ are a line for each part."""
+    reports = [*by_part.values()]
     first = reports[0]
     if len(reports) == 1:
         return first
+    differ = any(report.flags != first.flags for report in reports)
+    lines = (f"{part}: {shlex.join(report.flags)}" for part, report in by_part.items())
     unsupported = [report.unsupported_ops for report in reports]
     return CompileReport(
-        flags=first.flags,
+        flags=tuple(lines) if differ else first.flags,
         subgraphs=_sum(report.subgraphs for report in reports),
         graph_breaks=_sum(report.graph_breaks for report in reports),
         unsupported_ops=None

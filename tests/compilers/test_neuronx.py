@@ -64,7 +64,7 @@ def test_every_switch_is_a_flag():
         ({"target": "inf2"}, V3, "use target=null, or trn2"),
         ({"lnc": 2}, V2, "use lnc=null"),
         ({"native_int64": "enabled"}, V2, "use disabled and all"),
-        ({"saturate_infinity": True}, V3, "use saturate_infinity=false"),
+        ({"saturate_infinity": True}, V3, "use before_trn2 or false"),
     ],
 )
 def test_what_a_generation_of_cores_lacks_is_refused(options, kind, advice):

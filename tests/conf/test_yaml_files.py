@@ -19,8 +19,10 @@ OPTIONS = {
     for folder in CONF.rglob("*")
     if folder.is_dir()
     and folder.name not in {"experiment", "hydra", "importer", "price", "published", "report"}
+    and folder.parent.name != "options"
 }
-"""Names of the YAMLs of every group of a run; those of reports and of imports are composed elsewhere."""
+"""Names of the YAMLs of every group of a run; those of reports, of imports and of one compiler's options are
+composed elsewhere."""
 FEW = 4
 """Models of an experiment whose cells are all composed here."""
 COMPOSED = [

@@ -191,7 +191,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.devices.cpu.Cpu",
             "Compiler",
-            "commands, placement, refuse_model, known_fault, versions, compile, load",
+            "weight_bytes, commands, placement, refuse_model, known_fault, versions, compile, load",
         ),
         (
             "hardware",
@@ -210,7 +210,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.published.documents.Document",
             "Compiler",
-            "commands, placement, refuse, refuse_model, known_fault, versions, compile, load",
+            "weight_bytes, commands, placement, refuse, refuse_model, known_fault, versions, compile, load",
         ),
     ],
 )
@@ -251,6 +251,7 @@ class HalfACompiler:
     """Has every method of a compiler, but neither a name nor anything else."""
 
     def refuse(self): ...
+    def weight_bytes(self, part): ...
     def commands(self, parts, target, versions): ...
     def placement(self, parts, cores): ...
     def refuse_model(self, model, task): ...
