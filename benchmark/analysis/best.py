@@ -52,6 +52,7 @@ NEEDED: Final = (
         "samples",
         "steady",
         "noise_flags",
+        "outlier",
     ),
     "latency_p50_ms",
     *("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "latency_p99_ms", "latency_p99_ms_hi"),
@@ -188,7 +189,9 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
     group = group.assign(
         within=[_within(*one) for one in zip(within, _certain(group, wanted.limits), strict=True)],
         origin=[_origin(*one) for one in zip(group["simulated"], group["source"], strict=True)],
-        doubt=[_doubt(*one) for one in zip(group["steady"], group["noise_flags"], strict=True)],
+        doubt=[
+            _doubt(*one) for one in zip(group["outlier"], group["steady"], group["noise_flags"], strict=True)
+        ],
     )
     # Unknown counts as worst, so that a cell can be on the front by its other figure.
     objectives = pd.DataFrame(
@@ -235,8 +238,11 @@ def units_per_item(group: pd.DataFrame) -> pd.Series[Any]:
 
 
 def _fit(group: pd.DataFrame, limits: SloLimits, by: str) -> tuple[pd.Series[Any], pd.Series[Any]]:
-    """Cells that keep the limits outside the front's columns, and cells that keep all; unknown keeps none."""
-    fit = pd.Series(data=True, index=group.index)
+    """Cells that keep the limits outside the front's columns, and cells that keep all.
+
+    Unknown figures keep none, nor do those of an outlier.
+    """
+    fit = group["outlier"].isna()
     for floor, name in ((limits.accuracy_floor, "accuracy"), (limits.cosine_floor, "cosine")):
         if floor is not None:
             fit &= group[name].astype(float) >= floor
@@ -267,7 +273,9 @@ def _within(keeps: bool, certain: bool) -> str:
     return ("yes" if certain else "uncertain") if keeps else "no"
 
 
-def _doubt(steady: Any, flags: Any) -> str:
+def _doubt(outlier: Any, steady: Any, flags: Any) -> str:
+    if not pd.isna(outlier):
+        return str(outlier)
     if not pd.isna(steady) and not steady:
         return "unsteady"
     return "noisy" if flags is not None and not pd.api.types.is_scalar(flags) and len(flags) else ""

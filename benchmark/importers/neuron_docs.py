@@ -7,13 +7,16 @@ throughput counts tokens, latency is that of one token, by its header or by 1 / 
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from benchmark.cloud import instances
 from benchmark.errors import ConfigError
-from benchmark.published import printed_figures
+from benchmark.published import concurrency, documents, printed_figures
 from benchmark.published.documents import Figures, Reading, read_lines, whole_line
 from benchmark.published.printed_figures import Line
 from benchmark.records import frozen
@@ -55,6 +58,7 @@ _TASKS: Final = {
     "multimodal autoencoding": "multimodal-autoencoding",
 }
 _PICTURES: Final = frozenset({"image-classification", "image-segmentation", "text-to-image", "cv"})
+_PATCHED: Final = Path(documents.__file__).with_name("patched_graphs.csv")
 _LIBRARIES: Final = {"pytorch": "torch", "tensorflow": "tensorflow"}
 
 
@@ -93,6 +97,7 @@ class NeuronDocs:
             **_model(texts),
             **_arithmetic(texts),
             **_software(texts),
+            **_graph(texts),
             **found,
         }
         values["throughput_unit"], values["scenario"] = (
@@ -102,6 +107,8 @@ class NeuronDocs:
         counted = values["throughput_unit"] == "tokens"
         if counted:
             values = {_of_a_token(name): value for name, value in values.items()}
+        elif values["scenario"] in _SCENARIOS.values() and not found.keys() & {"replicas", "workers"}:
+            values |= _calls(values)
         printed = {
             _of_a_token(column) if counted else column: line.texts[header]
             for header, column in columns.items()
@@ -193,6 +200,28 @@ def _software(texts: Mapping[str, str]) -> dict[str, Any]:
         or None,
         "os": _SYSTEMS.get(system, system) or None,
     }
+
+
+def _graph(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Whether the authors replaced parts of the network, by `patched_graphs.csv`."""
+    of = (printed_figures.model(texts["model"]), texts.get("framework", "").lower())
+    return {"graph": "patched"} if any(name in _patched() for name in of) else {}
+
+
+@lru_cache(maxsize=1)
+def _patched() -> frozenset[str]:
+    """Our models, and frameworks, whose graphs are not those of the model's library."""
+    with _PATCHED.open(encoding="utf-8", newline="") as file:
+        return frozenset(line["model"] or line["framework"] for line in csv.DictReader(file))
+
+
+def _calls(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copies and callers by the row's own figures, or why they explain nothing."""
+    try:
+        instance = instances.find(values.get("instance_type") or "")
+    except ValueError:  # a type that the catalogue lacks
+        return {}
+    return concurrency.derived(values, instance)
 
 
 def _unit(texts: Mapping[str, str], columns: Mapping[str, str], values: Mapping[str, Any]) -> str | None:

@@ -178,7 +178,7 @@ RULES: Final = (
     ),
     Rule(
         kind="throughput doesn't fit latency",
-        key=lambda row: (row.document, row.value("scenario")),
+        key=lambda row: (row.document, row.as_printed.get("Application Type") or row.value("scenario")),
         compare=comparisons.calls_in_flight,
     ),
     Rule(kind="numbers sorted as text", key=comparisons.document_of, compare=comparisons.sorted_as_text),

@@ -12,6 +12,7 @@ from statistics import median
 from typing import Final
 
 from benchmark.cloud import instances
+from benchmark.published import concurrency
 from benchmark.published.documents import PAGE, PRINTED, RAW, REPEATED
 from benchmark.published.printed_figures import bare, cut, decimals, fits, number, rounded
 from benchmark.published.published_row import COST, PublishedRow
@@ -358,7 +359,7 @@ def within_noise(rows: Rows) -> Iterator[str]:
 
 def calls_in_flight(rows: Rows) -> Iterator[str]:
     """Throughput x latency / batch is the number of calls in flight; rows of a table have about as many."""
-    counts = [(row, count) for row in rows if (count := _in_flight(row))]
+    counts = [(row, count) for row in rows if (count := concurrency.calls_in_flight(row.value))]
     usual = median(count for _, count in counts) if len(counts) >= _FEWEST else math.nan
     for row, count in counts:
         if count * _FAR < usual or count > usual * _FAR:
@@ -461,12 +462,6 @@ def _fits_any_file(row: PublishedRow) -> bool:
 
 def _is_of_its_file(series: Rows) -> bool:
     return 2 * sum(map(_fits_any_file, series)) >= len(series)
-
-
-def _in_flight(row: PublishedRow) -> float | None:
-    rate, batch = row.value("throughput_per_s"), row.value("batch_size")
-    latency = row.value("latency_p50_ms")
-    return rate * latency / 1000 / batch if rate and batch and latency else None
 
 
 def _basis(row: PublishedRow) -> str:

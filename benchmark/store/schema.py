@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 9
+SCHEMA_VERSION: Final = 10
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -187,6 +187,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("document_date", _TEXT, "", "date of that commit, as YYYY-MM-DD"),
         ("document_licence", _TEXT, "", "licence of the document, or the reason why there is none"),
         ("as_printed", _TEXT_MAP, "", _AS_PRINTED),
+        ("graph", _TEXT, "", "`patched`: the authors replaced parts of the network, such as its attention"),
+        ("outlier", _TEXT, "", "why no ratio may be made of the row's figures; null: nothing is wrong"),
     ),
     *_section(
         "model",
@@ -244,7 +246,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     ),
     *_section(
         "arithmetic",
-        ("model_dtype", _TEXT, "", "type of the weights"),
+        ("model_dtype", _TEXT, "", "type of the weights; of parts that differ, each with a comma"),
         (
             "matmul_dtype",
             _TEXT,
@@ -285,7 +287,12 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("graph_breaks", _INT, "", "places where execution returns to Python"),
         ("ops_on_device_fraction", _REAL, "0…1", "share of the operators that the device runs"),
         ("unsupported_ops", _TEXTS, "", "operators that the compiler does not know"),
-        ("compiler_flags", _TEXTS, "", "flags in effect, as given to the compiler"),
+        (
+            "compiler_flags",
+            _TEXTS,
+            "",
+            "flags in effect, as given to the compiler; of parts that differ, a line each",
+        ),
         ("script_modules", _INT, "", "modules of the compiled program, on the device or on the CPU"),
         ("neff_bytes", _INT, "bytes", "part of the artefact that is loaded to a Neuron device"),
     ),

@@ -292,3 +292,10 @@ def test_generated_tokens_are_a_throughput_where_there_is_no_other():
     ((answer,), _) = asked(line)
     assert answer.work["throughput_unit"] == "output tokens"
     assert answer.best["throughput_per_s"] == 250.0
+
+
+def test_a_row_whose_figures_do_not_fit_together_is_never_the_best():
+    (answer,), _ = asked(*GROWING[:2], {**GROWING[2], "outlier": "13.8 calls in flight"})
+    assert chosen(answer) == 2
+    assert answer.cells.set_index("batch_size").loc[4, "doubt"] == "13.8 calls in flight"
+    assert not answer.cells.set_index("batch_size").loc[4, "front"]

@@ -52,7 +52,52 @@ def test_headers_of_throughput_differ_and_mean_the_same(read, rate):
     )
     assert (values["fast_math"], values["matmul_dtype"], values["model_dtype"]) == ("matmult", "bf16", "fp32")
     assert values["framework_versions"] == [("neuron-sdk", "2.20.0"), ("torch", "2.1")]
-    assert (values["scenario"], values["os"]) == ("latency", "Ubuntu 22.04")
+    assert (values["scenario"], values["replicas"], values["workers"]) == ("throughput", 2, 1)
+    assert values["os"] == "Ubuntu 22.04"
+
+
+FIGURES = (
+    "Model,Image Size,Framework,Inst. Type,Task,Throughput (inference/sec),Latency P50 (ms),Application Type,"
+    "Run Mode,Batch Size,Model Data Type,Compilation Autocast Data Type\n"
+    "{model},224x224,PyTorch 2.5,{instance},Image Classification,{rate},{p50},{application},"
+    "Data Parallel,{batch},FP32,Matmult-BF16\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (("Inf2.xlarge", 1, 1044.93, 0.95), ("latency", 1, 1, None)),
+        (("Inf2.xlarge", 1, 2034.7, 0.9756), ("throughput", 2, 1, None)),
+        (("Inf2.xlarge", 1, 126.5, 14.14), ("throughput", 2, 1, None)),
+        (("Inf2.xlarge", 8, 4269.12, 7.49), ("throughput", 2, 2, None)),
+        (("Inf2.8xlarge", 1, 0.078, 12651.9), ("latency", 1, 1, None)),
+        (("Inf2.24xlarge", 8, 2 * 8 / 7.5e-3 * 12, 7.5), ("throughput", 12, 2, None)),
+        (("Inf2.xlarge", 64, 6509.83, 135.806), (None, None, None, "13.8 calls in flight")),
+        (("Inf2.xlarge", 64, 5078.0, 55.6), (None, None, None, "4.41 calls in flight")),
+        (("Inf2.xlarge", 1, 41.24, 1.0166), (None, None, None, "0.0419 calls in flight")),
+        (("Inf2.xlarge", 1, 3000.0, 1.0), (None, None, None, "3 calls in flight")),
+        (("Inf2.48xlarge", 16, 51.14, 625.66), (None, None, None, "2 of 24 cores busy by its figures")),
+        (("Inf2.7xlarge", 1, 1044.93, 0.95), (None, None, None, None)),
+    ],
+)
+def test_copies_and_callers_are_those_of_the_rows_own_figures(read, row, expected):
+    given = dict(zip(("instance", "batch", "rate", "p50"), row, strict=True))
+    values = only(read(FIGURES.format(model="resnet50", application="Real Time", **given)))
+    scenario, replicas, workers, outlier = expected
+    assert (values.get("replicas"), values.get("workers")) == (replicas, workers)
+    assert values["scenario"] == (scenario or "latency")
+    assert str(values.get("outlier")).startswith(str(outlier))
+
+
+@pytest.mark.parametrize(
+    ("model", "graph"),
+    [("Stable Diffusion 2.1", "patched"), ("PixArt Alpha", "patched"), ("resnet50", None)],
+)
+def test_a_row_says_whether_its_authors_changed_the_network(read, model, graph):
+    given = {"instance": "Inf2.xlarge", "batch": 1, "rate": 0.549, "p50": 1794.5}
+    values = only(read(FIGURES.format(model=model, application="Real Time", **given)))
+    assert values.get("graph") == graph
 
 
 def test_latency_beside_a_rate_of_tokens_is_that_of_a_token(read):
