@@ -48,7 +48,7 @@ AXES: Final = (
     Axis("threads", "hardware.threads", "threads"),
     Axis("pipeline_cores", "compiler.pipeline_cores", "cores"),
     Axis("tensor_parallel", "", "tp"),
-    Axis("data_parallel", "", "dp"),
+    Axis("data_parallel", "scenario.ranks", "ranks"),
 )
 """The order is that of tables and labels. Options of one compiler are no axes: they count in `cell_id`."""
 

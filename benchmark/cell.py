@@ -107,7 +107,7 @@ class PlannedRun:
         versions = tuple(self.environment.versions.items())
         target = (e.hardware.kind, facts.device_name, facts.isa, facts.threads, versions)
         plugins = (id(e.model), id(e.task), id(e.compiler))  # equal sections of a grid are one object
-        return (*plugins, e.weights, e.seed, e.inputs, self.cell.shape, target)
+        return (*plugins, e.weights, e.seed, e.inputs, self.cell.shape, target, e.scenario.training is None)
 
     @property
     def log(self) -> Path:
@@ -118,6 +118,11 @@ class PlannedRun:
     def picture(self) -> Path:
         """The file for the image that the model makes, if it makes one."""
         return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).picture(self.run_id)
+
+    @property
+    def checkpoint(self) -> Path:
+        """The folder for the model that it trains, if it saves one."""
+        return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).checkpoint(self.run_id)
 
 
 _REFUSALS: Mapping[Fate, type[RunFailure]] = {

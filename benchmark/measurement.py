@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from benchmark.records import Arithmetic, Names, frozen
+from benchmark.training_records import Trained
 
 StopReason = Literal["enough", "precision", "max_calls", "max_s"]
 Bounds = tuple[Optional[float], Optional[float], Optional[float]]  # noqa: UP045 - evaluated, in Python 3.9 too
@@ -141,3 +142,5 @@ class Measurement:
     peak_host_bytes: NonNegativeInt
     picture: Path | None = None
     """File of the image that the model made."""
+    trained: Trained | None = None
+    """Of a training: then a call is one step."""

@@ -48,6 +48,10 @@ class CampaignPaths:
         """Image that a model made in its run."""
         return self.folder / "pictures" / f"{run_id}.png"
 
+    def checkpoint(self, run_id: str) -> Path:
+        """Folder of the model that was trained in its run."""
+        return self.folder / "checkpoints" / run_id
+
 
 @frozen
 class StorePaths:

@@ -21,6 +21,7 @@ from benchmark.records import (
     Unit,
     Workload,
 )
+from benchmark.training_records import Objective, TrainingOptions, TrainingSetup
 
 T = TypeVar("T")
 
@@ -52,6 +53,10 @@ class Task(Protocol):
     @property
     def preload(self) -> tuple[str, ...]:
         """Modules that are imported once, before child processes are forked."""
+
+    @property
+    def objective(self) -> Objective | None:
+        """What training compares the model's answers with; None: its models aren't trained."""
 
     def refuse(self, model: Model, shape: Shape) -> str | None:
         """Return why the model can't take this shape, or None."""
@@ -171,6 +176,12 @@ class Compiler(Protocol):
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load for timing. Runs in a fresh child process; `folder` is None where there is no artefact."""
 
+    def refuse_training(self) -> str | None:
+        """Return why nothing is trained with these options, or None."""
+
+    def for_training(self, workload: Workload, folder: Path) -> TrainingSetup:
+        """Prepare this process to train; what it compiles lies in `folder`, which ends with the process."""
+
 
 class CompilerDefaults:
     """Answers of a compiler that takes every model and has no pipeline. Override what differs."""
@@ -218,6 +229,14 @@ class CompilerDefaults:
         """None is known."""
         return ""
 
+    def refuse_training(self) -> str | None:
+        """Refuse to train: most compilers make programs that only answer."""
+        return "what it makes can't be trained: use compiler=eager or compiler=inductor"
+
+    def for_training(self, workload: Workload, folder: Path) -> TrainingSetup:
+        """Only those who don't refuse it have it."""
+        raise NotImplementedError
+
 
 @runtime_checkable
 class Device(Protocol):
@@ -262,6 +281,9 @@ class Device(Protocol):
     def synchronized(self, session: Session) -> Session:
         """Return a session whose calls end when the device is done: asynchronous calls are made to wait."""
 
+    def of_rank(self, rank: int) -> Device | None:
+        """Return the device of one of several processes that train together; None: there are fewer."""
+
     def state(self) -> DeviceState:
         """Sensor readings of this moment. Runs in the child process between timed calls: it must be quick."""
 
@@ -282,8 +304,31 @@ class Scenario(Protocol):
     def workers(self) -> int:
         """Threads that call each copy."""
 
+    @property
+    def training(self) -> TrainingOptions | None:
+        """How it trains the model; None: it calls the compiled one."""
+
+    def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:
+        """Return why this can't be measured so, or None."""
+
     def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
-        """Warm up, then call the copies until the stopping rule is met. Runs in the child process."""
+        """Warm up, then call the copies until the stopping rule is met. Runs in the child process.
+
+        A scenario that trains is not asked to.
+        """
+
+
+class ScenarioDefaults:
+    """Answers of a scenario that calls the compiled model, whatever it is."""
+
+    @property
+    def training(self) -> TrainingOptions | None:
+        """It doesn't train."""
+        return None
+
+    def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:  # noqa: ARG002
+        """Refuse nothing."""
+        return None
 
 
 class Call(Protocol):

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from benchmark.models.torch_compiler import TorchCompiler
 from benchmark.records import CompileReport, Session, Workload, frozen
+from benchmark.training_records import TrainingSetup
 
 
 @frozen
@@ -29,3 +30,11 @@ class Eager(TorchCompiler):
         arithmetic = self.configure(workload)
         session = networks.inference_session(self.prepared(workload), self.inputs(workload), arithmetic)
         return replace(session, choices=self.choices(workload))
+
+    def refuse_training(self) -> str | None:
+        """Refuse what no torch compiler trains with."""
+        return self.refuse_training_options()
+
+    def for_training(self, workload: Workload, folder: Path) -> TrainingSetup:  # noqa: ARG002 - writes nothing
+        """Operators run one by one."""
+        return self.training_setup(workload)

@@ -7,6 +7,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,8 +17,11 @@ from benchmark.host import libraries
 from benchmark.models.torch_compiler import TorchCompiler, use_own_folder
 from benchmark.nvidia import toolkit
 from benchmark.records import CompileReport, Session, Workload, frozen
+from benchmark.training_records import TrainingSetup
 
 _CACHE = "cache"
+_FOLDERS = {"TORCHINDUCTOR_CACHE_DIR": "", "TRITON_CACHE_DIR": "triton"}
+"""Variables that name torch's caches, and where these lie in the cache of an artefact."""
 _CUDA_GRAPHS = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
 """Modes that replay CUDA graphs, and the same modes without them."""
 
@@ -89,6 +94,30 @@ class Inductor(TorchCompiler):
             with _cache_in(cache):
                 return self._session(workload)
 
+    def refuse_training(self) -> str | None:
+        """Refuse what no torch compiler trains with."""
+        return self.refuse_training_options()
+
+    def for_training(self, workload: Workload, folder: Path) -> TrainingSetup:
+        """Compile in the first step, with an empty cache in `folder`. Weights change: nothing is frozen."""
+        import torch
+        from torch._dynamo.utils import counters
+
+        counters.clear()
+        use_own_folder()
+        _use_cache(folder / _CACHE)
+        options = {**torch._inductor.list_mode_options(self.mode), "cpp_wrapper": self.cpp_wrapper}  # noqa: SLF001
+        compiled = partial(torch.compile, fullgraph=self.fullgraph, dynamic=self.dynamic, options=options)
+
+        def report() -> CompileReport:
+            return CompileReport(
+                flags=(f"mode={self.mode}", f"cpp_wrapper={self.cpp_wrapper}"),
+                subgraphs=counters["stats"]["unique_graphs"],
+                graph_breaks=sum(counters["graph_break"].values()),
+            )
+
+        return replace(self.training_setup(workload), compiled=compiled, report=report)
+
     def _session(self, workload: Workload) -> Session:
         """Session of the module; a first call compiles it."""
         import torch
@@ -131,13 +160,9 @@ class Inductor(TorchCompiler):
 @contextmanager
 def _cache_in(folder: Path) -> Iterator[None]:
     """Put torch's caches into `folder` while the block lasts, and clear them in memory before."""
-    from torch._inductor.utils import clear_caches
-
     use_own_folder()
-    ours = {"TORCHINDUCTOR_CACHE_DIR": str(folder), "TRITON_CACHE_DIR": str(folder / "triton")}
-    before = {name: os.environ.get(name) for name in ours}
-    clear_caches()
-    os.environ.update(ours)
+    before = {name: os.environ.get(name) for name in _FOLDERS}
+    _use_cache(folder)
     try:
         yield
     finally:
@@ -146,3 +171,11 @@ def _cache_in(folder: Path) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def _use_cache(folder: Path) -> None:
+    """Put torch's caches into `folder`, and clear them in memory."""
+    from torch._inductor.utils import clear_caches
+
+    clear_caches()
+    os.environ.update({name: str(folder / below) for name, below in _FOLDERS.items()})

@@ -65,6 +65,10 @@ class Cpu:
         """Return it as it is: CPU calls return when they are done."""
         return session
 
+    def of_rank(self, rank: int) -> Cpu | None:
+        """This CPU, for as many processes as it has cores."""
+        return self if rank < self.facts().cores else None
+
     def state(self) -> DeviceState:
         """Clock, temperature and throttling of the CPUs that this process may use."""
         clocks = sensors.frequency_mhz()

@@ -108,6 +108,10 @@ class Cuda:
         timer = Timer(session.run, torch.cuda)
         return replace(session, run=timer.call, device_ns=timer.device_ns, energy_j=self._device.energy_j)
 
+    def of_rank(self, rank: int) -> Cuda | None:
+        """The card after this one, and so on."""
+        return replace(self, index=self.index + rank) if self.index + rank < len(given.on_host()) else None
+
     def state(self) -> DeviceState:
         """Readings of NVML, and torch's memory; without nvidia-ml-py the latter only."""
         device = self._device

@@ -154,6 +154,10 @@ class Neuron:
         """Return it as it is: calls return CPU tensors, so they are done."""
         return session
 
+    def of_rank(self, rank: int) -> Neuron | None:
+        """Torch doesn't train on it."""
+        return self if rank == 0 else None
+
     def state(self) -> DeviceState:
         """Readings of neuron-monitor for this process; no tool reads clock or temperature."""
         return telemetry().state() if self.monitor else DeviceState(other_processes=tools.others())

@@ -41,6 +41,10 @@ class SimulatedDevice:
         """Return it as it is: simulated calls are done when they return."""
         return session
 
+    def of_rank(self, rank: int) -> SimulatedDevice | None:
+        """It trains nothing."""
+        return self if rank == 0 else None
+
     def state(self) -> DeviceState:
         """No readings."""
         return DeviceState()

@@ -8,6 +8,8 @@ from benchmark.config.experiment import Experiment
 from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.server_connection import CORE, keep_warm_s
 
+_TRAINING = ("benchmark.stages.train", "benchmark.training.loop")
+
 
 def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
     """Servers of this interpreter and of those that compilers name; the caller closes them."""
@@ -31,6 +33,7 @@ def preload(experiments: Iterable[Experiment]) -> set[str]:
     for e in filter(can_run, distinct(experiments)):
         modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
         modules.update(() if e.hardware.simulated else (*e.task.preload, *e.compiler.preload))
+        modules.update(_TRAINING if e.scenario.training else ())
     return modules
 
 

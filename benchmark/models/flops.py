@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -13,7 +15,16 @@ _FP32_BYTES = 4
 
 
 def flops_per_call(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> int | None:
-    """Floating-point operations of a call: 2 for each multiply-add of products, convolutions and attention.
+    """Operations of a call of a module, or None, as `counted` says."""
+    return counted(module, inputs, torch.inference_mode())
+
+
+def counted(
+    function: Callable[..., Any], inputs: Sequence[torch.Tensor], mode: AbstractContextManager[Any]
+) -> int | None:
+    """Floating-point operations of a function of tensors, called in this mode of autograd.
+
+    They are 2 for each multiply-add of products, convolutions and attention.
 
     Counted on fake tensors, which have shapes but no content: nothing is computed. Count last, since the
     module may keep some of them. None, with the reason in the log, where the module's control flow depends
@@ -27,8 +38,8 @@ def flops_per_call(module: torch.nn.Module, inputs: Sequence[torch.Tensor]) -> i
         attention = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention}  # noqa: SLF001
         counter = FlopCounterMode(display=False, custom_mapping=attention)
         # Fake tensors, not meta ones: only for fake ones transformers skips reading the mask's content.
-        with FakeTensorMode(allow_non_fake_inputs=True) as fake, torch.inference_mode(), counter:
-            module(*(fake.from_tensor(tensor) for tensor in inputs))
+        with FakeTensorMode(allow_non_fake_inputs=True) as fake, mode, counter:
+            function(*(fake.from_tensor(tensor) for tensor in inputs))
     except Exception as error:  # noqa: BLE001 - a count that fails must not fail the build
         log.warning(
             "flops_per_call is null: operations can't be counted: %s: %s", type(error).__name__, error

@@ -14,6 +14,7 @@ from benchmark.host import libraries
 from benchmark.precision import AutocastDtype, Dtype, MatmulPrecision, Tolerance
 from benchmark.protocols import CompilerDefaults
 from benchmark.records import Arithmetic, FastMath, Workload, frozen
+from benchmark.training_records import TrainingSetup
 
 
 def use_own_folder() -> None:
@@ -128,6 +129,24 @@ class TorchCompiler(CompilerDefaults):
             precision,
         )
         return replace(arithmetic, matmul_precision=torch.get_float32_matmul_precision())
+
+    def refuse_training_options(self) -> str | None:
+        """Refuse options of a torch compiler that have no meaning in training."""
+        if self.dtype != "fp32":
+            return (
+                f"dtype={self.dtype} would train weights of 16 bits, whose small updates are lost: "
+                "use dtype=fp32 with fast_math=all"
+            )
+        if self.matmul_precision == "fastest":
+            return "matmul_precision=fastest is timed on calls: name one, such as highest or medium"
+        return None
+
+    def training_setup(self, workload: Workload) -> TrainingSetup:
+        """Set the arithmetic of this process; operators run one by one."""
+        casts = self.fast_math == "all"
+        return TrainingSetup(
+            arithmetic=self.configure(workload), autocast=self.autocast_dtype if casts else None
+        )
 
     def choices(self, workload: Workload) -> tuple[Callable[[], Arithmetic], ...]:
         """Return the matmul precisions to choose the fastest of; none unless that is asked for."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from benchmark.errors import Incompatible
 from benchmark.models import architectures
 from benchmark.records import Model, Shape, Unit, frozen
+from benchmark.training_records import Objective
 
 FIRST_WORD = 5
 """Smaller ids are special tokens (padding, begin, end, unknown) in the vocabularies of these models."""
@@ -26,6 +27,8 @@ class TransformersTask:
     unit: ClassVar[Unit]
     preload: ClassVar[tuple[str, ...]]
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "safetensors")
+    objective: ClassVar[Objective | None] = None
+    """What training compares the first answer with; None: models of this task aren't trained."""
 
     def axes_of(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - the same for every model
         """Fields of `Shape` that the model has."""

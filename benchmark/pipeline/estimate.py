@@ -198,6 +198,8 @@ def _case(run: PlannedRun) -> Case:
 def _least_s(run: PlannedRun, call_s: float) -> float:
     """Seconds of warm-up and samples; `call_s` is 0 where it is unknown."""
     e = run.cell.experiment
+    if training := e.scenario.training:
+        return call_s * training.steps_of(training.items, e.batch)
     sampling, apart_s = e.sampling, call_s / (e.scenario.replicas * e.scenario.workers)
     warmup_s = max(sampling.warmup_s, sampling.warmup_calls * apart_s)
     calls_s = max(sampling.min_s, sampling.min_calls * apart_s)

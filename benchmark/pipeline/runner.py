@@ -11,15 +11,18 @@ from benchmark.errors import Dominated, RunFailure, Unavailable
 from benchmark.execution.forkserver import defer_signals
 from benchmark.execution.host_lock import HostLock
 from benchmark.execution.stage_calls import stage_calls
+from benchmark.measurement import Measurement
 from benchmark.pipeline.budget import Ending
 from benchmark.pipeline.prepare import Preparation
 from benchmark.pipeline.row_writer import RowWriter
 from benchmark.pipeline.services import Services
 from benchmark.pipeline.stage_clock import StageClock, by_accident
 from benchmark.protocols import Device
+from benchmark.records import Artifact, Workload
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
 from benchmark.stages.row import Attempt, row
+from benchmark.stages.train import judge_training, train
 from benchmark.stages.verify import compare, judge
 from benchmark.store.history import RowsSince
 from benchmark.timing.roofline import Peak
@@ -92,16 +95,24 @@ class Pipeline:
             self._take_host(run, clock)
             attempt = replace(attempt, peak=self._peak(run, clock))
             with clock.stage("measure"):
-                call = stage_calls(run, self._services.interpreters).measure
-                measured = measure(run.cell, workload, artifact, call, run.picture)
+                measured = self._measured(run, workload, artifact)
             attempt = replace(attempt, measured=measured)
             with clock.stage("verify"):
+                if measured.trained:
+                    judge_training(measured.trained)
                 quality = compare(workload, measured, run.cell.experiment.compiler.tolerance)
                 attempt = replace(attempt, quality=quality)
                 judge(run.cell, quality)
         except (RunFailure, KeyboardInterrupt) as error:
             attempt = replace(attempt, failure=clock.failure(error))
         return replace(attempt, finished_at=_now(), stage_seconds=clock.finished())
+
+    def _measured(self, run: PlannedRun, workload: Workload, artifact: Artifact) -> Measurement:
+        """Train, or call what was compiled."""
+        call = stage_calls(run, self._services.interpreters).measure
+        if run.cell.experiment.scenario.training:
+            return train(run.cell, workload, call, run.checkpoint)
+        return measure(run.cell, workload, artifact, call, run.picture)
 
     def _refuse(self, run: PlannedRun) -> None:
         if run.refusal:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from benchmark.measurement import Timing
+from benchmark.protocols import ScenarioDefaults
 from benchmark.records import Sampling, Session, frozen
 from benchmark.timing.energy import Energy
 from benchmark.timing.harness import measure_calls
@@ -17,7 +18,7 @@ _BLOCK_NS = 100_000_000
 
 
 @frozen
-class Latency:
+class Latency(ScenarioDefaults):
     """Each call starts when the one before has returned. Every latency is kept."""
 
     name: ClassVar[str] = "latency"

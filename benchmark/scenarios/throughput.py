@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from benchmark.measurement import Timing
+from benchmark.protocols import ScenarioDefaults
 from benchmark.records import Sampling, Session, frozen
 from benchmark.timing.energy import Energy
 from benchmark.timing.harness import measure_calls
@@ -21,7 +22,7 @@ _BLOCK_NS = 500_000_000
 
 
 @frozen
-class Throughput:
+class Throughput(ScenarioDefaults):
     """`replicas` copies of the model in one process, each called by `workers` threads without a pause.
 
     Same as NeuronPerf's n_models and workers_per_model: on Neuron devices each copy is loaded to the next of

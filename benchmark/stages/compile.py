@@ -37,7 +37,7 @@ def compile_(  # noqa: PLR0913, PLR0917 - it connects the compiler and the cache
         RunFailure: how its process ended.
     """
     e, facts = cell.experiment, environment.facts
-    if not e.compiler.leaves_artifact:
+    if not e.compiler.leaves_artifact or e.scenario.training:  # a training compiles in its first step
         return Artifact(
             folder=None, key=None, report=CompileReport(), cache_hit=None, compile_s=None, artifact_bytes=None
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -69,7 +67,7 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
         if e.sampling.inputs == "varied":
             copies = [replace(copy, before_block=harness.shuffler(copy, e.seed)) for copy in copies]
         attempts = _attempts(cell, copies)
-        peak_host_bytes = _peak_host_bytes()
+        peak_host_bytes = harness.peak_host_bytes()
         second_answers = _second_answers(session, workload)
     best = max(attempts, key=lambda attempt: attempt.quiet)
     return Measurement(
@@ -144,8 +142,3 @@ def _host_array(output: Any) -> np.ndarray:
     if hasattr(output, "detach"):
         output = output.detach().float().cpu().numpy()
     return np.array(output, dtype=np.float32)
-
-
-def _peak_host_bytes() -> int:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -183,10 +183,9 @@ def _refusals(cell: Cell) -> Iterator[str]:
             f"compiler={e.compiler.name} runs on {kinds}, not on hardware={e.hardware.name} "
             f"({e.hardware.kind}): choose another compiler, or another hardware"
         )
-    if refusal := e.compiler.refuse(e.hardware.kind):
-        yield f"compiler={e.compiler.name}: {refusal}"
-    if refusal := e.compiler.refuse_model(e.model, e.task.name):
-        yield f"compiler={e.compiler.name}: {refusal}"
+    for refusal in (e.compiler.refuse(e.hardware.kind), e.compiler.refuse_model(e.model, e.task.name)):
+        if refusal:
+            yield f"compiler={e.compiler.name}: {refusal}"
     yield from _refuse_parts(e)
     pipeline = e.compiler.pipeline_cores or 1
     if pipeline > 1 and (needed := pipeline * e.scenario.replicas) > (cores := e.hardware.facts().cores):
@@ -197,10 +196,16 @@ def _refusals(cell: Cell) -> Iterator[str]:
         yield f"model={e.model.name}: its YAML states no parameters of a {e.task.name} head: choose {known}"
     if refusal := e.task.refuse(e.model, cell.shape):
         yield f"model={e.model.name}: {refusal}"
+    yield from filter(
+        None, (e.scenario.refuse(e.task, e.compiler, e.hardware, cell.shape), _refuse_weights(e))
+    )
+
+
+def _refuse_weights(e: Experiment) -> str | None:
+    """Why this model can't have these weights."""
     if e.weights == "pretrained" and e.model.hub_id is None:
-        yield f"weights=pretrained: {_yaml(e)} names no hub_id; use random or a folder"
-    if e.weights not in {"random", "pretrained"} and (refusal := _refuse_folder(e)):
-        yield refusal
+        return f"weights=pretrained: {_yaml(e)} names no hub_id; use random or a folder"
+    return None if e.weights in {"random", "pretrained"} else _refuse_folder(e)
 
 
 def _refuse_parts(e: Experiment) -> Iterator[str]:

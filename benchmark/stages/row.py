@@ -19,6 +19,7 @@ from benchmark.redaction import without_secrets
 from benchmark.store.schema import SCHEMA_VERSION
 from benchmark.timing import roofline
 from benchmark.timing.roofline import Peak
+from benchmark.training_records import Trained, TrainingOptions
 
 
 @frozen
@@ -66,6 +67,7 @@ def row(attempt: Attempt) -> Row:
         **(asdict(attempt.quality) if attempt.quality else {}),
         **_resources(attempt),
         **_roofline(attempt, trusted),
+        **(_trained(trusted, trusted.trained, attempt) if trusted and trusted.trained else {}),
         **_provenance(attempt),
         "config": e.resolved,
     }
@@ -113,6 +115,7 @@ def _model(attempt: Attempt) -> dict[str, Any]:
 def _axes(attempt: Attempt) -> dict[str, Any]:
     cell, facts = attempt.planned.cell, attempt.planned.environment.facts
     e = cell.experiment
+    training = e.scenario.training
     quantization = options_of(e.compiler).get("quantization", "none")
     return {
         "hardware": e.hardware.name,
@@ -126,8 +129,25 @@ def _axes(attempt: Attempt) -> dict[str, Any]:
         "scenario": e.scenario.name,
         "replicas": e.scenario.replicas,
         "workers": e.scenario.workers,
-        "threads": facts.threads,
+        "threads": training.rank_threads(facts.threads, facts.cores) if training else facts.threads,
+        **_training(training),
+        "seed": e.seed,
         "pipeline_cores": e.compiler.pipeline_cores,
+    }
+
+
+def _training(options: TrainingOptions | None) -> dict[str, Any]:
+    """How a model is trained; nothing for other scenarios."""
+    if options is None:
+        return {}
+    return {
+        "data_parallel": options.ranks,
+        "strategy": options.strategy if options.ranks > 1 else None,
+        "scaling": options.scaling if options.ranks > 1 else None,
+        "accumulation": options.accumulation,
+        "checkpointing": options.checkpointing,
+        "optimizer": options.optimizer,
+        "learning_rate": options.lr,
     }
 
 
@@ -190,6 +210,8 @@ def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
     made = shape.batch_size * (shape.output_length or 0)
     # As in the Neuron SDK's tables: input tokens and output tokens.
     units = made + shape.batch_size * (shape.input_length or 0) if unit == "tokens" else shape.batch_size
+    if measured.trained:
+        units, unit = measured.trained.step_items, "items" if unit == "tokens" else unit
     if not timing.wall_s:
         return {"throughput_per_s": None, "throughput_unit": unit}
     calls_per_s = len(timing.nanoseconds) / timing.wall_s
@@ -200,6 +222,39 @@ def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
         "throughput_per_s_lo": per_s * mean / hi if mean and hi else None,
         "throughput_per_s_hi": per_s * mean / lo if mean and lo and lo > 0 else None,
         "throughput_unit": unit,
+    }
+
+
+def _trained(measured: Measurement, trained: Trained, attempt: Attempt) -> dict[str, Any]:
+    """Results of a training; a step is what a call is elsewhere."""
+    cell, peak, timing = attempt.planned.cell, attempt.peak, measured.timing
+    options = cell.experiment.scenario.training
+    assert options is not None  # noqa: S101 - it has trained
+    first_s, p50 = measured.first_call_ns / 1e9, measured.summary.p50[0]
+    steps_per_s = len(timing.nanoseconds) / timing.wall_s
+    dtype, devices = (
+        measured.arithmetic.matmul_dtype,
+        options.ranks if cell.experiment.hardware.kind != "cpu" else 1,
+    )
+    rate = trained.flops and trained.flops * steps_per_s
+    report = trained.report
+    return {
+        "global_batch_size": trained.step_items,
+        "tokens_per_s": cell.shape.sequence_length
+        and trained.step_items * cell.shape.sequence_length * steps_per_s,
+        "losses": trained.losses,
+        "training_s": trained.training_s,
+        "data_loading_share": trained.loading_share,
+        "replica_error": trained.replica_error,
+        "checkpoint_path": trained.checkpoint,
+        "flops_per_call": trained.flops,
+        "peak_flops_per_s": peak and peak.flops_at(dtype),
+        "mfu": rate / (devices * peak.flops_at(dtype)) if rate and peak else None,
+        "roofline_fraction": None,
+        "compile_s": first_s - p50 / 1e3 if report.subgraphs is not None and p50 else None,
+        "subgraphs": report.subgraphs,
+        "graph_breaks": report.graph_breaks,
+        "compiler_flags": report.flags or None,
     }
 
 

@@ -19,6 +19,7 @@ SCHEMA_VERSION: Final = 10
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME, _TEXTS, _INTS = pa.timestamp("us", tz="UTC"), pa.list_(pa.string()), pa.list_(pa.int64())
+_REALS = pa.list_(pa.float64())
 _TEXT_MAP, _REAL_MAP = pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.float64())
 
 TYPE_WORDS = {
@@ -29,6 +30,7 @@ TYPE_WORDS = {
     _TIME: "timestamp[us, UTC]",
     _TEXTS: "list<string>",
     _INTS: "list<int64>",
+    _REALS: "list<double>",
     _TEXT_MAP: "map<string, string>",
     _REAL_MAP: "map<string, double>",
 }
@@ -242,7 +244,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ),
         ("pipeline_cores", _INT, "", "device cores that share one model, a part of the layers each"),
         ("tensor_parallel", _INT, "", "devices that share one tensor"),
-        ("data_parallel", _INT, "", "devices that share one batch"),
+        ("data_parallel", _INT, "", "devices that share one batch; of a training its ranks"),
+        ("seed", _INT, "", "seed of random weights and inputs; of a training also of its data and dropout"),
     ),
     *_section(
         "arithmetic",
@@ -272,7 +275,10 @@ COLUMNS: Final[tuple[Column, ...]] = (
             "compile_s",
             _REAL,
             "s",
-            "compile time of the artefact; on a cache hit that of the original compilation",
+            (
+                "compile time of the artefact; on a cache hit that of the original compilation; "
+                "of a training its first step less the median step"
+            ),
         ),
         (
             "compile_workers",
@@ -398,6 +404,38 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("accuracy_n", _INT, "items", "items of `dataset` that `accuracy` is based on"),
         ("accuracy_s", _REAL, "s", "time to answer them"),
         ("dataset", _TEXT, "", "name of the labelled data"),
+    ),
+    *_section(
+        "training",
+        ("global_batch_size", _INT, "items", "items of one step over all ranks; a call is one step"),
+        ("strategy", _TEXT, "", "how ranks share the model: `ddp` or `fsdp2`; null for one rank"),
+        (
+            "scaling",
+            _TEXT,
+            "",
+            "`weak`: `batch_size` is that of a rank, `strong`: that of a whole step; null for one rank",
+        ),
+        ("accumulation", _INT, "", "backward passes of a rank for each step"),
+        ("checkpointing", _BOOL, "", "activations are computed again in the backward pass"),
+        ("optimizer", _TEXT, "", "optimizer of the training"),
+        ("learning_rate", _REAL, "", "its learning rate"),
+        ("losses", _REALS, "", "mean loss of each step over all ranks, from the first step on"),
+        ("training_s", _REAL, "s", "time of all steps; the first one, which compiles, is included"),
+        ("tokens_per_s", _REAL, "tokens/s", "tokens trained on in a second, padding included"),
+        ("data_loading_share", _REAL, "0…1", "share of the timed steps that waited for data"),
+        (
+            "mfu",
+            _REAL,
+            "0…1",
+            "operations in a second, without those of recomputed activations, divided by `peak_flops_per_s`",
+        ),
+        (
+            "replica_error",
+            _REAL,
+            "",
+            "largest relative difference between the parameters of two ranks after the last step",
+        ),
+        ("checkpoint_path", _TEXT, "", "folder of the trained model, for `weights=`"),
     ),
     *_section(
         "resources",

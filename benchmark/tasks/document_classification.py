@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from benchmark.models import image_model, real_inputs
 from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import Model, Shape, frozen
+from benchmark.training_records import Objective
 
 _PAGE = 1000
 """Boxes are in thousandths of the page's width and height (LayoutLMv3's documentation)."""
@@ -20,6 +21,7 @@ class DocumentClassification(TextEncoder):
 
     name: ClassVar[str] = "document-classification"
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    objective: ClassVar[Objective | None] = "class"
     axes: ClassVar[tuple[str, ...]] = ("sequence_length", "image_size")
     input_names: ClassVar[tuple[str, ...]] = ("input_ids", "attention_mask", "bbox", "pixel_values")
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import frozen
+from benchmark.training_records import Objective
 
 
 @frozen
@@ -14,3 +15,4 @@ class FillMask(TextEncoder):
 
     name: ClassVar[str] = "fill-mask"
     auto_class: ClassVar[str] = "AutoModelForMaskedLM"
+    objective: ClassVar[Objective | None] = "token"

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from benchmark.models.image_model import ImageModel
 from benchmark.records import frozen
+from benchmark.training_records import Objective
 
 
 @frozen
@@ -14,3 +15,4 @@ class ImageClassification(ImageModel):
 
     name: ClassVar[str] = "image-classification"
     auto_class: ClassVar[str] = "AutoModelForImageClassification"
+    objective: ClassVar[Objective | None] = "class"

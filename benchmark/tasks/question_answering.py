@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import frozen
+from benchmark.training_records import Objective
 
 
 @frozen
@@ -14,4 +15,5 @@ class QuestionAnswering(TextEncoder):
 
     name: ClassVar[str] = "question-answering"
     auto_class: ClassVar[str] = "AutoModelForQuestionAnswering"
+    objective: ClassVar[Objective | None] = "span"
     outputs: ClassVar[tuple[str, ...]] = ("start_logits", "end_logits")

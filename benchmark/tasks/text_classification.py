@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from benchmark.models.text_encoder import TextEncoder
 from benchmark.records import Model, Shape, frozen
+from benchmark.training_records import Objective
 
 _NO_TOKEN = -1
 """Padding id of a model without one: no token has it, so the last token is the last of the sequence."""
@@ -19,6 +20,7 @@ class TextClassification(TextEncoder):
 
     name: ClassVar[str] = "text-classification"
     auto_class: ClassVar[str] = "AutoModelForSequenceClassification"
+    objective: ClassVar[Objective | None] = "class"
 
     def module(self, folder: Path, shape: Shape) -> Any:
         """Load the network. A decoder answers at the last token before the padding, so it needs its id."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from benchmark.models import pipelines, real_inputs
 from benchmark.records import Model, Shape, Unit, frozen
+from benchmark.training_records import Objective
 
 
 @frozen
@@ -19,6 +20,7 @@ class TextToImage:
     unit: ClassVar[Unit] = "images"
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "diffusers", "safetensors")
     preload: ClassVar[tuple[str, ...]] = ("benchmark.models.diffusion",)
+    objective: ClassVar[Objective | None] = None
 
     def axes_of(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - the same for every model
         """Image size and steps."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from benchmark.models import image_model, real_inputs
 from benchmark.models.image_model import ImageModel
 from benchmark.records import Model, Shape, Unit, frozen
+from benchmark.training_records import Objective
 
 
 @frozen
@@ -17,6 +18,7 @@ class VideoClassification(ImageModel):
 
     name: ClassVar[str] = "video-classification"
     auto_class: ClassVar[str] = "AutoModelForVideoClassification"
+    objective: ClassVar[Objective | None] = "class"
     unit: ClassVar[Unit] = "items"
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:

@@ -6,7 +6,9 @@ import gc
 import os
 import platform
 import re
+import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -102,6 +104,12 @@ def replace_inputs(session: Session, arrays: Sequence[np.ndarray]) -> None:
             values[...] = array
         else:
             values.copy_(values.new_tensor(array))
+
+
+def peak_host_bytes() -> int:
+    """Peak memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _nothing() -> None:

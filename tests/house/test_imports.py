@@ -25,6 +25,7 @@ PLUGINS_STAND_ON = {
     "protocols",
     "redaction",
     "spelling",
+    "training_records",
 } | {
     *("host", "cloud", "neuron", "nvidia", "models", "stats", "timing"),
 }

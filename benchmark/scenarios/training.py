@@ -1,0 +1,85 @@
+"""Training: steps of an optimizer, on one process or shared by several."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count, takewhile
+from typing import ClassVar
+
+from benchmark.measurement import Timing
+from benchmark.protocols import Compiler, Device, Task
+from benchmark.records import Sampling, Session, Shape, frozen
+from benchmark.training_records import TrainingOptions
+
+_LEAST_TIMED = 2
+
+
+@frozen
+class Training(TrainingOptions):
+    """Trains a model that has a head. One timed call is one step: data, forward, backward, optimizer."""
+
+    name: ClassVar[str] = "training"
+    replicas: ClassVar[int] = 1
+    workers: ClassVar[int] = 1
+
+    @property
+    def training(self) -> TrainingOptions:
+        """These options."""
+        return self
+
+    def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:
+        """Refuse what can't be trained, and options that contradict each other or have no effect."""
+        if reason := compiler.refuse_training():
+            return f"compiler={compiler.name}: {reason}"
+        if task.objective is None:
+            return (
+                f"task={task.name.replace('-', '_')} has no labels to train with: choose one that has, "
+                "such as task=text_classification or task=image_classification"
+            )
+        return self._refuse_options() or self._refuse_ranks(device) or self._refuse_sizes(shape.batch_size)
+
+    def _refuse_options(self) -> str | None:
+        if (self.steps is None) == (self.epochs is None):
+            return (
+                f"scenario.steps={self.steps or 'null'} and scenario.epochs={self.epochs or 'null'}: give "
+                "one of them, and null for the other"
+            )
+        if self.momentum and self.optimizer != "sgd":
+            return (
+                f"scenario.momentum={self.momentum:g} has no effect with optimizer={self.optimizer}: use sgd"
+            )
+        return None
+
+    def _refuse_ranks(self, device: Device) -> str | None:
+        if device.of_rank(self.ranks - 1) is not None:
+            return None
+        most = sum(1 for _ in takewhile(lambda rank: device.of_rank(rank) is not None, count()))
+        of = "cores" if device.torch_device == "cpu" else "devices"
+        return (
+            f"scenario.ranks={self.ranks}: hardware={device.name} has {most} {of}: use at most {most} ranks"
+        )
+
+    def _refuse_sizes(self, batch: int) -> str | None:
+        parts = self.ranks * self.accumulation
+        if self.scaling == "strong" and batch % parts:
+            return (
+                f"batch={batch} can't be split into {parts} equal parts, ranks x accumulation with "
+                f"scenario.scaling=strong: use a multiple of {parts}"
+            )
+        items = self.step_items(batch)
+        if items > self.items:
+            return (
+                f"one step takes {items} items, and there are scenario.items={self.items}: raise it, or use "
+                "a smaller batch"
+            )
+        steps = self.steps_of(self.items, batch)
+        if steps < self.warmup_steps + _LEAST_TIMED:
+            return (
+                f"{steps} steps leave fewer than {_LEAST_TIMED} to time after scenario.warmup_steps="
+                f"{self.warmup_steps}: train longer, or lower warmup_steps"
+            )
+        return None
+
+    def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
+        """A scenario that trains calls no compiled model."""
+        raise NotImplementedError
