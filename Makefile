@@ -62,7 +62,7 @@ check: $(READY) ## format, lint, types, import contracts, YAML
 	$(BIN)/yamllint -s conf
 
 schema: $(READY) ## write benchmark/store/schema.md from schema.py
-	$(BIN)/python -c 'from benchmark.store import schema; print(schema.markdown(), end="")' > benchmark/store/schema.md
+	$(BIN)/python -c 'from benchmark.store import schema_page; print(schema_page.markdown(), end="")' > benchmark/store/schema.md
 
 matrix: $(READY) ## what works: every model under every compiler of this CPU, as a table; an hour or two
 	-$(BIN)/python -m benchmark experiment=matrix_tiny

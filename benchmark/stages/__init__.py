@@ -1,1 +1,1 @@
-"""The verbs of a run, in order: plan, build, compile, peak, measure, train, verify, row. None imports another."""
+"""The verbs of a run: plan, build, compile, peak, measure, train, verify, row. None imports another."""

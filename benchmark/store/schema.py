@@ -1,4 +1,4 @@
-"""The row as one arrow schema: name, type, unit and meaning of each column, and the page `schema.md` of them.
+"""The row as one arrow schema: name, type, unit and meaning of each column. `schema_page` writes `schema.md`.
 
 Promises to readers: a column keeps its name and type for ever; a new column is nullable, and rows
 written before it read as null. Each addition raises `SCHEMA_VERSION`.
@@ -21,20 +21,6 @@ _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME, _TEXTS, _INTS = pa.timestamp("us", tz="UTC"), pa.list_(pa.string()), pa.list_(pa.int64())
 _REALS = pa.list_(pa.float64())
 _TEXT_MAP, _REAL_MAP = pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.float64())
-
-TYPE_WORDS = {
-    _TEXT: "string",
-    _INT: "int64",
-    _REAL: "double",
-    _BOOL: "bool",
-    _TIME: "timestamp[us, UTC]",
-    _TEXTS: "list<string>",
-    _INTS: "list<int64>",
-    _REALS: "list<double>",
-    _TEXT_MAP: "map<string, string>",
-    _REAL_MAP: "map<string, double>",
-}
-"""How `schema.md` spells a type: arrow's own spelling differs between its versions."""
 
 _STATISTICS = {
     "min": "lowest",
@@ -493,31 +479,3 @@ COLUMNS: Final[tuple[Column, ...]] = (
 SCHEMA: Final = pa.schema(
     [column.field for column in COLUMNS], metadata={"schema_version": str(SCHEMA_VERSION)}
 )
-
-
-def markdown() -> str:
-    """Text of `schema.md`: every status and flag, then every column, by section."""
-    required = ", ".join(f"`{name}`" for name in REQUIRED)
-    lines = [
-        "<!-- Generated: make schema -->",
-        "# The row",
-        "",
-        f"Version {SCHEMA_VERSION}. A column keeps its name and type for ever; a new column is",
-        f"nullable, and rows written before it read as null. Never null: {required}.",
-        "",
-        "| `status` | meaning |",
-        "| --- | --- |",
-        *(f"| `{status}` | {meaning} |" for status, meaning in STATUSES.items()),
-    ]
-    lines += ["", "| entry of `noise_flags` | meaning |", "| --- | --- |"]
-    lines += [f"| `{flag}` | {meaning} |" for flag, meaning in NOISE_FLAGS.items()]
-    lines += ["", "| entry of `verify_flags` | meaning |", "| --- | --- |"]
-    lines += [f"| `{flag}` | {meaning} |" for flag, meaning in VERIFY_FLAGS.items()]
-    for section in dict.fromkeys(column.section for column in COLUMNS):
-        lines += ["", f"## {section}", "", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
-        lines += [
-            f"| `{column.name}` | `{TYPE_WORDS[column.type]}` | {column.unit} | {column.meaning} |"
-            for column in COLUMNS
-            if column.section == section
-        ]
-    return "\n".join(lines) + "\n"

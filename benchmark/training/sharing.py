@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # DDP and optimizers import it when they are made: here, once for all ranks
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
 from benchmark.training.learner import Learner
 from benchmark.training_records import TrainingOptions
@@ -88,8 +90,6 @@ class Sharing:
 
 
 def _ddp(learner: Learner, device: str) -> Any:
-    from torch.nn.parallel import DistributedDataParallel
-
     return DistributedDataParallel(
         learner, device_ids=[torch.cuda.current_device()] if device == "cuda" else None
     )

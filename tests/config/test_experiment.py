@@ -191,26 +191,32 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "compiler",
             "benchmark.devices.cpu.Cpu",
             "Compiler",
-            "weight_bytes, commands, placement, refuse_model, known_fault, versions, compile, load",
+            (
+                "weight_bytes, commands, placement, refuse_model, known_fault, versions, compile, load, "
+                "refuse_training, for_training"
+            ),
         ),
         (
             "hardware",
             "benchmark.compilers.simulated.Simulated",
             "Device",
-            "missing, facts, configure_process, synchronized, state",
+            "missing, facts, configure_process, synchronized, of_rank, state",
         ),
         ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "measure"),
         (
             "task",
             "benchmark.scenarios.latency.Latency",
             "Task",
-            "axes_of, unit_of, parts_of, shares_of, refuse, make_weights, module, inputs",
+            "axes_of, unit_of, parts_of, shares_of, make_weights, module, inputs",
         ),
         (
             "compiler",
             "benchmark.published.documents.Document",
             "Compiler",
-            "weight_bytes, commands, placement, refuse, refuse_model, known_fault, versions, compile, load",
+            (
+                "weight_bytes, commands, placement, refuse, refuse_model, known_fault, versions, compile, "
+                "load, refuse_training, for_training"
+            ),
         ),
     ],
 )
@@ -259,6 +265,8 @@ class HalfACompiler:
     def versions(self): ...
     def compile(self, workload, folder): ...
     def load(self, workload, folder): ...
+    def refuse_training(self): ...
+    def for_training(self, workload, folder): ...
 
 
 @pytest.mark.usefixtures("_ours")
@@ -284,6 +292,7 @@ class NoTorchDevice:
     def facts(self): ...
     def configure_process(self): ...
     def synchronized(self, session): ...
+    def of_rank(self, rank): ...
     def state(self): ...
 
 

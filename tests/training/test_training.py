@@ -65,7 +65,7 @@ def trained(server, compose, entries, tmp_path):
             return server.call(limits, function, *arguments)
 
         workload = build(cell, environment_of(e.hardware.facts(), versions, {}), entries, call)
-        folder = tmp_path / "-".join(("weights", *overrides)).replace("/", "-")
+        folder = tmp_path / f"weights-{len([*tmp_path.iterdir()])}"
         measured = call(work, cell, workload, folder)
         return measured, load_file(Path(measured.trained.checkpoint) / "model.safetensors")
 
