@@ -23,10 +23,12 @@ from benchmark.cli.run import (
 )
 from benchmark.cli.start import set_environment
 from benchmark.cloud.prices import price
+from benchmark.config.experiment import Experiment
 from benchmark.config.sweep import compose_grid
 from benchmark.formatting import counted
 from benchmark.pipeline.budget import hourly
 from benchmark.pipeline.estimate import Forecast, Need, fates, need_of
+from benchmark.placement import WHOLE
 from benchmark.report.display.table import print_table
 from benchmark.report.sanitize import say
 from benchmark.report.screen import Screen
@@ -68,7 +70,8 @@ def plan(
     ahead = ahead_of(planned, store, workers_of(first.launcher))
     if as_json:
         for run in planned.of_cells:
-            command = [{"part": part, "command": line} for part, line in commands(run).items()]
+            lines = commands(run.cell.experiment, run.environment.versions)
+            command = [{"part": part, "command": line} for part, line in lines.items()]
             say(json.dumps({**_cell(run, needs), "processes": _processes(run), "compiler_command": command}))
         for one in planned.excluded:
             say(json.dumps({"overrides": one.overrides, "fate": "excluded", "reason": one.reason}))
@@ -103,13 +106,11 @@ def _cell(run: PlannedRun, needs: dict[str, Need]) -> dict[str, Any]:
     }
 
 
-def commands(run: PlannedRun) -> Mapping[str, str]:
-    """What its compiler's program would be given, by part; nothing has to be installed for that."""
-    e = run.cell.experiment
+def commands(e: Experiment, versions: Mapping[str, str]) -> Mapping[str, str]:
+    """What the compiler's program would be given, by part; nothing has to be installed for that."""
     if e.hardware.kind not in e.compiler.runs_on:
         return {}
-    parts = tuple(e.task.parts_of(e.model)) or ("model",)
-    return e.compiler.commands(parts, run.environment.facts.target, run.environment.versions)
+    return e.compiler.commands(e.task.parts_of(e.model) or (WHOLE,), e.hardware.facts().target, versions)
 
 
 def _processes(run: PlannedRun) -> str:
@@ -163,7 +164,7 @@ def _command_lines(cells: Sequence[PlannedRun]) -> list[str]:
     """What compilers are given, each command once with its cells."""
     labels: dict[tuple[str, str], list[str]] = {}
     for run in cells:
-        for part, line in commands(run).items():
+        for part, line in commands(run.cell.experiment, run.environment.versions).items():
             labels.setdefault((part, line), []).append(run.cell.experiment.model.name)
     return [
         f"{counted(len(models), 'cell')} of {', '.join(dict.fromkeys(models))}, {part}: {line}"

@@ -6,7 +6,8 @@ C: axes of the command line, which replace those of A with the same key. P: the 
     cells = product(A, C, P...) + include - cells that an exclude matches, each once
 
 The command line narrows pairs and single cells: rows and cells with other values are dropped. A single cell
-without the key gets each of its values. Single cells are never excluded.
+without the key gets each of its values. Single cells are never excluded. Where there are single cells alone,
+a key that all of them have is no axis.
 """
 
 from __future__ import annotations
@@ -56,8 +57,9 @@ class Grid:
             ConfigError: a key stands in two places, or no row of a pair has a value of the command line.
         """
         pairs = self._narrowed_pairs()
-        several = bool(self.axes or pairs) or any(len(texts) > 1 for texts in self.requested.values())
-        if self.include and not several:
+        narrowed = set.intersection(*map(set, self.include)) if self.include else set()
+        several = any(len(texts) > 1 for key, texts in self.requested.items() if key not in narrowed)
+        if self.include and not (self.axes or pairs or several):
             return
         paired = {key for block in self.pairs for key in block[0]}
         axes = {key: texts for key, texts in {**self.axes, **self.requested}.items() if key not in paired}

@@ -149,8 +149,9 @@ def refuse_choices(
 
 def _refuse_missing_options(loader: ConfigLoader, hydra: DictConfig, overrides: Sequence[str]) -> None:
     """Hydra may find none, as most compilers have none for most models; but not where they are named."""
-    chosen = hydra.runtime.choices.get("options")
-    if not any(word.startswith("options=") for word in overrides) or not isinstance(chosen, str):
+    chosen = OmegaConf.to_container(hydra.runtime.choices).get("options")  # type: ignore[union-attr]
+    is_named = any(word.startswith("options=") and "$" not in word for word in overrides)
+    if not is_named or not isinstance(chosen, str) or "$" in chosen:
         return
     group, _, name = chosen.rpartition("/")
     folders = [f"{folder}/" for folder in loader.get_group_options("options", ObjectType.GROUP)]

@@ -58,7 +58,7 @@ _TASKS: Final = {
     "multimodal autoencoding": "multimodal-autoencoding",
 }
 _PICTURES: Final = frozenset({"image-classification", "image-segmentation", "text-to-image", "cv"})
-_PATCHED: Final = Path(documents.__file__).with_name("patched_graphs.csv")
+_SCRIPTS: Final = Path(documents.__file__).with_name("neuron_scripts.csv")
 _LIBRARIES: Final = {"pytorch": "torch", "tensorflow": "tensorflow"}
 
 
@@ -97,7 +97,7 @@ class NeuronDocs:
             **_model(texts),
             **_arithmetic(texts),
             **_software(texts),
-            **_graph(texts),
+            **_of_script(texts),
             **found,
         }
         values["throughput_unit"], values["scenario"] = (
@@ -202,17 +202,20 @@ def _software(texts: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _graph(texts: Mapping[str, str]) -> dict[str, Any]:
-    """Whether the authors replaced parts of the network, by `patched_graphs.csv`."""
+def _of_script(texts: Mapping[str, str]) -> dict[str, Any]:
+    """What the table leaves out: a diffusion's steps, and that the authors replaced parts of the network."""
     of = (printed_figures.model(texts["model"]), texts.get("framework", "").lower())
-    return {"graph": "patched"} if any(name in _patched() for name in of) else {}
+    script = next((_scripts()[name] for name in of if name in _scripts()), None)
+    if script is None:
+        return {}
+    return {"graph": "patched", "steps": int(script["steps"]) if script["steps"] else None}
 
 
 @lru_cache(maxsize=1)
-def _patched() -> frozenset[str]:
-    """Our models, and frameworks, whose graphs are not those of the model's library."""
-    with _PATCHED.open(encoding="utf-8", newline="") as file:
-        return frozenset(line["model"] or line["framework"] for line in csv.DictReader(file))
+def _scripts() -> Mapping[str, Mapping[str, str]]:
+    """Lines of `neuron_scripts.csv` by our model, or by framework."""
+    with _SCRIPTS.open(encoding="utf-8", newline="") as file:
+        return {line["model"] or line["framework"]: line for line in csv.DictReader(file)}
 
 
 def _calls(values: Mapping[str, Any]) -> dict[str, Any]:

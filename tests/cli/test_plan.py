@@ -133,6 +133,23 @@ def test_cells_that_failed_before_are_a_warning(sums, capsys):
     capsys.readouterr()
 
 
+def test_what_a_compiler_is_given_is_known_where_neither_it_nor_the_device_is(sums, plan):
+    words = ("model=sd21", "hardware=inf2", "compiler.fast_math=matmult")
+    _, (cell,) = sums(*words)
+    assert cell["fate"] == "unavailable"
+    line = "NEURON_FUSE_SOFTMAX=1 neuronx-cc compile --target inf2 --auto-cast matmult --auto-cast-type bf16"
+    assert {one["part"]: one["command"] for one in cell["compiler_command"]} == {
+        part: f"{line} --optlevel 2 --model-type {kind} --enable-fast-loading-neuron-binaries"
+        for part, kind in (
+            ("text_encoder", "generic"),
+            ("unet", "unet-inference"),
+            ("vae_decoder", "generic"),
+        )
+    }
+    assert f"1 cell of sd21, unet: {line}" in " ".join(plan(*words).split())
+    assert sums(SIMULATED)[1][0]["compiler_command"] == []
+
+
 def test_a_long_table_is_left_out_unless_it_is_asked_for(plan):
     few, every = (plan(SIMULATED, "batch=range(1,71)", *flag) for flag in ([], ["--all"]))
     assert "bert_tiny" not in few

@@ -36,9 +36,14 @@ def read(experiment):
     return yaml.safe_load((CONF / "experiment" / f"{experiment}.yaml").read_text(encoding="utf-8"))
 
 
+def params(experiment):
+    """Axes of an experiment; none where it has single cells only."""
+    return read(experiment)["hydra"].get("sweeper", {}).get("params", {})
+
+
 def jobs(experiment):
     """Overrides of every cell that an experiment sweeps."""
-    swept = [f"{key}={values}" for key, values in read(experiment)["hydra"]["sweeper"]["params"].items()]
+    swept = [f"{key}={values}" for key, values in params(experiment).items()]
     return BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(swept), None)[0]
 
 
@@ -67,13 +72,13 @@ def test_the_first_and_the_last_cell_of_an_experiment_compose(compose, name):
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_cell_of_an_experiment_composes(name):
     """Of a large one the cells of its first and last model: Hydra needs a quarter of a second for each."""
-    diff = read(name)
-    params = diff["hydra"]["sweeper"]["params"]
-    models = str(params.get("model", "")).replace(" ", "").split(",")
+    diff, axes = read(name), params(name)
+    models = [one["model"] for one in diff.get("include", ())]
+    models = str(axes.get("model", "")).replace(" ", "").split(",") if axes else models
     ends = {models[0], models[-1]}
     only = [f"model={models[0]},{models[-1]}"] if len(models) > FEW else []
-    swept = {**params, **dict(word.split("=") for word in only)}
-    product = math.prod(len(str(values).split(",")) for values in swept.values())
+    swept = {**axes, **dict(word.split("=") for word in only)}
+    product = math.prod(len(str(values).split(",")) for values in swept.values()) if axes else 0
     rows = math.prod(len(next(iter(block.values()))) for block in diff.get("pair", ()))
     singles = [one for one in diff.get("include", ()) if not only or one["model"] in ends]
     laid = compose_grid([f"experiment={name}", *only])

@@ -56,6 +56,12 @@ def test_a_key_has_one_place(said):
         cells(**said)
 
 
+def test_what_all_single_cells_have_narrows_them_and_is_no_axis():
+    lines = ({"a": "1", "b": "x"}, {"a": "2", "b": "y"}, {"a": "3", "b": "z"})
+    assert cells(include=lines, requested={"a": ("1", "3")}) == ["a=1 b=x", "a=3 b=z"]
+    assert cells(include=lines[:1], requested={"c": ("7", "8")})[-2:] == ["c=7 a=1 b=x", "c=8 a=1 b=x"]
+
+
 def test_single_cells_stand_beside_the_product():
     assert cells(axes={"a": ("1", "2")}, include=({"a": "9", "b": "x"},)) == ["a=1", "a=2", "a=9 b=x"]
 

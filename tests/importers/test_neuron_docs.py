@@ -91,13 +91,13 @@ def test_copies_and_callers_are_those_of_the_rows_own_figures(read, row, expecte
 
 
 @pytest.mark.parametrize(
-    ("model", "graph"),
-    [("Stable Diffusion 2.1", "patched"), ("PixArt Alpha", "patched"), ("resnet50", None)],
+    ("model", "graph", "steps"),
+    [("Stable Diffusion 2.1", "patched", 50), ("PixArt Alpha", "patched", 20), ("resnet50", None, None)],
 )
-def test_a_row_says_whether_its_authors_changed_the_network(read, model, graph):
+def test_a_row_says_what_its_script_does_and_its_table_does_not(read, model, graph, steps):
     given = {"instance": "Inf2.xlarge", "batch": 1, "rate": 0.549, "p50": 1794.5}
     values = only(read(FIGURES.format(model=model, application="Real Time", **given)))
-    assert values.get("graph") == graph
+    assert (values.get("graph"), values.get("steps")) == (graph, steps)
 
 
 def test_latency_beside_a_rate_of_tokens_is_that_of_a_token(read):

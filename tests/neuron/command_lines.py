@@ -1,23 +1,26 @@
 """Write command_lines.md: what the Neuron compilers would be given for every published cell, and why.
 
 `python tests/neuron/command_lines.py` writes it anew. `cells.csv` has those columns of the published tables
-that say what was compiled; their sources stand in SEEDS. Nothing is compiled: conf/ is composed with each
-cell's overrides, and the compiler it names spells its flags.
+that say what was compiled; their sources stand in SEEDS. Nothing is compiled: each cell is composed as the
+experiment of its page has it, and its command line is what `plan` prints.
 """
 
 from __future__ import annotations
 
 import copy
 import csv
-import shlex
 import sys
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import hydra
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from benchmark import placement
+from benchmark.cli import plan
 from benchmark.config import experiment as config
 from benchmark.published import printed_figures
 
@@ -37,6 +40,7 @@ SEEDS = {
     ),
 }
 
+EXPERIMENTS = {"000": "encoder_latency", "002": "vision_inferentia", "003": "inf2_performance"}
 CASTS = {
     ("000", "inf1"): {"no arguments": "all"},
     ("000", "inf2"): {"no arguments": "matmult"},
@@ -44,18 +48,6 @@ CASTS = {
     ("003", "inf2"): {"Matmult-BF16": "matmult", "None": "none"},
 }
 """By seed and hardware: what a table calls a cast, as our fast_math."""
-OPTIONS = {
-    "google/vit-base-patch16-224": ("compiler.model_type=transformer",),
-    "openai/clip-vit-base-patch32": ("compiler.saturate_infinity=true",),
-    "openai/clip-vit-large-patch14": ("compiler.saturate_infinity=true",),
-    "Stable Diffusion 1.5": ("compiler.model_type=unet-inference", "compiler.fast_loading=true"),
-    "Stable Diffusion 2.1": ("compiler.model_type=unet-inference", "compiler.fast_loading=true"),
-    "Stable Diffusion 2 Inpainting": ("compiler.model_type=unet-inference",),
-    "Stable Diffusion XL Base": ("compiler.model_type=unet-inference",),
-    "Stable Diffusion XL Base & Refiner": ("compiler.model_type=unet-inference",),
-}
-"""Of seed 003: what its scripts give beside the cast."""
-FORCED = "compiler.force_operators=[aten::embedding]"
 
 FLAGS = {
     "--target": (
@@ -80,7 +72,8 @@ FLAGS = {
         "compiler/neuronx-cc/api-reference-guide/index.rst:94, generic | transformer | unet-inference; "
         "generic is the default. `transformer` for ViT: "
         "archive/src/benchmark/pytorch/hf-google-vit_benchmark.py:21; `unet-inference`: "
-        "sd2_512_compile.py:133, sdxl_base_1024_compile.py:309."
+        "sd2_512_compile.py:133, sdxl_base_1024_compile.py:309; PixArt has both: aws-neuron-samples at "
+        "2015d650, torch-neuronx/inference/hf_pretrained_pixart_alpha_inference_on_inf2.ipynb:336,374."
     ),
     "--enable-saturate-infinity": (
         "compiler/neuronx-cc/api-reference-guide/index.rst:174; for CLIP: "
@@ -98,6 +91,15 @@ FLAGS = {
     "--neuroncore-pipeline-cores": (
         "compiler/neuron-cc/command-line-reference.rst:90, an integer, 1 by default; seed 002's scripts "
         "always give it."
+    ),
+    "NEURON_FUSE_SOFTMAX": (
+        "archive/src/benchmark/pytorch/sd2_512_compile.py:2, set before torch_neuronx is imported; likewise "
+        "for 1.5, and for PixArt in aws-neuron-samples at 2015d650, "
+        "torch-neuronx/inference/hf_pretrained_pixart_alpha_inference_on_inf2.ipynb:71."
+    ),
+    "NEURON_CUSTOM_SILU": (
+        "aws-neuron-samples at 2015d650, "
+        "torch-neuronx/inference/hf_pretrained_pixart_alpha_inference_on_inf2.ipynb:72."
     ),
     "force_operators": (
         "archive/torch-neuron/api-compilation-python-api.rst:76, `subgraph_builder_function`: which "
@@ -129,9 +131,8 @@ DIFFERENCES = (
         "compiler_workdir."
     ),
     (
-        "Stable Diffusion gives `--model-type=unet-inference` to the UNet alone, and fast loading to "
-        "all networks but the XL ones: here one compiler's options hold for all networks of a pipeline. "
-        "No script of 2 Inpainting that compiles is published: its line is that of the XL ones."
+        "Diffusions are compared part by part in fidelity.md: their post_quant_conv is a network of its own, "
+        "here it is part of the VAE's decoder."
     ),
     ("`--flag value` here, `--flag=value` in some scripts: the compilers take both."),
 )
@@ -146,21 +147,37 @@ def cells():
 def overrides(cell):
     """What composes our configuration of it: everything, and what decides the command line alone."""
     hardware = cell["instance"].partition(".")[0]
-    cast = CASTS[cell["seed"], hardware][cell["cast"]]
-    deciding = [f"hardware={hardware}", f"compiler.fast_math={cast}"]
-    if hardware == "inf1":
-        deciding += [f"compiler.pipeline_cores={cell['pipeline_cores'] or 1}"]
+    compiler = {"inf1": "neuron", "inf2": "neuronx"}[hardware]
+    model = printed_figures.model(cell["model"])
+    words = [f"experiment={EXPERIMENTS[cell['seed']]}", f"hardware={hardware}", f"compiler={compiler}"]
+    if cell["seed"] == "002":
+        words += [f"compiler.fast_math={CASTS['002', hardware][cell['cast']]}"]
+        words += ["options=neuron/layoutlmv3_forced"] if "forced" in cell["variant"] else []
     if cell["seed"] == "003":
-        deciding += OPTIONS.get(cell["model"], ())
-    if "forced" in cell["variant"]:
-        deciding += [FORCED]
-    rest = [f"model={printed_figures.model(cell['model'])}", f"batch={cell['batch'] or 1}"]
-    rest += [f"hardware.instance_type={cell['instance']}"]
-    if cell["sequence_length"]:
-        rest += [f"seq_len={cell['sequence_length']}"]
-    if cell["task"] == "Raw Output (AutoModel)":
-        rest += ["task=feature_extraction"]
-    return (*deciding, *rest), tuple(deciding)
+        line = line_of(model, int(cell["batch"]), int(cell["image_size"].rpartition("x")[2] or 0))
+        words += [f"{key}={value}" for key, value in line.items() if key not in {"model", "batch", "task"}]
+        rest = [f"task={line['task']}"] if "task" in line else []
+    else:
+        rest = [f"seq_len={cell['sequence_length']}"] if cell["sequence_length"] else []
+    rest += [f"batch={cell['batch'] or 1}", f"hardware.instance_type={cell['instance']}"]
+    named = [f"model={model}"]
+    has_options = (CONF / "options" / compiler / f"{model}.yaml").is_file() and cell["seed"] == "003"
+    return (*words, *named, *rest), (*words, *(named if has_options else ()))
+
+
+def line_of(model, batch, image_size):
+    """The single cell of the experiment that measures a row."""
+    lines = [line for line in include() if (line["model"], line["batch"]) == (model, batch)]
+    return min(lines, key=lambda line: line.get("image_size", image_size) != image_size)
+
+
+@cache
+def include():
+    text = (CONF / "experiment" / f"{EXPERIMENTS['003']}.yaml").read_text(encoding="utf-8")
+    return [
+        {key: value.replace("\\$", "$") if isinstance(value, str) else value for key, value in line.items()}
+        for line in yaml.safe_load(text)["include"]
+    ]
 
 
 @cache
@@ -179,55 +196,77 @@ def experiment(words):
     return config.load(cfg, words)
 
 
-def command_line(words):
-    """What its compiler would be given, as one line."""
+class Compiled(NamedTuple):
+    """What its compiler would be given, and where and how it would be called."""
+
+    lines: tuple[tuple[str, str], ...]
+    """Part and command line."""
+    called: str
+    placed: str
+
+
+def compiled(words):
+    """The command lines of a cell, as `plan` prints them, and its copies, callers, steps and placement."""
     e = experiment(words)
-    if e.compiler.name == "neuronx":
-        return shlex.join(["neuronx-cc", "compile", *e.compiler.flags(e.hardware.facts().target)])
-    line = shlex.join(["neuron-cc", "compile", *e.compiler.flags()])
-    forced = e.compiler.force_operators
-    return line if forced is None else f"{line}, force_operators: {' '.join(forced)}"
+    lines = plan.commands(e, {})
+    sits = placement.placement(e.task, e.model, e.compiler, e.hardware, e.scenario)
+    steps = f", {e.steps} steps" if "steps" in e.task.axes_of(e.model) else ""
+    called = f"{e.scenario.replicas} x {e.scenario.workers}{steps}"
+    return Compiled(tuple(lines.items()), called, placement.words(placement.column(sits)))
 
 
 def text():
     """The golden file."""
     groups = {}
     for cell in cells():
-        groups.setdefault(command_line(overrides(cell)[1]), []).append(cell)
+        found = compiled(overrides(cell)[1])
+        groups.setdefault(found.lines, {}).setdefault((found.called, found.placed), []).append(cell)
     parts = [
         "# Command lines of the published cells",
         "",
-        "Written by `python tests/neuron/command_lines.py`, from `cells.csv` and conf/. File names of input",
-        "and output, `--framework` and `--verbose` are the libraries' own.",
+        "Written by `python tests/neuron/command_lines.py`, from `cells.csv` and the experiments in conf/.",
+        "`plan` prints the same lines. File names of input and output, `--framework` and `--verbose` are the",
+        "libraries' own. Called: copies of the model x callers of each.",
         "",
         *(f"- seed {seed}: {source}." for seed, source in SEEDS.items()),
         "",
     ]
-    for line in sorted(groups):
-        parts += [
-            f"## `{line}`",
-            "",
-            "| seed | table | model | ours | cells |",
-            "| --- | --- | --- | --- | --- |",
-        ]
-        parts += [*_rows(groups[line]), ""]
-    used = {word for line in groups for word in FLAGS if f"{word}:" in line or f" {word} " in f"{line} "}
-    parts += ["## By which line each flag is given", ""]
-    parts += [f"- `{flag}`: {reason}" for flag, reason in FLAGS.items() if flag in used]
+    for lines in sorted(groups):
+        if len(lines) == 1:
+            parts += [f"## `{lines[0][1]}`", ""]
+        else:
+            parts += [f"## {', '.join(part for part, _ in lines)}: {_models(groups[lines])}", ""]
+            parts += [f"- {part}: `{line}`" for part, line in lines] + [""]
+        parts += ["| seed | table | model | ours | called | placement | cells |"]
+        parts += ["| --- | --- | --- | --- | --- | --- | --- |"]
+        parts += [*_rows(groups[lines]), ""]
+    used = " ".join(line for lines in groups for _, line in lines)
+    parts += ["## By which line each flag and variable is given", ""]
+    parts += [f"- `{flag}`: {reason}" for flag, reason in FLAGS.items() if _is_given(flag, used)]
     parts += ["", "## Where the published scripts give something else", ""]
     return "\n".join([*parts, *(f"- {difference}" for difference in DIFFERENCES), ""])
 
 
-def _rows(found):
-    """A line for each model of a table, with its batches and sizes."""
+def _is_given(flag, lines):
+    return any(word in f" {lines} " for word in (f" {flag} ", f" {flag}=", f" {flag}:"))
+
+
+def _models(called):
+    found = [printed_figures.model(cell["model"]) for together in called.values() for cell in together]
+    return ", ".join(dict.fromkeys(found))
+
+
+def _rows(called):
+    """A line for each model of a table that is called in one way, with its batches and sizes."""
     lines = {}
-    for cell in found:
-        key = (cell["seed"], cell["table"], cell["model"], cell["variant"])
-        lines.setdefault(key, []).append(_sizes(cell))
-    for (seed, table, model, variant), sizes in lines.items():
+    for how, together in called.items():
+        for cell in together:
+            key = (cell["seed"], cell["table"], cell["model"], cell["variant"], *how)
+            lines.setdefault(key, []).append(_sizes(cell))
+    for (seed, table, model, variant, *how), sizes in lines.items():
         named = f"{model} ({variant})" if variant else model
         ours = printed_figures.model(model)
-        yield f"| {seed} | {table} | {named} | {ours} | {', '.join(dict.fromkeys(sizes))} |"
+        yield f"| {' | '.join([seed, table, named, ours, *how, ', '.join(dict.fromkeys(sizes))])} |"
 
 
 def _sizes(cell):
