@@ -200,6 +200,12 @@ class Workload:
     """As Hugging Face names it."""
     weights: Path | None = None
     """Folder as `save_pretrained` writes it, for libraries that load models their own way."""
+    cores: tuple[NonNegativeInt, ...] = ()
+    """Device cores that it is placed on, counted from the first one of its copy; empty: it has none. Of
+    several each takes a share of the batch, or of the layers, as the compiler has it."""
+    states: Names = ()
+    """Inputs that keep their values from call to call, such as keys and values: the network changes them in
+    place. Its first output is the answer of a call, the others say what has changed."""
     untrained: Names = ()
     """Tensors that published weights lack, such as those of a head: their values are random."""
 
@@ -271,6 +277,9 @@ class Session:
     """Called before each block of timed calls; not timed."""
     call: Callable[..., Sequence[Any]] | None = None
     """Calls the same network with other inputs: positional, same shapes and types as `inputs`."""
+    write_states: Callable[[Sequence[Any]], None] | None = None
+    """Writes the states of the workload to the device, where they stay; `call` takes the other inputs, and
+    returns the first output. None: `call` takes all inputs."""
     answers: Callable[[Path], Sequence[Any]] | None = None
     """Makes the answers to compare with the reference in this folder, where `run` doesn't return them."""
     save_image: Callable[[Path], bool] | None = None

@@ -209,10 +209,11 @@ class Neuron(NeuronCompiler):
 
         from benchmark.models import networks
 
-        self.library()
+        library = self.library()
         assert folder is not None  # noqa: S101 - leaves_artifact
         log = compiler_logs.ProcessLog()
-        model = torch.jit.load(str(folder / _FILE))
+        with self.on_cores(library, workload.cores or (0,)):
+            model = torch.jit.load(str(folder / _FILE))
         inputs = networks.read_inputs(workload)
 
         def call(*tensors: Any) -> Any:

@@ -12,6 +12,7 @@ import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -39,6 +40,7 @@ _OF_PARTITIONER: dict[str, Any] = {
 }
 """Fields without effect unless partitioner=true, and their defaults."""
 _DENOISERS = frozenset({"unet", "transformer", "refiner"})
+_GENERATIONS = frozenset({"text-generation", "text2text-generation", "automatic-speech-recognition"})
 _CALLED_OFTEN = _DENOISERS | {"decode"}
 """Parts that are called for each step or token."""
 _NEWEST = "2.27.5334.0"
@@ -94,6 +96,9 @@ class NeuronX(NeuronCompiler):
     denoiser_data_parallel: bool | None = None
     """Give each half of a denoiser's batch, with guidance and without, to a core of its own, by
     `torch_neuronx.DataParallel`; null: where a copy of the model has two cores."""
+    kv_cache: Literal["device", "host"] | None = None
+    """Where keys and values of a generation are between its tokens. device: `input_output_aliases` of the
+    library; host: they cross to the device and back for each token; null: on the device where it can."""
     analyze: bool = False
     """Check each operator first (`torch_neuronx.analyze`), for columns of the row; takes minutes."""
 
@@ -118,7 +123,8 @@ class NeuronX(NeuronCompiler):
         Where a denoiser isn't divided, the parts that are called for each step or token have the second core
         to themselves.
         """
-        divides = cores > 1 if self.denoiser_data_parallel is None else self.denoiser_data_parallel
+        wanted = self.denoiser_data_parallel
+        divides = cores > 1 and self.inline_weights if wanted is None else wanted
         placed: dict[str, tuple[int, ...]] = dict.fromkeys(parts, (0,))
         for part in parts:
             if part in _DENOISERS and divides:
@@ -185,10 +191,20 @@ class NeuronX(NeuronCompiler):
             # It is accepted there, "it has no effect".
             if options.saturate_infinity is True and kind == "neuroncore-v3":
                 return f"{key}saturate_infinity=true has no effect on {kind}: use before_trn2 or false"
+        return self._refuse_placing()
+
+    def _refuse_placing(self) -> str | None:
+        """Refuse what the library can't do with states on the device, or with a divided batch."""
+        if self.kv_cache == "device" and (crossing := self.of_part("decode")._states_cross):  # noqa: SLF001 - of this class
+            return f"kv_cache=device: the library can't with {crossing}: use kv_cache=host"
+        if self.denoiser_data_parallel and not self.inline_weights:
+            return "denoiser_data_parallel=true: needs inline_weights=true: use that, or leave it null"
         return None
 
     def refuse_model(self, model: Model, task: str) -> str | None:
         """Refuse to divide a denoiser that the model doesn't have."""
+        if self.kv_cache is not None and task not in _GENERATIONS:
+            return f"kv_cache={self.kv_cache} has no effect on model={model.name} as {task}: use null"
         if self.denoiser_data_parallel is not None and task != "text-to-image":
             return (
                 f"denoiser_data_parallel={str(self.denoiser_data_parallel).lower()} has no effect on "
@@ -232,7 +248,7 @@ class NeuronX(NeuronCompiler):
             raise CompileFailed("the hardware has no target: set compiler.target, such as inf2")
         import torch
 
-        from benchmark.models import networks
+        from benchmark.models import divided, kept_states, networks
 
         self._set_variables()
         os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = target  # else a host without a device is refused
@@ -244,16 +260,26 @@ class NeuronX(NeuronCompiler):
                 f"{self.implicit_integer_downcast} need neuronx-cc 2.27 or later, here is {version}: upgrade "
                 f"it, or use {' and '.join(_INTEGERS)}"
             )
-        module, inputs = self._network(workload), networks.read_inputs(workload, self.dtype)
+        module, inputs, aliases = self._network(workload), networks.read_inputs(workload, self.dtype), {}
+        if self._keeps_states(workload):
+            inputs, states = kept_states.split(workload, inputs)
+            module = kept_states.WithStates(module, states)
+            aliases = {"input_output_aliases": module.aliases()}
+        elif len(workload.cores) > 1:
+            inputs = divided.share(inputs, len(workload.cores))
         with tempfile.TemporaryDirectory() as work:
             share, unknown = self._analysed(library, module, inputs, Path(work, "analysis"))
             with compiler_logs.compiling(Path(work)) as messages:
-                traced = library.trace(module, inputs, **self._arguments(library, flags, Path(work, "trace")))
+                traced = library.trace(
+                    module, inputs, **aliases, **self._arguments(library, flags, Path(work, "trace"))
+                )
             neff_bytes = compiler_logs.neff_bytes(Path(work, "trace"))
         if not (placed := _on_device(traced)):
             raise Fallback("torch_neuronx.trace returned a program without a neuron:: operator")
         if self.dynamic_batch:
             library.dynamic_batch(traced)
+        if len(workload.cores) > 1:  # else it is loaded to one core first, and then to each
+            library.lazy_load(traced)
         torch.jit.save(traced, str(folder / _FILE))
         facts = compiler_logs.read("\n".join(messages))
         return CompileReport(
@@ -332,23 +358,59 @@ class NeuronX(NeuronCompiler):
         self._agree_on_cores(self.target or workload.target)
         import torch
 
-        from benchmark.models import networks
+        from benchmark.models import divided, kept_states, networks
 
         library = self.library()
         assert folder is not None  # noqa: S101 - leaves_artifact
-        model = torch.jit.load(str(folder / _FILE))
-        if not self.inline_weights:  # without this, every call copies them to the device
-            if move := getattr(library, "move_trace_to_device", None):
-                move(model, 0)
-            else:  # its successor since SDK 2.25 (api-torch-neuronx-core-placement.rst)
-                library.set_neuron_cores(model, start_nc=0, nc_count=1)
-        inputs = networks.read_inputs(workload, self.dtype)
+        cores, inputs = workload.cores or (0,), networks.read_inputs(workload, self.dtype)
+        if len(cores) > 1:
+            loaded = torch.jit.load(str(folder / _FILE))
+            for weight in loaded.parameters():  # threads of the library call what is left to the CPU
+                weight.requires_grad_(requires_grad=False)
+            model = library.DataParallel(loaded, list(cores), set_dynamic_batching=False)
+            inputs = divided.spread(inputs)
+        else:
+            with self.on_cores(library, cores):
+                model = torch.jit.load(str(folder / _FILE))
+            self._move_weights(library, model, cores[0])
+        keeps = self._keeps_states(workload)
+        if keeps:
+            inputs, _ = kept_states.split(workload, inputs)
 
         def call(*tensors: Any) -> Any:
             with torch.no_grad():  # a switch of the process would be one of this thread alone
-                return model(*tensors)
+                return model(*(divided.spread(tensors) if len(cores) > 1 else tensors))
 
-        return Session(run=lambda: call(*inputs), call=call, inputs=inputs, arithmetic=self._arithmetic())
+        return Session(
+            run=lambda: call(*inputs),
+            call=call,
+            inputs=inputs,
+            write_states=partial(kept_states.write, model) if keeps else None,
+            arithmetic=self._arithmetic(),
+        )
+
+    def _move_weights(self, library: Any, model: Any, core: int) -> None:
+        """Copy weights that aren't part of the program to the core; else every call would."""
+        if self.inline_weights:
+            return
+        if move := getattr(library, "move_trace_to_device", None):
+            move(model, core)
+        else:  # its successor since SDK 2.25 (api-torch-neuronx-core-placement.rst)
+            library.set_neuron_cores(model, start_nc=core, nc_count=1)
+
+    def _keeps_states(self, workload: Workload) -> bool:
+        """Whether keys and values stay on the device."""
+        return bool(workload.states) and self.kv_cache != "host" and not self._states_cross
+
+    @property
+    def _states_cross(self) -> str:
+        """The option, as the user gave it, with which the library can't keep states; empty: none."""
+        apart = {
+            "inline_weights=false": not self.inline_weights,
+            "partitioner=true": self.partitioner,
+            "dynamic_batch=true": self.dynamic_batch,
+        }
+        return next((option for option, is_on in apart.items() if is_on), "")
 
     def _agree_on_cores(self, target: str | None) -> None:
         """Set the logical cores that the runtime reads when it starts; they must equal those compiled for."""

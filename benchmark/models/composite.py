@@ -155,7 +155,7 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
     model: CompositeModel = workload.load_module()
     stored = networks.read_inputs(workload)
     inputs = dict(zip(workload.input_names, stored, strict=True))
-    by_part = {name: _network(session) for name, session in sessions.items()}
+    by_part: Mapping[str, Network] = {name: LoadedPart(session) for name, session in sessions.items()}
     first = next(iter(sessions.values()))
     calls: list[list[int]] = []
     latest: Tensors = {}
@@ -200,22 +200,21 @@ def _together(parts: Sequence[Arithmetic]) -> Arithmetic:
     return Arithmetic(**{field.name: named(field.name) for field in fields(Arithmetic)})
 
 
-def _network(session: Session) -> Network:
+class LoadedPart:
     """A loaded part as a function of tensors, whether its runtime takes tensors or arrays."""
-    call = session.call
-    assert call is not None  # noqa: S101 - every compiler that takes composite models has it
-    if not any(isinstance(value, np.ndarray) for value in session.inputs):
-        dtypes = [value.dtype for value in session.inputs]
 
-        def on_tensors(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
-            return call(*map(_converted, tensors, dtypes))
+    def __init__(self, session: Session) -> None:
+        assert session.call is not None  # noqa: S101 - every compiler that takes composite models has it
+        self._call, self.write_states = session.call, session.write_states
+        self._takes_arrays = any(isinstance(value, np.ndarray) for value in session.inputs)
+        self._dtypes = () if self._takes_arrays else [value.dtype for value in session.inputs]
 
-        return on_tensors
-
-    def on_arrays(*tensors: torch.Tensor) -> Sequence[torch.Tensor]:
-        return [torch.from_numpy(array) for array in call(*(tensor.numpy() for tensor in tensors))]
-
-    return on_arrays
+    def __call__(self, *tensors: torch.Tensor) -> Sequence[torch.Tensor]:
+        """Call it; without the states where `write_states` keeps them on the device."""
+        if self._takes_arrays:
+            arrays = self._call(*(tensor.numpy() for tensor in tensors))
+            return [torch.from_numpy(array) for array in arrays]
+        return self._call(*map(_converted, tensors, self._dtypes))
 
 
 def _converted(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -246,6 +245,7 @@ class _Recorder:
 
 def _facts(network: Positional, inputs: Tensors) -> dict[str, Any]:
     return _described(inputs) | {
+        "states": list(getattr(network, "states", ())),
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "weight_bytes": flops.weight_bytes(network),
         "flops_per_call": flops.flops_per_call(network, tuple(inputs.values())),

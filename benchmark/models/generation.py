@@ -142,11 +142,17 @@ class Generation(CompositeModel):
         seen = own[0].shape[2]
         caches = [_padded(state, seen + self._output_length) for state in own]
         encoded = [state.contiguous() for state in states[len(own) :]]
+        write = getattr(parts["decode"], "write_states", None)
+        if write:
+            write([*caches, *encoded])
         for step in range(self._output_length - 1):
             token = tokens[-1] if forced_tokens is None else _token_of(forced_tokens, step)
             position = torch.tensor([seen + step], device=token.device)
-            logits, *columns = parts["decode"](token, position, *caches, *encoded)
-            self._write(caches, columns, seen + step)
+            if write:
+                (logits,) = parts["decode"](token, position)
+            else:
+                logits, *columns = parts["decode"](token, position, *caches, *encoded)
+                self._write(caches, columns, seen + step)
             tokens.append(_likeliest(logits))
             on_token()
         return {"first_logits": first, "last_logits": logits, "tokens": torch.cat(tokens, dim=1)}
@@ -205,12 +211,18 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
         self.is_alibi = config.model_type == "bloom" or bool(getattr(config, "alibi", False))
 
     @property
-    def input_names(self) -> tuple[str, ...]:
-        """States by layer, in the order of `prefill`: the decoder's own, then the encoder's."""
+    def states(self) -> tuple[str, ...]:
+        """Keys and values by layer, in the order of `prefill`: the decoder's own, then the encoder's."""
         layers = _layers(self.model)
         kinds = ("self", "cross") if self.is_encoder_decoder else ("self",)
-        states = (f"{kind}_{what}_{layer}" for kind in kinds for layer in layers for what in ("key", "value"))
-        return ("token", "position", *states)
+        return tuple(
+            f"{kind}_{what}_{layer}" for kind in kinds for layer in layers for what in ("key", "value")
+        )
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """The token, its position, and the states."""
+        return ("token", "position", *self.states)
 
     def forward(
         self, token: torch.Tensor, position: torch.Tensor, *states: torch.Tensor

@@ -15,6 +15,7 @@ from benchmark.cell import Cell, Environment, stated_parameters
 from benchmark.errors import BenchmarkError, Incompatible, Unavailable, missing_library
 from benchmark.execution.failures import cause, describe, is_ours
 from benchmark.identity import code_digest, no_weights, options_of, source_digest, weights_digest
+from benchmark.placement import of_replica
 from benchmark.protocols import Call
 from benchmark.records import Model, Workload
 
@@ -92,7 +93,16 @@ def _workload(
         target=environment.facts.target,
         task=cell.experiment.task.name,
         weights=made.weights,
+        cores=_cores(cell).get(facts["name"], ()),
+        states=tuple(facts.get("states", ())),
     )
+
+
+def _cores(cell: Cell) -> Mapping[str, tuple[int, ...]]:
+    """Device cores of each part."""
+    e = cell.experiment
+    of_copy = max(1, e.hardware.facts().cores // e.scenario.replicas)
+    return of_replica(e.task, e.model, e.compiler, of_copy)
 
 
 def _part(load: Callable[[], Any], name: str) -> Any:

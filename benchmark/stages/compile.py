@@ -45,6 +45,7 @@ def compile_(  # noqa: PLR0913, PLR0917 - it connects the compiler and the cache
         "weights": workload.weights_digest,
         "task": options_of(e.task),
         "inputs": {part.name: _inputs(part) for part in workload.parts or (workload,)},
+        "cores": {part.name: len(part.cores) for part in workload.parts if len(part.cores) > 1},
         "shape": asdict(workload.shape),
         "compiler": options_of(e.compiler),
         "code": code_digest(e.compiler, e.task),

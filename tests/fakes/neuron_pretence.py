@@ -5,20 +5,26 @@ its error codes and of logs that users posted. Environment variables choose them
 
 FAKE_NEURON_FAILURE  a code such as NCC_EVRF001 | NCC_EOOM002 | NCC_EMOD025; unsupported | fallback | partial
                      | not_calculated
+FAKE_NEURON_CORES    NeuronCores of the host, 2 by default
+FAKE_NEURON_CALLS    file that gets a line of JSON for each call of a subgraph on a core
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import os
 import shutil
 import sys
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 _LIBRARY = torch.library.Library("neuron", "DEF")
 _LIBRARY.define("forward_1(Tensor[] inputs, Tensor state, str spec) -> Tensor[]")
+_LIBRARY.define("leave_1(Tensor[] outputs) -> Tensor[]")
 
 NEURONX_VALUES = {
     "--framework": {"XLA"},
@@ -167,6 +173,12 @@ def _fail(workdir, text):
     raise CompilerError(f"neuronx-cc failed with exit status 70\n{text}")
 
 
+DYNAMIC, FIRST_CORE, CORES, TURN, LAZY, WEIGHTS = range(6)
+"""Places in the state of a subgraph: whether batches are dynamic; the first core it lies on + 1, of those
+that are visible to the process (0: it isn't loaded); their number; calls so far; whether its first call loads
+it; whether its weights are on the device."""
+
+
 class NeuronModule(torch.nn.Module):
     """A subgraph as the device would run it: fixed shapes and types, the operator neuron::forward_1."""
 
@@ -174,10 +186,50 @@ class NeuronModule(torch.nn.Module):
         super().__init__()
         self.inner = inner
         self.spec = ";".join(f"{','.join(map(str, one.shape))}:{one.dtype}" for one in inputs)
-        self.register_buffer("state", torch.zeros(2, dtype=torch.int32))  # dynamic batch, core + 1
+        self.register_buffer("state", torch.zeros(6, dtype=torch.int32))
 
     def forward(self, *inputs):
-        return self.inner(*torch.ops.neuron.forward_1(list(inputs), self.state, self.spec))
+        outputs = self.inner(*torch.ops.neuron.forward_1(list(inputs), self.state, self.spec))
+        if isinstance(outputs, torch.Tensor):
+            return torch.ops.neuron.leave_1([outputs])[0]
+        return tuple(torch.ops.neuron.leave_1(list(outputs)))
+
+
+class Stateful(torch.nn.Module):
+    """A network with tensors that stay on the device: outputs with an alias are written there.
+
+    Weights are constants of the program, so `parameters()` are the states alone.
+    """
+
+    def __init__(self, func, inputs, aliases):
+        super().__init__()
+        known = {id(tensor): name for name, tensor in func.named_parameters()}
+        if unknown := [tensor.shape for tensor in aliases if id(tensor) not in known]:
+            raise RuntimeError(f"input_output_aliases: no state of the module has the shape {unknown[0]}")
+        self.indices = tuple(aliases.values())
+        self.states = torch.nn.ParameterList(
+            torch.nn.Parameter(tensor.detach().clone(), requires_grad=False) for tensor in aliases
+        )
+        places = [known[id(tensor)].rpartition(".") for tensor in aliases]
+        owners = [(func.get_submodule(owner), name) for owner, _, name in places]
+        for weight in func.parameters():
+            weight.requires_grad_(requires_grad=False)  # a constant
+
+        def whole(*tensors):
+            for (owner, name), state in zip(owners, tensors[len(inputs) :], strict=True):
+                owner._parameters.pop(name, None)
+                owner._buffers[name] = state
+            return func(*tensors[: len(inputs)])
+
+        self.func = torch.jit.trace(whole, (*inputs, *self.states), check_trace=False)
+
+    def forward(self, *inputs):
+        outputs = self.func(*inputs, *self.states)
+        for state, index in zip(self.states, self.indices, strict=True):
+            if outputs[index].shape != state.shape or outputs[index].dtype != state.dtype:
+                raise RuntimeError(f"input_output_aliases: output {index} isn't like its state")
+            state.copy_(outputs[index])
+        return tuple(output for index, output in enumerate(outputs) if index not in self.indices)
 
 
 class Program(torch.nn.Module):
@@ -206,10 +258,14 @@ class Function(torch.nn.Module):
 
 
 class Through(torch.nn.Module):
-    """Hands on what it is given."""
+    """What is left to the CPU: it has a weight, and answers what it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.one = torch.nn.Parameter(torch.ones(()))
 
     def forward(self, *inputs):
-        return inputs
+        return tuple(tensor * self.one if tensor.is_floating_point() else tensor for tensor in inputs)
 
 
 def as_module(func):
@@ -227,13 +283,124 @@ def rounded(module, dtype):
     return module
 
 
+class Runtime:
+    """Cores of this process, as the runtime sees them when it starts, and the calls that each got."""
+
+    def __init__(self):
+        self.visible = _visible()
+        self.next = 0
+        self.context = None
+
+    def place(self, state, start_nc=-1, nc_count=-1):
+        """Put a subgraph on cores; without a number the next one in turn."""
+        if nc_count == 0 or nc_count > len(self.visible):
+            raise ValueError("nc_count is an invalid number of NeuronCores")
+        if start_nc < 0:
+            start_nc, self.next = self.next % len(self.visible), self.next + 1
+        count = max(nc_count, 1)
+        if start_nc + count > len(self.visible):
+            raise RuntimeError(
+                f"NeuronCores {start_nc} to {start_nc + count - 1} were requested, and "
+                f"{len(self.visible)} are visible to this process"
+            )
+        state[FIRST_CORE], state[CORES], state[TURN], state[LAZY] = start_nc + 1, count, 0, 0
+
+
+def _visible():
+    if cores := os.environ.get("NEURON_RT_VISIBLE_CORES"):
+        spans = [span.partition("-") for span in cores.split(",")]
+        found = [core for first, _, last in spans for core in range(int(first), int(last or first) + 1)]
+    else:
+        found = [*range(int(os.environ.get("NEURON_RT_NUM_CORES", "0")) or host_cores())]
+    if max(found) >= host_cores():
+        raise RuntimeError(f"NEURON_RT_VISIBLE_CORES={cores}: this host has {host_cores()} NeuronCores")
+    return found
+
+
+def host_cores():
+    """NeuronCores of the host."""
+    return int(os.environ.get("FAKE_NEURON_CORES", "2"))
+
+
+_RUNTIMES = []
+
+
+def runtime():
+    """The runtime of this process, which starts with the first model; a fork has its own."""
+    if not _RUNTIMES or _RUNTIMES[0][0] != os.getpid():
+        _RUNTIMES[:] = [(os.getpid(), Runtime())]
+    return _RUNTIMES[0][1]
+
+
+def restart():
+    """Forget the runtime, as in another process."""
+    _RUNTIMES.clear()
+    CALLS.clear()
+
+
+@contextmanager
+def neuron_cores_context(start_nc=-1, nc_count=-1):
+    """As documented: models that are loaded in it go to these cores. It isn't threadsafe."""
+    runtime().context = (start_nc, nc_count)
+    try:
+        yield
+    finally:
+        runtime().context = None
+
+
+_load = torch.jit.load
+
+
+def _loading(*positional, **named):
+    """Load as torch does; subgraphs go to the cores of the context, else to the next ones in turn."""
+    model = _load(*positional, **named)
+    for state in states(model):
+        if not state[LAZY]:
+            runtime().place(state, *(runtime().context or ()))
+    return model
+
+
+torch.jit.load = _loading
+
+CALLS = []
+"""For each call of a subgraph on a core: the core by its number on the host, and the tensors and bytes that
+crossed the host on their way in and out."""
 GRADIENTS = []
 """For each call: whether its thread would record gradients of what is left to the CPU."""
+_THREAD = threading.local()
+
+
+def _size(tensors):
+    return [len(tensors), sum(tensor.numel() * tensor.element_size() for tensor in tensors)]
+
+
+def _leave_1(outputs):
+    if call := _THREAD.__dict__.pop("call", None):
+        call["out"] = _size(outputs)
+        CALLS.append(call)
+        if file := os.environ.get("FAKE_NEURON_CALLS"):
+            line = json.dumps({**call, "pid": os.getpid()}) + "\n"
+            with Path(file).open("a", encoding="utf-8") as log:
+                log.write(line)
+    return [output.clone() for output in outputs]
+
+
+_LIBRARY.impl("leave_1", _leave_1, "CompositeExplicitAutograd")
+
+
+def _enter(inputs, state):
+    """Choose the core of this call."""
+    if state[LAZY]:
+        runtime().place(state)
+    if state[FIRST_CORE]:
+        core = int(state[FIRST_CORE]) - 1 + int(state[TURN]) % int(state[CORES])
+        state[TURN] += 1
+        _THREAD.call = {"core": runtime().visible[core], "in": _size(inputs)}
 
 
 def _forward(inputs, state, spec):
     GRADIENTS.append(torch.is_grad_enabled())
-    dynamic = bool(state[0])
+    dynamic = bool(state[DYNAMIC])
     asked = spec.split(";")
     if len(asked) != len(inputs):
         raise RuntimeError(f"expected {len(asked)} inputs, got {len(inputs)}")
@@ -251,6 +418,7 @@ def _forward(inputs, state, spec):
             "Warning: Tensor output are ** NOT CALCULATED ** during CPU execution and only indicate tensor "
             "shape\n"
         )
+    _enter(inputs, state)
     return [tensor.clone() for tensor in inputs]
 
 
@@ -258,5 +426,5 @@ _LIBRARY.impl("forward_1", _forward, "CompositeExplicitAutograd")
 
 
 def states(trace):
-    """The state of every subgraph: whether batches are dynamic, and the core it lies on."""
+    """The state of every subgraph."""
     return [buffer for name, buffer in trace.named_buffers() if name.rpartition(".")[2] == "state"]

@@ -66,7 +66,7 @@ def trace(  # noqa: PLR0913, PLR0917 - the documented signature
     )
     dtype = torch.float16 if any(word.endswith("fp16") for word in words) else torch.bfloat16
     stages = [pretence.NeuronModule(pretence.rounded(pretence.as_module(model), dtype), inputs)]
-    stages[0].state[0] = int(dynamic_batch_size)
+    stages[0].state[pretence.DYNAMIC] = int(dynamic_batch_size)
     partial = asked in {"unsupported", "partial"} and not forced
     if partial:
         logger.info(
@@ -105,6 +105,10 @@ def _left_to_the_cpu(module, inputs, options):
 def is_available():
     return False
 
+
+experimental = types.ModuleType("torch_neuron.experimental")
+experimental.neuron_cores_context = pretence.neuron_cores_context
+sys.modules["torch_neuron.experimental"] = experimental
 
 # The library puts itself into torch: `torch.neuron.trace` is documented beside `torch_neuron.trace`.
 neuron = types.ModuleType("torch.neuron")

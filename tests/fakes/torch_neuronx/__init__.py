@@ -7,10 +7,12 @@ tells which failures can be asked for.
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import subprocess
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import neuron_pretence as pretence
 import torch
@@ -77,8 +79,14 @@ def trace(  # noqa: PLR0913 - the documented signature
     cast = (
         _CASTS[flags.get("--auto-cast-type", "bf16")] if flags.get("--auto-cast", "none") != "none" else None
     )
-    module = pretence.NeuronModule(pretence.rounded(pretence.as_module(func), cast), inputs)
-    module.state[1] = 1 if inline_weights_to_neff else 0
+    if input_output_aliases:
+        if partitioner_config is not None:
+            raise RuntimeError("input_output_aliases: not with a partitioner")
+        inner = pretence.Stateful(pretence.rounded(func, cast), inputs, input_output_aliases)
+    else:
+        inner = pretence.rounded(pretence.as_module(func), cast)
+    module = pretence.NeuronModule(inner, inputs)
+    module.state[pretence.WEIGHTS] = int(inline_weights_to_neff)
     stages = [module, *_partitions(partitioner_config)]
     return torch.jit.trace(pretence.Program(*stages), inputs, check_trace=False)
 
@@ -132,32 +140,50 @@ def analyze(  # noqa: PLR0913, PLR0917 - the documented signature
 
 def dynamic_batch(neuron_script):
     for state in pretence.states(neuron_script):
-        state[0] = 1
+        state[pretence.DYNAMIC] = 1
     return neuron_script
 
 
-def move_trace_to_device(trace, device_id):
+def lazy_load(trace, enable_lazy_load=True):
     for state in pretence.states(trace):
-        state[1] = device_id + 1
+        state[pretence.LAZY] = int(enable_lazy_load)
+
+
+def move_trace_to_device(trace, device_id):
+    set_neuron_cores(trace, device_id, 1)
 
 
 def set_neuron_cores(trace, start_nc=-1, nc_count=-1):
-    if nc_count == 0:
-        raise ValueError("nc_count is an invalid number of NeuronCores")
-    move_trace_to_device(trace, max(start_nc, 0))
+    for state in pretence.states(trace):
+        pretence.runtime().place(state, start_nc, nc_count)
+        state[pretence.WEIGHTS] = 1
+
+
+neuron_cores_context = pretence.neuron_cores_context
 
 
 class DataParallel(torch.nn.Module):
-    """One model for all cores; here they are one."""
+    """Copies of a model on several cores, a part of the batch each, called by threads."""
 
-    def __init__(self, model, device_ids=None, dim=0, set_dynamic_batching=True):  # noqa: ARG002
+    def __init__(self, model, device_ids=None, dim=0, set_dynamic_batching=True):
         super().__init__()
-        self.model = dynamic_batch(model) if set_dynamic_batching else model
-        self.num_workers, self.split_size = 2, None
+        self.device_ids = list(range(len(pretence.runtime().visible))) if device_ids is None else device_ids
+        self.models, self.dim = [copy.deepcopy(model) for _ in self.device_ids], dim
+        for copied, core in zip(self.models, self.device_ids, strict=True):
+            set_neuron_cores(copied, core, 1)
+            if set_dynamic_batching:
+                dynamic_batch(copied)
+        self.num_workers, self.split_size = 2 * len(self.device_ids), None
 
     def disable_dynamic_batching(self):
-        for state in pretence.states(self.model):
-            state[0] = 0
+        for model in self.models:
+            for state in pretence.states(model):
+                state[pretence.DYNAMIC] = 0
 
     def forward(self, *inputs):
-        return self.model(*inputs)
+        chunks = [torch.chunk(tensor, len(self.models), self.dim) for tensor in inputs]
+        with ThreadPoolExecutor(self.num_workers) as threads:
+            answers = list(threads.map(lambda model, *given: model(*given), self.models, *chunks))
+        if isinstance(answers[0], torch.Tensor):
+            return torch.cat(answers, self.dim)
+        return tuple(torch.cat(parts, self.dim) for parts in zip(*answers, strict=True))
