@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Optional
 
@@ -144,3 +145,7 @@ class Measurement:
     """File of the image that the model made."""
     trained: Trained | None = None
     """Of a training: then a call is one step."""
+    placement: Mapping[str, str] = Field(default_factory=dict)
+    """Device cores of each part of each copy, see `benchmark.placement`; empty where they have none."""
+    kv_cache: Literal["device", "host"] | None = None
+    """Where keys and values are between the tokens of a generation; null for other models."""

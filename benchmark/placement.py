@@ -87,8 +87,8 @@ def words(column: Mapping[str, str]) -> str:
     for key, cores in column.items():
         replica, _, part = key.partition("/")
         replicas.setdefault(replica, []).append(f"{part} on core{'s' * ('-' in cores)} {cores}")
-    if len(replicas) == 1:
-        return ", ".join(*replicas.values())
+    if len(replicas) < 2:  # noqa: PLR2004 - one of several
+        return ", ".join(part for parts in replicas.values() for part in parts)
     return "; ".join(f"replica {replica}: {', '.join(parts)}" for replica, parts in replicas.items())
 
 

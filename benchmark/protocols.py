@@ -275,8 +275,20 @@ class Device(Protocol):
     def facts(self) -> DeviceFacts:
         """Identity of the device. On a host without it: what the configuration states."""
 
-    def configure_process(self) -> None:
-        """Prepare the child process before any library is loaded: CPU affinity, visible device cores."""
+    def shares(self, replicas: int) -> tuple[tuple[int, ...], ...]:
+        """Cores that each copy of the model gets, in a process of its own, numbered as on this host.
+
+        Empty where the device has no cores to give: all copies are then in one process. Runs in the child.
+
+        Raises:
+            Unavailable: other processes hold too many of them.
+        """
+
+    def configure_process(self, share: Sequence[int] = ()) -> None:
+        """Prepare the child process before any library is loaded: CPU affinity, visible device cores.
+
+        `share` is one of `shares`; empty, the device chooses.
+        """
 
     def synchronized(self, session: Session) -> Session:
         """Return a session whose calls end when the device is done: asynchronous calls are made to wait."""

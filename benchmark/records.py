@@ -275,11 +275,16 @@ class Session:
     """Arrays or tensors that `run` reads; they may be changed in place."""
     before_block: Callable[[], None] | None = None
     """Called before each block of timed calls; not timed."""
+    block: Callable[[int, int, int], tuple[list[Any], float]] | None = None
+    """Lets several copies, each a process with this many callers, call for a block: at most so many calls of
+    each caller, about so many nanoseconds. Returns `timing.callers.Caller`s, and CPU seconds."""
     call: Callable[..., Sequence[Any]] | None = None
     """Calls the same network with other inputs: positional, same shapes and types as `inputs`."""
     write_states: Callable[[Sequence[Any]], None] | None = None
     """Writes the states of the workload to the device, where they stay; `call` takes the other inputs, and
     returns the first output. None: `call` takes all inputs."""
+    keeps_states: bool = False
+    """Whether the states of its parts stay on the device from call to call."""
     answers: Callable[[Path], Sequence[Any]] | None = None
     """Makes the answers to compare with the reference in this folder, where `run` doesn't return them."""
     save_image: Callable[[Path], bool] | None = None

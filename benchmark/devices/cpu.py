@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, Strict
@@ -56,7 +57,11 @@ class Cpu:
             isa=machine.isa(),
         )
 
-    def configure_process(self) -> None:
+    def shares(self, replicas: int) -> tuple[tuple[int, ...], ...]:  # noqa: ARG002 - whatever their number
+        """None: copies of a model share it."""
+        return ()
+
+    def configure_process(self, share: Sequence[int] = ()) -> None:  # noqa: ARG002 - it gives none
         """Bind this process to its CPUs."""
         if self.affinity:
             os.sched_setaffinity(0, self.affinity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
@@ -77,7 +78,11 @@ class Cuda:
             driver_version=nvml.driver() or given.driver(),
         )
 
-    def configure_process(self) -> None:
+    def shares(self, replicas: int) -> tuple[tuple[int, ...], ...]:  # noqa: ARG002 - whatever their number
+        """None: copies of a model share it."""
+        return ()
+
+    def configure_process(self, share: Sequence[int] = ()) -> None:  # noqa: ARG002 - it gives none
         """Make one card visible to this process, before CUDA starts.
 
         Raises:

@@ -138,17 +138,30 @@ class Neuron:
             target=wanted.target,
         )
 
-    def configure_process(self) -> None:
-        """Make the cores of this run visible to the runtime, which reads this when it starts and keeps them.
+    def shares(self, replicas: int) -> tuple[tuple[int, ...], ...]:
+        """Adjacent cores for each copy; the first copy gets the first ones.
 
         Raises:
             Unavailable: other processes hold too many of them.
         """
+        os.environ[TAG] = f"benchmark-{os.getpid()}"  # of all processes that inherit it
+        first, each = self._first_free(), self.cores // replicas
+        return tuple(
+            tuple(range(start, start + each)) for start in range(first, first + each * replicas, each)
+        )
+
+    def configure_process(self, share: Sequence[int] = ()) -> None:
+        """Make the cores of this run visible to the runtime, which reads this when it starts and keeps them.
+
+        Raises:
+            Unavailable: `share` is empty, and other processes hold too many of them.
+        """
+        (cores,) = (share,) if share else self.shares(1)
         if self.lnc:
             os.environ["NEURON_LOGICAL_NC_CONFIG"] = str(self.lnc)
         os.environ.pop("NEURON_RT_NUM_CORES", None)  # a count; the list of cores replaces it
-        os.environ["NEURON_RT_VISIBLE_CORES"] = self._range()
-        os.environ[TAG] = f"benchmark-{os.getpid()}"
+        first, last = cores[0], cores[-1]
+        os.environ["NEURON_RT_VISIBLE_CORES"] = str(first) if first == last else f"{first}-{last}"
 
     def synchronized(self, session: Session) -> Session:
         """Return it as it is: calls return CPU tensors, so they are done."""
@@ -162,12 +175,11 @@ class Neuron:
         """Readings of neuron-monitor for this process; no tool reads clock or temperature."""
         return telemetry().state() if self.monitor else DeviceState(other_processes=tools.others())
 
-    def _range(self) -> str:
-        """Adjacent cores: the runtime refuses others (neuron-runtime/guides/nrt-developer-guide.rst)."""
-        first = self._first_free()
-        return str(first) if self.cores == 1 else f"{first}-{first + self.cores - 1}"
-
     def _first_free(self) -> int:
+        """The first of as many adjacent free cores as it needs.
+
+        The runtime refuses others (neuron-runtime/guides/nrt-developer-guide.rst).
+        """
         try:
             devices = tools.ls()
         except tools.NotInstalled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from benchmark.measurement import DeviceState
@@ -34,7 +35,11 @@ class SimulatedDevice:
         """One simulated core."""
         return DeviceFacts(device_name="simulated", cores=1, instance_type=self.instance_type)
 
-    def configure_process(self) -> None:
+    def shares(self, replicas: int) -> tuple[tuple[int, ...], ...]:  # noqa: ARG002 - whatever their number
+        """None: copies of a model share it."""
+        return ()
+
+    def configure_process(self, share: Sequence[int] = ()) -> None:
         """Nothing to configure."""
 
     def synchronized(self, session: Session) -> Session:

@@ -115,7 +115,7 @@ class Forkserver:
         """
         child_log.prepare(limits.log)
         text, files = packed((function, arguments))
-        kills, said = _kernel_memory_kills(), child_log.size(limits.log)
+        kills, said = kernel_memory_kills(), child_log.size(limits.log)
         child, result = _Child(), None
         try:
             self._start(child, files)
@@ -132,7 +132,7 @@ class Forkserver:
                 self._end(child)  # also at Ctrl-C: the child and its descendants end here
             child_log.shorten(limits.log)
         if result is None:
-            starved = _kernel_memory_kills() > kills
+            starved = kernel_memory_kills() > kills
             raise self._lost(child) or _death(child, child_log.last_words(limits.log, said), starved=starved)
         if result[0] == "ok":
             return result[1]  # type: ignore[no-any-return]
@@ -367,7 +367,7 @@ def _failure_of(server: ServerConnection) -> RunFailure:
     return (Interrupted if is_accident else Crashed)(server.death())
 
 
-def _kernel_memory_kills() -> int:
+def kernel_memory_kills() -> int:
     """How many processes the kernel's memory killer has killed on this host; 0 if it isn't counted."""
     with contextlib.suppress(OSError, ValueError):
         found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)

@@ -185,6 +185,7 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         answers=answers,
         save_image=lambda file: model.save_image(latest, file),
         token_ns=token_ns if model.has_tokens else None,
+        keeps_states=any(session.write_states for session in sessions.values()),
         arithmetic=_together([session.arithmetic for session in sessions.values()]),
         choices=first.choices,
     )

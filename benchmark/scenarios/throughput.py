@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
-import numpy as np
 from pydantic import PositiveInt
 
 from benchmark.measurement import Timing
 from benchmark.protocols import ScenarioDefaults
 from benchmark.records import Sampling, Session, frozen
+from benchmark.timing.callers import Caller, call_repeatedly, calls_per_ns, in_order
 from benchmark.timing.energy import Energy
-from benchmark.timing.harness import measure_calls
 from benchmark.timing.sampler import Sampler
 
 _BLOCK_NS = 500_000_000
@@ -23,10 +22,11 @@ _BLOCK_NS = 500_000_000
 
 @frozen
 class Throughput(ScenarioDefaults):
-    """`replicas` copies of the model in one process, each called by `workers` threads without a pause.
+    """`replicas` copies of the model, each called by `workers` threads without a pause.
 
-    Same as NeuronPerf's n_models and workers_per_model: on Neuron devices each copy is loaded to the next of
-    `hardware.cores`. Latencies are those of the callers, and include waiting for each other.
+    Same as NeuronPerf's n_models and workers_per_model. Where a device has cores to give, as Neuron devices
+    have, each copy is a process with cores of its own; else all are in one process. Latencies are those of
+    the callers, and include waiting for each other.
     """
 
     replicas: PositiveInt = 1
@@ -38,23 +38,24 @@ class Throughput(ScenarioDefaults):
 
     def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
         """Warm up, then let all callers run until the stopping rule of `sampling` is met."""
-        callers = [session for session in sessions for _ in range(self.workers)]
-        with ThreadPoolExecutor(len(callers)) as threads:
-            return Sampler(sampling, _Callers(callers, threads), _Callers(callers, threads)).timing()
+        here = sum(session.block is None for session in sessions)
+        with ThreadPoolExecutor(max(1, here * self.workers)) as threads:
+            warmup, timed = (_Callers(sessions, self.workers, threads) for _ in range(2))
+            return Sampler(sampling, warmup, timed).timing()
 
 
 class _Callers:
-    """Calls of several threads, made in blocks during which all threads call."""
+    """Calls of several callers, made in blocks during which all of them call."""
 
-    def __init__(self, sessions: Sequence[Session], threads: ThreadPoolExecutor) -> None:
-        self._sessions, self._threads = sessions, threads
+    def __init__(self, sessions: Sequence[Session], workers: int, threads: ThreadPoolExecutor) -> None:
+        self._sessions, self._workers, self._threads = sessions, workers, threads
         self.energy = Energy(sessions[0].energy_j)  # of one device, whichever copy reads it
-        self._copies = {id(session): session for session in sessions}.values()
         self.samples: list[int] = []
         self.device_ns: list[int] = []
         self.token_ns: list[Sequence[int]] = []
         self._blocks: list[tuple[int, float, float]] = []
         """For each block: calls, seconds that as many calls take at the rate of all callers, CPU seconds."""
+        self._callers = len(sessions) * workers
 
     @property
     def wall_s(self) -> float:
@@ -68,23 +69,33 @@ class _Callers:
                 return
             if len(self.samples) >= max_calls or left_s <= 0:
                 return
-            most = max(1, (max_calls - len(self.samples)) // len(self._sessions))
+            most = max(1, (max_calls - len(self.samples)) // self._callers)
             self._block(most, min(_BLOCK_NS, int(left_s * 1e9) + 1))
 
     def _block(self, most: int, block_ns: int) -> None:
-        for copy in self._copies:
+        for copy in self._sessions:
             if copy.before_block:
                 copy.before_block()
         cpu_s = time.process_time()
         with self.energy.counted():
-            submit = self._threads.submit
-            jobs = [submit(_call_repeatedly, session, most, block_ns) for session in self._sessions]
-            found = [job.result() for job in jobs]
-        per_ns = sum(len(latencies) / max(1, sum(latencies)) for latencies in found)
-        calls = sum(map(len, found))
-        self._blocks.append((calls, calls / per_ns / 1e9, time.process_time() - cpu_s))
-        ends = np.concatenate([np.cumsum(latencies) for latencies in found])
-        self.samples += np.concatenate(found)[np.argsort(ends, kind="stable")].tolist()
+            callers, elsewhere_s = self._called(most, block_ns)
+        calls = sum(len(caller.latencies) for caller in callers)
+        cpu_s = time.process_time() - cpu_s + elsewhere_s
+        self._blocks.append((calls, calls / calls_per_ns(callers) / 1e9, cpu_s))
+        self._callers = len(callers)
+        self.samples += in_order(callers)
+
+    def _called(self, most: int, block_ns: int) -> tuple[list[Caller], float]:
+        """The callers of one block, and the CPU seconds of other processes."""
+        (first, *_) = self._sessions
+        if first.block:
+            return first.block(self._workers, most, block_ns)
+        jobs = [
+            self._threads.submit(call_repeatedly, session, most, block_ns)
+            for session in self._sessions
+            for _ in range(self._workers)
+        ]
+        return [job.result() for job in jobs], 0.0
 
     def since(self, start: int) -> tuple[float, float]:
         """Wall and CPU seconds of the calls from `start` on; a block that `start` divides counts in part."""
@@ -97,18 +108,5 @@ class _Callers:
 
     def disturb(self) -> None:
         """Call each copy once, untimed."""
-        for copy in self._copies:
+        for copy in self._sessions:
             copy.run()
-
-
-def _call_repeatedly(session: Session, most: int, block_ns: int) -> list[int]:
-    """Latencies of one caller, back to back for `block_ns` or `most` calls."""
-    latencies: list[int] = []
-    spent = 0
-    while len(latencies) < most and spent < block_ns:
-        typical = max(1, latencies[-1]) if latencies else block_ns
-        calls = max(1, min((block_ns - spent) // typical, most - len(latencies)))
-        made = measure_calls(session.run, calls, session.clock)
-        latencies += made
-        spent += sum(made)
-    return latencies

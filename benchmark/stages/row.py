@@ -133,6 +133,7 @@ def _axes(attempt: Attempt) -> dict[str, Any]:
         **_training(training),
         "seed": e.seed,
         "pipeline_cores": e.compiler.pipeline_cores,
+        **(_placement(attempt.measured) if attempt.measured else {}),
     }
 
 
@@ -149,6 +150,10 @@ def _training(options: TrainingOptions | None) -> dict[str, Any]:
         "optimizer": options.optimizer,
         "learning_rate": options.lr,
     }
+
+
+def _placement(measured: Measurement) -> dict[str, Any]:
+    return {"placement": list(measured.placement.items()) or None, "kv_cache": measured.kv_cache}
 
 
 def _compile(attempt: Attempt) -> dict[str, Any]:

@@ -229,6 +229,24 @@ COLUMNS: Final[tuple[Column, ...]] = (
             "threads that compute one operator: `hardware.threads`, else OMP_NUM_THREADS, else the cores",
         ),
         ("pipeline_cores", _INT, "", "device cores that share one model, a part of the layers each"),
+        (
+            "placement",
+            _TEXT_MAP,
+            "",
+            (
+                "device cores, numbered as on the host, by copy and part, such as `1/unet`; null where "
+                "models have no core of their own"
+            ),
+        ),
+        (
+            "kv_cache",
+            _TEXT,
+            "",
+            (
+                "where keys and values are between the tokens of a generation: `device`; `host`: each token "
+                "moves them to the device and back; null for models without them"
+            ),
+        ),
         ("tensor_parallel", _INT, "", "devices that share one tensor"),
         ("data_parallel", _INT, "", "devices that share one batch; of a training its ranks"),
         ("seed", _INT, "", "seed of random weights and inputs; of a training also of its data and dropout"),

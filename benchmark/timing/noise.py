@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from operator import sub
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -27,35 +28,51 @@ _SHORTEST_S: Final = 0.05
 """The kernel counts CPU time in ticks of 10 ms: a shorter time says nothing about the host."""
 
 
-class _Reading(NamedTuple):
-    wall_s: float
+class Usage(NamedTuple):
+    """CPU time of the processes that measure, so far."""
+
     cpu_s: float
     ran_ns: int
+    """Time in which their threads ran."""
     queued_ns: int
+    """Time in which their threads waited for a core."""
     switches: int
+    """Involuntary context switches."""
+
+
+class _Reading(NamedTuple):
+    wall_s: float
+    usage: Usage
     host: sensors.Ticks | None
     quota: sensors.Throttling | None
     device: DeviceState
 
 
+def usage() -> Usage:
+    """CPU time of this process."""
+    ran, queued = _run_queue()
+    switches = resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
+    return Usage(cpu_s=time.process_time(), ran_ns=ran, queued_ns=queued, switches=switches)
+
+
 class Watch:
     """Reads the host when it is made and when `noise` is called; nothing in between."""
 
-    def __init__(self, device: DeviceState) -> None:
-        self._load = sensors.load_average()
-        self._before = _read(device)
+    def __init__(self, device: DeviceState, usage: Callable[[], Usage] = usage) -> None:
+        self._load, self._usage = sensors.load_average(), usage
+        self._before = _read(device, usage())
 
     def noise(self, device: DeviceState, least_on_cpu: float) -> Noise:
         """Noise since it was made, with flags for what may have disturbed the calls."""
-        before, after = self._before, _read(device)
+        before, after = self._before, _read(device, self._usage())
         wall_s = max(after.wall_s - before.wall_s, 1e-9)
-        ran, queued = after.ran_ns - before.ran_ns, after.queued_ns - before.queued_ns
+        cpu_s, ran, queued, switches = map(sub, after.usage, before.usage)
         host_cpu, steal = _host(before.host, after.host) if wall_s >= _SHORTEST_S else (None, None)
-        own = (after.cpu_s - before.cpu_s) / wall_s
+        own = cpu_s / wall_s
         others = None if host_cpu is None else max(0.0, host_cpu * (os.cpu_count() or 1) - own)
         found = Noise(
             on_cpu=ran / (ran + queued) if ran > 0 else None,
-            involuntary_switches_per_s=(after.switches - before.switches) / wall_s,
+            involuntary_switches_per_s=switches / wall_s,
             steal=steal,
             host_cpu=host_cpu,
             others_cores=others,
@@ -67,14 +84,10 @@ class Watch:
         return replace(found, flags=tuple(_flags(found, before, after, least_on_cpu)))
 
 
-def _read(device: DeviceState) -> _Reading:
-    ran, queued = _run_queue()
+def _read(device: DeviceState, usage: Usage) -> _Reading:
     return _Reading(
         wall_s=time.perf_counter(),
-        cpu_s=time.process_time(),
-        ran_ns=ran,
-        queued_ns=queued,
-        switches=resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw,
+        usage=usage,
         host=sensors.cpu_ticks(),
         quota=sensors.throttling(),
         device=device,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmark.protocols import Compiler, Device
@@ -10,10 +11,17 @@ from benchmark.records import Session, Workload
 
 
 def load(
-    device: Device, compiler: Compiler, workload: Workload, folder: Path | None
+    device: Device,
+    compiler: Compiler,
+    workload: Workload,
+    folder: Path | None,
+    share: Sequence[int] = (),
 ) -> tuple[Session, float]:
-    """Configure the process for the device and load; return the synchronised session and its load time."""
-    device.configure_process()
+    """Configure the process for the device and load; return the synchronised session and its load time.
+
+    `share` is one of `Device.shares`; empty, the device chooses.
+    """
+    device.configure_process(share)
     start = time.perf_counter()
     if workload.parts:
         from benchmark.models import composite

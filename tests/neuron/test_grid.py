@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,37 @@ def test_on_inf1_none_is_bf16_and_the_row_says_so(place):
         assert row["matmul_dtype"] == "bf16"
     assert (found["none"]["other_dtype"], found["all"]["other_dtype"]) == ("fp32", "bf16")
     assert found["none"]["cosine"] < 1 - 1e-9
+
+
+def calls(file):
+    """Calls by process and core of the host, and the part of these calls that moved so many tensors."""
+    return Counter((call["pid"], call["core"]) for call in map(json.loads, file.read_text().splitlines()))
+
+
+def test_each_replica_is_a_process_on_a_core_of_its_own(place, monkeypatch, tmp_path, capsys):
+    device(place, is_there=True)
+    monkeypatch.setenv("FAKE_NEURON_CALLS", str(tmp_path / "calls"))
+    words = ("model=vit_tiny", "hardware=inf2", "scenario=throughput", "scenario.replicas=2", *SHORT)
+    assert called(*words, "campaign=two") == 0
+    (row,) = rows("two")
+    assert (row["status"], row["replicas"], row["cores"]) == ("ok", 2, 2), row["error"]
+    assert dict(row["placement"]) == {"0/model": "0", "1/model": "1"}
+    counted = calls(tmp_path / "calls")
+    assert sorted(core for _, core in counted) == [0, 1]
+    assert len({pid for pid, _ in counted}) == 2
+    assert min(counted.values()) >= 2
+    called("explain", row["run_id"])
+    assert "replica 0: model on core 0; replica 1: model on core 1" in capsys.readouterr().out
+
+
+def test_the_cache_of_a_generation_stays_on_the_device_or_the_row_says_that_it_does_not(place):
+    device(place, is_there=True)
+    words = ("model=t5_tiny", "hardware=inf2", "input_length=8", "output_length=4", *SHORT)
+    assert called("-m", *words, "compiler.kv_cache=null,host", "campaign=cache") == 0
+    found = rows("cache")
+    assert sorted((row["status"], row["kv_cache"]) for row in found) == [("ok", "device"), ("ok", "host")]
+    assert all(row["cosine"] > 0.9999 for row in found)
+    assert dict(found[0]["placement"]) == {"0/prefill": "0", "0/decode": "0"}
 
 
 @pytest.fixture

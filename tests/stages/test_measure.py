@@ -171,7 +171,7 @@ class Noisy:
     def __init__(self, *shares):
         self.shares = iter(shares)
 
-    def __call__(self, _state):
+    def __call__(self, _state, _usage):
         return self
 
     def noise(self, _state, least):

@@ -29,15 +29,12 @@ def host(monkeypatch):
     }
     times = iter((0, 1))
 
-    def read(device):
+    def read(device, _):
         at = next(times)
         ran, queued = readings["run_queue"][at]
         return noise._Reading(
             wall_s=readings["wall_s"][at],
-            cpu_s=readings["cpu_s"][at],
-            ran_ns=ran,
-            queued_ns=queued,
-            switches=readings["switches"][at],
+            usage=noise.Usage(readings["cpu_s"][at], ran, queued, readings["switches"][at]),
             host=readings["ticks"][at],
             quota=readings["quota"][at],
             device=device,

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from benchmark import axes
 from benchmark.formatting import floored, is_useless, significant
+from benchmark.placement import words
 from benchmark.records import Row, frozen
 
 _ENVIRONMENT = (
@@ -237,6 +238,8 @@ def _what_ran(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     sizes = {name: axes.BY_COLUMN[name].words for name in axes.SIZES}
     yield "input", _listed(row, **{**sizes, "batch_size": "batch"})
     yield "scenario", _listed(row, scenario="", replicas="replicas", workers="workers")
+    yield "placement", words(dict(row.get("placement") or {}))
+    yield "kv_cache", _listed(row, kv_cache="")
     yield "campaign", _listed(row, campaign="")
     yield "when", f"{_moment(row['started_at'])}, for {_seconds(row):.1f} s"
     commit = f"{row.get('git_commit') or 'not known'}"[:_COMMIT]
