@@ -19,6 +19,7 @@ from pydantic import Field, PositiveInt
 from benchmark.errors import CompileFailed, Fallback, Incompatible
 from benchmark.neuron import compiler_logs
 from benchmark.neuron.compiler import NeuronCompiler, Operators
+from benchmark.neuron.cores import on_cores
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
 
@@ -212,7 +213,7 @@ class Neuron(NeuronCompiler):
         library = self.library()
         assert folder is not None  # noqa: S101 - leaves_artifact
         log = compiler_logs.ProcessLog()
-        with self.on_cores(library, workload.cores or (0,)):
+        with on_cores(library, workload.cores or (0,)):
             model = torch.jit.load(str(folder / _FILE))
         inputs = networks.read_inputs(workload)
 

@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 
 from benchmark.errors import CompileFailed, Fallback, Incompatible
 from benchmark.neuron import compiler_logs
+from benchmark.neuron import cores as neuron_cores
 from benchmark.neuron.compiler import NeuronCompiler, Operators
 from benchmark.neuron.parts import NeuronDtype, Parts, Variables
 from benchmark.precision import Tolerance
@@ -364,15 +365,13 @@ class NeuronX(NeuronCompiler):
         assert folder is not None  # noqa: S101 - leaves_artifact
         cores, inputs = workload.cores or (0,), networks.read_inputs(workload, self.dtype)
         if len(cores) > 1:
-            loaded = torch.jit.load(str(folder / _FILE))
-            for weight in loaded.parameters():  # threads of the library call what is left to the CPU
-                weight.requires_grad_(requires_grad=False)
-            model = library.DataParallel(loaded, list(cores), set_dynamic_batching=False)
+            model = neuron_cores.divide(library, torch.jit.load(str(folder / _FILE)), cores)
             inputs = divided.spread(inputs)
         else:
-            with self.on_cores(library, cores):
+            with neuron_cores.on_cores(library, cores):
                 model = torch.jit.load(str(folder / _FILE))
-            self._move_weights(library, model, cores[0])
+            if not self.inline_weights:
+                neuron_cores.move_weights(library, model, cores[0])
         keeps = self._keeps_states(workload)
         if keeps:
             inputs, _ = kept_states.split(workload, inputs)
@@ -388,15 +387,6 @@ class NeuronX(NeuronCompiler):
             write_states=partial(kept_states.write, model) if keeps else None,
             arithmetic=self._arithmetic(),
         )
-
-    def _move_weights(self, library: Any, model: Any, core: int) -> None:
-        """Copy weights that aren't part of the program to the core; else every call would."""
-        if self.inline_weights:
-            return
-        if move := getattr(library, "move_trace_to_device", None):
-            move(model, core)
-        else:  # its successor since SDK 2.25 (api-torch-neuronx-core-placement.rst)
-            library.set_neuron_cores(model, start_nc=core, nc_count=1)
 
     def _keeps_states(self, workload: Workload) -> bool:
         """Whether keys and values stay on the device."""

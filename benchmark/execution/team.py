@@ -41,7 +41,13 @@ class Team:
     def __init__(self, make: Callable[[int, Barrier], Any], count: int) -> None:
         """`make` gets a member's number and the team's barrier; it returns the object that is called."""
         barrier = _FORK.Barrier(count)
-        self._members = [_Member(number, make, barrier) for number in range(count)]
+        self._members = list[_Member]()
+        try:
+            for number in range(count):
+                self._members.append(_Member(number, make, barrier))
+        except BaseException:
+            self._end(0)
+            raise
 
     def __enter__(self) -> Self:
         return self

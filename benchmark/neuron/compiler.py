@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Annotated, Any, ClassVar
 
@@ -63,17 +62,6 @@ class NeuronCompiler(CompilerDefaults):
     def placement(self, parts: Sequence[str], cores: int) -> Mapping[str, tuple[int, ...]]:  # noqa: ARG002 - one core is enough
         """All parts on one core: they run one after the other."""
         return dict.fromkeys(parts, (0,))
-
-    @staticmethod
-    def on_cores(library: Any, cores: Sequence[int]) -> AbstractContextManager[None]:
-        """Let `torch.jit.load` put a model on these cores, counted from the first one that is visible.
-
-        Without it the library deals models to cores in turns. It isn't threadsafe.
-        """
-        old = not hasattr(library, "neuron_cores_context")  # before SDK 2.25, and torch-neuron
-        owner = import_module(f"{library.__name__}.experimental") if old else library
-        context: AbstractContextManager[None] = owner.neuron_cores_context(start_nc=cores[0])
-        return context
 
     def switches(self, target: str = "") -> list[str]:
         """Flags without a value, as both compilers spell them."""

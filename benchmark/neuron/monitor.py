@@ -13,10 +13,11 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from multiprocessing import util
 from pathlib import Path
+from statistics import fmean, median
 from typing import IO, Any, Final
 
 from benchmark.measurement import DeviceState
@@ -171,19 +172,20 @@ class Telemetry:
     def _state_of(self, reports: tuple[MonitorReport, ...]) -> DeviceState:
         for complaint in (complaint for one in reports for complaint in one.complaints):
             self._warn(complaint)
-        own = [runtime for one in reports for runtime in one.runtimes if _is_own(runtime)]
-        held = [self._most_bytes, *(runtime.memory_bytes for runtime in own)]
+        own = [[runtime for runtime in one.runtimes if _is_own(runtime)] for one in reports]
+        held = [self._most_bytes, *(_total(runtime.memory_bytes for runtime in ours) for ours in own)]
         self._most_bytes = max((known for known in held if known is not None), default=None)
-        newest = next(filter(_is_own, reports[-1].runtimes), None)
-        if newest is None:
+        newest = own[-1]
+        if not newest:
             self._warn(f"neuron-monitor reports no process tagged {os.environ.get(TAG, os.getpid())}")
-        share, p50_s = (newest.utilisation, newest.latency_p50_s) if newest else (None, None)
+        shares = [one.utilisation for one in newest if one.utilisation is not None]
+        medians = [one.latency_p50_s for one in newest if one.latency_p50_s is not None]
         return DeviceState(
             other_processes=sum(foreign(one.pid) for one in reports[-1].runtimes if not _is_own(one)),
             memory_bytes=self._most_bytes,
-            utilisation=None if share is None else min(1.0, share),
-            latency_p50_ms=None if p50_s is None else p50_s * 1e3,
-            errors=tuple(sorted({name for runtime in own for name in runtime.errors})),
+            utilisation=min(1.0, fmean(shares)) if shares else None,
+            latency_p50_ms=median(medians) * 1e3 if medians else None,
+            errors=tuple(sorted({name for ours in own for one in ours for name in one.errors})),
         )
 
     def _warn(self, text: str) -> None:
@@ -193,7 +195,14 @@ class Telemetry:
             log.warning("telemetry is missing or incomplete: %s", text)
 
 
+def _total(counts: Iterable[int | None]) -> int | None:
+    """Sum of those that are known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
 def _is_own(runtime: Runtime) -> bool:
+    """Whether it is this process, or one of its replicas, which inherit the tag."""
     return runtime.pid == os.getpid() or runtime.tag == os.environ.get(TAG)
 
 

@@ -76,9 +76,11 @@ def _measure(cell: Cell, workload: Workload, folder: Path | None, picture: Path 
 
 
 def _placement(cell: Cell, shares: Sequence[Sequence[int]]) -> Mapping[str, str]:
+    if not shares:
+        return {}
     e = cell.experiment
     planned = placement.placement(e.task, e.model, e.compiler, e.hardware, e.scenario)
-    return placement.column(placement.moved(planned, shares)) if shares else {}
+    return placement.column(placement.moved(planned, shares))
 
 
 def _kv_cache(cell: Cell, workload: Workload, *, keeps: bool) -> Literal["device", "host"] | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from benchmark.errors import Status
 from benchmark.records import frozen
 
-SCHEMA_VERSION: Final = 10
+SCHEMA_VERSION: Final = 11
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()

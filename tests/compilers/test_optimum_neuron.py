@@ -242,7 +242,7 @@ def cells(standing_in, compose):
         compose("hardware=inf2", "compiler=optimum_neuron", *look, *words)
         for words in (
             ("model=bert_tiny", "compiler.fast_math=matmult"),
-            ("model=vit_tiny",),
+            ("model=vit_tiny", "scenario=throughput", "scenario.replicas=2"),
         )
     ]
 
@@ -257,7 +257,10 @@ def interpreters(cells):
 
 
 @pytest.mark.real
-def test_its_rows_are_right_and_simulated_and_the_target_stays_in_the_child(cells, run_cells):
+def test_its_rows_are_right_and_simulated_and_the_target_stays_in_the_child(
+    cells, run_cells, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("FAKE_NEURON_CALLS", str(tmp_path / "calls"))
     before = dict(os.environ)
     rows = run_cells(*cells)
     assert dict(os.environ) == before
@@ -266,6 +269,9 @@ def test_its_rows_are_right_and_simulated_and_the_target_stays_in_the_child(cell
         assert row["simulated"]
         assert row["cosine"] > cell.verify.min_cosine[cell.compiler.fast_math]
         assert row["compiler"] == "optimum_neuron"
+    assert dict(rows[1]["placement"]) == {"0/model": "0", "1/model": "1"}
+    counted = {tuple(json.loads(line).values()) for line in (tmp_path / "calls").read_text().splitlines()}
+    assert sorted(core for core, _ in counted) == [0, 0, 1]  # of the first cell's process, and two replicas
     told = sorted(_told(cells[0].cache_root), key=lambda one: one["compiler_args"])
     assert [one["compiler_args"] for one in told] == [
         "--auto-cast matmult --auto-cast-type bf16 --optlevel 2 --target trn1 --model-type transformer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -306,7 +307,44 @@ def test_the_state_is_what_the_monitor_states_of_the_settled_process():
     )
 
 
+@pytest.mark.usefixtures("monitored")
+def test_the_state_of_several_replicas_is_that_of_all_who_have_the_tag(monkeypatch, tmp_path):
+    report = json.loads((FIXTURES / "neuron-monitor.json").read_text())
+    (one,) = report["neuron_runtime_data"]
+    two = json.loads(json.dumps(one | {"pid": os.getpid() + 1, "neuron_runtime_tag": "ours"}))
+    two["report"]["memory_used"]["neuron_runtime_used_bytes"]["neuron_device"] += 5
+    two["report"]["execution_stats"]["latency_stats"]["device_latency"]["p50"] = 0.00292
+    report["neuron_runtime_data"] = [one, two]
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    monkeypatch.setenv("NEURON_MONITOR_SAYS", str(tmp_path / "report.json"))
+    monkeypatch.setenv(monitor.TAG, "ours")
+    INF2.state()
+    assert INF2.state() == DeviceState(
+        memory_bytes=890_000_005, utilisation=0.2075, latency_p50_ms=1.92, other_processes=0
+    )
+
+
 def test_without_a_monitor_only_other_processes_are_reported(fresh, monkeypatch):
     monkeypatch.setattr(tools, "others", lambda: 2)
     device = Neuron(name="inf2", instance_type="inf2.xlarge", monitor=False)
     assert device.state() == DeviceState(other_processes=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "instance_type", "cores", "replicas", "expected"),
+    [
+        ("neuron-ls-busy.json", "inf2.24xlarge", 4, 2, ((6, 7), (8, 9))),
+        ("neuron-ls-busy.json", "inf2.24xlarge", 2, 2, ((2,), (3,))),
+        ("neuron-ls-none.json", "inf2.xlarge", 1, 1, ((0,),)),
+    ],
+)
+def test_each_replica_gets_its_share_of_free_adjacent_cores(  # noqa: PLR0913, PLR0917
+    listed, name, instance_type, cores, replicas, expected
+):
+    listed(name)
+    device = Neuron(name="inf2", instance_type=instance_type, cores=cores)
+    assert device.shares(replicas) == expected
+    assert os.environ[monitor.TAG] == f"benchmark-{os.getpid()}"
+    device.configure_process(expected[-1])
+    first, last = expected[-1][0], expected[-1][-1]
+    assert os.environ["NEURON_RT_VISIBLE_CORES"] == (str(first) if first == last else f"{first}-{last}")

@@ -1,0 +1,136 @@
+"""Copies in processes of their own: one measurement of all, and one failure is the failure of all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from benchmark.cell import cell_of
+from benchmark.compilers.simulated import Simulated
+from benchmark.devices.simulated import SimulatedDevice
+from benchmark.errors import CompileFailed, Crashed, WrongAnswer
+from benchmark.execution.forkserver import inline
+from benchmark.records import Sampling, frozen
+from benchmark.stages.build import _imagined
+from benchmark.stages.measure import measure
+from tests.execution.test_team import left
+from tests.stages.test_measure import NOTHING
+
+CORE = "TEST_CORE"
+MS = 1_000_000
+
+
+@frozen
+class TwoCores(SimulatedDevice):
+    """A device that has two cores to give, numbered 6 and 7 on this host."""
+
+    def shares(self, replicas):
+        return tuple((6 + number,) for number in range(replicas))
+
+    def configure_process(self, share=()):
+        os.environ[CORE] = str(share[0])
+
+
+@frozen
+class ByCore(Simulated):
+    """A call takes 1 ms; there may be trouble on core 7."""
+
+    trouble: Literal["none", "load", "call", "kill", "wrong"] = "none"
+
+    def placement(self, parts, cores):  # noqa: ARG002 - the protocol's
+        return dict.fromkeys(parts, (0,))
+
+    def load(self, workload, folder):
+        trouble = self.trouble if os.environ[CORE] == "7" else "none"
+        if trouble == "load":
+            raise ValueError("no such program")
+        session = super().load(workload, folder)
+        calls = 0
+
+        def run():
+            nonlocal calls
+            calls += 1
+            if calls > 3 and trouble == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if calls > 3 and trouble == "call":
+                raise ValueError("execution failed")
+            session.run()
+            return (np.array([1.0, 2.0 if trouble == "wrong" else 3.0]),)
+
+        return replace(session, run=run)
+
+
+@pytest.fixture
+def measured(simulated, tmp_path, monkeypatch):
+    """Measure two copies on two cores."""
+    monkeypatch.setenv(CORE, "none")
+
+    def run(trouble="none", workers=1, **sampling):
+        e = simulated("scenario=throughput", "scenario.replicas=2", f"scenario.workers={workers}")
+        usual = {
+            "warmup_calls": 0,
+            "warmup_s": 0,
+            "min_calls": 2,
+            "max_calls": 5000,
+            "min_s": 1.0,
+            "max_s": 9.0,
+        }
+        e = replace(
+            e,
+            hardware=TwoCores(),
+            compiler=ByCore(trouble=trouble),
+            sampling=Sampling(**{**usual, **sampling}),
+        )
+        cell = cell_of(e)
+        environment = type("Environment", (), {"facts": e.hardware.facts()})
+        workload = _imagined(cell, environment)
+        (tmp_path / "model").mkdir(exist_ok=True)
+        (tmp_path / "model" / "law.json").write_text('{"latency_ms": 1.0}', encoding="utf-8")
+        return measure(cell, workload, replace(NOTHING, folder=tmp_path), inline)
+
+    return run
+
+
+def test_calls_of_all_processes_are_one_measurement(measured):
+    found = measured()
+    assert len(found.timing.nanoseconds) / found.timing.wall_s == pytest.approx(2000, rel=0.02)
+    assert set(found.timing.nanoseconds) == {MS}
+    assert found.placement == {"0/model": "6", "1/model": "7"}
+    assert found.peak_host_bytes > 20 << 20  # of two processes
+
+
+def test_workers_are_threads_of_each_process(measured):
+    found = measured(workers=3, min_s=0.5)
+    assert len(found.timing.nanoseconds) / found.timing.wall_s == pytest.approx(6000, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "sentence"),
+    [
+        (
+            "load",
+            CompileFailed,
+            "replica 1: compiler=simulated: what it made can't be loaded: ValueError: no",
+        ),
+        ("call", Crashed, "replica 1: ValueError: execution failed"),
+        ("kill", Crashed, "the process of replica 1 was ended by SIGKILL"),
+        ("wrong", WrongAnswer, "replica 1 answers otherwise than replica 0 to the same inputs"),
+    ],
+)
+def test_the_failure_of_one_replica_is_that_of_the_cell(measured, trouble, kind, sentence):
+    before = _children()
+    with pytest.raises(kind) as failure:
+        measured(trouble)
+    assert str(failure.value).startswith(sentence)
+    assert left(_children() - before) == []
+
+
+def _children():
+    import psutil
+
+    return {child.pid for child in psutil.Process().children(recursive=True)}
