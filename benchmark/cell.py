@@ -20,6 +20,7 @@ from benchmark.config.grid import Excluded
 from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
 from benchmark.identity import hashed, options_of, weights_digest
 from benchmark.paths import CampaignPaths
+from benchmark.placement import of_copy
 from benchmark.records import DeviceFacts, Exhausted, Shape, frozen
 from benchmark.stats.intervals import half_width
 
@@ -107,7 +108,9 @@ class PlannedRun:
         versions = tuple(self.environment.versions.items())
         target = (e.hardware.kind, facts.device_name, facts.isa, facts.threads, versions)
         plugins = (id(e.model), id(e.task), id(e.compiler))  # equal sections of a grid are one object
-        return (*plugins, e.weights, e.seed, e.inputs, self.cell.shape, target, e.scenario.training is None)
+        cores = tuple(of_copy(e.task, e.model, e.compiler, e.hardware, e.scenario).items())
+        content = (e.weights, e.seed, e.inputs, self.cell.shape, e.scenario.training is None)
+        return (*plugins, *content, target, cores)
 
     @property
     def log(self) -> Path:

@@ -47,6 +47,13 @@ def of_replica(task: Task, model: Model, compiler: Compiler, cores: int) -> Mapp
     return compiler.placement(task.parts_of(model) or (WHOLE,), cores)
 
 
+def of_copy(
+    task: Task, model: Model, compiler: Compiler, hardware: Device, scenario: Scenario
+) -> Mapping[str, tuple[int, ...]]:
+    """The cores of each part of one of the scenario's copies, counted from its first one."""
+    return of_replica(task, model, compiler, max(1, hardware.facts().cores // scenario.replicas))
+
+
 def placement(
     task: Task, model: Model, compiler: Compiler, hardware: Device, scenario: Scenario
 ) -> tuple[Placed, ...]:
@@ -54,8 +61,8 @@ def placement(
 
     `placement(e.task, e.model, e.compiler, e.hardware, e.scenario)` places those of an experiment.
     """
+    parts = of_copy(task, model, compiler, hardware, scenario)
     cores = max(1, hardware.facts().cores // scenario.replicas)
-    parts = of_replica(task, model, compiler, cores)
     return tuple(
         Placed(replica=replica, part=part, cores=tuple(replica * cores + core for core in places))
         for replica in range(scenario.replicas)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmark import placement
@@ -145,3 +147,13 @@ def test_the_cores_of_the_host_take_the_place_of_those_of_the_plan(compose):
     assert (
         placement.words({"0/unet": "0-1", "0/vae_decoder": "0"}) == "unet on cores 0-1, vae_decoder on core 0"
     )
+
+
+def test_cells_share_an_artefact_where_the_parts_of_a_copy_have_the_same_cores(compose):
+    one, own, two = (
+        compose("model=t5_tiny", *words)
+        for words in (["hardware=inf2"], ["hardware=inf2", "hardware.cores=2"], TWO)
+    )
+    alike = [replace(e, model=one.model, task=one.task, compiler=one.compiler) for e in (one, own, two)]
+    groups = [run.artifact_group for run in plan(alike, lambda _: {}).runs]
+    assert groups[0] == groups[2] != groups[1]

@@ -15,7 +15,7 @@ from benchmark.cell import Cell, Environment, stated_parameters
 from benchmark.errors import BenchmarkError, Incompatible, Unavailable, missing_library
 from benchmark.execution.failures import cause, describe, is_ours
 from benchmark.identity import code_digest, no_weights, options_of, source_digest, weights_digest
-from benchmark.placement import of_replica
+from benchmark.placement import of_copy
 from benchmark.protocols import Call
 from benchmark.records import Model, Workload
 
@@ -74,6 +74,7 @@ def _workload(
     cell: Cell, environment: Environment, made: _Made, load: Callable[[], Any], facts: Mapping[str, Any]
 ) -> Workload:
     """A network, or several, from the facts that `composite.write_reference` returned."""
+    e = cell.experiment
     return Workload(
         name=facts["name"],
         load_module=load,
@@ -89,20 +90,13 @@ def _workload(
         padding_share=facts.get("padding_share"),
         shape=cell.shape,
         threads=environment.facts.threads,
-        torch_device=cell.experiment.hardware.torch_device or "cpu",
+        torch_device=e.hardware.torch_device or "cpu",
         target=environment.facts.target,
-        task=cell.experiment.task.name,
+        task=e.task.name,
         weights=made.weights,
-        cores=_cores(cell).get(facts["name"], ()),
+        cores=of_copy(e.task, e.model, e.compiler, e.hardware, e.scenario).get(facts["name"], ()),
         states=tuple(facts.get("states", ())),
     )
-
-
-def _cores(cell: Cell) -> Mapping[str, tuple[int, ...]]:
-    """Device cores of each part."""
-    e = cell.experiment
-    of_copy = max(1, e.hardware.facts().cores // e.scenario.replicas)
-    return of_replica(e.task, e.model, e.compiler, of_copy)
 
 
 def _part(load: Callable[[], Any], name: str) -> Any:
