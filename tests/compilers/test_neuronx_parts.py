@@ -12,6 +12,7 @@ from benchmark.cell import cell_of
 from benchmark.compilers.neuronx import NeuronX
 from benchmark.config.folder import options
 from benchmark.errors import Incompatible
+from benchmark.identity import hashed, options_of
 from benchmark.models.pipelines import NETWORKS
 from benchmark.neuron.parts import Parts
 from benchmark.stages.plan import refuse
@@ -54,6 +55,19 @@ def test_the_least_exact_part_decides_what_counts_as_right():
 def test_what_is_no_option_of_a_part_is_refused_at_once(given, text):
     with pytest.raises(ValidationError, match=text):
         NeuronX(**given)
+
+
+def test_each_option_of_a_part_and_each_variable_makes_another_artefact():
+    every = [
+        NeuronX(),
+        NeuronX(dtype="bf16"),
+        NeuronX(environment={"NEURON_FUSE_SOFTMAX": "1"}),
+        NeuronX(environment={"NEURON_FUSE_SOFTMAX": "0"}),
+        NeuronX(parts={"unet": {"dtype": "bf16"}}),
+        NeuronX(parts={"vae_decoder": {"dtype": "bf16"}}),
+        NeuronX(parts={"unet": {"optlevel": 3}}),
+    ]
+    assert len({hashed(options_of(one)) for one in every}) == len(every)
 
 
 def test_a_switch_of_cores_before_trn2_is_given_there_alone():

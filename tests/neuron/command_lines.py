@@ -168,7 +168,7 @@ def overrides(cell):
 def line_of(model, batch, image_size):
     """The single cell of the experiment that measures a row."""
     lines = [line for line in include() if (line["model"], line["batch"]) == (model, batch)]
-    return min(lines, key=lambda line: line.get("image_size", image_size) != image_size)
+    return min(lines, key=lambda line: (line.get("image_size") != image_size, "image_size" in line))
 
 
 @cache

@@ -63,6 +63,8 @@ def test_the_experiment_runs_every_row_of_the_tables_with_its_copies_callers_and
     for (model, batch, size), (replicas, workers, steps, outlier) in rows.items():
         line = command_lines.line_of(model, batch, size)
         assert (line["model"], line["batch"]) == (model, batch)
+        if "image_size" in line or model == "sd21":
+            assert line.get("image_size", 768) == size
         assert line.get("steps") == steps
         if replicas and not outlier:
             assert (line.get("scenario.replicas", 1), line.get("scenario.workers", 1)) == (replicas, workers)
