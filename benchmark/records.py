@@ -227,6 +227,8 @@ class CompileReport:
     ops_on_device_fraction: float | None = None
     unsupported_ops: Names | None = None
     """Operators that the compiler doesn't know; if it compiled all the same, they run on the CPU."""
+    narrowed: Names | None = None
+    """Types that are computed in fewer bits than the model has, such as `int64 to int32`."""
     script_modules: int | None = None
     """Modules that the compiled program consists of: those of the device and those between them."""
     neff_bytes: int | None = None

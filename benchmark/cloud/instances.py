@@ -37,9 +37,9 @@ class Instance:
     devices: NonNegativeInt
     """Number of accelerators."""
     cores: PositiveInt | None
-    """NeuronCores that a program sees by default: on Trainium2 two form a logical one."""
+    """NeuronCores that a program sees by default: on Trainium2 and Trainium3 two form a logical one."""
     physical_cores: PositiveInt | None
-    neuroncore_version: Literal[1, 2, 3] | None
+    neuroncore_version: Literal[1, 2, 3, 4] | None
     vcpu: PositiveInt
     memory_gib: PositiveFloat
     """Memory of the host."""

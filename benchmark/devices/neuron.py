@@ -32,8 +32,9 @@ _DRIVER = Path("/sys/module/neuron/version")
 CHIPS = Path("/sys/devices/virtual/neuron_device")
 """One folder `neuronN` for each chip: tools/neuron-sys-tools/neuron-sysfs-user-guide.rst."""
 _CHIP_NAME = Path("info/architecture/device_name")
-"""Has Inferentia, Inferentia2, Trainium1 or Trainium2 (arch_device_name_suffix in neuron_dhal_v*.c). The
-files beside it say less: arch_type numbers chips in another way, instance_type has the family only."""
+"""Has Inferentia, Inferentia2, Trainium1, Trainium2 or Trainium3 (arch_device_name_suffix in
+neuron_dhal_v*.c). The files beside it say less: arch_type numbers chips in another way, instance_type has the
+family only."""
 _PACKAGES: Final = {1: "aws-neuronx-dkms=2.24.* aws-neuronx-tools"}
 """Packages by NeuronCore version, where they aren't the newest: drivers after 2.24 don't support Inferentia
 (about-neuron/announcements/neuron2.x/announce-correction-neuron-driver-support-inf1.rst), and torch-neuron
@@ -50,8 +51,8 @@ class Neuron:
     """Instance type: it decides the chip, and the target that compilers generate code for. Where the firmware
     names another size with the same chip, rows have that size."""
     lnc: Literal[1, 2] | None = None
-    """Physical cores per logical core, on Trainium2 only (NEURON_LOGICAL_NC_CONFIG); null: the runtime's
-    default, 2. Models must be compiled for the same number."""
+    """Physical cores per logical core, on Trainium2 and Trainium3 (NEURON_LOGICAL_NC_CONFIG); null: the
+    runtime's default, 2. Models must be compiled for the same number."""
     cores: PositiveInt = 1
     """NeuronCores that a run may use."""
     python: str | None = None
@@ -95,8 +96,8 @@ class Neuron:
         # NCC_EARG001 of the compiler: elsewhere a logical core is a physical one.
         if self.lnc and one.cores == one.physical_cores:
             return (
-                f"hardware.lnc={self.lnc}: only Trainium2 has logical NeuronCores, {name} has {one.device}: "
-                "leave it null"
+                f"hardware.lnc={self.lnc}: only Trainium2 and Trainium3 have logical NeuronCores, {name} has "
+                f"{one.device}: leave it null"
             )
         if self.cores > (most := _cores_of(one, self.lnc)):
             return f"hardware.cores={self.cores}: {name} has {most} NeuronCores"

@@ -135,17 +135,20 @@ def _together(by_part: Mapping[str, CompileReport]) -> CompileReport:
         return first
     differ = any(report.flags != first.flags for report in reports)
     lines = (f"{part}: {shlex.join(report.flags)}" for part, report in by_part.items())
-    unsupported = [report.unsupported_ops for report in reports]
     return CompileReport(
         flags=tuple(lines) if differ else first.flags,
         subgraphs=_sum(report.subgraphs for report in reports),
         graph_breaks=_sum(report.graph_breaks for report in reports),
-        unsupported_ops=None
-        if None in unsupported
-        else tuple(sorted({op for ops in unsupported for op in ops or ()})),
+        unsupported_ops=_union(report.unsupported_ops for report in reports),
+        narrowed=_union(report.narrowed for report in reports),
         script_modules=_sum(report.script_modules for report in reports),
         neff_bytes=_sum(report.neff_bytes for report in reports),
     )
+
+
+def _union(names: Iterable[tuple[str, ...] | None]) -> tuple[str, ...] | None:
+    known = list(names)
+    return None if None in known else tuple(sorted({name for some in known for name in some or ()}))
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

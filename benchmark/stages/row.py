@@ -174,6 +174,7 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
         "ops_on_device_fraction": artifact.report.ops_on_device_fraction,
         "unsupported_ops": artifact.report.unsupported_ops,
         "compiler_flags": artifact.report.flags,
+        "narrowed_types": artifact.report.narrowed,
         "script_modules": artifact.report.script_modules,
         "neff_bytes": artifact.report.neff_bytes,
     }

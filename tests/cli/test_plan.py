@@ -176,7 +176,7 @@ def test_it_fits_a_terminal_of_80_columns(plan, monkeypatch):
             ["hardware.instance_type=inf1.xlarge,inf2.xlarge"],
             "hardware.instance_type=inf2.xlarge: is inf2, not inf1: choose one of inf1.xlarge, ",
         ),
-        (["hardware.lnc=null,1"], "hardware.lnc=1: only Trainium2 has logical NeuronCores, "),
+        (["hardware.lnc=null,1"], "hardware.lnc=1: only Trainium2 and Trainium3 have logical NeuronCores, "),
         (
             ["compiler.fallback=true,false", "compiler.minimum_segment_size=8"],
             "compiler=neuron: minimum_segm",

@@ -98,7 +98,7 @@ def test_the_instance_decides_kind_name_and_target_of_the_hardware(compose, fres
         ),
         (
             ["hardware=inf2", "hardware.lnc=1"],
-            "hardware.lnc=1: only Trainium2 has logical NeuronCores, inf2.xlarge has Inferentia2: ",
+            "hardware.lnc=1: only Trainium2 and Trainium3 have logical NeuronCores, inf2.xlarge has Inf",
         ),
     ],
 )

@@ -28,7 +28,7 @@ _LIBRARY.define("leave_1(Tensor[] outputs) -> Tensor[]")
 
 NEURONX_VALUES = {
     "--framework": {"XLA"},
-    "--target": {"inf2", "trn1", "trn1n", "trn2"},
+    "--target": {"inf2", "trn1", "trn1n", "trn2", "trn3"},
     "--model-type": {"generic", "transformer", "unet-inference"},
     "--auto-cast": {"none", "matmult", "all"},
     "--auto-cast-type": {"bf16", "fp16", "tf32", "fp8_e4m3"},
@@ -44,6 +44,7 @@ NEURONX_VALUES = {
     "--output": None,
 }
 """Flags that take a value, and which; null: any. compiler/neuronx-cc/api-reference-guide/index.rst."""
+_SAME = {"-O": "--optlevel", "--logical-nc-config": "-lnc"}
 NEURONX_SWITCHES = {
     "--enable-mixed-precision-accumulation",
     "--disable-mixed-precision-accumulation",
@@ -98,8 +99,11 @@ class CompilerError(RuntimeError):
 def neuronx_cc(arguments, workdir):
     """Compile: check the flags, leave a log and a NEFF. Returns the flags as a mapping."""
     tokens = arguments.split() if isinstance(arguments, str) else list(arguments or ())
-    found = _parsed(tokens)
-    if found.get("-lnc", found.get("--logical-nc-config", "1")) == "2" and found.get("--target") != "trn2":
+    found = parsed(tokens)
+    if found.get("-lnc", "1") == "2" and found.get("--target") not in {
+        "trn2",
+        "trn3",
+    }:
         _fail(
             workdir, "[NCC_EARG001] Logical Neuron Core (LNC) configuration 2 is not supported on this target"
         )
@@ -109,10 +113,13 @@ def neuronx_cc(arguments, workdir):
     return found
 
 
-def _parsed(tokens):
+def parsed(tokens):
+    """Flags by name."""
     found = {}
     while tokens:
         flag, equals, value = tokens.pop(0).partition("=")
+        if flag in {"-O1", "-O2", "-O3"}:  # a letter takes its value without a space too
+            flag, equals, value = "-O", "=", flag[-1]
         if flag in NEURONX_SWITCHES and not equals:
             found[flag] = True
             continue
@@ -125,7 +132,7 @@ def _parsed(tokens):
             raise CompilerError(
                 f"[NCC_EARG001] neuronx-cc: error: argument {flag}: invalid choice: '{value}'"
             )
-        found[flag] = value  # the right-most wins
+        found[_SAME.get(flag, flag)] = value  # the right-most wins
     return found
 
 

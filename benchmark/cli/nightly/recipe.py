@@ -27,7 +27,7 @@ _QUOTES: Final = (
     "use only letters, digits and _ . / : @ + -, because other characters would need quotes in some recipes"
 )
 _DEVICES: Final = {"cuda": "nvidia.com/gpu"} | dict.fromkeys(
-    ("inf1", "inf2", "trn1", "trn2"), "aws.amazon.com/neuron"
+    ("inf1", "inf2", "trn1", "trn2", "trn3"), "aws.amazon.com/neuron"
 )
 """Resource names of Kubernetes device plug-ins (NVIDIA/k8s-device-plugin, README; Neuron documentation,
 "Kubernetes environment setup for Neuron"; both 2026-11)."""

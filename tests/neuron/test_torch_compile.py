@@ -1,0 +1,105 @@
+"""The compilers behind torch.compile, through stand-ins in an environment of their own.
+
+Each stage runs in a fresh child of that environment's interpreter, as it would on the instance.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+import pytest
+
+from benchmark.devices import neuron
+from benchmark.store import results
+from tests.neuron.test_grid import FAKES, SHORT, called, device
+
+pytestmark = pytest.mark.real
+LIBTORCH, NATIVE = "neuron_libtorch", "torchneuron"
+FOLDERS = {LIBTORCH: "lite", NATIVE: "native"}
+FLAGS = "--auto-cast {} --optlevel 2 --model-type generic -lnc 2"
+
+
+@pytest.fixture(params=[LIBTORCH, NATIVE])
+def compiler(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def environments(tmp_path_factory):
+    """One virtual environment for each library, as they can't share one."""
+    made = {}
+    for compiler, fakes in FOLDERS.items():
+        folder = tmp_path_factory.mktemp(compiler)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", str(folder)], check=True)
+        (site,) = folder.glob("lib/python*/site-packages")
+        libraries = sysconfig.get_paths()["purelib"]
+        # The compiler's version is that of the stand-ins, which come first.
+        for metadata in (*FAKES.glob("neuronx_cc-*"), *(FAKES / fakes).glob("*.dist-info")):
+            shutil.copytree(metadata, site / metadata.name)
+        paths = (FAKES / fakes, FAKES)
+        (site / "libraries.pth").write_text(
+            "".join(f"{path}\n" for path in paths) + f"import site; site.addsitedir({libraries!r})\n"
+        )
+        for script in (FAKES / "environment_bin").iterdir():
+            shutil.copy(script, folder / "bin" / script.name)
+        made[compiler] = folder / "bin" / "python"
+    return made
+
+
+@pytest.fixture
+def run(environments, compiler, tmp_path, monkeypatch):
+    """Run cells of a tiny BERT; return the exit code and the rows."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(neuron, "DEVICES", tmp_path / "devices")
+    device(tmp_path, is_there=True)
+
+    def rows(*words, verb=()):
+        chosen = (f"compiler={compiler}", f"hardware.python={environments[compiler]}", "hardware=trn2")
+        code = called(*verb, "-m", "model=bert_tiny", "seq_len=16", *chosen, *SHORT, *words, "campaign=here")
+        return code, results.load(where="campaign=here simulated=true").to_dict("records")
+
+    return rows
+
+
+def test_what_was_compiled_before_is_what_is_timed(run, compiler):
+    code, found = run("compiler.fast_math=none,all")
+    assert [row["status"] for row in found] == ["ok", "ok"], [row["error"] for row in found]
+    assert code == 0
+    exact, cast = sorted(found, key=lambda row: row["fast_math"], reverse=True)
+    for row in (exact, cast):
+        assert " ".join(row["compiler_flags"]) == FLAGS.format(
+            "none" if row is exact else "all --auto-cast-type bf16"
+        )
+        assert list(row["narrowed_types"]) == ["int64 to int32"]
+        assert row["neff_bytes"] == 1024
+        assert row["artifact_bytes"] >= 1024
+    assert exact["cosine"] > 0.999999
+    assert 0.9 < cast["cosine"] < exact["cosine"]
+    assert (cast["matmul_dtype"], exact["matmul_dtype"]) == ("bf16", "fp32")
+
+
+def test_an_answer_of_the_cpu_is_no_figure_of_the_device(run, compiler, monkeypatch):
+    monkeypatch.setenv("FAKE_NEURON_FAILURE", {LIBTORCH: "fallback", NATIVE: "unsupported"}[compiler])
+    code, (row,) = run()
+    assert code == 2
+    assert row["status"] == {LIBTORCH: "fallback", NATIVE: "compile_error"}[compiler]
+    assert {LIBTORCH: "lie on cpu", NATIVE: "aten::sort has no kernel"}[compiler] in row["error"]
+
+
+def test_without_a_device_a_graph_is_compiled_where_the_library_can(run, compiler, monkeypatch, tmp_path):
+    device(tmp_path, is_there=False)
+    monkeypatch.setenv("FAKE_NEURON_DEVICE", "0")
+    _, (row,) = run(verb=("compile",))
+    assert row["status"] == "unavailable"
+    if compiler == NATIVE:
+        assert "compiles on the device only" in row["error"]
+        return
+    assert row["error"].startswith("compiled, not timed")
+
+    device(tmp_path, is_there=True)
+    monkeypatch.setenv("FAKE_NEURON_DEVICE", "1")
+    code, (row,) = run()
+    assert (code, row["status"], row["cache_hit"]) == (0, "ok", True), row["error"]
