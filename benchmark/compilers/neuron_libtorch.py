@@ -59,7 +59,7 @@ class NeuronLibtorch(TorchCompileOnNeuron):
         narrow = narrowed(module, networks.read_inputs(workload))
         with tempfile.TemporaryDirectory() as work, compiler_logs.compiling(Path(work)):
             if has_device:
-                self.session(self._compiled(module.to(DEVICE), _BACKEND, Path(work)), workload)
+                self._session(module, workload, Path(work))
             else:
                 self._capture(module, workload, Path(work))
         if not (neff_bytes := compiler_logs.neff_bytes(folder / _CACHE)):
@@ -82,8 +82,7 @@ class NeuronLibtorch(TorchCompileOnNeuron):
             shutil.copytree(folder / _CACHE, Path(work, _CACHE))
             set_variables(NEURON_LIBTORCH_ASSERT_CACHE_HIT="1")
             self._prepare(Path(work, _CACHE))
-            module = workload.load_module().to(DEVICE)
-            return self.session(self._compiled(module, _BACKEND, Path(work)), workload)
+            return self._session(workload.load_module(), workload, Path(work))
 
     def _prepare(self, cache: Path) -> None:
         """Import the library, with its cache in a folder; its backend wants a process group, of one.
@@ -98,6 +97,12 @@ class NeuronLibtorch(TorchCompileOnNeuron):
 
         if not distributed.is_initialized():
             distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
+
+    def _session(self, module: Any, workload: Workload, work: Path) -> Session:
+        from benchmark.models import networks
+
+        compiled = self._compiled(module.to(DEVICE), _BACKEND, work)
+        return networks.device_session(compiled, networks.read_inputs(workload), DEVICE, self.arithmetic())
 
     def _compiled(self, module: Any, backend: str, work: Path) -> Any:
         import torch

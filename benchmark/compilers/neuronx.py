@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from benchmark.errors import CompileFailed, Fallback, Incompatible
-from benchmark.neuron import compiler_logs
+from benchmark.neuron import compiler_logs, logical_cores
 from benchmark.neuron import cores as neuron_cores
 from benchmark.neuron.compiler import NeuronCompiler, Operators
 from benchmark.neuron.parts import NeuronDtype, Parts, Variables
@@ -46,7 +46,6 @@ _CALLED_OFTEN = _DENOISERS | {"decode"}
 """Parts that are called for each step or token."""
 _NEWEST = "2.27.5334.0"
 """neuronx-cc of SDK 2.32 (src/helperscripts/n2-manifest.json), for hosts that have none."""
-_LNC = "NEURON_LOGICAL_NC_CONFIG"
 Count = Annotated[int, Field(ge=-1)]
 """Operators or subgraphs; -1 is no limit, as the partitioner spells it."""
 
@@ -356,7 +355,10 @@ class NeuronX(NeuronCompiler):
         """
         if self.parts.named:
             return self.of_part(workload.name).load(workload, folder)
-        self._agree_on_cores(self.target or workload.target)
+        if compiled_for := self.lnc or (
+            logical_cores.DEFAULT if (self.target or workload.target) in logical_cores.TARGETS else None
+        ):
+            logical_cores.agree(compiled_for, self.lnc)
         import torch
 
         from benchmark.models import divided, kept_states, networks
@@ -401,17 +403,6 @@ class NeuronX(NeuronCompiler):
             "dynamic_batch=true": self.dynamic_batch,
         }
         return next((option for option, is_on in apart.items() if is_on), "")
-
-    def _agree_on_cores(self, target: str | None) -> None:
-        """Set the logical cores that the runtime reads when it starts; they must equal those compiled for."""
-        compiled_for = self.lnc or (2 if target == "trn2" else None)
-        if compiled_for is None:
-            return
-        if os.environ.setdefault(_LNC, str(compiled_for)) != str(compiled_for):
-            raise Incompatible(
-                f"compiled for {compiled_for} physical cores per logical core (compiler.lnc={self.lnc}), but "
-                f"{_LNC}={os.environ[_LNC]} here: make compiler.lnc and hardware.lnc equal"
-            )
 
     def _arithmetic(self) -> Arithmetic:
         cast = {"fp8_e4m3": "fp8"}.get(self.auto_cast_type, self.auto_cast_type)

@@ -94,9 +94,12 @@ class TorchNeuron(TorchCompileOnNeuron):
     def _session(self, library: Any, module: Any, workload: Workload) -> Session:
         import torch
 
+        from benchmark.models import networks
+
         library.clear_op_tracking()
         compiled = torch.compile(module.to(DEVICE), backend="neuron", fullgraph=True, dynamic=False)
-        session = self.session(compiled, workload)
+        inputs = networks.read_inputs(workload)
+        session = networks.device_session(compiled, inputs, DEVICE, self.arithmetic())
         if operators := sorted(library.get_fallback_ops()):
             raise Fallback(f"ran on the CPU: {', '.join(operators)}", operators=tuple(operators))
         return session

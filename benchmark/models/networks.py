@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from benchmark.errors import (
     BenchmarkError,
     ConfigError,
+    Fallback,
     Incompatible,
     LibraryMissing,
     Unavailable,
@@ -395,6 +396,31 @@ def read_inputs(workload: Workload, dtype: Dtype = "fp32") -> tuple[torch.Tensor
     return tuple(
         tensor.to(numerics.TYPES[dtype]) if tensor.is_floating_point() else tensor for tensor in inputs
     )
+
+
+def device_session(
+    compiled: Callable[..., Any], inputs: tuple[torch.Tensor, ...], device: str, arithmetic: Arithmetic
+) -> Session:
+    """Session of a compiled module on a device that computes asynchronously, after a first call.
+
+    Timed: copy the inputs to the device, run, copy the answers back; that copy waits for the device.
+
+    Raises:
+        Fallback: an answer was computed elsewhere.
+    """
+
+    def run_on_device(tensors: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        with torch.no_grad():  # a switch of the process would be one of this thread alone
+            answers = compiled(*(tensor.to(device) for tensor in tensors))
+        return answers if isinstance(answers, tuple) else (answers,)
+
+    def call(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(answer.cpu() for answer in run_on_device(tensors))
+
+    kind = torch.device(device).type
+    if elsewhere := {one.device.type for one in run_on_device(inputs)} - {kind}:
+        raise Fallback(f"answers lie on {', '.join(sorted(elsewhere))}, not on {kind}")
+    return Session(run=lambda: call(*inputs), call=call, inputs=inputs, arithmetic=arithmetic)
 
 
 def inference_session(

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
-from benchmark.errors import Fallback
 from benchmark.host import libraries
 from benchmark.neuron import compiler_logs, logical_cores
-from benchmark.neuron.parts import PROGRAM_VARIABLES
 from benchmark.neuron.known_faults import known_fault
+from benchmark.neuron.parts import PROGRAM_VARIABLES
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
-from benchmark.records import Arithmetic, FastMath, Session, Workload, frozen
+from benchmark.records import Arithmetic, FastMath, frozen
 
 DEVICE: Final = "neuron:0"
 """The first core that this process sees."""
@@ -127,34 +126,6 @@ class TorchCompileOnNeuron(CompilerDefaults):
             other_dtype=cast if self.fast_math == "all" else "fp32",
             autocast=self.fast_math,
         )
-
-    def session(self, compiled: Callable[..., Any], workload: Workload) -> Session:
-        """Session of a compiled module that sits on the device, after a first call.
-
-        Timed: copy the inputs to the device, run, copy the answers back; that copy waits for the device,
-        which runs asynchronously.
-
-        Raises:
-            Fallback: an answer was computed elsewhere.
-        """
-        import torch
-
-        from benchmark.models import networks
-
-        inputs = networks.read_inputs(workload)
-
-        def run_on_device(tensors: Iterable[Any]) -> tuple[Any, ...]:
-            with torch.no_grad():
-                answers = compiled(*(tensor.to(DEVICE) for tensor in tensors))
-            return answers if isinstance(answers, tuple) else (answers,)
-
-        def call(*tensors: Any) -> Any:
-            return tuple(answer.cpu() for answer in run_on_device(tensors))
-
-        kind = torch.device(DEVICE).type
-        if elsewhere := {one.device.type for one in run_on_device(inputs)} - {kind}:
-            raise Fallback(f"answers lie on {', '.join(sorted(elsewhere))}, not on {kind}")
-        return Session(run=lambda: call(*inputs), call=call, inputs=inputs, arithmetic=self.arithmetic())
 
 
 def narrowed(module: Any, inputs: Iterable[Any]) -> tuple[str, ...]:

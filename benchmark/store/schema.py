@@ -297,20 +297,17 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("graph_breaks", _INT, "", "places where execution returns to Python"),
         ("ops_on_device_fraction", _REAL, "0…1", "share of the operators that the device runs"),
         ("unsupported_ops", _TEXTS, "", "operators that the compiler does not know"),
-<<<<<<< HEAD
         (
             "compiler_flags",
             _TEXTS,
             "",
             "flags in effect, as given to the compiler; of parts that differ, a line each",
-=======
-        ("compiler_flags", _TEXTS, "", "flags in effect, as given to the compiler"),
+        ),
         (
             "narrowed_types",
             _TEXTS,
             "",
             "types that the device computes in fewer bits than the model has, such as `int64 to int32`",
->>>>>>> 060e0bc (wip: torch.compile on Neuron)
         ),
         ("script_modules", _INT, "", "modules of the compiled program, on the device or on the CPU"),
         ("neff_bytes", _INT, "bytes", "part of the artefact that is loaded to a Neuron device"),
