@@ -13,7 +13,7 @@ from benchmark.errors import ConfigError
 
 CATALOGUE = Path(instances.__file__).with_name("instances.csv")
 PRICES = CATALOGUE.with_name("prices.csv")
-CORES_OF_A_CHIP = {"Inferentia": 4, "Inferentia2": 2, "Trainium": 2, "Trainium2": 8}
+CORES_OF_A_CHIP = {"Inferentia": 4, "Inferentia2": 2, "Trainium": 2, "Trainium2": 8, "Trainium3": 8}
 """Physical ones: about-neuron/arch/neuron-hardware of the Neuron documentation."""
 
 
@@ -51,7 +51,7 @@ def test_logical_cores_of_trainium2_are_two_physical_ones():
 
 def test_neuron_instances_have_the_cores_of_their_chips():
     neuron = [one for one in known() if one.neuroncore_version]
-    assert len(neuron) == 14
+    assert len(neuron) == 15
     for one in neuron:
         assert one.physical_cores == one.devices * CORES_OF_A_CHIP[one.device], one.instance_type
         assert one.target, one.instance_type
