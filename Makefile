@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where to take torch from instead of pip's default, such as https://download.pytorch.org/whl/cpu without a GPU.
+TORCH_INDEX ?=
 NEURON := https://pip.repos.neuron.amazonaws.com
 # Without byte code on disk each of the suite's many processes would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 CHILDREN := filelock numpy omegaconf psutil pydantic safetensors scipy
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-core test-neuron-pins check schema inf1 inf2 matrix drills scale peer duty overhead nightly nightly-drill clean
+.PHONY: help setup run test test-core test-neuron-pins check schema inf1 inf2 matrix drills scale peer duty overhead first-hour nightly nightly-drill clean
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -19,6 +21,7 @@ setup: $(READY) ## make the environment (.venv) from pyproject.toml and constrai
 $(READY): pyproject.toml constraints.txt
 	@echo "making $(VENV): some minutes, 2.6 GB of libraries"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -z "$(TORCH_INDEX)" || $(BIN)/pip install --quiet -c constraints.txt --index-url "$(TORCH_INDEX)" torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,real,report,dev]'
 	touch $@
 
@@ -49,10 +52,10 @@ inf1: ## .venv-inf1: what children on inf1 stand on; PYTHON=python3.9 or 3.10; a
 	.venv-inf1/bin/pip install --quiet --extra-index-url $(NEURON) torch-neuron==1.13.1.2.11.13.0 \
 	  'neuron-cc[tensorflow]==1.24.0.0' 'protobuf<4' 'numpy<2' transformers==4.36.2 $(CHILDREN) eval-type-backport
 
-inf2: ## .venv-inf2: what children on inf2, trn1 and trn2 stand on; PYTHON=python3.11, 3.12 or 3.13
+inf2: ## .venv-inf2: what children on inf2, trn1 and trn2 stand on; PYTHON=python3.12, 3.11 or 3.13
 	$(PYTHON) -m venv .venv-inf2
 	.venv-inf2/bin/pip install --quiet --extra-index-url $(NEURON) torch-neuronx==2.9.0.2.15.32035 \
-	  neuronx-cc==2.26.6360.0 transformers==4.57.6 $(CHILDREN)
+	  neuronx-cc==2.27.5334.0 transformers==4.57.6 diffusers==0.35.2 accelerate $(CHILDREN)
 
 check: $(READY) ## format, lint, types, import contracts, YAML
 	$(BIN)/ruff format --check .
@@ -89,6 +92,9 @@ duty: $(READY) ## share of a grid's wall time in which its models are called
 
 overhead: $(READY) ## what the program costs per cell, and its timing against a hand-written loop
 	$(BIN)/python -m pytest -q -s -m benchmarks
+
+first-hour: $(READY) ## the first look at a machine, ten minutes, and an archive of it (HARDWARE=cuda ARGS='hardware.python=…')
+	$(BIN)/python -m benchmark.cli.first_hour --hardware $(or $(HARDWARE),cpu) $(ARGS)
 
 nightly: $(READY) ## the nightly grid and its check, into outputs/nightly-DATE/report (HARDWARE= EXPERIMENT= ACCEPTED_PYTHON=)
 	PYTHON=$(BIN)/python sh benchmark/recipes/nightly.sh

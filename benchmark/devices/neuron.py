@@ -39,7 +39,8 @@ _PACKAGES: Final = {1: "aws-neuronx-dkms=2.24.* aws-neuronx-tools"}
 """Packages by NeuronCore version, where they aren't the newest: drivers after 2.24 don't support Inferentia
 (about-neuron/announcements/neuron2.x/announce-correction-neuron-driver-support-inf1.rst), and torch-neuron
 contains its runtime (archive/setup/legacy-inf1/pytorch.rst)."""
-_NEWEST: Final = "aws-neuronx-dkms aws-neuronx-runtime-lib aws-neuronx-tools"
+_NEWEST: Final = "aws-neuronx-dkms aws-neuronx-runtime-lib aws-neuronx-collectives aws-neuronx-tools"
+"""setup/pytorch/manual.rst:83-90."""
 
 
 @frozen

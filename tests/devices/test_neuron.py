@@ -141,7 +141,7 @@ def test_a_driver_is_a_device(fresh):
 @pytest.mark.parametrize(
     ("device", "packages"),
     [
-        (INF2, "aws-neuronx-dkms aws-neuronx-runtime-lib aws-neuronx-tools"),
+        (INF2, "aws-neuronx-dkms aws-neuronx-runtime-lib aws-neuronx-collectives aws-neuronx-tools"),
         (Neuron(name="inf1", instance_type="inf1.xlarge"), "aws-neuronx-dkms=2.24.* aws-neuronx-tools"),
     ],
 )
