@@ -118,6 +118,8 @@ _CLOSED_LOOP = ("", "latency", "throughput")
 """Scenarios whose callers wait for an answer before the next call; in others calls queue."""
 _CALLED = ("items", "images", "inferences", "sequences")
 """Units of which a call has `batch_size`."""
+_SAME_RATE = 0.01
+"""How far a training's rate may be from that of its steps."""
 _HYPER_THREADS = 2.1
 """A core has two at most; the rest allows for inexact clocks."""
 
@@ -205,6 +207,22 @@ def more_than_its_callers_request(rows: pd.DataFrame) -> Iterator[Found]:
         yield [row["run_id"]], reason
 
 
+def steps_at_another_rate(rows: pd.DataFrame) -> Iterator[Found]:
+    """Of a training, samples/s x time of a step = samples of a step over all ranks, as steps don't overlap."""
+    parts = rows["data_parallel"].fillna(1) * rows["accumulation"].fillna(1)
+    items = rows["global_batch_size"].fillna(rows["batch_size"] * parts)
+    found = rows["throughput_per_s"] * rows["latency_mean_ms"] / 1000
+    fit = (rows["scenario"] == "training") & rows["throughput_unit"].isin(_CALLED)
+    for at in np.flatnonzero(fit & ((found / items - 1).abs() > _SAME_RATE)):
+        row = rows.iloc[at]
+        reason = (
+            f"{label(row)}: {row['throughput_per_s']:.6g} {row['throughput_unit']}/s x "
+            f"{row['latency_mean_ms']:.4g} ms a step are {found[at]:.6g} {row['throughput_unit']}, but a step "
+            f"has {items[at]:g}: {found[at] / items[at]:.4g} times as many, so correct the wrong one of the three"
+        )
+        yield [row["run_id"]], reason
+
+
 def unknown_instance_type(rows: pd.DataFrame) -> Iterator[Found]:
     """Instance types that the price book lacks: their rows get no cost."""
     named = rows[(rows["instance_type"] != "") & ~simulated(rows)]
@@ -282,6 +300,11 @@ RULES: Final = (
         name="above Little's law",
         meaning="more throughput than replicas x workers callers can request at that latency",
         check=more_than_its_callers_request,
+    ),
+    Rule(
+        name="steps at another rate",
+        meaning="a training whose samples/s x time of a step isn't the samples of a step, to 1 %",
+        check=steps_at_another_rate,
     ),
     Rule(
         name="few samples",

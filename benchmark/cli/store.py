@@ -317,6 +317,7 @@ def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *,
                 "lines": reading.lines,
                 "rows": len(reading.figures),
                 "repeated": reading.repeated,
+                "corrections": list(reading.corrections),
                 "rejected": [[line.file, line.line, line.reason] for line in reading.rejected],
             }
             for one, reading in readings
@@ -330,6 +331,8 @@ def _print_readings(readings: Sequence[tuple[Document, Reading]], store: str, *,
         say(f"{one.name}: {made} of {lines}{again}{rejected}")
         if not reading.figures:
             say("  no row: correct the file, or choose its format with --format")
+        for correction in reading.corrections:
+            say(f"  corrected: {correction}")
         for line in reading.rejected:
             say(f"  rejected: {line.file} line {line.line}: {line.reason}")
     if any(reading.figures for _, reading in readings):

@@ -5,7 +5,8 @@ method (forward, call, generate, prefill, decode, per_token), each with latency 
 throughput, memory in MB, energy in kWh and efficiency in units per kWh. Of a generation, prefill is the first
 token and per_token the others; where a report has no target `generate`, a generation is prefill and decode of
 the same repetition. Where tokens are timed one by one, `generate` writes samples/s for tokens/s
-(scenarios/inference/scenario.py of 0.6.0), so its rate is computed from batch and mean latency.
+(scenarios/inference/scenario.py of 0.6.0), so its rate is computed from batch and mean latency; that of a
+training is corrected too, see `published.optimum_training`.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from typing import Any, Final
 import numpy as np
 
 from benchmark.errors import ConfigError
-from benchmark.published import printed_figures
+from benchmark.published import optimum_training, printed_figures
 from benchmark.published.documents import Figures, Reading, whole_line
+from benchmark.published.optimum_training import Training
 from benchmark.published.printed_figures import Line, Rejected
 from benchmark.records import frozen
 
@@ -47,7 +49,7 @@ _BYTES, _JOULES, _NS, _MS = 1e6, 3.6e6, 1e9, 1e3
 
 @frozen
 class OptimumBenchmark:
-    """Reports of optimum-benchmark's inference scenario."""
+    """Reports of optimum-benchmark's scenarios inference and training."""
 
     def read(self, file: Path) -> Reading:
         """One row.
@@ -59,17 +61,20 @@ class OptimumBenchmark:
         report = whole.get("report", whole)
         beside = file.with_name(file.name.replace("report", "config"))
         config = whole.get("config") or (_json(beside) if beside != file and beside.is_file() else {})
-        if not isinstance(report, dict) or not any(isinstance(report.get(name), dict) for name in _TARGETS):
+        targets = (*_TARGETS, *optimum_training.TARGETS)
+        if not isinstance(report, dict) or not any(isinstance(report.get(name), dict) for name in targets):
             raise ConfigError(
-                f"{file} is no report of optimum-benchmark's inference scenario: it has none of the targets "
-                f"{', '.join(_TARGETS)}"
+                f"{file} is no report of optimum-benchmark's scenarios inference or training: it has none "
+                f"of the targets {', '.join(targets)}"
             )
         try:
-            figures = (_figures(config, report),)
+            trained = optimum_training.read(config, report) if optimum_training.target_of(report) else None
+            figures = (_figures(config, report, trained),)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             rejected = Rejected(file=file.name, line=0, reason=f"{type(error).__name__}: {error}")
             return Reading(lines=1, figures=(), rejected=(rejected,))
-        return Reading(lines=1, figures=figures, rejected=())
+        corrections = (trained.correction,) if trained and trained.correction else ()
+        return Reading(lines=1, figures=figures, rejected=(), corrections=corrections)
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -79,18 +84,19 @@ def _json(file: Path) -> dict[str, Any]:
     return whole
 
 
-def _figures(config: Mapping[str, Any], report: Mapping[str, Any]) -> Figures:
+def _figures(config: Mapping[str, Any], report: Mapping[str, Any], trained: Training | None) -> Figures:
     texts = dict(_flat({"config": config, "report": report}))
-    main = next((name for name in _MAIN if _part(report, name, "latency")), "")
+    main = next((name for name in _MAIN if _part(report, name, "latency")), trained.target if trained else "")
     if not main and (whole := _generation(report)):
         main, report = "generate", {**report, "generate": {"latency": whole}}
     cell = _cell(config)
     values = {
         **cell,
         **_latency(_part(report, main, "latency")),
-        **_throughput(report, main, cell.get("batch_size")),
+        **({} if trained else _throughput(report, main, cell.get("batch_size"))),
         **_tokens(report),
         **_resources(report),
+        **(trained.values if trained else {}),
     }
     if not any(name.endswith(("_ms", "_per_s")) for name, value in values.items() if value is not None):
         raise ValueError("neither latency nor throughput in any target")
@@ -239,11 +245,13 @@ def _tokens(report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _resources(report: Mapping[str, Any]) -> dict[str, Any]:
     """Largest memory of any target; energy is 1 / efficiency, which counts the right unit."""
-    memories = [_part(report, name, "memory") for name in _TARGETS]
+    memories = [_part(report, name, "memory") for name in (*_TARGETS, *optimum_training.TARGETS)]
     host = [one["max_ram"] for one in memories if one.get("max_ram")]
     kinds = ("max_process_vram", "max_global_vram", "max_allocated")
     on_device = [next((one[kind] for kind in kinds if one.get(kind)), 0) for one in memories]
-    efficiency = next((found for name in _MAIN if (found := _part(report, name, "efficiency"))), {})
+    efficiency = next(
+        (found for name in (*_MAIN, "overall") if (found := _part(report, name, "efficiency"))), {}
+    )
     rate = efficiency.get("value")
     return {
         "peak_host_bytes": round(max(host) * _BYTES) if host else None,

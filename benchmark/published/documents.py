@@ -66,6 +66,8 @@ class Reading:
     rejected: tuple[Rejected, ...]
     repeated: NonNegativeInt = 0
     """Lines with the same cell and the same figures as an earlier line."""
+    corrections: Names = ()
+    """What rows have other than the document prints, a sentence each."""
 
 
 @runtime_checkable
@@ -123,6 +125,7 @@ def read(document: Document) -> Reading:
     """
     kept: dict[tuple[str, str], Figures] = {}
     rejected: list[Rejected] = []
+    corrections: list[str] = []
     lines = repeated = 0
     for name in document.files:
         file = Path(name) if Path(name).is_absolute() else FOLDER / name
@@ -131,6 +134,7 @@ def read(document: Document) -> Reading:
         found = document.importer.read(file)
         lines += found.lines
         rejected += found.rejected
+        corrections += [f"{file.name}: {one}" for one in found.corrections]
         for one in found.figures:
             placed = _placed(one, file, document)
             key = (_cited(document, file.name), one.key)
@@ -143,7 +147,13 @@ def read(document: Document) -> Reading:
                 reason = f"differs from {place}, which has the same cell"
                 rejected.append(Rejected(file=file.name, line=one.line, reason=reason))
     figures = tuple(kept.values())
-    return Reading(lines=lines, figures=figures, rejected=tuple(rejected), repeated=repeated)
+    return Reading(
+        lines=lines,
+        figures=figures,
+        rejected=tuple(rejected),
+        repeated=repeated,
+        corrections=tuple(corrections),
+    )
 
 
 def rows(document: Document, figures: Sequence[Figures], finished_at: datetime) -> list[Row]:

@@ -254,6 +254,19 @@ def test_a_median_above_the_mean_of_two_modes_is_given_room():
     assert told(frame, "above Little's law") == []
 
 
+STEP = {"scenario": "training", "batch_size": 8.0, "data_parallel": 2.0, "throughput_unit": "items"}
+
+
+@pytest.mark.parametrize("items", [{"global_batch_size": 16.0}, {}, {"accumulation": 3.0}])
+def test_a_training_with_a_rate_that_its_steps_dont_have_is_found(items):
+    step = 16 * items.get("accumulation", 1)
+    right = {**STEP, **items, "latency_mean_ms": 100.0, "throughput_per_s": step * 10.05}
+    frame = rows(right, {**right, "throughput_per_s": step * 1000.0}, {**right, "scenario": "latency"})
+    ((found, reason),) = told(frame, "steps at another rate")
+    assert found == ("r1",)
+    assert "100 times as many" in reason
+
+
 def test_percentiles_need_samples():
     present = {"latency_p90_ms": 11.0, "latency_p95_ms": 12.0, "latency_p99_ms": 13.0}
     frame = rows(

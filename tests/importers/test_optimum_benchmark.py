@@ -117,7 +117,7 @@ def test_a_report_that_cannot_be_mapped_is_rejected(read):
     assert "latency is in h, not in seconds" in told.reason
 
 
-@pytest.mark.parametrize("whole", ["{", "[]", {"report": {"train": {}}}])
+@pytest.mark.parametrize("whole", ["{", "[]", {"report": {"load": {}}}])
 def test_a_file_that_is_none_of_its_own_is_refused(read, whole):
     with pytest.raises(ConfigError, match=r"benchmark\.json"):
         read(whole)
@@ -193,3 +193,65 @@ def test_a_generation_of_prefill_and_decode_has_the_latency_of_both(read):
 def test_a_configuration_of_another_shape_is_rejected_in_words(read):
     (rejected,) = read({"config": {"backend": "pytorch"}, "report": {"forward": FORWARD}}).rejected
     assert rejected.reason.startswith("AttributeError")
+
+
+TRAINING = {
+    **CONFIG,
+    "scenario": {
+        "name": "training",
+        "max_steps": 5,
+        "warmup_steps": 1,
+        "dataset_shapes": {"sequence_length": 16},
+        "training_arguments": {
+            "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 3,
+            "learning_rate": 5e-5,
+            "optim": "adamw_torch",
+            "bf16": True,
+        },
+    },
+}
+STEPS = (0.1, 0.2, 0.1, 0.2)
+
+
+def training_report(steps, volume):
+    """As `Throughput.from_latency` computes it."""
+    whole = latency(*steps)
+    return {"latency": whole, "throughput": {"unit": "samples/s", "value": volume / whole["mean"]}}
+
+
+def test_the_rate_of_a_training_is_corrected_and_the_correction_is_said(read):
+    report = {"overall": training_report((9.0, *STEPS), 30), "train": training_report(STEPS, 24)}
+    reading = read({"config": TRAINING, "report": report})
+    values = only(reading).values
+    assert values["throughput_per_s"] == pytest.approx(6 / 0.15)
+    assert values["throughput_per_s"] * values["latency_mean_ms"] == pytest.approx(1000 * 6)
+    assert (values["scenario"], values["batch_size"], values["global_batch_size"]) == ("training", 2, 6)
+    assert (values["accumulation"], values["data_parallel"], values["samples"]) == (3, 1, 4)
+    assert (values["fast_math"], values["optimizer"], values["learning_rate"]) == ("all", "adamw", 5e-5)
+    assert only(reading).as_printed["printed throughput_per_s"].startswith(("160.0", "159.999"))
+    (correction,) = reading.corrections
+    assert correction == (
+        "it prints 160 samples/s; a step of 6 samples takes 150 ms, which is 40 samples/s: "
+        "the row has the latter, 4 times less"
+    )
+
+
+def test_processes_of_torchrun_add_their_samples(read):
+    config = {**TRAINING, "launcher": {"name": "torchrun", "nproc_per_node": 2}}
+    reading = read({"config": config, "report": {"train": training_report((*STEPS, *STEPS), 24)}})
+    values = only(reading).values
+    assert (values["global_batch_size"], values["data_parallel"], values["strategy"]) == (12, 2, "ddp")
+    assert values["throughput_per_s"] == pytest.approx(12 / 0.15)
+    assert "2 times less" in reading.corrections[0]
+
+
+def test_a_rate_that_is_right_is_no_correction(read):
+    reading = read({"config": TRAINING, "report": {"train": training_report(STEPS, 6)}})
+    assert reading.corrections == ()
+    assert only(reading).values["throughput_per_s"] == pytest.approx(40)
+
+
+def test_a_training_without_its_configuration_is_rejected(read):
+    (line,) = read({"train": training_report(STEPS, 24)}).rejected
+    assert "no per_device_train_batch_size: put benchmark_config.json beside" in line.reason
