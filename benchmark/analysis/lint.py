@@ -208,7 +208,7 @@ def more_than_its_callers_request(rows: pd.DataFrame) -> Iterator[Found]:
 
 
 def steps_at_another_rate(rows: pd.DataFrame) -> Iterator[Found]:
-    """Of a training, samples/s x time of a step = samples of a step over all ranks, as steps don't overlap."""
+    """Of a training, samples/s x time of a step = samples of a step: steps don't overlap."""
     parts = rows["data_parallel"].fillna(1) * rows["accumulation"].fillna(1)
     items = rows["global_batch_size"].fillna(rows["batch_size"] * parts)
     found = rows["throughput_per_s"] * rows["latency_mean_ms"] / 1000
@@ -217,8 +217,8 @@ def steps_at_another_rate(rows: pd.DataFrame) -> Iterator[Found]:
         row = rows.iloc[at]
         reason = (
             f"{label(row)}: {row['throughput_per_s']:.6g} {row['throughput_unit']}/s x "
-            f"{row['latency_mean_ms']:.4g} ms a step are {found[at]:.6g} {row['throughput_unit']}, but a step "
-            f"has {items[at]:g}: {found[at] / items[at]:.4g} times as many, so correct the wrong one of the three"
+            f"{row['latency_mean_ms']:.4g} ms a step are {found[at]:.6g}, but a step has {items[at]:g}: "
+            f"{found[at] / items[at]:.4g} times as many, so correct the wrong one of the three"
         )
         yield [row["run_id"]], reason
 

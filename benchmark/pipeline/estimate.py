@@ -231,7 +231,8 @@ def _making(pending: list[PlannedRun], cache: Entries, past: Durations) -> Itera
 
 def _lacking(run: PlannedRun, cache: Entries) -> list[Literal["build", "compile"]]:
     """The stages of a run that the cache can't answer; where it lacks the first, it is taken to lack both."""
-    leaves_artifact = run.cell.experiment.compiler.leaves_artifact
+    e = run.cell.experiment
+    leaves_artifact = e.compiler.leaves_artifact and e.scenario.training is None
     try:
         workload = build(run.cell, run.environment, cache, cache_only)
     except RunFailure:

@@ -1,7 +1,11 @@
-"""A database in memory for queries over rows. A query reaches no file, network, extension or setting."""
+"""A database in memory for queries over rows. A query reaches no file, network, extension or setting.
+
+Beside DuckDB's functions it has `t95(n)`: mean ± t95(n) * standard error is the 95 % interval of a mean.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from benchmark.errors import ConfigError, LibraryMissing
@@ -28,8 +32,16 @@ def connected(missing: str) -> duckdb.DuckDBPyConnection:
     except ImportError:
         raise LibraryMissing(missing) from None
     connection = duckdb.connect(config=_CLOSED)  # type: ignore[arg-type]
+    connection.create_function("t95", _t95, ["BIGINT"], "DOUBLE")
     connection.execute("set lock_configuration = true")
     return connection
+
+
+def _t95(count: int) -> float:
+    """Half width of the 95 % interval of a mean of so many values, in standard errors; NaN for one."""
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, count - 1)) if count > 1 else math.nan
 
 
 def execute(connection: duckdb.DuckDBPyConnection, query: str, key: str, more: str = "") -> Any:
