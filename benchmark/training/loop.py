@@ -23,7 +23,7 @@ from benchmark.training.batches import Batches, Tensors
 from benchmark.training.learner import Learner, keep_no_activations, optimizer, step_flops
 from benchmark.training.ranks import Progress
 from benchmark.training.sharing import Sharing
-from benchmark.training_records import TrainingOptions
+from benchmark.training_records import TrainingOptions, TrainingSetup
 
 _SYNTHETIC = 40009
 """Between the seeds of a model's reference inputs and of the data that it is trained on."""
@@ -82,23 +82,9 @@ def train(job: Job, rank: int, progress: Progress) -> RankResult:
     """Train as one rank of several: every rank of the job calls it in a process of its own."""
     began = time.perf_counter()
     gc.freeze()  # a collection would visit, and copy, every page of the process that this one is forked from
-    options, device = job.options, job.workload.torch_device
     job.devices[rank].configure_process()
-    sharing = Sharing(options, rank, device, job.folder / "meeting", job.patience_s)
-    data = _data(job)
-    torch.manual_seed(job.seed + rank)  # of dropout; the weights are those of the workload
-    setup = job.compiler.for_training(job.workload, job.folder / f"rank-{rank}")
-    learner = Learner(job.workload.load_module(), _objective(job)).to(device).train()
-    passes = Batches(data, options, job.workload.shape.batch_size, rank, job.seed).passes(device)
-    flops = step_flops(
-        learner, [tensor[: options.pass_items(job.workload.shape.batch_size)] for tensor in data]
-    )
-    if options.checkpointing:  # counted before: what is computed again is no progress
-        keep_no_activations(learner.model)
-    shared = sharing.shared(learner)
-    learning = _Learning(
-        setup.compiled(shared), optimizer(shared.parameters(), options), passes, sharing, job, setup.autocast
-    )
+    sharing = Sharing(job.options, rank, job.workload.torch_device, job.folder / "meeting", job.patience_s)
+    learning = prepared(job, rank, sharing)
     load_s = time.perf_counter() - began
     measured = _measured(learning, job, rank, progress)
     result = RankResult(
@@ -107,20 +93,34 @@ def train(job: Job, rank: int, progress: Progress) -> RankResult:
         loading_s=measured.loading_s,
         cpu_s=measured.cpu_s,
         load_s=load_s,
-        flops=flops,
-        arithmetic=setup.arithmetic,
-        report=setup.report(),
+        flops=learning.flops,
+        arithmetic=learning.setup.arithmetic,
+        report=learning.setup.report(),
         noise=measured.noise,
         harness=harness.describe(),
         peak_host_bytes=harness.peak_host_bytes(),
-        replica_error=sharing.replica_error(learner.model),
+        replica_error=sharing.replica_error(learning.model),
     )
     if job.checkpoint:
-        weights = sharing.whole(learner.model)
+        weights = sharing.whole(learning.model)
         if rank == 0:
-            _save(learner.model, weights, job, job.checkpoint)
+            _save(learning.model, weights, job, job.checkpoint)
     sharing.end()
     return result
+
+
+def prepared(job: Job, rank: int, sharing: Sharing) -> Learning:
+    """Load, share and wrap the model for compilation; count its operations."""
+    options, device, batch = job.options, job.workload.torch_device, job.workload.shape.batch_size
+    data = _data(job)
+    torch.manual_seed(job.seed + rank)  # of dropout; the weights are those of the workload
+    setup = job.compiler.for_training(job.workload, job.folder / f"rank-{rank}")
+    learner = Learner(job.workload.load_module(), _objective(job)).to(device).train()
+    flops = step_flops(learner, [tensor[: options.pass_items(batch)] for tensor in data])
+    if options.checkpointing:  # counted before: what is computed again is no progress
+        keep_no_activations(learner.model)
+    passes = Batches(data, options, batch, rank, job.seed).passes(device)
+    return Learning(learner, setup, passes, sharing, job, flops)
 
 
 def _objective(job: Job) -> Any:
@@ -137,16 +137,26 @@ def _data(job: Job) -> Tensors:
     return batches.synthetic(inputs, job.workload.input_names, target)
 
 
-class _Learning:
+class Learning:
     """Steps of the optimizer, one call each."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what a step is made of
-        self, model: Any, optimizer: Any, passes: Iterator[Tensors], sharing: Sharing, job: Job, autocast: Any
+        self,
+        learner: Learner,
+        setup: TrainingSetup,
+        passes: Iterator[Tensors],
+        sharing: Sharing,
+        job: Job,
+        flops: int | None,
     ) -> None:
-        self._model, self._optimizer, self._passes, self._sharing = model, optimizer, passes, sharing
+        """`flops` are those of one backward pass, with its forward pass."""
+        self.model, self.setup, self.flops = learner.model, setup, flops
+        shared = sharing.shared(learner)
+        self._compiled, self._passes, self._sharing = setup.compiled(shared), passes, sharing
+        self._optimizer = optimizer(shared.parameters(), job.options)
         self._parts = job.options.accumulation
-        device = job.workload.torch_device
-        dtype = numerics.TYPES.get(autocast, torch.bfloat16)
+        device, autocast = job.workload.torch_device, setup.autocast
+        dtype = numerics.TYPES[autocast or "bf16"]
         self._autocast = torch.autocast(device, dtype, enabled=autocast is not None)
         self._scaler = torch.amp.GradScaler(device, enabled=autocast == "fp16")  # its gradients would vanish
         self.losses: list[torch.Tensor] = []
@@ -162,7 +172,7 @@ class _Learning:
             self.loading_ns += time.perf_counter_ns() - asked
             with self._sharing.accumulating(part == self._parts):
                 with self._autocast:
-                    loss = self._model(*tensors) / self._parts
+                    loss = self._compiled(*tensors) / self._parts
                 self._scaler.scale(loss).backward()
             total = total + loss.detach()
         self._scaler.step(self._optimizer)
@@ -177,7 +187,7 @@ class _Measured(NamedTuple):
     noise: Noise
 
 
-def _measured(learning: _Learning, job: Job, rank: int, progress: Progress) -> _Measured:
+def _measured(learning: Learning, job: Job, rank: int, progress: Progress) -> _Measured:
     """Do all steps; time each, and read the host over those after the warm-up."""
     options, cuda = job.options, job.workload.torch_device == "cuda"
     steps = options.steps_of(job.options.items, job.workload.shape.batch_size)
