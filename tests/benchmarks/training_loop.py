@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.training_loop --model vit_tiny --rounds 300 --threads 1
 
-Both train the same weights on the same items. They take turns of a step in one process, in an order that swaps,
-so that a busy host slows both alike. Printed: the ratio of the rates (ours / by hand), its geometric mean over
-the rounds with the 95 % interval (t of the logarithms).
+Both train the same weights on the same items. They take turns of a step in one process, in an order that
+swaps, so that a busy host slows both alike. Printed: the ratio of the rates (ours / by hand), its geometric
+mean over the rounds with the 95 % interval (t of the logarithms).
 """
 
 from __future__ import annotations
