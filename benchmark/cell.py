@@ -127,6 +127,10 @@ class PlannedRun:
         """The folder for the model that it trains, if it saves one."""
         return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).checkpoint(self.run_id)
 
+    def answers(self, name: str) -> Path:
+        """Folder of answers to a data set that aren't complete yet."""
+        return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).answers(name)
+
 
 _REFUSALS: Mapping[Fate, type[RunFailure]] = {
     "incompatible": Incompatible,
@@ -273,8 +277,15 @@ def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
         "weights": _weights(e.weights),
         "seed": e.seed,
         "inputs": e.inputs,
+        **(_labelled(e) if e.scenario.labelled else {}),
         **asdict(shape),
     }
+
+
+def _labelled(e: Experiment) -> dict[str, Any]:
+    """What scenarios with labelled data depend on; the floor, which only judges, counts as their option."""
+    data = e.dataset and {**options_of(e.dataset), "files": e.dataset.digest()}
+    return {"dataset": data, "head": e.head, "relative_floor": e.accuracy.relative_floor}
 
 
 def _weights(weights: str) -> str:

@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.cache.manifest import content_key, sha256
+from benchmark.host.packages import SCHEME, missing
 
-_PATHS = frozenset({"python"})
-"""Options that say where something lies: what lies there is in the versions of the environment."""
+_PATHS = frozenset({"python", "path", "train_path"})
+"""Options that say where something lies. What lies there counts: in the versions of the environment, or by
+the digest of a data set."""
 _IMPORTED = re.compile(
     rb"^[ \t]*(?:from[ ]+(benchmark[\w.]*)[ ]+import[ ]+(\([^)]*\)|[^#\n]+)|import[ ]+(benchmark[\w.]*))",
     re.MULTILINE,
@@ -113,6 +115,8 @@ def weights_digest(folder: Path) -> str | None:
 
 def no_weights(folder: Path) -> str:
     """Say what a folder without weights lacks, and which of its sub-folders has them."""
+    if folder.parts[:1] == (SCHEME.rstrip("/"),):  # a path has lost a slash
+        return f"weights: {missing(str(folder).replace(':/', '://', 1))}"
     if not folder.is_dir():
         return f"weights={folder}: there is no such folder: use random, pretrained, or a folder"
     inside = [file.parent for file in sorted(folder.glob("*/config.json")) if weights_digest(file.parent)]

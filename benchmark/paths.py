@@ -52,6 +52,10 @@ class CampaignPaths:
         """Folder of the model that was trained in its run."""
         return self.folder / "checkpoints" / run_id
 
+    def answers(self, name: str) -> Path:
+        """Folder of answers to a data set that aren't complete yet."""
+        return self.folder / "answers" / name
+
 
 @frozen
 class StorePaths:
@@ -120,6 +124,10 @@ class StorePaths:
     def run(self, run_id: str) -> Path:
         """The file of one run."""
         return self.root / f"run-{run_id}.parquet"
+
+    def answers(self, run_id: str) -> Path:
+        """Answers of one run to the items of a data set."""
+        return self.of("answers").root / f"{run_id}.parquet"
 
     def part(self, name: str) -> Path:
         """A file of several rows; names sort by the order of writing."""

@@ -7,6 +7,9 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
+import numpy as np
+
+from benchmark.items import Items, Kind, Split
 from benchmark.measurement import DeviceState, Timing
 from benchmark.precision import Tolerance
 from benchmark.records import (
@@ -323,15 +326,21 @@ class Scenario(Protocol):
     def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:
         """Return why this can't be measured so, or None."""
 
-    def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
+    @property
+    def labelled(self) -> bool:
+        """Whether it answers the items of a data set once each, not the same inputs again and again."""
+
+    def measure(
+        self, sessions: Sequence[Session], sampling: Sampling, asking: Asking | None = None
+    ) -> Timing:
         """Warm up, then call the copies until the stopping rule is met. Runs in the child process.
 
-        A scenario that trains is not asked to.
+        `asking` is given to labelled scenarios. A scenario that trains is not asked to.
         """
 
 
 class ScenarioDefaults:
-    """Answers of a scenario that calls the compiled model, whatever it is."""
+    """Answers of a scenario that calls the compiled model, whatever it is, with the workload's inputs."""
 
     @property
     def training(self) -> TrainingOptions | None:
@@ -341,6 +350,58 @@ class ScenarioDefaults:
     def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:  # noqa: ARG002
         """Refuse nothing."""
         return None
+
+    @property
+    def labelled(self) -> bool:
+        """It answers no data set."""
+        return False
+
+
+class Asking(Protocol):
+    """Items of a data set, batch by batch, for a labelled scenario."""
+
+    def first_inputs(self) -> Sequence[np.ndarray]:
+        """Inputs of the first call, for the warm-up."""
+
+    def ask(self, session: Session, replace_inputs: Callable[[Session, Sequence[np.ndarray]], None]) -> None:
+        """Answer the items that have no answer yet."""
+
+    def times(self) -> tuple[Sequence[int], float, float]:
+        """Nanoseconds of each call so far, their seconds, and CPU seconds."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Labelled data: items to answer, and perhaps others to fit on."""
+
+    @property
+    def name(self) -> str:
+        """Stem of its YAML."""
+
+    @property
+    def kind(self) -> Kind:
+        """What an item holds."""
+
+    @property
+    def metric(self) -> str:
+        """The figure that counts, beside the share of right answers."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Classes in the order of their numbers, where its YAML states them."""
+
+    def missing(self) -> str | None:
+        """Return what this host lacks to read it, and what to do about it; None: nothing."""
+
+    def digest(self) -> str:
+        """Hash that changes with its files, without reading them whole."""
+
+    def items(self, split: Split) -> Items:
+        """Items of a split, checked.
+
+        Raises:
+            Unavailable: it can't be read, or has items by which nothing can be scored.
+        """
 
 
 class Call(Protocol):

@@ -11,7 +11,8 @@ from benchmark.config.folder import CONF
 
 def group(name):
     """Class of every YAML of a config group, by its stem."""
-    return {path.stem: _named(read(path)["_target_"]) for path in sorted((CONF / name).glob("*.yaml"))}
+    yamls = {path.stem: read(path) for path in sorted((CONF / name).glob("*.yaml"))}
+    return {stem: _named(raw["_target_"]) for stem, raw in yamls.items() if "_target_" in raw}
 
 
 def read(path):

@@ -20,7 +20,7 @@ from benchmark.paths import CachePaths
 from benchmark.records import frozen
 from benchmark.sealed import opened, sealed
 
-Kind = Literal["weights", "reference", "artifact", "peak"]
+Kind = Literal["weights", "reference", "artifact", "peak", "head", "answers"]
 Stamps = dict[str, tuple[int, int]]
 """File name to (bytes, modification time in ns). A file whose stamp is unchanged isn't hashed again."""
 

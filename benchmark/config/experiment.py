@@ -23,16 +23,18 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SkipVa
 from benchmark.config.folder import options, read_from, search_path
 from benchmark.config.plugins import TARGET, plugin_class, stray
 from benchmark.errors import ConfigError
+from benchmark.host.packages import SCHEME, located
 from benchmark.models.architectures import image_edge, most_tokens
 from benchmark.precision import Tolerance
-from benchmark.protocols import Compiler, Device, Scenario, Task
+from benchmark.protocols import Compiler, Dataset, Device, Scenario, Task
 from benchmark.records import Model, Sampling, frozen
 from benchmark.spelling import did_you_mean
 
 T = TypeVar("T")
 
-_PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": Scenario}
+_PLUGINS = {"task": Task, "hardware": Device, "compiler": Compiler, "scenario": Scenario, "dataset": Dataset}
 """Keys whose YAML names a class by `_target_`, and the protocol that the class must satisfy."""
+_MAY_BE_NULL = frozenset({"dataset"})
 _TARGETS = frozenset(f"{slot}.{TARGET}" for slot in _PLUGINS)
 CAMPAIGN = r"^\w[\w.,:+=@-]*$"
 """A campaign's name is the name of its folder too."""
@@ -53,6 +55,15 @@ class Verify:
     """Least cosine similarity to the fp32 reference, by the least exact arithmetic that is allowed."""
     max_relative_error: Annotated[Mapping[Tolerance, PositiveFloat], Field(min_length=4)]
     """Greatest error, relative to the distance between the reference's answers to different inputs."""
+
+
+@frozen
+class AccuracyLimits:
+    """What the measured accuracy of a compiled model must keep."""
+
+    relative_floor: Annotated[float, Field(gt=0, le=1)] | None
+    """Least share of the fp32 reference's figure, as MLPerf's 0.99; null: none. Only a model whose whole 95 %
+    interval lies below fails."""
 
 
 @frozen
@@ -103,6 +114,11 @@ class Experiment:
     compiler: Annotated[Compiler, SkipValidation]
     scenario: Annotated[Scenario, SkipValidation]
     sampling: Sampling
+    dataset: Annotated[Dataset | None, SkipValidation]
+    """Labelled data, for scenarios that answer them; others ignore it, likewise the field below."""
+    head: Literal["none", "linear_probe"]
+    """none: the model's own answers are its classes; linear_probe: classes from the features of an encoder,
+    by logistic regression fitted on the data set's other items."""
     batch: PositiveInt
     seq_len: PositiveInt
     """Tokens of one item. Models without this axis ignore it, likewise the fields below."""
@@ -120,6 +136,7 @@ class Experiment:
     """random, pretrained, or a local folder that `save_pretrained` wrote."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     verify: Verify
+    accuracy: AccuracyLimits
     limits: ProcessLimits
     launcher: LauncherOptions
     budget: Budget
@@ -140,6 +157,12 @@ class Experiment:
     """The composed configuration, for the row. Cells of a grid share its sections."""
 
     @property
+    def labelled_data(self) -> Dataset:
+        """The data set of a labelled scenario: the plan refuses one without."""
+        assert self.dataset is not None  # noqa: S101 - refused
+        return self.dataset
+
+    @property
     def needs_no_device(self) -> bool:
         """Whether it only compiles, for a device that the compiler knows by name."""
         return self.stage == "compile" and self.hardware.facts().target is not None
@@ -158,6 +181,7 @@ _SECTIONS: Mapping[str, type] = {
     "model": Model,
     "sampling": Sampling,
     "verify": Verify,
+    "accuracy": AccuracyLimits,
     "limits": ProcessLimits,
     "launcher": LauncherOptions,
     "budget": Budget,
@@ -238,15 +262,19 @@ class Gate:
         for section, kind in _SECTIONS.items():
             typed = partial(_model, self._folders) if kind is Model else partial(_section, kind, section)
             made[section] = self._once(section, raw.get(section), partial(typed, mistakes))
+        absent = {slot for slot in _MAY_BE_NULL if raw.get(slot) is None}
         for slot, seam in _PLUGINS.items():
-            made[slot] = self._once(slot, raw.get(slot), partial(_plugin, slot, seam, mistakes))
+            typed_plugin = partial(_plugin, slot, seam, mistakes)
+            made[slot] = None if slot in absent else self._once(slot, raw.get(slot), typed_plugin)
         for section in ("store", "cache"):
             location = made.pop(section)
             made[f"{section}_root"] = _normal(location.root) if location else None
         made |= {name: raw[name] for name in _PLAIN_FIELDS if name in raw}
+        if isinstance(weights := made.get("weights"), str):
+            made["weights"] = str(located(weights)) if weights.startswith(SCHEME) else weights
         if isinstance(folder := made.get("output_folder"), str):
             made["output_folder"] = _normal(folder)
-        failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None}
+        failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None} - absent
         experiment = _typed(Experiment, made, "", mistakes, reported=failed)
         if mistakes:
             raise ConfigError("\n".join(mistakes))

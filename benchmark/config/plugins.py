@@ -20,7 +20,10 @@ from benchmark.errors import ConfigError
 
 TARGET: Final = "_target_"
 _OWN: Final = (
-    *(f"benchmark.{kind}" for kind in ("compilers", "devices", "tasks", "scenarios", "importers")),
+    *(
+        f"benchmark.{kind}"
+        for kind in ("compilers", "datasets", "devices", "tasks", "scenarios", "importers")
+    ),
     "benchmark.published.documents",
 )
 _OF_HYDRA: Final = ("hydra._internal.core_plugins", "hydra_plugins")

@@ -34,12 +34,18 @@ def preload(experiments: Iterable[Experiment]) -> set[str]:
         modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
         modules.update(() if e.hardware.simulated else (*e.task.preload, *e.compiler.preload))
         modules.update(_TRAINING if e.scenario.training else ())
+        if e.scenario.labelled and e.dataset:
+            modules.update(
+                ("benchmark.stages.items", "benchmark.labelled.questions", type(e.dataset).__module__)
+            )
     return modules
 
 
 def distinct(experiments: Iterable[Experiment]) -> Iterable[Experiment]:
     """One experiment for each combination of plug-ins."""
-    return {(id(e.task), id(e.compiler), id(e.hardware), id(e.scenario)): e for e in experiments}.values()
+    return {
+        (id(e.task), id(e.compiler), id(e.hardware), id(e.scenario), id(e.dataset)): e for e in experiments
+    }.values()
 
 
 def can_run(e: Experiment) -> bool:

@@ -433,3 +433,14 @@ def inference_session(
             return model(*tensors)
 
     return Session(run=lambda: call(*inputs), call=call, arithmetic=arithmetic, inputs=inputs)
+
+
+def reference_session(
+    module: Callable[..., Sequence[torch.Tensor]], inputs: tuple[torch.Tensor, ...], threads: int | None
+) -> Session:
+    """Return a session of the eager fp32 model, whose products are exact ones."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_float32_matmul_precision("highest")
+    exact = Arithmetic(model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast="none")
+    return inference_session(module, inputs, exact)

@@ -36,10 +36,10 @@ def tokens(model: Model, folder: Path, batch_size: int, length: int, seed: int) 
     Raises:
         Unavailable: neither the weights' folder nor the hub has the model's tokenizer.
     """
-    tokenizer = _tokenizer(model, folder)
+    reader = tokenizer(model, folder)
     passages = sentences()
     chosen = [passages[(seed + item) % len(passages)] for item in range(batch_size)]
-    encoded = tokenizer(chosen, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+    encoded = reader(chosen, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
     return {name: encoded[name] for name in ("input_ids", "attention_mask")}
 
 
@@ -51,8 +51,8 @@ def prompt(model: Model, folder: Path, batch_size: int, length: int, seed: int) 
     """
     import torch
 
-    tokenizer = _tokenizer(model, folder)
-    ids = tokenizer(" ".join(sentences()))["input_ids"]
+    reader = tokenizer(model, folder)
+    ids = reader(" ".join(sentences()))["input_ids"]
     ids *= math.ceil((length + seed + batch_size) / len(ids))
     return torch.tensor([ids[seed + item : seed + item + length] for item in range(batch_size)])
 
@@ -75,7 +75,7 @@ def pixels(folder: Path, batch_size: int, channels: int, size: int, seed: int) -
         ) from error
     photographs = [Image.fromarray(getattr(data, name)()) for name in _PICTURES]
     chosen = [_square(photographs[(seed + item) % len(photographs)], size) for item in range(batch_size)]
-    if any((folder / name).is_file() for name in _PROCESSORS):
+    if has_processor(folder):
         return _prepared(folder, chosen, (batch_size, channels, size, size))
     grey = chosen if channels == 3 else [picture.convert("L") for picture in chosen]  # noqa: PLR2004 - colours
     stacked = np.stack([np.asarray(picture, np.float32).reshape(size, size, -1) for picture in grey])
@@ -117,8 +117,17 @@ def _square(picture: Any, size: int) -> Any:
     return picture.crop((left, top, left + edge, top + edge)).resize((size, size))
 
 
-def _tokenizer(model: Model, folder: Path) -> Any:
-    """Load the tokenizer from the weights' folder, or else the published one."""
+def has_processor(folder: Path) -> bool:
+    """Whether an image processor lies beside the weights."""
+    return any((folder / name).is_file() for name in _PROCESSORS)
+
+
+def tokenizer(model: Model, folder: Path, asked: str = "inputs=real") -> Any:
+    """Load the tokenizer from the weights' folder, or else the published one; `asked` needs it.
+
+    Raises:
+        Unavailable: neither has it.
+    """
     import transformers
 
     places: list[tuple[Any, dict[str, Any]]] = [(folder, {"local_files_only": True})]
@@ -126,19 +135,20 @@ def _tokenizer(model: Model, folder: Path) -> Any:
         places.append((model.hub_id, {"revision": model.revision or "main"}))
     for place, options in places:
         try:
-            tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
+            found = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=False, **options)
         except (OSError, ValueError, KeyError, TypeError):  # depends on the file that is missing
             continue
-        if len(tokenizer) > _FEWEST_WORDS:
-            if tokenizer.pad_token is None:
-                tokenizer.pad_token = tokenizer.eos_token
-            return tokenizer
+        if len(found) > _FEWEST_WORDS:
+            if found.pad_token is None:
+                found.pad_token = found.eos_token
+            return found
     published = (
         f"and the hub has no {model.hub_id}, or can't be reached"
         if model.hub_id
         else "and its YAML names no hub_id"
     )
+    instead = "inputs=random, " if asked == "inputs=real" else ""
     raise Unavailable(
-        f"inputs=real: model={model.name} has no tokenizer in {folder}, {published}: "
-        "use inputs=random, weights=pretrained, or weights=FOLDER with a tokenizer saved beside the model"
+        f"{asked}: model={model.name} has no tokenizer in {folder}, {published}: use {instead}"
+        "weights=pretrained, or weights=FOLDER with a tokenizer saved beside the model"
     )

@@ -11,6 +11,9 @@ from benchmark.errors import Dominated, RunFailure, Unavailable
 from benchmark.execution.forkserver import defer_signals
 from benchmark.execution.host_lock import HostLock
 from benchmark.execution.stage_calls import stage_calls
+from benchmark.labelled.answers import Blocks
+from benchmark.labelled.exam import Exam
+from benchmark.labelled.scores import table
 from benchmark.measurement import Measurement
 from benchmark.pipeline.budget import Ending
 from benchmark.pipeline.prepare import Preparation
@@ -19,9 +22,11 @@ from benchmark.pipeline.services import Services
 from benchmark.pipeline.stage_clock import StageClock, by_accident
 from benchmark.protocols import Device
 from benchmark.records import Artifact, Workload
+from benchmark.stages.items import prepare_exam
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
 from benchmark.stages.row import Attempt, row
+from benchmark.stages.score import judge_floor, scored
 from benchmark.stages.train import judge_training, train
 from benchmark.stages.verify import compare, judge
 from benchmark.store.history import RowsSince
@@ -94,25 +99,40 @@ class Pipeline:
             self._refuse_to_time(run, clock)
             self._take_host(run, clock)
             attempt = replace(attempt, peak=self._peak(run, clock))
+            exam = self._exam(run, workload, artifact, clock)
+            attempt = replace(attempt, exam=exam)
             with clock.stage("measure"):
-                measured = self._measured(run, workload, artifact)
+                measured = self._measured(run, workload, artifact, exam)
             attempt = replace(attempt, measured=measured)
             with clock.stage("verify"):
                 if measured.trained:
                     judge_training(measured.trained)
                 quality = compare(workload, measured, run.cell.experiment.compiler.tolerance)
-                attempt = replace(attempt, quality=quality)
+                attempt = replace(attempt, quality=quality, score=scored(run.cell, exam) if exam else None)
                 judge(run.cell, quality)
+                judge_floor(attempt.score)
         except (RunFailure, KeyboardInterrupt) as error:
             attempt = replace(attempt, failure=clock.failure(error))
         return replace(attempt, finished_at=_now(), stage_seconds=clock.finished())
 
-    def _measured(self, run: PlannedRun, workload: Workload, artifact: Artifact) -> Measurement:
+    def _exam(
+        self, run: PlannedRun, workload: Workload, artifact: Artifact, clock: StageClock
+    ) -> Exam | None:
+        """The items that a labelled scenario answers."""
+        if not run.cell.experiment.scenario.labelled:
+            return None
+        call, cache = stage_calls(run, self._services.interpreters).build, self._services.cache
+        with clock.stage("items"):
+            return prepare_exam(run.cell, run.environment, workload, artifact, cache, call, run.answers)
+
+    def _measured(
+        self, run: PlannedRun, workload: Workload, artifact: Artifact, exam: Exam | None
+    ) -> Measurement:
         """Train, or call what was compiled."""
         call = stage_calls(run, self._services.interpreters).measure
         if run.cell.experiment.scenario.training:
             return train(run.cell, workload, call, run.checkpoint)
-        return measure(run.cell, workload, artifact, call, run.picture)
+        return measure(run.cell, workload, artifact, call, run.picture, exam)
 
     def _refuse(self, run: PlannedRun) -> None:
         if run.refusal:
@@ -167,7 +187,11 @@ class Pipeline:
             self._memory_limits.add_run(run)
         computed = run.refusal is None and run.cell.experiment.hardware.isolated
         with defer_signals():
+            if attempt.score:
+                self._services.store.keep_answers(run.run_id, table(attempt.score))
             self._rows.write(row(attempt), at_once=computed)
+            if attempt.score and attempt.exam:
+                Blocks(attempt.exam.blocks).discard()
         self._rows.compact_if_due()
 
 

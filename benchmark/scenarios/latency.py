@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from benchmark.measurement import Timing
-from benchmark.protocols import ScenarioDefaults
+from benchmark.protocols import Asking, ScenarioDefaults
 from benchmark.records import Sampling, Session, frozen
 from benchmark.timing.energy import Energy
 from benchmark.timing.harness import measure_calls
@@ -25,7 +25,12 @@ class Latency(ScenarioDefaults):
     replicas: ClassVar[int] = 1
     workers: ClassVar[int] = 1
 
-    def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
+    def measure(
+        self,
+        sessions: Sequence[Session],
+        sampling: Sampling,
+        asking: Asking | None = None,  # noqa: ARG002 - its inputs are always the same
+    ) -> Timing:
         """Warm up, then call until the stopping rule of `sampling` is met."""
         (session,) = sessions
         return Sampler(sampling, _Calls(session), _Calls(session)).timing()

@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import PositiveInt
 
 from benchmark.measurement import Timing
-from benchmark.protocols import ScenarioDefaults
+from benchmark.protocols import Asking, ScenarioDefaults
 from benchmark.records import Sampling, Session, frozen
 from benchmark.timing.callers import Caller, call_repeatedly, calls_per_ns, in_order
 from benchmark.timing.energy import Energy
@@ -36,7 +36,12 @@ class Throughput(ScenarioDefaults):
 
     name: ClassVar[str] = "throughput"
 
-    def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
+    def measure(
+        self,
+        sessions: Sequence[Session],
+        sampling: Sampling,
+        asking: Asking | None = None,  # noqa: ARG002 - its inputs are always the same
+    ) -> Timing:
         """Warm up, then let all callers run until the stopping rule of `sampling` is met."""
         here = sum(session.block is None for session in sessions)
         with ThreadPoolExecutor(max(1, here * self.workers)) as threads:

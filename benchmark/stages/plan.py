@@ -25,6 +25,7 @@ from benchmark.cell import (
     stated_parameters,
 )
 from benchmark.config.experiment import Experiment
+from benchmark.config.folder import options
 from benchmark.config.grid import Excluded
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine
@@ -57,7 +58,7 @@ def plan(  # noqa: PLR0913 - one for each thing that it reads in the store
         cell = cell_of(experiment)
         environment, missing = environments.of(experiment)
         duplicates += run_id(experiment.campaign, cell, environment) in cells
-        for repeat in range(experiment.sampling.repeats if experiment.stage == "measure" else 1):
+        for repeat in range(_most_processes(experiment)):
             identity = run_id(experiment.campaign, cell, environment, repeat)
             cells.setdefault(identity, _Candidate(cell, environment, missing, repeat))
     rows = _rows(cells, statuses, fresh)
@@ -85,6 +86,11 @@ def plan(  # noqa: PLR0913 - one for each thing that it reads in the store
         )
     runs, processes = _with_processes(runs, rows, p50s)
     return Plan(tuple(runs), _ordered(runs), duplicates, excluded, processes)
+
+
+def _most_processes(e: Experiment) -> int:
+    """Processes that a cell may be measured in: the answers to labelled items are the same in each."""
+    return e.sampling.repeats if e.stage == "measure" and not e.scenario.labelled else 1
 
 
 def _with_processes(
@@ -199,6 +205,8 @@ def _refusals(cell: Cell) -> Iterator[str]:
     yield from filter(
         None, (e.scenario.refuse(e.task, e.compiler, e.hardware, cell.shape), _refuse_weights(e))
     )
+    if e.scenario.labelled:
+        yield from _refuse_items(e)
 
 
 def _refuse_weights(e: Experiment) -> str | None:
@@ -215,6 +223,34 @@ def _refuse_parts(e: Experiment) -> Iterator[str]:
         if part not in parts:
             known = f"its parts: {', '.join(parts)}" if parts else "it is one network"
             yield f"compiler.parts.{part}: model={e.model.name} has no such part ({known}): leave it out"
+
+
+_ITEMS_OF: Mapping[str, Collection[str]] = {
+    "text-classification": ("text", "pair"),
+    "image-classification": ("image",),
+    "feature-extraction": ("text", "pair", "image"),
+}
+"""Task to the kinds of item that its models can answer."""
+
+
+def _refuse_items(e: Experiment) -> Iterator[str]:
+    """Why a labelled scenario can't ask this model these items."""
+    scenario, task = f"scenario={e.scenario.name}", e.task.name
+    if e.dataset is None:
+        yield f"{scenario} needs labelled data: choose dataset={'|'.join(options('dataset'))}"
+        return
+    if e.hardware.simulated:
+        yield f"{scenario}: hardware={e.hardware.name} computes no answers: choose another hardware"
+    kinds = _ITEMS_OF.get(task)
+    if kinds is None:
+        yield f"{scenario} can't ask a model for {task}: choose task={'|'.join(_ITEMS_OF).replace('-', '_')}"
+    elif e.dataset.kind not in kinds:
+        answered = " or ".join(kinds)
+        yield f"dataset={e.dataset.name} holds a {e.dataset.kind} an item, {task} answers a {answered}"
+    if task == "feature-extraction" and e.head == "none":
+        yield f"{scenario}: features are no answers: set head=linear_probe, or another task"
+    if task != "feature-extraction" and e.head != "none":
+        yield f"head={e.head} reads the features of task=feature_extraction; {task} has a head of its own"
 
 
 def _refuse_folder(e: Experiment) -> str | None:
@@ -251,12 +287,13 @@ class _Environments:
     """Versions and devices, looked up once for all cells that share them."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], tuple[tuple[Any, ...], tuple[Environment, str | None]]] = {}
+        self._known: dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[Environment, str | None]]] = {}
 
     def of(self, experiment: Experiment) -> tuple[Environment, str | None]:
         """The environment, as far as it is known, and what this host lacks."""
-        plugins = (experiment.hardware, experiment.compiler, experiment.task)
-        key = (*map(id, plugins), experiment.stage == "compile")
+        dataset = experiment.dataset if experiment.scenario.labelled else None
+        plugins = (experiment.hardware, experiment.compiler, experiment.task, dataset)
+        key = (*map(id, plugins), experiment.head, experiment.stage == "compile")
         if key not in self._known:
             self._known[key] = (plugins, self._look(experiment))
         return self._known[key][1]
@@ -266,6 +303,8 @@ class _Environments:
         hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
         absent = None if experiment.needs_no_device else hardware.missing()
         wants = [absent] if absent else []
+        if experiment.scenario.labelled and experiment.dataset and (lacking := experiment.dataset.missing()):
+            wants.append(lacking)
         versions: dict[str, str] = {}
         try:
             python = compiler.python

@@ -13,6 +13,8 @@ from pydantic import Field
 from benchmark.cell import Cell, PlannedRun, stated_parameters
 from benchmark.host import machine
 from benchmark.identity import options_of
+from benchmark.labelled.exam import Exam
+from benchmark.labelled.scores import Score
 from benchmark.measurement import Measurement, Timing
 from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
 from benchmark.redaction import without_secrets
@@ -36,6 +38,8 @@ class Attempt:
     peak: Peak | None = None
     measured: Measurement | None = None
     quality: Quality | None = None
+    exam: Exam | None = None
+    score: Score | None = None
     failure: Failure | None = None
 
     @property
@@ -65,6 +69,7 @@ def row(attempt: Attempt) -> Row:
         **(asdict(attempt.measured.arithmetic) if attempt.measured else {}),
         **(_noise(attempt.measured, e.sampling.inputs) if attempt.measured else {}),
         **(asdict(attempt.quality) if attempt.quality else {}),
+        **_labelled(attempt),
         **_resources(attempt),
         **_roofline(attempt, trusted),
         **(_trained(trusted, trusted.trained, attempt) if trusted and trusted.trained else {}),
@@ -163,6 +168,7 @@ def _compile(attempt: Attempt) -> dict[str, Any]:
         unknown = attempt.failure.unsupported_ops if attempt.failure else ()
         return {"load_s": load_s, "unsupported_ops": unknown or None}
     return {
+        "artifact_key": artifact.key,
         "cache_hit": artifact.cache_hit,
         "compile_s": artifact.compile_s,
         "part_compile_s": list(artifact.part_compile_s.items()),
@@ -206,6 +212,22 @@ def _latency(measured: Measurement) -> dict[str, Any]:
         "device_time_p50_ms": float(np.median(timing.device_nanoseconds)) / 1e6
         if timing.device_nanoseconds
         else measured.noise.device.latency_p50_ms,
+    }
+
+
+def _labelled(attempt: Attempt) -> dict[str, Any]:
+    """Columns about the answers to a data set; empty for other scenarios."""
+    e = attempt.planned.cell.experiment
+    if not e.scenario.labelled or e.dataset is None:
+        return {}
+    exam, timing = attempt.exam, attempt.measured and attempt.measured.timing
+    return {
+        "dataset": e.dataset.name,
+        "head": None if e.head == "none" else e.head,
+        "items_hash": exam.digest if exam else None,
+        "items_skipped": exam.skipped if exam else None,
+        "accuracy_s": timing.wall_s if timing else None,
+        **(attempt.score.columns if attempt.score else {}),
     }
 
 

@@ -137,6 +137,26 @@ class ResultsStore:
             for origin, tables in made.items():
                 self._append(self._folder(origin), tables)
 
+    def keep_answers(self, run_id: str, answers: pa.Table) -> None:
+        """Store the answers of a run to the items of a data set, in a file beside the rows.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        with self._in_words("write", "free some space or make it writable, then run the missing cells"):
+            if self.is_local:
+                self.paths.answers(run_id).parent.mkdir(exist_ok=True)
+            self._publish(serialised(answers, PART_FORMAT), self.paths.answers(run_id), self.paths)
+
+    def answers(self, run_id: str) -> pa.Table:
+        """Answers of a run to the items of a data set: a line an item.
+
+        Raises:
+            StoreError: it left none, or they can't be read.
+        """
+        with self._in_words("read", "name a run with scenario=accuracy"):
+            return pq.read_table(self.paths.answers(run_id).as_posix(), filesystem=self._filesystem)
+
     def highest_sequence(self) -> int:
         """Number of the row that was written last: rows with a higher one are newer."""
         return self._numbers.highest()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -23,7 +23,7 @@ from benchmark.timing import harness
 from benchmark.timing.callers import Caller, call_repeatedly
 from benchmark.timing.choice import fastest
 from benchmark.timing.noise import Usage, usage
-from benchmark.timing.session import load
+from benchmark.timing.session import host_arrays, load
 
 _SAME = 0.01
 """Most difference of two copies' answers, as a share of the greatest one."""
@@ -65,7 +65,7 @@ class Copies:
             if session.answers and workload.reference:
                 outputs = session.answers(workload.reference)
         drew = bool(picture and session.save_image and session.save_image(picture))
-        answers = _host_arrays(outputs)
+        answers = host_arrays(outputs)
         if e.sampling.inputs == "varied":
             self.sessions = [
                 replace(copy, before_block=harness.shuffler(copy, e.seed)) for copy in self.sessions
@@ -83,7 +83,7 @@ class Copies:
             return ()
         stored = load_file(second / "inputs.safetensors")
         harness.replace_inputs(session, [stored[name] for name in self._workload.input_names])
-        return _host_arrays(session.answers(second) if session.answers else session.run())
+        return host_arrays(session.answers(second) if session.answers else session.run())
 
     def usage(self) -> Usage:
         """CPU time of this process."""
@@ -209,15 +209,3 @@ def _explained(cell: Cell, what: str) -> Iterator[None]:
             f"compiler={compiler.name}: what it made can't be {what}: {cause(error)}; use another compiler"
         )
         raise CompileFailed(f"{first}\n{text}") from error
-
-
-def _host_arrays(outputs: Any) -> tuple[np.ndarray, ...]:
-    several: Iterable[Any] = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
-    return tuple(_host_array(output) for output in several)
-
-
-def _host_array(output: Any) -> np.ndarray:
-    """A copy as float32: the next call of some runtimes overwrites the buffer."""
-    if hasattr(output, "detach"):
-        output = output.detach().float().cpu().numpy()
-    return np.array(output, dtype=np.float32)

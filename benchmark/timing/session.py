@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from benchmark.protocols import Compiler, Device
 from benchmark.records import Session, Workload
@@ -39,3 +42,15 @@ def load(
 def part_folder(artifact: Path, part: Workload) -> Path:
     """Folder of a part's files in its artefact."""
     return artifact / part.name
+
+
+def host_arrays(outputs: Any) -> tuple[np.ndarray, ...]:
+    """Copies of a call's outputs as float32: the next call of some runtimes overwrites the buffer."""
+    several: Iterable[Any] = outputs if isinstance(outputs, (tuple, list)) else (outputs,)
+    return tuple(_host_array(output) for output in several)
+
+
+def _host_array(output: Any) -> np.ndarray:
+    if hasattr(output, "detach"):
+        output = output.detach().float().cpu().numpy()
+    return np.array(output, dtype=np.float32)

@@ -9,14 +9,12 @@ from benchmark.records import Arithmetic, Sampling, Session
 from tests.plugins import group
 
 SCENARIOS = group("scenario")
+TIMED = [name for name, kind in SCENARIOS.items() if not kind().labelled and kind().training is None]
+"""Those that call a compiled model with the same inputs again and again; the others answer items or train."""
 CALL_NS = 2_000_000
 
 
-CALLING = [name for name, kind in SCENARIOS.items() if kind().training is None]
-"""Those that call a compiled model; the others train."""
-
-
-@pytest.fixture(params=CALLING)
+@pytest.fixture(params=TIMED)
 def scenario(request):
     return SCENARIOS[request.param]()
 

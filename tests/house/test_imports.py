@@ -19,6 +19,7 @@ PLUGINS_STAND_ON = {
     "axes",
     "formatting",
     "errors",
+    "items",
     "records",
     "measurement",
     "precision",
@@ -27,9 +28,9 @@ PLUGINS_STAND_ON = {
     "spelling",
     "training_records",
 } | {
-    *("host", "cloud", "neuron", "nvidia", "models", "stats", "timing"),
+    *("host", "cloud", "labelled", "neuron", "nvidia", "models", "stats", "timing"),
 }
-PLUGINS = {"compilers", "devices", "importers", "tasks", "scenarios"}
+PLUGINS = {"compilers", "datasets", "devices", "importers", "tasks", "scenarios"}
 
 
 def lint(root):

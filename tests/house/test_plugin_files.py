@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[2]
 CONF = ROOT / "conf"
 FOLDERS = {
     "compiler": "compilers",
+    "dataset": "datasets",
     "hardware": "devices",
     "importer": "importers",
     "scenario": "scenarios",
@@ -23,7 +24,7 @@ FOLDERS = {
 }
 """Where the YAMLs of a group find their classes."""
 SAME_STEM = ["compiler", "importer", "scenario", "task"]
-"""Groups whose YAMLs are named as their files are; a device has several YAMLs."""
+"""Groups whose YAMLs are named as their files are; a device and a format of data have several YAMLs."""
 
 
 def read(path):
@@ -37,7 +38,8 @@ def stems(folder):
 def knobs(group):
     """File and plug-in mapping of every YAML that names a class for `group`."""
     files = [(path, read(path)) for path in sorted((CONF / group).glob("*.yaml"))]
-    return [(path, {key: value for key, value in raw.items() if key != "defaults"}) for path, raw in files]
+    named = ((path, raw) for path, raw in files if "_target_" in raw or "defaults" not in raw)
+    return [(path, {key: value for key, value in raw.items() if key != "defaults"}) for path, raw in named]
 
 
 def kind(raw):

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "benchmark"
 PLUGINS = [
     f"benchmark.{folder.replace('/', '.')}.{path.stem}"
-    for folder in ("compilers", "devices", "tasks", "scenarios", "importers", "report/render")
+    for folder in ("compilers", "datasets", "devices", "tasks", "scenarios", "importers", "report/render")
     for path in sorted((PACKAGE / folder).glob("[!_]*.py"))
 ]
 WAY_TO_A_PLAN = ["hydra_plugins.benchmark_launchers.staged", "benchmark.cli.app", "benchmark.__main__"]

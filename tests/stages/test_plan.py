@@ -454,3 +454,57 @@ def test_a_model_cut_over_more_cores_than_there_are_is_refused(compose):
     told = "compiler.pipeline_cores=4 needs hardware.cores=4, not 1"
     assert refuse(cell_of(compose(*words))) == told
     assert refuse(cell_of(compose(*words, "hardware.cores=4"))) is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["model=bert_tiny"], "scenario=accuracy needs labelled data: choose dataset="),
+        (
+            ["model=vit_tiny", "dataset=bbc"],
+            "dataset=bbc holds a text an item, image-classification answers a image",
+        ),
+        (
+            ["model=bert_tiny", "task=fill_mask", "dataset=bbc"],
+            "can't ask a model for fill-mask: choose task=",
+        ),
+        (["model=bert_tiny", "task=feature_extraction", "dataset=bbc"], "features are no answers: set head="),
+        (
+            ["model=bert_tiny", "dataset=bbc", "head=linear_probe"],
+            "text-classification has a head of its own",
+        ),
+        (["model=bert_tiny", "dataset=bbc", "hardware=simulated"], "hardware=simulated computes no answers"),
+    ],
+)
+def test_a_labelled_scenario_refuses_what_it_cannot_ask(compose, overrides, said):
+    assert said in str(refuse(cell_of(compose("scenario=accuracy", *overrides))))
+
+
+def test_a_data_set_that_is_not_here_is_unavailable_before_anything_starts(compose, fates):
+    e = compose("scenario=accuracy", "model=bert_tiny", "dataset=text_table", "dataset.path=/no/items.csv")
+    assert fates(e) == [
+        ("unavailable", "dataset=text_table: /no/items.csv is not on this host: give another path")
+    ]
+
+
+def test_items_are_answered_in_one_process_and_calls_timed_in_several(compose, tmp_path):
+    (tmp_path / "items.csv").write_text("text,label\na,b\nc,d\n")
+    data = ["dataset=text_table", f"dataset.path={tmp_path / 'items.csv'}", "sampling.repeats=3"]
+    both = [compose(f"scenario={name}", "model=bert_tiny", *data) for name in ("latency", "accuracy")]
+    planned = plan(both, nothing_done).runs
+    assert [run.cell.experiment.scenario.name for run in planned] == ["latency"] * 3 + ["accuracy"]
+    assert len({run.artifact_group[3:] for run in planned}) == 1
+
+
+def test_a_data_set_changes_cells_that_answer_it_and_no_others(compose, tmp_path):
+    (tmp_path / "items.csv").write_text("text,label\na,b\nc,d\n")
+    data = ["model=bert_tiny", "dataset=text_table", f"dataset.path={tmp_path / 'items.csv'}"]
+
+    def ids(*overrides):
+        return [cell_of(compose(f"scenario={name}", *overrides)).cell_id for name in ("latency", "accuracy")]
+
+    first = ids(*data)
+    assert ids(*data, "dataset.metric=f1")[0] == first[0] == ids("model=bert_tiny")[0]
+    assert ids(*data, "dataset.metric=f1")[1] != first[1]
+    (tmp_path / "items.csv").write_text("text,label\na,b\nc,e,\n")
+    assert ids(*data)[1] != first[1]

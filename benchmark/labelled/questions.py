@@ -1,0 +1,172 @@
+"""How a kind of model is asked the items of a data set, and how its answers are graded. In children only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from benchmark.errors import Incompatible
+from benchmark.items import Item, Items
+from benchmark.labelled import head as heads
+from benchmark.labelled.answers import Answers
+from benchmark.labelled.inputs import Images, Texts
+from benchmark.records import Model, Workload
+
+_SYNSET = re.compile(r"n\d{8}")
+"""Names of ImageNet's classes: in their order, models number them."""
+_SHOWN = 5
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Questions(Protocol):
+    """Asks items of one kind, and grades the answers."""
+
+    def arrays(self, items: Sequence[Item]) -> Arrays:
+        """Inputs of the model by name, an entry an item."""
+
+    def graded(self, items: Sequence[Item], given: Arrays, outputs: Sequence[np.ndarray]) -> Answers:
+        """Columns of the answers, an entry an item."""
+
+
+class Classes:
+    """One class of several, for a text, two texts or an image."""
+
+    def __init__(
+        self,
+        inputs: Texts | Images,
+        names: Sequence[str],
+        numbers: Sequence[int],
+        head: heads.LinearHead | None,
+    ) -> None:
+        """`numbers` are those that the model gives the classes `names`."""
+        self._inputs, self._head = inputs, head
+        self._number = dict(zip(names, numbers, strict=True))
+        self._name = {number: name for name, number in self._number.items()}
+
+    def arrays(self, items: Sequence[Item]) -> Arrays:
+        """Tokens or pixels."""
+        return self._inputs.arrays(items)
+
+    def graded(self, items: Sequence[Item], given: Arrays, outputs: Sequence[np.ndarray]) -> Answers:
+        """Besides the predicted class: its logit's distance to the next, and the rank of the right class."""
+        logits = outputs[0][: len(items)].astype(np.float64)
+        if self._head is not None:
+            mask = given.get("attention_mask")
+            means = heads.features(logits, None if mask is None else mask[: len(items)])
+            logits = self._head.logits(means).astype(np.float64)
+        order = np.argsort(-logits, axis=1, kind="stable")
+        rows = np.arange(len(items))
+        top = order[:, 0]
+        margin = logits[rows, top] - logits[rows, order[:, 1]]
+        right = np.array([self._number[item.label] for item in items])
+        rank = (order == right[:, None]).argmax(axis=1)
+        valid = np.isfinite(logits).all(axis=1)
+        predicted = [self._name.get(int(one), f"class {one}") for one in top]
+        return {
+            "id": np.array([item.id for item in items]),
+            "label": np.array([item.label for item in items]),
+            "predicted": np.where(valid, predicted, ""),
+            "margin": np.where(valid, margin, np.nan),
+            "rank": np.where(valid, rank, logits.shape[1]),
+            "right": valid & (rank == 0),
+        }
+
+
+def class_numbers(names: Sequence[str], labels: Mapping[int, str], *, stated: bool) -> Sequence[int]:
+    """The model's number of each class of the data set.
+
+    By name; or in order, where the model's classes have no names (LABEL_0), are ImageNet's, or the data set's
+    YAML states the order.
+
+    Raises:
+        Incompatible: the model doesn't know a label.
+    """
+    known = {spelling: number for number, name in labels.items() for spelling in _spellings(name)}
+    found = [known.get(name.casefold().strip()) for name in names]
+    if None not in found:
+        return [number for number in found if number is not None]
+    unnamed = all(re.fullmatch(r"LABEL_\d+", name) for name in labels.values())
+    synsets = all(map(_SYNSET.fullmatch, names))
+    if len(names) == len(labels) and (unnamed or synsets or stated):
+        return range(len(names))
+    if unnamed and all(name.isdecimal() and int(name) < len(labels) for name in names):
+        return [int(name) for name in names]
+    strangers = [name for name, number in zip(names, found, strict=True) if number is None]
+    theirs = ", ".join([*labels.values()][:_SHOWN]) + (", ..." if len(labels) > _SHOWN else "")
+    raise Incompatible(
+        f"the model doesn't know {_some(strangers)}: it has {len(labels)} classes ({theirs}), the "
+        f"data set {len(names)}: choose another model or data set, or name the model's classes in its "
+        "order in dataset.classes"
+    )
+
+
+def _spellings(name: str) -> set[str]:
+    """A name in small letters; of several synonyms each, as ImageNet's have them."""
+    return {name.casefold().strip(), *(one.casefold().strip() for one in name.split(","))}
+
+
+def _some(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    what = "the label " if len(names) == 1 else "the labels "
+    return what + ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def questions(
+    model: Model,
+    workload: Workload,
+    items: Items,
+    *,
+    stated: bool,
+    head: Path | None = None,
+) -> Questions:
+    """How this model is asked these items.
+
+    Raises:
+        Incompatible: the model doesn't know a label.
+        Unavailable: its tokenizer or image processor isn't on this host.
+    """
+    inputs = inputs_of(model, workload)
+    if head is not None:
+        fitted = heads.load(head)
+        numbers = class_numbers(items.classes, dict(enumerate(fitted.classes)), stated=False)
+        return Classes(inputs, items.classes, numbers, fitted)
+    return Classes(
+        inputs,
+        items.classes,
+        class_numbers(items.classes, _labels(weights_of(workload)), stated=stated),
+        None,
+    )
+
+
+def weights_of(workload: Workload) -> Path:
+    """Folder of the model's weights, its configuration and what prepares its inputs."""
+    assert workload.weights is not None  # noqa: S101 - a simulated device answers nothing
+    return workload.weights
+
+
+def inputs_of(model: Model, workload: Workload) -> Texts | Images:
+    """What prepares items for this model.
+
+    Raises:
+        Unavailable: its tokenizer isn't on this host.
+    """
+    weights = weights_of(workload)
+    if "pixel_values" in workload.input_names:
+        return Images(weights, tuple(workload.input_shapes["pixel_values"][1:]))
+    return Texts(model, weights, workload.input_shapes["input_ids"][1])
+
+
+def _labels(weights: Path) -> Mapping[int, str]:
+    """The model's classes by number."""
+    from transformers import AutoConfig
+
+    from benchmark.models import convnets
+
+    convnets.register()
+    config: Any = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
+    return {int(number): str(name) for number, name in config.id2label.items()}
