@@ -16,6 +16,7 @@ import pandas as pd
 from benchmark import axes
 from benchmark.records import frozen
 from benchmark.stats.pareto import unbeaten
+from benchmark.store import accuracies
 from benchmark.store.repeats import KEYS, combined
 from benchmark.store.selection import Origin
 
@@ -57,6 +58,7 @@ NEEDED: Final = (
     "latency_p50_ms",
     *("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "latency_p99_ms", "latency_p99_ms_hi"),
     *("throughput_per_s", "output_tokens_per_s", "cosine", "accuracy", "accuracy_lo"),
+    *(name for name in accuracies.NEEDED if name not in {*WORK, *HOW, "status", "accuracy", "accuracy_lo"}),
 )
 """Columns that rows must have; `cost.priced` adds `usd_per_hour` and `usd_per_1m`."""
 _OUTPUT_TOKENS: Final = "output tokens"
@@ -138,9 +140,13 @@ class Answer:
 
 
 def cells(rows: pd.DataFrame) -> Cells:
-    """Newest line of each setup: processes combined, failures separate."""
+    """Newest line of each setup: processes combined, failures separate.
+
+    What was timed in one scenario has the accuracy that the same compiled model reached in another.
+    """
     lines = combined(rows.reset_index(drop=True))
     lines = lines.sort_values(["sequence", "finished_at"], kind="stable", na_position="first")
+    lines = accuracies.lent(lines)
     lines = _with_output_tokens(lines)
     lines["throughput_unit"] = _units(lines)
     # As text, since lists and missing values equal nothing.

@@ -299,3 +299,24 @@ def test_a_row_whose_figures_do_not_fit_together_is_never_the_best():
     assert chosen(answer) == 2
     assert answer.cells.set_index("batch_size").loc[4, "doubt"] == "13.8 calls in flight"
     assert not answer.cells.set_index("batch_size").loc[4, "front"]
+
+
+def test_an_accuracy_floor_counts_what_another_scenario_measured_of_the_same_artefact():
+    answered = {"scenario": "accuracy", "metric": "accuracy", "items_hash": "h", "latency_p95_ms": 99.0}
+    right = {"accuracy": 0.97, "accuracy_lo": 0.96, "metric_value": 0.97, "artifact_key": "none"}
+    wrong = {"accuracy": 0.95, "accuracy_lo": 0.93, "metric_value": 0.95, "artifact_key": "all"}
+    exact, fast = (
+        {"scenario": "latency", "artifact_key": "none"},
+        {"scenario": "latency", "artifact_key": "all"},
+    )
+    ((answer,), _) = asked(
+        {**exact, "latency_p95_ms": 10.0},
+        {**fast, "fast_math": "all", "latency_p95_ms": 5.0},
+        {**answered, **right},
+        {**answered, **wrong, "fast_math": "all"},
+        accuracy_floor=0.96,
+    )
+    assert answer.best["fast_math"] == "none"
+    assert answer.best["scenario"] == "latency"
+    assert (answer.best["accuracy"], answer.best["within"]) == (0.97, "yes")
+    assert len(answer.cells) == 2

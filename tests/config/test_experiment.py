@@ -165,7 +165,7 @@ def test_a_value_that_cannot_be_meant_is_told_with_its_full_key(mistakes, key, v
     ("key", "sentence"),
     [
         ("btach", "btach: unknown key; did you mean 'batch'?"),
-        ("zzz", "zzz: unknown key; known: task, hardware, compiler, scenario, model, "),
+        ("zzz", "zzz: unknown key; known: task, hardware, compiler, scenario, dataset, model, "),
         ("compiler.fastmath", "compiler.fastmath: unknown key; did you mean 'fast_math'?"),
         ("hardware.isolatd", "hardware.isolatd: unknown key; did you mean 'isolated'?"),
         ("sampling.min_cals", "sampling.min_cals: unknown key; did you mean 'min_calls'?"),

@@ -15,6 +15,7 @@ from benchmark.devices.simulated import SimulatedDevice
 from benchmark.errors import Crashed
 from benchmark.execution.forkserver import inline
 from benchmark.measurement import Noise
+from benchmark.protocols import ScenarioDefaults
 from benchmark.records import Arithmetic, Artifact, CompileReport, Sampling, Session, frozen
 from benchmark.stages.build import build
 from benchmark.stages.measure import measure
@@ -151,11 +152,11 @@ def test_no_garbage_is_collected_while_timing_but_it_is_afterwards(experiment, m
     seen = []
 
     @frozen
-    class Watched:
+    class Watched(ScenarioDefaults):
         name: ClassVar[str] = "watched"
         replicas: ClassVar[int] = 1
 
-        def measure(self, sessions, sampling):  # noqa: ARG002 - the seam's signature
+        def measure(self, sessions, sampling, asking=None):  # noqa: ARG002 - the seam's signature
             seen.append(gc.isenabled())
             raise ValueError("enough")
 

@@ -18,9 +18,10 @@ from rich.text import Text
 from benchmark import axes
 from benchmark.formatting import counted, floored, significant
 from benchmark.records import FastMath
-from benchmark.report.display import computed, swept
+from benchmark.report.display import accuracy, computed, swept
 from benchmark.report.display.computed import BASE, FASTER, WIDTH
 from benchmark.report.sanitize import inert
+from benchmark.store import accuracies
 from benchmark.store.repeats import KEYS, PROCESSES
 from benchmark.store.schema import VERIFY_FLAGS
 
@@ -60,6 +61,7 @@ NEEDED = (
             *computed.NEEDED,
             *OTHER_FIGURES,
             *_CHECK,
+            *accuracies.NEEDED,
             *swept.NEEDED,
         )
     ),
@@ -69,7 +71,7 @@ NEEDED = (
 _NAMES = ("model", "hardware", "compiler")
 _FIGURES = ("latency_p50_ms", "latency_p95_ms", "throughput_per_s")
 _LAST = ("cosine", "status")
-_WHOLE = {"fast_math", "math", "±", "status"}
+_WHOLE = {"fast_math", "math", "±", "status", accuracy.FIGURE, accuracy.AGAINST}
 """Columns whose texts are never wrapped; names are wrapped instead."""
 _FIGURE = re.compile(r"[<>]?[\d.,]+[%x]?°?")
 """Figures may stand among words: their column isn't folded either."""
@@ -120,7 +122,8 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     shown, options = _with_options(shown, swept_options), [*swept_options]
     if shared or len(lines) < len(frame):
         console.print(Text(_heading(len(frame), len(lines), shared), style="dim"))
-    shown = _with_check(shown, check)
+    answered = accuracy.columns(lines)
+    shown = _with_check(_with_check(shown, check), answered)
     shown = shown.drop(columns=list(shared)).rename(columns={**headers, **_CHECK})
     table = _table(shown, lines=console.is_terminal, options=options)
     if _widths(table, console).maximum > console.width:
@@ -138,7 +141,7 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
             console.print(Text(f"differ too: {', '.join(hidden)}: choose fewer rows, or --md", style="dim"))
     else:
         console.print(table)
-    for text in _legend(lines, shown):
+    for text in (*_legend(lines, shown), *accuracy.legend(lines, answered)):
         console.print(Text(text, style="dim"))
     for flags in check.get("verify_flags", pd.Series()).unique():
         for flag in filter(None, flags.split(", ")):
@@ -194,7 +197,7 @@ def markdown_usual(frame: pd.DataFrame) -> str:
     options = _options(lines)
     marked = _with_arithmetic(_marked(lines), lines, options)
     shown = _with_options(marked[[name for name in HEADERS if name in marked]], options)
-    return markdown_rows(_with_check(shown, _check(lines)))
+    return markdown_rows(_with_check(_with_check(shown, _check(lines)), accuracy.columns(lines)))
 
 
 def _options(lines: pd.DataFrame) -> pd.DataFrame:

@@ -166,3 +166,58 @@ def test_a_narrow_terminal_cuts_no_figure(width):
         print_table(frame, console=Console(file=out, width=width))
         words = out.getvalue().split()
     assert {"1000", "123.456", "few", "98765"} <= {*words}
+
+
+ANSWERED = {
+    "metric": "accuracy",
+    "metric_value": 0.961,
+    "metric_value_lo": 0.94,
+    "metric_value_hi": 0.974,
+    "accuracy_n": 557,
+    "accuracy_lost": 15,
+    "accuracy_won": 5,
+    "accuracy_p": 0.041,
+    "accuracy_verdict": "worse",
+    "items_hash": "h",
+    "dataset": "bbc",
+    "scenario": "accuracy",
+}
+
+
+def test_a_measured_accuracy_stands_with_its_interval_and_its_verdict():
+    text = printed(row(**ANSWERED))
+    assert "96.10% ±2.1" in text
+    assert "worse: worse than the fp32 reference on the same items (95 %)" in text
+    assert "against" not in printed(row(accuracy=0.9))
+
+
+def test_verdicts_of_several_are_adjusted_and_say_so():
+    others = [
+        row(
+            **{**ANSWERED, "accuracy_p": 1.0, "accuracy_lost": 0, "accuracy_won": 0},
+            cell_id=str(n),
+            batch_size=n,
+        )
+        for n in range(2, 5)
+    ]
+    text = printed(row(**ANSWERED), *others, width=120)
+    assert (
+        "same: no measurable difference to the fp32 reference on the same items, p adjusted for 4 comp"
+        in text
+    )
+    assert "worse" not in text
+
+
+def test_a_figure_that_is_no_share_has_its_name():
+    text = printed(
+        row(
+            **{
+                **ANSWERED,
+                "metric": "f1",
+                "metric_value": 0.9,
+                "metric_value_lo": 0.88,
+                "metric_value_hi": 0.91,
+            }
+        )
+    )
+    assert "f1 0.900 ±0.02" in text

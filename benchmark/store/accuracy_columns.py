@@ -1,0 +1,73 @@
+"""The columns of a row about answers to labelled data, for `schema`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+
+_TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+_REAL_MAP = pa.map_(pa.string(), pa.float64())
+
+Described = tuple[str, pa.DataType, str, str]
+"""Name, type, unit and meaning of a column."""
+
+
+def bounds(name: str, unit: str) -> Iterator[Described]:
+    """The two columns of a confidence interval."""
+    yield f"{name}_lo", _REAL, unit, f"lower bound of the confidence interval of `{name}`"
+    yield f"{name}_hi", _REAL, unit, f"upper bound of the confidence interval of `{name}`"
+
+
+def accuracies() -> Sequence[Described]:
+    """Columns of the section `quality`, behind those of the comparison with the reference's outputs."""
+    return (
+        ("accuracy", _REAL, "0…1", "share of right answers on `dataset`"),
+        ("accuracy_lo", _REAL, "0…1", "lower bound of the confidence interval of `accuracy`"),
+        ("accuracy_hi", _REAL, "0…1", "upper bound of the confidence interval of `accuracy`"),
+        ("accuracy_n", _INT, "items", "items of `dataset` that `accuracy` is based on"),
+        ("accuracy_s", _REAL, "s", "time to answer them"),
+        ("dataset", _TEXT, "", "name of the labelled data"),
+        ("head", _TEXT, "", "`linear_probe`: logistic regression on features; null: the model's own head"),
+        ("items_hash", _TEXT, "", "hash of the items of `dataset` and their order"),
+        ("items_skipped", _INT, "items", "items that could not be read and were left out on request"),
+        ("metric", _TEXT, "", "the figure that counts on `dataset`, such as `accuracy` or `f1`"),
+        ("metric_value", _REAL, "", "value of `metric`"),
+        *bounds("metric_value", ""),
+        ("metrics", _REAL_MAP, "", "every figure of the answers, by name"),
+        ("reference_value", _REAL, "", "value of `metric` of the fp32 reference on the same items"),
+        ("metric_difference", _REAL, "", "`metric_value` minus `reference_value`"),
+        *bounds("metric_difference", ""),
+        ("accuracy_lost", _INT, "items", "items that the fp32 reference alone answers rightly"),
+        ("accuracy_won", _INT, "items", "items that it alone answers wrongly"),
+        ("accuracy_p", _REAL, "0…1", "p of McNemar's exact test of both, for this run alone"),
+        (
+            "accuracy_verdict",
+            _TEXT,
+            "",
+            "`worse` or `better` than the fp32 reference, `no measurable difference`, `too few to tell`",
+        ),
+        (
+            "smallest_difference",
+            _REAL,
+            "0…1",
+            "smallest difference of accuracies that so many items would show",
+        ),
+        ("reference_agreement", _REAL, "0…1", "share of items with the same answer as the fp32 reference's"),
+        (
+            "flip_margin_p50",
+            _REAL,
+            "",
+            "median over items with another answer: the reference's lead over its second answer, in logits",
+        ),
+        ("relative_floor", _REAL, "0…1", "least share of `reference_value` that was asked for"),
+        (
+            "reference_ratio",
+            _REAL,
+            "",
+            "`metric_value` over `reference_value`; where less is better the reverse",
+        ),
+        *bounds("reference_ratio", ""),
+        ("floor_verdict", _TEXT, "", "`kept`, `missed` or `inconclusive`: by the interval of the ratio"),
+        ("floor_items", _INT, "items", "items that would decide about the floor"),
+    )
