@@ -39,26 +39,36 @@ HOW: Final = (
 )
 """Columns that say how it was done; among cells with equal values the newest counts."""
 NEEDED: Final = (
-    *WORK,
-    *HOW,
-    *KEYS,
-    *(
-        "repeat",
-        "run_id",
-        "status",
-        "simulated",
-        "sequence",
-        "finished_at",
-        "hostname",
-        "samples",
-        "steady",
-        "noise_flags",
-        "outlier",
+    *dict.fromkeys(
+        (
+            *WORK,
+            *HOW,
+            *KEYS,
+            *(
+                "repeat",
+                "run_id",
+                "status",
+                "simulated",
+                "sequence",
+                "finished_at",
+                "hostname",
+                "samples",
+                "steady",
+                "noise_flags",
+                "outlier",
+            ),
+            "latency_p50_ms",
+            *(
+                "latency_p95_ms",
+                "latency_p95_ms_lo",
+                "latency_p95_ms_hi",
+                "latency_p99_ms",
+                "latency_p99_ms_hi",
+            ),
+            *("throughput_per_s", "output_tokens_per_s", "cosine", "accuracy", "accuracy_lo"),
+            *accuracies.NEEDED,
+        )
     ),
-    "latency_p50_ms",
-    *("latency_p95_ms", "latency_p95_ms_lo", "latency_p95_ms_hi", "latency_p99_ms", "latency_p99_ms_hi"),
-    *("throughput_per_s", "output_tokens_per_s", "cosine", "accuracy", "accuracy_lo"),
-    *(name for name in accuracies.NEEDED if name not in {*WORK, *HOW, "status", "accuracy", "accuracy_lo"}),
 )
 """Columns that rows must have; `cost.priced` adds `usd_per_hour` and `usd_per_1m`."""
 _OUTPUT_TOKENS: Final = "output tokens"
