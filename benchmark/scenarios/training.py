@@ -7,7 +7,7 @@ from itertools import count, takewhile
 from typing import ClassVar
 
 from benchmark.measurement import Timing
-from benchmark.protocols import Compiler, Device, Task
+from benchmark.protocols import Asking, Compiler, Device, Task
 from benchmark.records import Sampling, Session, Shape, frozen
 from benchmark.training_records import TrainingOptions
 
@@ -80,6 +80,8 @@ class Training(TrainingOptions):
             )
         return None
 
-    def measure(self, sessions: Sequence[Session], sampling: Sampling) -> Timing:
+    def measure(
+        self, sessions: Sequence[Session], sampling: Sampling, asking: Asking | None = None
+    ) -> Timing:
         """A scenario that trains calls no compiled model."""
         raise NotImplementedError
