@@ -19,6 +19,7 @@ class Training(TrainingOptions):
     """Trains a model that has a head. One timed call is one step: data, forward, backward, optimizer."""
 
     name: ClassVar[str] = "training"
+    labelled: ClassVar[bool] = False
     replicas: ClassVar[int] = 1
     workers: ClassVar[int] = 1
 
