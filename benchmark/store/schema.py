@@ -15,7 +15,7 @@ from benchmark.errors import Status
 from benchmark.records import frozen
 from benchmark.store.accuracy_columns import accuracies, bounds
 
-SCHEMA_VERSION: Final = 11
+SCHEMA_VERSION: Final = 12
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
