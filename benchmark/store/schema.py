@@ -6,14 +6,14 @@ written before it read as null. Each addition raises `SCHEMA_VERSION`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 import pyarrow as pa
 
 from benchmark.errors import Status
 from benchmark.records import frozen
-from benchmark.store.accuracy_columns import accuracies, bounds
+from benchmark.store.figure_columns import accuracies, bounds, latencies
 
 SCHEMA_VERSION: Final = 12
 """Raised whenever a column is added."""
@@ -22,19 +22,6 @@ _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 _TIME, _TEXTS, _INTS = pa.timestamp("us", tz="UTC"), pa.list_(pa.string()), pa.list_(pa.int64())
 _REALS = pa.list_(pa.float64())
 _TEXT_MAP, _REAL_MAP = pa.map_(pa.string(), pa.string()), pa.map_(pa.string(), pa.float64())
-
-_STATISTICS = {
-    "min": "lowest",
-    "mean": "mean",
-    "std": "standard deviation of the",
-    "p50": "median",
-    "p90": "90th percentile of the",
-    "p95": "95th percentile of the",
-    "p99": "99th percentile of the",
-    "max": "highest",
-}
-_BOUNDED = ("mean", "p50", "p90", "p95", "p99")
-"""Latency statistics that come with a confidence interval."""
 
 _AS_PRINTED = (
     "texts of the imported line, by column header; `printed` and a column of this schema: the text that the "
@@ -111,14 +98,6 @@ def _section(name: str, *columns: tuple[str, pa.DataType, str, str]) -> tuple[Co
         Column(section=name, name=column, type=kind, unit=unit, meaning=meaning)
         for column, kind, unit, meaning in columns
     )
-
-
-def _latencies() -> Iterator[tuple[str, pa.DataType, str, str]]:
-    for statistic, words in _STATISTICS.items():
-        name = f"latency_{statistic}_ms"
-        yield name, _REAL, "ms", f"{words} latency of one call"
-        if statistic in _BOUNDED:
-            yield from bounds(name, "ms")
 
 
 COLUMNS: Final[tuple[Column, ...]] = (
@@ -317,7 +296,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
     *_section(
         "latency",
         ("samples", _INT, "calls", "timed calls"),
-        *_latencies(),
+        *latencies(),
         ("latency_ns", _INTS, "ns", "every sample in order; warm-up calls are excluded"),
         ("first_call_ms", _REAL, "ms", "first call after loading"),
         ("warmup_calls", _INT, "calls", "calls before the first sample"),

@@ -1,4 +1,4 @@
-"""The columns of a row about answers to labelled data, for `schema`."""
+"""Columns of a row with figures that have intervals: latencies, and answers to labelled data."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ import pyarrow as pa
 _TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
 _REAL_MAP = pa.map_(pa.string(), pa.float64())
 
+_STATISTICS = {
+    "min": "lowest",
+    "mean": "mean",
+    "std": "standard deviation of the",
+    "p50": "median",
+    "p90": "90th percentile of the",
+    "p95": "95th percentile of the",
+    "p99": "99th percentile of the",
+    "max": "highest",
+}
+_BOUNDED = ("mean", "p50", "p90", "p95", "p99")
+"""Latency statistics that come with a confidence interval."""
+
 Described = tuple[str, pa.DataType, str, str]
 """Name, type, unit and meaning of a column."""
 
@@ -17,6 +30,15 @@ def bounds(name: str, unit: str) -> Iterator[Described]:
     """The two columns of a confidence interval."""
     yield f"{name}_lo", _REAL, unit, f"lower bound of the confidence interval of `{name}`"
     yield f"{name}_hi", _REAL, unit, f"upper bound of the confidence interval of `{name}`"
+
+
+def latencies() -> Iterator[Described]:
+    """Columns of the latency of a call."""
+    for statistic, words in _STATISTICS.items():
+        name = f"latency_{statistic}_ms"
+        yield name, _REAL, "ms", f"{words} latency of one call"
+        if statistic in _BOUNDED:
+            yield from bounds(name, "ms")
 
 
 def accuracies() -> Sequence[Described]:
