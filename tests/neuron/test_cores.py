@@ -103,9 +103,9 @@ def test_threads_of_the_library_record_no_gradients_of_what_is_left_to_the_cpu(t
     assert not answer.requires_grad
 
 
-@pytest.fixture
-def cache(tmp_path):
-    opened = CompileCache(tmp_path / "cache")
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    opened = CompileCache(tmp_path_factory.mktemp("cache"))
     opened.prepare()
     return opened
 

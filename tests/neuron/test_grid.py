@@ -179,6 +179,21 @@ def test_each_replica_is_a_process_on_a_core_of_its_own(place, monkeypatch, tmp_
     assert "replica 0: model on core 0; replica 1: model on core 1" in capsys.readouterr().out
 
 
+def test_pipelines_sit_on_a_core_each_or_one_has_its_denoiser_on_both(place, monkeypatch, tmp_path):
+    pytest.importorskip("diffusers")
+    device(place, is_there=True)
+    monkeypatch.setenv("FAKE_NEURON_CALLS", str(tmp_path / "calls"))
+    words = ("model=sd_tiny", "steps=1", "hardware=inf2", "hardware.cores=2", "scenario=throughput")
+    assert called("-m", *words, "scenario.replicas=1,2", *SHORT, "campaign=pipelines") == 0
+    one, two = sorted(rows("pipelines"), key=lambda row: row["replicas"])
+    assert (one["status"], two["status"]) == ("ok", "ok"), (one["error"], two["error"])
+    assert dict(one["placement"]) == {"0/text_encoder": "0", "0/unet": "0-1", "0/vae_decoder": "0"}
+    parts = ("text_encoder", "unet", "vae_decoder")
+    assert dict(two["placement"]) == {f"{n}/{part}": str(n) for n in (0, 1) for part in parts}
+    alone, *pair = Counter(pid for pid, _ in calls(tmp_path / "calls")).values()
+    assert (alone, pair) == (2, [1, 1])  # cores of each process
+
+
 def test_the_cache_of_a_generation_stays_on_the_device_or_the_row_says_that_it_does_not(place):
     device(place, is_there=True)
     words = ("model=t5_tiny", "hardware=inf2", "input_length=8", "output_length=4", *SHORT)

@@ -21,7 +21,7 @@ from benchmark.stages.measure import measure
 from tests.execution.test_team import left
 from tests.stages.test_measure import NOTHING
 
-CORE = "TEST_CORE"
+SHARE = "TEST_SHARE"
 MS = 1_000_000
 
 
@@ -33,7 +33,7 @@ class TwoCores(SimulatedDevice):
         return tuple((6 + number,) for number in range(replicas))
 
     def configure_process(self, share=()):
-        os.environ[CORE] = str(share[0])
+        os.environ[SHARE] = str(share[0])
 
 
 @frozen
@@ -46,7 +46,7 @@ class ByCore(Simulated):
         return dict.fromkeys(parts, (0,))
 
     def load(self, workload, folder):
-        trouble = self.trouble if os.environ[CORE] == "7" else "none"
+        trouble = self.trouble if os.environ[SHARE] == "7" else "none"
         if trouble == "load":
             raise ValueError("no such program")
         session = super().load(workload, folder)
@@ -68,7 +68,7 @@ class ByCore(Simulated):
 @pytest.fixture
 def measured(simulated, tmp_path, monkeypatch):
     """Measure two copies on two cores."""
-    monkeypatch.setenv(CORE, "none")
+    monkeypatch.setenv(SHARE, "none")
 
     def run(trouble="none", workers=1, **sampling):
         e = simulated("scenario=throughput", "scenario.replicas=2", f"scenario.workers={workers}")

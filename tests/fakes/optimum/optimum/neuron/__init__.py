@@ -55,8 +55,8 @@ class _Traced:
 
         sizes = next(iter(inputs.values())).shape
         padded = [self._pad(name, tensor) for name, tensor in inputs.items()]
-        _count()
         answers = self.model(*padded)[: len(self.outputs)]
+        _count(recorded=any(answer.requires_grad for answer in answers))
         for dimension in self.padded:
             index = torch.arange(sizes[dimension])
             answers = [torch.index_select(answer, dimension, index) for answer in answers]
@@ -72,12 +72,15 @@ class _Traced:
         return torch.nn.functional.pad(tensor, [size for more in reversed(by) for size in (0, more)])
 
 
-def _count():
-    """Leave a line for a call: `load_model` puts every network on the first core that is visible."""
+def _count(*, recorded):
+    """Leave a line for a call, and whether it recorded gradients.
+
+    `load_model` puts every network on the first core that is visible.
+    """
     if file := os.environ.get("FAKE_NEURON_CALLS"):
         core = int(os.environ["NEURON_RT_VISIBLE_CORES"].partition("-")[0])
         with Path(file).open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"core": core, "pid": os.getpid()}) + "\n")
+            log.write(json.dumps({"core": core, "pid": os.getpid(), "recorded": recorded}) + "\n")
 
 
 class _Text(_Traced):
