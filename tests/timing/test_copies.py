@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -18,6 +20,7 @@ from benchmark.execution.forkserver import inline
 from benchmark.records import Sampling, frozen
 from benchmark.stages.build import _imagined
 from benchmark.stages.measure import measure
+from benchmark.timing.copies import Replicas
 from tests.execution.test_team import left
 from tests.stages.test_measure import NOTHING
 
@@ -40,7 +43,7 @@ class TwoCores(SimulatedDevice):
 class ByCore(Simulated):
     """A call takes 1 ms; there may be trouble on core 7."""
 
-    trouble: Literal["none", "load", "call", "kill", "wrong"] = "none"
+    trouble: Literal["none", "load", "call", "kill", "wrong", "late"] = "none"
 
     def placement(self, parts, cores):  # noqa: ARG002 - the protocol's
         return dict.fromkeys(parts, (0,))
@@ -62,6 +65,9 @@ class ByCore(Simulated):
             session.run()
             return (np.array([1.0, 2.0 if trouble == "wrong" else 3.0]),)
 
+        if self.trouble == "late":  # by a real clock
+            wait = partial(time.sleep, 0.1 if trouble == "late" else 0)
+            return replace(session, run=run, clock=time.perf_counter_ns, before_block=wait)
         return replace(session, run=run)
 
 
@@ -102,6 +108,20 @@ def test_calls_of_all_processes_are_one_measurement(measured):
     assert set(found.timing.nanoseconds) == {MS}
     assert found.placement == {"0/model": "6", "1/model": "7"}
     assert found.peak_host_bytes > 20 << 20  # of two processes
+
+
+def test_replicas_begin_a_block_together_though_one_is_late(measured, monkeypatch):
+    blocks = []
+    really = Replicas._block
+
+    def block(replicas, *limits):
+        blocks.append(really(replicas, *limits)[0])
+        return blocks[-1], 0.0
+
+    monkeypatch.setattr(Replicas, "_block", block)
+    measured("late", min_s=0.0, max_calls=2)
+    for one, other in blocks:
+        assert abs(one.began_ns - other.began_ns) < 0.05e9
 
 
 def test_workers_are_threads_of_each_process(measured):
