@@ -10,6 +10,7 @@ import pandas as pd
 import typer
 from rich.console import Console
 
+from benchmark import placement
 from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, PlannedRun
 from benchmark.cli.progress import duration, options_that_differ, time_ahead
@@ -72,7 +73,10 @@ def plan(
         for run in planned.of_cells:
             lines = commands(run.cell.experiment, run.environment.versions)
             command = [{"part": part, "command": line} for part, line in lines.items()]
-            say(json.dumps({**_cell(run, needs), "processes": _processes(run), "compiler_command": command}))
+            e = run.cell.experiment
+            sits = placement.placement(e.task, e.model, e.compiler, e.hardware, e.scenario)
+            found = {"compiler_command": command, "placement": placement.column(sits)}
+            say(json.dumps({**_cell(run, needs), "processes": _processes(run), **found}))
         for one in planned.excluded:
             say(json.dumps({"overrides": one.overrides, "fate": "excluded", "reason": one.reason}))
         say(json.dumps(_sums(planned, ahead, needs)))

@@ -147,7 +147,9 @@ def test_what_a_compiler_is_given_is_known_where_neither_it_nor_the_device_is(su
         )
     }
     assert f"1 cell of sd21, unet: {line}" in " ".join(plan(*words).split())
-    assert sums(SIMULATED)[1][0]["compiler_command"] == []
+    assert cell["placement"] == {"0/text_encoder": "0", "0/unet": "0-1", "0/vae_decoder": "0"}
+    simulated = sums(SIMULATED)[1][0]
+    assert (simulated["compiler_command"], simulated["placement"]) == ([], {})
 
 
 def test_a_long_table_is_left_out_unless_it_is_asked_for(plan):

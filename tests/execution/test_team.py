@@ -109,3 +109,20 @@ def test_none_is_left_when_one_hangs(tmp_path):
     pids = [int(line) for line in file.read_text().split()]
     assert len(pids) == 2
     assert left(pids) == []
+
+
+def leave_alone(file):
+    """In a child: it is killed while its members work."""
+    with Team(Member, 2) as team:
+        file.write_text("\n".join(map(str, team.call("pid"))))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_none_is_left_when_their_own_child_is_killed(tmp_path):
+    file, server = tmp_path / "pids", Forkserver([__name__])
+    with pytest.raises(Crashed, match="SIGKILL"):
+        server.call(ChildLimits(log=tmp_path / "log", timeout_s=20.0), leave_alone, file)
+    server.close()
+    pids = [int(line) for line in file.read_text().split()]
+    assert len(pids) == 2
+    assert left(pids) == []
