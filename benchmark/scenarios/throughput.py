@@ -43,24 +43,26 @@ class Throughput(ScenarioDefaults):
         asking: Asking | None = None,  # noqa: ARG002 - its inputs are always the same
     ) -> Timing:
         """Warm up, then let all callers run until the stopping rule of `sampling` is met."""
-        here = sum(session.block is None for session in sessions)
-        with ThreadPoolExecutor(max(1, here * self.workers)) as threads:
-            warmup, timed = (_Callers(sessions, self.workers, threads) for _ in range(2))
+        copies = self.replicas if sessions[0].block else len(sessions)
+        callers = copies * self.workers
+        with ThreadPoolExecutor(callers) as threads:  # of copies in processes of their own none is started
+            warmup, timed = (_Callers(sessions, self.workers, callers, threads) for _ in range(2))
             return Sampler(sampling, warmup, timed).timing()
 
 
 class _Callers:
     """Calls of several callers, made in blocks during which all of them call."""
 
-    def __init__(self, sessions: Sequence[Session], workers: int, threads: ThreadPoolExecutor) -> None:
-        self._sessions, self._workers, self._threads = sessions, workers, threads
+    def __init__(
+        self, sessions: Sequence[Session], workers: int, callers: int, threads: ThreadPoolExecutor
+    ) -> None:
+        self._sessions, self._workers, self._callers, self._threads = sessions, workers, callers, threads
         self.energy = Energy(sessions[0].energy_j)  # of one device, whichever copy reads it
         self.samples: list[int] = []
         self.device_ns: list[int] = []
         self.token_ns: list[Sequence[int]] = []
         self._blocks: list[tuple[int, float, float]] = []
         """For each block: calls, seconds that as many calls take at the rate of all callers, CPU seconds."""
-        self._callers = len(sessions) * workers
 
     @property
     def wall_s(self) -> float:
@@ -87,7 +89,6 @@ class _Callers:
         calls = sum(len(caller.latencies) for caller in callers)
         cpu_s = time.process_time() - cpu_s + elsewhere_s
         self._blocks.append((calls, calls / calls_per_ns(callers) / 1e9, cpu_s))
-        self._callers = len(callers)
         self.samples += in_order(callers)
 
     def _called(self, most: int, block_ns: int) -> tuple[list[Caller], float]:

@@ -110,6 +110,11 @@ def test_calls_of_all_processes_are_one_measurement(measured):
     assert found.peak_host_bytes > 20 << 20  # of two processes
 
 
+def test_a_maximum_is_that_of_all_processes_together(measured):
+    found = measured(workers=2, min_s=0.0, min_calls=10, max_calls=10)
+    assert 10 <= len(found.timing.nanoseconds) <= 10 + 4
+
+
 def test_replicas_begin_a_block_together_though_one_is_late(measured, monkeypatch):
     blocks = []
     really = Replicas._block
