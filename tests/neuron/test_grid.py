@@ -258,3 +258,32 @@ def test_a_library_that_is_installed_and_does_not_work_is_unavailable_from_plan_
     assert row["status"] == "unavailable"
     for text in (planned["reason"], found["neuronx"]["detail"], row["error"]):
         assert all(part in text for part in said)
+
+
+def test_each_network_of_a_pipeline_has_its_own_options_and_the_row_says_them(place):
+    device(place, is_there=True)
+    options = (
+        *("+compiler.parts.unet.dtype=bf16", "+compiler.parts.unet.model_type=unet-inference"),
+        *("+compiler.parts.text_encoder.fast_loading=true", "+compiler.environment.NEURON_FUSE_SOFTMAX=1"),
+    )
+    words = ("model=sd_tiny", "hardware=inf2", "steps=2", "campaign=parts", *options)
+    assert called(*words, *SHORT) == 0
+    (row,) = rows("parts")
+    assert (row["status"], row["model_dtype"], row["matmul_dtype"]) == ("ok", "fp32, bf16", "fp32, bf16")
+    line = "NEURON_FUSE_SOFTMAX=1 --target inf2 --auto-cast none --optlevel 2 --model-type"
+    assert list(row["compiler_flags"]) == [
+        f"text_encoder: {line} generic --enable-fast-loading-neuron-binaries",
+        f"unet: {line} unet-inference",
+        f"vae_decoder: {line} generic",
+    ]
+    # Without the variable it is another program.
+    assert called("compile", *words[:3], "campaign=other", *options[:3], *SHORT) == 0
+    assert [row["cache_hit"] for row in rows("other")] == [False]
+
+
+def test_a_generation_in_bf16_keeps_its_states_too(place):
+    device(place, is_there=True)
+    words = ("model=t5_tiny", "hardware=inf2", "output_length=4", "input_length=8", "compiler.dtype=bf16")
+    assert called(*words, *SHORT, "campaign=bf16") == 0
+    (row,) = rows("bf16")
+    assert (row["status"], row["model_dtype"]) == ("ok", "bf16"), row["error"]
