@@ -136,7 +136,7 @@ class Compiler(Protocol):
         """Least bytes of one weight of a part on the device."""
 
     def commands(
-        self, parts: Sequence[str], target: str | None, versions: Mapping[str, str]
+        self, model: Model, parts: Sequence[str], target: str | None, versions: Mapping[str, str]
     ) -> Mapping[str, str]:
         """Command line of the compiler program that it calls, by part; empty: it calls none.
 
@@ -213,7 +213,8 @@ class CompilerDefaults:
 
     def commands(
         self,
-        parts: Sequence[str],  # noqa: ARG002 - there is no command
+        model: Model,  # noqa: ARG002 - there is no command
+        parts: Sequence[str],  # noqa: ARG002
         target: str | None,  # noqa: ARG002
         versions: Mapping[str, str],  # noqa: ARG002
     ) -> Mapping[str, str]:

@@ -114,7 +114,8 @@ def commands(e: Experiment, versions: Mapping[str, str]) -> Mapping[str, str]:
     """What the compiler's program would be given, by part; nothing has to be installed for that."""
     if e.hardware.kind not in e.compiler.runs_on:
         return {}
-    return e.compiler.commands(e.task.parts_of(e.model) or (WHOLE,), e.hardware.facts().target, versions)
+    parts = e.task.parts_of(e.model) or (WHOLE,)
+    return e.compiler.commands(e.model, parts, e.hardware.facts().target, versions)
 
 
 def _processes(run: PlannedRun) -> str:

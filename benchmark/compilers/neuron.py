@@ -21,7 +21,7 @@ from benchmark.neuron import compiler_logs
 from benchmark.neuron.compiler import NeuronCompiler, Operators
 from benchmark.neuron.cores import on_cores
 from benchmark.precision import Tolerance
-from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Workload, frozen
+from benchmark.records import Arithmetic, CompileReport, FastMath, Model, Session, Workload, frozen
 
 _FILE = "model.pt"
 _CASTS: dict[tuple[FastMath, str], str] = {
@@ -115,6 +115,7 @@ class Neuron(NeuronCompiler):
 
     def commands(
         self,
+        model: Model,  # noqa: ARG002 - its options are fields
         parts: Sequence[str],
         target: str | None,  # noqa: ARG002 - it has one
         versions: Mapping[str, str],  # noqa: ARG002 - all have these flags

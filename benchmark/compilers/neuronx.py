@@ -154,7 +154,11 @@ class NeuronX(NeuronCompiler):
         return replace(self, **self.parts.of(part), parts=Parts())
 
     def commands(
-        self, parts: Sequence[str], target: str | None, versions: Mapping[str, str]
+        self,
+        model: Model,  # noqa: ARG002 - its options are fields
+        parts: Sequence[str],
+        target: str | None,
+        versions: Mapping[str, str],
     ) -> Mapping[str, str]:
         """Variables and command line of neuronx-cc; the names of its files aside, which the library adds."""
         if not (target := self.target or target):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -47,6 +48,11 @@ _AUTO_CAST: Final[Mapping[FastMath, str | None]] = {"none": None, "matmult": "ma
 """Values of `main_export`; None becomes an explicit `--auto-cast none` (`prepare_compiler_flags`)."""
 _TARGETS: Final = {"trn1": "trn1", "trn1n": "trn1", "inf2": "trn1", "trn2": "trn2"}
 """Targets of the compiler by instance (`INSTANCE_VALUE_MAP` in optimum/neuron/utils/instance.py)."""
+_GENERIC: Final = frozenset({
+    "hubert", "levit", "mobilenet-v2", "mobilevit", "unispeech", "unispeech-sat", "wav2vec2", "wavlm",
+})  # fmt: skip
+"""Models that the library compiles without `--model-type transformer`
+(optimum/exporters/neuron/convert.py:619 of optimum-neuron at 213224e6)."""
 _SIZES: Final = {
     "batch_size": (("input_ids", 0), ("pixel_values", 0)),
     "text_batch_size": (("input_ids", 0),),
@@ -181,6 +187,25 @@ class OptimumNeuron(CompilerDefaults):
                 model_dtype="fp32", matmul_dtype=matmul, other_dtype=other, autocast=self.fast_math
             ),
         )
+
+    def commands(
+        self,
+        model: Model,
+        parts: Sequence[str],
+        target: str | None,
+        versions: Mapping[str, str],  # noqa: ARG002 - the library's version is pinned
+    ) -> Mapping[str, str]:
+        """Command line of neuronx-cc, as the library makes it of the arguments (`prepare_compiler_flags`)."""
+        if target not in _TARGETS:
+            return {}
+        kind = str(model.architecture.get("model_type")).replace("_", "-")
+        cast = [] if self.fast_math == "none" else ["--auto-cast-type", self.auto_cast_type]
+        line = [
+            *("neuronx-cc", "compile", "--auto-cast", self.fast_math, *cast),
+            *("--optlevel", str(self.optlevel), "--target", _TARGETS[target]),
+            *(() if kind in _GENERIC else ("--model-type", "transformer")),
+        ]
+        return dict.fromkeys(parts, shlex.join(line))
 
     def arguments(self, target: str | None) -> dict[str, Any]:
         """Arguments of `main_export` for an instance."""

@@ -18,7 +18,7 @@ from benchmark.neuron.known_faults import known_fault
 from benchmark.neuron.parts import PROGRAM_VARIABLES
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
-from benchmark.records import Arithmetic, FastMath, frozen
+from benchmark.records import Arithmetic, FastMath, Model, frozen
 
 DEVICE: Final = "neuron:0"
 """The first core that this process sees."""
@@ -99,6 +99,7 @@ class TorchCompileOnNeuron(CompilerDefaults):
 
     def commands(
         self,
+        model: Model,  # noqa: ARG002 - its options are fields
         parts: Sequence[str],
         target: str | None,
         versions: Mapping[str, str],  # noqa: ARG002 - the same in every version

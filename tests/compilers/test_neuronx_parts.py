@@ -15,18 +15,20 @@ from benchmark.errors import Incompatible
 from benchmark.identity import hashed, options_of
 from benchmark.models.pipelines import NETWORKS
 from benchmark.neuron.parts import Parts
+from benchmark.records import Model
 from benchmark.stages.plan import refuse
 from tests.compilers.neuron_workloads import fakes, small_workload
 
 __all__ = ["fakes"]
 V3 = "neuroncore-v3"
 UNET = {"model_type": "unet-inference", "fast_loading": True, "dtype": "bf16"}
+VIT = Model(name="vit", architecture={"model_type": "vit"})
 MODELS = sorted({*options("options/neuronx")} & {*options("model")})
 
 
 def test_a_part_has_its_own_options_and_the_rest_of_the_whole_model():
     compiler = NeuronX(fast_math="matmult", optlevel=3, parts={"unet": UNET})
-    lines = compiler.commands(("text_encoder", "unet"), "inf2", {})
+    lines = compiler.commands(VIT, ("text_encoder", "unet"), "inf2", {})
     cast = "--auto-cast matmult --auto-cast-type bf16 --optlevel 3"
     assert lines == {
         "text_encoder": f"neuronx-cc compile --target inf2 {cast} --model-type generic",
@@ -85,7 +87,7 @@ def test_a_part_is_refused_what_its_cores_lack():
 def test_variables_are_part_of_the_command_and_one_that_is_null_is_left_out():
     compiler = NeuronX(environment={"NEURON_FUSE_SOFTMAX": 1, "NEURON_CUSTOM_SILU": None})
     assert compiler.environment == (("NEURON_FUSE_SOFTMAX", "1"),)
-    (line,) = compiler.commands(("model",), "inf2", {}).values()
+    (line,) = compiler.commands(VIT, ("model",), "inf2", {}).values()
     assert line.startswith("NEURON_FUSE_SOFTMAX=1 neuronx-cc compile --target inf2 ")
 
 

@@ -309,3 +309,26 @@ def test_choosing_it_imports_nothing_of_it():
         check=True,
     )
     assert done.stdout.strip() == "[] True"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "target", "line"),
+    [
+        (
+            "bert",
+            {"fast_math": "matmult"},
+            "inf2",
+            "--auto-cast matmult --auto-cast-type bf16 --optlevel 2 --target trn1 --model-type transformer",
+        ),
+        ("mobilenet_v2", {"optlevel": 3}, "trn2", "--auto-cast none --optlevel 3 --target trn2"),
+    ],
+)
+def test_the_command_line_is_the_one_that_the_library_makes(kind, options, target, line):
+    model = Model(name="a", architecture={"model_type": kind})
+    lines = OptimumNeuron(**options).commands(model, ("model",), target, {})
+    assert lines == {"model": f"neuronx-cc compile {line}"}
+
+
+def test_an_unknown_target_has_no_command_line():
+    model = Model(name="a", architecture={"model_type": "bert"})
+    assert OptimumNeuron().commands(model, ("model",), "inf1", {}) == {}
