@@ -73,16 +73,21 @@ def test_the_first_and_the_last_cell_of_an_experiment_compose(compose, name):
 def test_every_cell_of_an_experiment_composes(name):
     """Of a large one the cells of its first and last model: Hydra needs a quarter of a second for each."""
     diff, axes = read(name), params(name)
-    models = [one["model"] for one in diff.get("include", ())]
-    models = str(axes.get("model", "")).replace(" ", "").split(",") if axes else models
+    include = diff.get("include", ())
+    models = str(axes["model"]).replace(" ", "").split(",") if axes else [one["model"] for one in include]
     ends = {models[0], models[-1]}
     only = [f"model={models[0]},{models[-1]}"] if len(models) > FEW else []
     swept = {**axes, **dict(word.split("=") for word in only)}
     product = math.prod(len(str(values).split(",")) for values in swept.values()) if axes else 0
     rows = math.prod(len(next(iter(block.values()))) for block in diff.get("pair", ()))
-    singles = [one for one in diff.get("include", ()) if not only or one["model"] in ends]
+    # A single cell without a model gets each of those on the command line.
+    singles = (
+        sum(one["model"] in ends if "model" in one else len(ends) for one in include)
+        if only
+        else len(include)
+    )
     laid = compose_grid([f"experiment={name}", *only])
-    assert len(laid.experiments) + len(laid.excluded) == product * rows + len(singles)
+    assert len(laid.experiments) + len(laid.excluded) == product * rows + singles
 
 
 def test_the_help_of_a_run_names_every_verb():
