@@ -108,8 +108,12 @@ class _Replica(Copies):
     ) -> None:
         harness.start_on(number)
         super().__init__(cell, workload, folder, count=1, share=shares[number])
-        self._barrier = barrier
+        self._number, self._barrier = number, barrier
         self._threads = ThreadPoolExecutor(cell.experiment.scenario.workers)
+
+    def first_call(self, picture: Path | None) -> First:
+        """Call it once; the first copy saves the image."""
+        return super().first_call(picture if self._number == 0 else None)
 
     def block(self, workers: int, most: int, block_ns: int) -> tuple[list[Caller], float]:
         """Let the callers of this copy call, from the same moment on as those of the others."""

@@ -65,10 +65,17 @@ class ByCore(Simulated):
             session.run()
             return (np.array([1.0, 2.0 if trouble == "wrong" else 3.0]),)
 
+        session = replace(session, save_image=_saved)
         if self.trouble == "late":  # by a real clock
             wait = partial(time.sleep, 0.1 if trouble == "late" else 0)
             return replace(session, run=run, clock=time.perf_counter_ns, before_block=wait)
         return replace(session, run=run)
+
+
+def _saved(file):
+    with file.open("a") as picture:
+        picture.write(os.environ[SHARE])
+    return True
 
 
 @pytest.fixture
@@ -97,7 +104,7 @@ def measured(simulated, tmp_path, monkeypatch):
         workload = _imagined(cell, environment)
         (tmp_path / "model").mkdir(exist_ok=True)
         (tmp_path / "model" / "law.json").write_text('{"latency_ms": 1.0}', encoding="utf-8")
-        return measure(cell, workload, replace(NOTHING, folder=tmp_path), inline)
+        return measure(cell, workload, replace(NOTHING, folder=tmp_path), inline, tmp_path / "picture")
 
     return run
 
@@ -108,6 +115,7 @@ def test_calls_of_all_processes_are_one_measurement(measured):
     assert set(found.timing.nanoseconds) == {MS}
     assert found.placement == {"0/model": "6", "1/model": "7"}
     assert found.peak_host_bytes > 20 << 20  # of two processes
+    assert found.picture.read_text() == "6"  # of the first alone
 
 
 def test_a_maximum_is_that_of_all_processes_together(measured):
