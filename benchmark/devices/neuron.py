@@ -101,7 +101,12 @@ class Neuron:
                 f"{one.device}: leave it null"
             )
         if self.cores > (most := _cores_of(one, self.lnc)):
-            return f"hardware.cores={self.cores}: {name} has {most} NeuronCores"
+            larger = [
+                other for other in instances.known(one.family) if _cores_of(other, self.lnc) >= self.cores
+            ]
+            mend = "".join(f", or hardware.instance_type={other.instance_type}" for other in larger[:1])
+            has = f"hardware.cores={self.cores}: {name} has {most} NeuronCores"
+            return f"{has}: use fewer cores or replicas{mend}"
         return None
 
     def missing(self) -> str | None:

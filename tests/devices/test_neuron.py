@@ -90,7 +90,10 @@ def test_the_instance_decides_kind_name_and_target_of_the_hardware(compose, fres
         ),
         (
             ["hardware=inf2", "hardware.cores=3"],
-            "hardware.cores=3: inf2.xlarge has 2 NeuronCores",
+            (
+                "hardware.cores=3: inf2.xlarge has 2 NeuronCores: use fewer cores or replicas, or "
+                "hardware.instance_type=inf2.24xlarge"
+            ),
         ),
         (
             ["hardware=trn2", "hardware.cores=5"],
