@@ -12,7 +12,7 @@ import pytest
 from benchmark.cell import cell_of
 from benchmark.config.grid import Excluded
 from benchmark.devices import neuron
-from benchmark.host import machine
+from benchmark.host import libraries, machine
 from benchmark.records import Exhausted
 from benchmark.stages.plan import plan, refuse
 
@@ -47,6 +47,7 @@ def installed(monkeypatch):
             return versions[name]
 
         monkeypatch.setattr(metadata, "version", version)
+        monkeypatch.setattr(libraries, "imports", lambda *_, **__: None)  # by name only they can't be
 
     return only
 
