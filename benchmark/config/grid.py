@@ -7,7 +7,7 @@ C: axes of the command line, which replace those of A with the same key. P: the 
 
 The command line narrows pairs and single cells: rows and cells with other values are dropped. A single cell
 without the key gets each of its values. Single cells are never excluded. Where there are single cells alone,
-a key that all of them have is no axis.
+a key that all of them have is no axis, if some have one of its values.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Grid:
             ConfigError: a key stands in two places, or no row of a pair has a value of the command line.
         """
         pairs = self._narrowed_pairs()
-        narrowed = set.intersection(*map(set, self.include)) if self.include else set()
+        narrows = any(map(self._wants, self.include))
+        narrowed = set.intersection(*map(set, self.include)) if narrows else set()
         several = any(len(texts) > 1 for key, texts in self.requested.items() if key not in narrowed)
         if self.include and not (self.axes or pairs or several):
             return
