@@ -247,7 +247,7 @@ def _copied_throughput(rows: pd.DataFrame) -> Iterator[Found]:
 def _same_in_a_row(rows: pd.DataFrame, axis: str, own: Sequence[str]) -> Iterator[Found]:
     """Pairs of series that agree in some neighbouring cells, in every figure they have."""
     place = rows.groupby(["campaign", "source", *_axes(*own)], dropna=False, sort=False).ngroup()
-    cells = rows.assign(place=place)
+    cells = pd.concat([rows, place.rename("place")], axis="columns")  # `assign` warns of so many columns
     met = ["place", *_STEPS, *_FIGURES]
     pairs: set[tuple[int, str, str]] = set()
     for _, group in cells[cells.duplicated(met, keep=False)].groupby(met, dropna=False, sort=False):
