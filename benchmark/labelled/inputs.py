@@ -37,6 +37,30 @@ class Texts:
         )
         return {name: np.asarray(value) for name, value in encoded.items()}
 
+    def spans(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
+        """Tokens of questions and texts, of which only the texts are cut, and where a token lies.
+
+        `first` and `last` are of (items, length): places of its characters in the text, -1 outside of it.
+        """
+        encoded = self._tokenizer(
+            [item.content[0] for item in items],
+            [item.content[1] for item in items],
+            padding="max_length",
+            truncation="only_second",
+            max_length=self._length,
+            return_tensors="np",
+            return_token_type_ids=True,
+            return_offsets_mapping=True,
+        )
+        places = np.asarray(encoded.pop("offset_mapping"))
+        inside = np.array([[part == 1 for part in encoded.sequence_ids(row)] for row in range(len(items))])
+        found = {name: np.asarray(value) for name, value in encoded.items()}
+        return {
+            **found,
+            "first": np.where(inside, places[..., 0], -1),
+            "last": np.where(inside, places[..., 1], -1),
+        }
+
 
 class Images:
     """Pixels of images, prepared by the image processor in the folder of the weights.

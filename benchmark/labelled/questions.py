@@ -12,13 +12,17 @@ import numpy as np
 from benchmark.errors import Incompatible
 from benchmark.items import Item, Items
 from benchmark.labelled import head as heads
+from benchmark.labelled import spans
 from benchmark.labelled.answers import Answers
 from benchmark.labelled.inputs import Images, Texts
+from benchmark.models.text_encoder import SEGMENTS
 from benchmark.records import Model, Workload
 
 _SYNSET = re.compile(r"n\d{8}")
 """Names of ImageNet's classes: in their order, models number them."""
 _SHOWN = 5
+_LONGEST_ANSWER = 30
+"""Tokens, as in SQuAD's usual evaluation of BERT."""
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -77,6 +81,46 @@ class Classes:
         }
 
 
+class Spans:
+    """The part of a text that answers a question. What lies behind the cut text counts as wrong."""
+
+    def __init__(self, inputs: Texts) -> None:
+        self._inputs = inputs
+
+    def arrays(self, items: Sequence[Item]) -> Arrays:
+        """Tokens of question and text."""
+        return self._inputs.spans(items)
+
+    def graded(self, items: Sequence[Item], given: Arrays, outputs: Sequence[np.ndarray]) -> Answers:
+        """The likeliest span of at most 30 tokens; right if it is accepted, as SQuAD compares texts."""
+        predicted, margins = list[str](), list[float]()
+        for row, item in enumerate(items):
+            inside = given["first"][row] >= 0
+            start, end = (np.where(inside, one[row].astype(np.float64), -np.inf) for one in outputs[:2])
+            allowed = np.tri(len(start), k=_LONGEST_ANSWER - 1, dtype=bool) & np.triu(
+                inside[:, None] & inside
+            )
+            scores = np.where(allowed, start[:, None] + end, -np.inf)
+            place = int(scores.argmax())
+            first, last = divmod(place, len(start))
+            context = item.content[1]
+            predicted.append(context[given["first"][row][first] : given["last"][row][last]])
+            best = scores.flat[place]
+            scores.flat[place] = -np.inf
+            margins.append(float(best - scores.max()))
+        exact = [spans.exact(text, item.accepted) for text, item in zip(predicted, items, strict=True)]
+        return {
+            "id": np.array([item.id for item in items]),
+            "label": np.array([item.accepted[0] for item in items]),
+            "predicted": np.array(predicted),
+            "margin": np.array(margins),
+            "right": np.array(exact),
+            "f1": np.array(
+                [spans.f1(text, item.accepted) for text, item in zip(predicted, items, strict=True)]
+            ),
+        }
+
+
 def class_numbers(names: Sequence[str], labels: Mapping[int, str], *, stated: bool) -> Sequence[int]:
     """The model's number of each class of the data set.
 
@@ -131,6 +175,9 @@ def questions(
         Unavailable: its tokenizer or image processor isn't on this host.
     """
     inputs = inputs_of(model, workload)
+    _refuse_untold_pairs(items, workload)
+    if isinstance(inputs, Texts) and items.items[0].accepted:
+        return Spans(inputs)
     if head is not None:
         fitted = heads.load(head)
         numbers = class_numbers(items.classes, dict(enumerate(fitted.classes)), stated=False)
@@ -141,6 +188,18 @@ def questions(
         class_numbers(items.classes, _labels(weights_of(workload)), stated=stated),
         None,
     )
+
+
+def _refuse_untold_pairs(items: Items, workload: Workload) -> None:
+    """Refuse two texts for a model that knows them apart by an input that it isn't given."""
+    if not isinstance(items.items[0].content, tuple) or SEGMENTS in workload.input_names:
+        return
+    config = _configuration(weights_of(workload))
+    if getattr(config, "type_vocab_size", 0) > 1:
+        raise Incompatible(
+            f"a {config.model_type} knows two texts apart by {SEGMENTS}, which it isn't given: "
+            "set task.segments=true"
+        )
 
 
 def weights_of(workload: Workload) -> Path:
@@ -163,10 +222,13 @@ def inputs_of(model: Model, workload: Workload) -> Texts | Images:
 
 def _labels(weights: Path) -> Mapping[int, str]:
     """The model's classes by number."""
+    return {int(number): str(name) for number, name in _configuration(weights).id2label.items()}
+
+
+def _configuration(weights: Path) -> Any:
     from transformers import AutoConfig
 
     from benchmark.models import convnets
 
     convnets.register()
-    config: Any = AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)
-    return {int(number): str(name) for number, name in config.id2label.items()}
+    return AutoConfig.from_pretrained(weights, local_files_only=True, trust_remote_code=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from benchmark.models import architectures, real_inputs
 from benchmark.models.transformers_task import TransformersTask, random_tokens
 from benchmark.records import Model, Shape, Unit, frozen
+
+SEGMENTS: Final = "token_type_ids"
 
 
 class NoCache:
@@ -46,9 +48,14 @@ class TextEncoder(TransformersTask):
         "transformers.models.bert.modeling_bert",
     )
 
-    def feeds(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - as its base's
-        """Those of `input_names`."""
+    @property
+    def fed(self) -> tuple[str, ...]:
+        """Names of the inputs, in the order of the module's."""
         return self.input_names
+
+    def feeds(self, model: Model) -> tuple[str, ...]:  # noqa: ARG002 - as its base's
+        """Those of `fed`."""
+        return self.fed
 
     def refuse_shape(self, model: Model, shape: Shape) -> str | None:
         """Refuse sequences longer than the position embeddings."""
@@ -67,7 +74,7 @@ class TextEncoder(TransformersTask):
             without["cache"] = NoCache()
         if network.config.model_type == "xlnet":
             network.register_forward_pre_hook(_with_real_mask, with_kwargs=True)
-        names = networks.taken(network, self.input_names)
+        names = networks.taken(network, self.fed)
         return networks.Positional(network, names, self.outputs, **without).eval()
 
     def inputs(self, model: Model, shape: Shape, seed: int, real: Path | None = None) -> Mapping[str, Any]:
@@ -78,11 +85,35 @@ class TextEncoder(TransformersTask):
 
         assert shape.sequence_length is not None  # noqa: S101 - cells of this task have one
         if real is not None:
-            passages = real_inputs.tokens(model, real, shape.batch_size, shape.sequence_length, seed)
+            passages = dict(real_inputs.tokens(model, real, shape.batch_size, shape.sequence_length, seed))
+            passages |= self._segments(passages["input_ids"], seed)
             return networks.without_unknown(self.auto_class, model, passages)
         size = (shape.batch_size, shape.sequence_length)
         inputs = {
             "input_ids": random_tokens(model, *size, generator=torch.Generator().manual_seed(seed)),
             "attention_mask": torch.ones(size, dtype=torch.int64),
         }
+        inputs |= self._segments(inputs["input_ids"], seed)
         return networks.without_unknown(self.auto_class, model, inputs)
+
+    def _segments(self, tokens: Any, seed: int) -> dict[str, Any]:
+        """Which tokens are of the second text, where the model is told: the second half; or the first one."""
+        if SEGMENTS not in self.fed:
+            return {}
+        import torch
+
+        second = torch.arange(tokens.shape[1]) >= tokens.shape[1] // 2
+        return {SEGMENTS: (second ^ bool(seed % 2)).to(torch.int64).expand_as(tokens).contiguous()}
+
+
+@frozen
+class PairEncoder(TextEncoder):
+    """A task whose items may be two texts, which some models are told apart by an input of its own."""
+
+    segments: bool = False
+    """Whether the model gets `token_type_ids`: 0 for tokens of the first text, 1 for those of the second."""
+
+    @property
+    def fed(self) -> tuple[str, ...]:
+        """Also `token_type_ids`, if the segments are given."""
+        return (*self.input_names, SEGMENTS) if self.segments else self.input_names

@@ -229,6 +229,7 @@ _ITEMS_OF: Mapping[str, Collection[str]] = {
     "text-classification": ("text", "pair"),
     "image-classification": ("image",),
     "feature-extraction": ("text", "pair", "image"),
+    "question-answering": ("question",),
 }
 """Task to the kinds of item that its models can answer."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from benchmark.models.text_encoder import TextEncoder
+from benchmark.models.text_encoder import PairEncoder
 from benchmark.records import frozen
 from benchmark.training_records import Objective
 
 
 @frozen
-class QuestionAnswering(TextEncoder):
+class QuestionAnswering(PairEncoder):
     """Outputs: logits of the answer's first and last token, each (batch, sequence_length)."""
 
     name: ClassVar[str] = "question-answering"

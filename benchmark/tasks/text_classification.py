@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from benchmark.models.text_encoder import TextEncoder
+from benchmark.models.text_encoder import PairEncoder
 from benchmark.records import Model, Shape, frozen
 from benchmark.training_records import Objective
 
@@ -15,7 +15,7 @@ _NO_TOKEN = -1
 
 
 @frozen
-class TextClassification(TextEncoder):
+class TextClassification(PairEncoder):
     """Output: logits of (batch, labels)."""
 
     name: ClassVar[str] = "text-classification"
