@@ -9,6 +9,7 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
 from pydantic import (
     ConfigDict,
     Field,
@@ -289,6 +290,8 @@ class Session:
     """Whether the states of its parts stay on the device from call to call."""
     answers: Callable[[Path], Sequence[Any]] | None = None
     """Makes the answers to compare with the reference in this folder, where `run` doesn't return them."""
+    score: Callable[[np.ndarray], Sequence[Any]] | None = None
+    """Generates along given tokens: their negative log likelihoods, and the likeliest in their places."""
     save_image: Callable[[Path], bool] | None = None
     """Saves the image that `answers` made; returns False if it made none."""
     token_ns: Callable[[], Sequence[Sequence[int]]] | None = None

@@ -14,7 +14,7 @@ from benchmark.errors import Incompatible
 from benchmark.items import Item
 from benchmark.labelled.answers import Answers, Blocks, joined
 from benchmark.labelled.inputs import fill
-from benchmark.labelled.questions import Arrays, Questions
+from benchmark.labelled.questions import SCORED, Arrays, Questions
 from benchmark.records import Names, Session, frozen
 from benchmark.timing.session import host_arrays
 
@@ -73,7 +73,7 @@ class Asking:
             cpu_s = 0.0
             for call in self._calls(number):
                 replace_inputs(session, [call.given[name] for name in self._names])
-                outputs, ns, used_s = _timed(session)
+                outputs, ns, used_s = _timed(session, call.given.get(SCORED))
                 calls_ns.append(ns)
                 wall_s, cpu_s = wall_s + ns / 1e9, cpu_s + used_s
                 graded.append(self._questions.graded(call.items, call.given, host_arrays(outputs)))
@@ -106,8 +106,9 @@ class Asking:
             yield Call(items, given)
 
 
-def _timed(session: Session) -> tuple[Any, int, float]:
+def _timed(session: Session, scored: np.ndarray | None) -> tuple[Any, int, float]:
+    """One call: of the model as it is timed elsewhere, or along given tokens."""
     cpu_s, start = time.process_time(), session.clock()
-    outputs = session.run()
+    outputs = session.run() if scored is None or session.score is None else session.score(scored)
     ns = session.clock() - start
     return outputs, ns, time.process_time() - cpu_s

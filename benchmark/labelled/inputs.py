@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmark.errors import Unavailable
+from benchmark.errors import Incompatible, Unavailable
 from benchmark.items import Item
 from benchmark.models import real_inputs
 from benchmark.records import Model
@@ -19,7 +19,8 @@ class Texts:
 
     def __init__(self, model: Model, weights: Path, length: int) -> None:
         self._tokenizer = real_inputs.tokenizer(model, weights, "scenario=accuracy")
-        self._length = length
+        self._length, self._folder = length, weights
+        self._words = real_inputs.vocabulary(model)
 
     def arrays(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """`input_ids`, `attention_mask`, and `token_type_ids` of pairs: int64 of (items, length)."""
@@ -35,7 +36,26 @@ class Texts:
             return_tensors="np",
             return_token_type_ids=seconds is not None,
         )
+        self._refuse_unknown(encoded["input_ids"].max())
         return {name: np.asarray(value) for name, value in encoded.items()}
+
+    def _refuse_unknown(self, token: int) -> None:
+        """Refuse a tokenizer of another model.
+
+        Raises:
+            Incompatible: it makes a token that the model doesn't have.
+        """
+        if self._words is not None and token >= self._words:
+            raise Incompatible(
+                f"its tokenizer makes token {token}, and the model has {self._words}: save the model's own "
+                f"in {self._folder}"
+            )
+
+    def ids(self, text: str) -> Sequence[int]:
+        """All tokens of a text."""
+        found: Sequence[int] = self._tokenizer(text, verbose=False)["input_ids"]
+        self._refuse_unknown(max(found, default=0))
+        return found
 
     def spans(self, items: Sequence[Item]) -> dict[str, np.ndarray]:
         """Tokens of questions and texts, of which only the texts are cut, and where a token lies.
@@ -52,6 +72,7 @@ class Texts:
             return_token_type_ids=True,
             return_offsets_mapping=True,
         )
+        self._refuse_unknown(encoded["input_ids"].max())
         places = np.asarray(encoded.pop("offset_mapping"))
         inside = np.array([[part == 1 for part in encoded.sequence_ids(row)] for row in range(len(items))])
         found = {name: np.asarray(value) for name, value in encoded.items()}

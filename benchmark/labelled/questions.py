@@ -21,6 +21,8 @@ from benchmark.records import Model, Workload
 _SYNSET = re.compile(r"n\d{8}")
 """Names of ImageNet's classes: in their order, models number them."""
 _SHOWN = 5
+SCORED = "scored_tokens"
+"""Tokens that a generation is forced to make, and scored by."""
 _LONGEST_ANSWER = 30
 """Tokens, as in SQuAD's usual evaluation of BERT."""
 
@@ -78,6 +80,39 @@ class Classes:
             "margin": np.where(valid, margin, np.nan),
             "rank": np.where(valid, rank, logits.shape[1]),
             "right": valid & (rank == 0),
+        }
+
+
+class NextTokens:
+    """The tokens of a text, each from those before it (teacher forcing): the prompt's aren't scored."""
+
+    def __init__(self, inputs: Texts, prompt: int, scored: int) -> None:
+        self._inputs, self._prompt, self._scored = inputs, prompt, scored
+
+    def arrays(self, items: Sequence[Item]) -> Arrays:
+        """The prompt, the tokens to score, and how many of these the text has."""
+        tokens = np.zeros((len(items), self._prompt + self._scored), np.int64)
+        counts = np.zeros(len(items), np.int64)
+        for row, item in enumerate(items):
+            ids = self._inputs.ids(item.content)[: tokens.shape[1]]
+            tokens[row, : len(ids)] = ids
+            counts[row] = max(0, len(ids) - self._prompt)
+        return {"input_ids": tokens[:, : self._prompt], SCORED: tokens[:, self._prompt :], "counts": counts}
+
+    def graded(self, items: Sequence[Item], given: Arrays, outputs: Sequence[np.ndarray]) -> Answers:
+        """Nats and hits of the scored tokens. A text without any beyond the prompt counts nothing."""
+        count = len(items)
+        nats, likeliest = (one[:count] for one in outputs)
+        tokens, counts = given[SCORED][:count], given["counts"][:count]
+        real = np.arange(self._scored) < counts[:, None]
+        likeliest = likeliest.astype(np.int64)
+        return {
+            "id": np.array([item.id for item in items]),
+            "label": np.array([item.label for item in items]),
+            "tokens": counts,
+            "nll": np.where(real, nats, 0.0).sum(axis=1, dtype=np.float64),
+            "next_right": ((likeliest == tokens) & real).sum(axis=1),
+            "next_tokens": np.where(real, likeliest, -1),
         }
 
 
@@ -176,6 +211,8 @@ def questions(
     """
     inputs = inputs_of(model, workload)
     _refuse_untold_pairs(items, workload)
+    if isinstance(inputs, Texts) and (scored := workload.shape.output_length):
+        return NextTokens(inputs, workload.input_shapes["input_ids"][1], scored)
     if isinstance(inputs, Texts) and items.items[0].accepted:
         return Spans(inputs)
     if head is not None:

@@ -50,6 +50,8 @@ def score(
     columns: dict[str, Any] = {"metric": main, "metrics": sorted(figures.items())}
     if "right" in answers:
         columns |= _shares(answers, reference, items)
+    if "next_tokens" in answers:
+        columns["reference_agreement"] = _agreement(answers["next_tokens"], reference["next_tokens"])
     if main in _SHARES:
         value = paired.wilson(int(answers["right"].sum()), items)
         lost, won = columns["accuracy_lost"], columns["accuracy_won"]
@@ -92,6 +94,12 @@ def _shares(answers: Answers, reference: Answers, items: int) -> dict[str, Any]:
         "reference_agreement": float(1 - flipped.mean()),
         "flip_margin_p50": float(np.median(margins)) if len(margins) else None,
     }
+
+
+def _agreement(ours: np.ndarray, theirs: np.ndarray) -> float | None:
+    """Share of the scored tokens in whose place both have the same likeliest one; null without any."""
+    scored = ours >= 0
+    return float((ours == theirs)[scored].mean()) if scored.any() else None
 
 
 def _bounded(name: str, bounds: Bounds) -> dict[str, float]:

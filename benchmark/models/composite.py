@@ -64,6 +64,10 @@ class CompositeModel:
         del forced_tokens
         return self.run(parts, inputs, _ignore_token)
 
+    def run_scored(self, parts: Mapping[str, Network], inputs: Tensors, tokens: torch.Tensor) -> Tensors:
+        """Score given tokens; only models that make tokens can."""
+        raise NotImplementedError
+
     def save_image(self, answers: Tensors, file: Path) -> bool:  # noqa: ARG002
         """Save an image of the answers to `file`; return whether there is one."""
         return False
@@ -174,6 +178,11 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
             latest = model.run_teacher_forced(by_part, inputs, forced_tokens)
         return [tensor for name, tensor in latest.items() if name not in model.forced_tokens]
 
+    def score(tokens: np.ndarray) -> Sequence[Any]:
+        given = torch.from_numpy(tokens).to(workload.torch_device)
+        with torch.inference_mode():
+            return [*model.run_scored(by_part, inputs, given).values()]
+
     def token_ns() -> Sequence[Sequence[int]]:
         finished = [*calls]
         calls.clear()
@@ -185,6 +194,7 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         answers=answers,
         save_image=lambda file: model.save_image(latest, file),
         token_ns=token_ns if model.has_tokens else None,
+        score=score if model.has_tokens else None,
         keeps_states=any(session.write_states for session in sessions.values()),
         arithmetic=_together([session.arithmetic for session in sessions.values()]),
         choices=first.choices,

@@ -126,16 +126,32 @@ class Generation(CompositeModel):
         """Generate from the reference's tokens: the last logits then depend on every step before."""
         return self._generate(parts, inputs, lambda: None, forced_tokens["tokens"])
 
+    def run_scored(self, parts: Mapping[str, Network], inputs: Tensors, tokens: torch.Tensor) -> Tensors:
+        """Generate along given tokens of (batch, output length), whatever is likelier.
+
+        `nll` is the negative log likelihood of each in nats, `next` the likeliest token in its place.
+        """
+        nats: list[torch.Tensor] = []
+
+        def score(logits: torch.Tensor) -> None:
+            given = tokens[:, len(nats)].to(logits.device)
+            nats.append(torch.nn.functional.cross_entropy(logits.float(), given, reduction="none"))
+
+        found = self._generate(parts, inputs, lambda: None, tokens, score)
+        return {"nll": torch.stack(nats, dim=1), "next": found["tokens"]}
+
     def _generate(
         self,
         parts: Mapping[str, Network],
         inputs: Tensors,
         on_token: Callable[[], None],
         forced_tokens: torch.Tensor | None,
+        on_logits: Callable[[torch.Tensor], None] = lambda _: None,
     ) -> Tensors:
         logits, *states = parts["prefill"](*inputs.values())
         first, tokens = logits, [_likeliest(logits)]
         on_token()
+        on_logits(logits)
         # The second half of an encoder-decoder's states is the encoder's, which doesn't change.
         is_encoder_decoder = "decoder_input_ids" in inputs
         own = states[: len(states) // 2] if is_encoder_decoder else states
@@ -155,6 +171,7 @@ class Generation(CompositeModel):
                 self._write(caches, columns, seen + step)
             tokens.append(_likeliest(logits))
             on_token()
+            on_logits(logits)
         return {"first_logits": first, "last_logits": logits, "tokens": torch.cat(tokens, dim=1)}
 
     def _write(self, caches: Sequence[torch.Tensor], columns: Sequence[torch.Tensor], position: int) -> None:

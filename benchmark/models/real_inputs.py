@@ -117,6 +117,14 @@ def _square(picture: Any, size: int) -> Any:
     return picture.crop((left, top, left + edge, top + edge)).resize((size, size))
 
 
+def vocabulary(model: Model) -> int | None:
+    """Number of tokens that the model knows; None where its configuration doesn't say."""
+    from benchmark.models import networks
+
+    words = getattr(networks.configuration(model).get_text_config(), "vocab_size", None)
+    return words if isinstance(words, int) else None
+
+
 def has_processor(folder: Path) -> bool:
     """Whether an image processor lies beside the weights."""
     return any((folder / name).is_file() for name in _PROCESSORS)

@@ -103,14 +103,21 @@ def _questions(cell: Cell, workload: Workload, items: Items, head: Path | None) 
 def _reference_session(cell: Cell, workload: Workload) -> Any:
     """The eager fp32 model with batches of its own."""
     from benchmark.labelled.questions import weights_of
-    from benchmark.models import networks
+    from benchmark.models import composite, networks
 
     e = cell.experiment
+    threads = e.hardware.facts().threads
+    if workload.parts:
+        sessions = {
+            part.name: networks.reference_session(part.load_module(), networks.read_inputs(part), threads)
+            for part in workload.parts
+        }
+        return composite.composite_session(replace(workload, torch_device="cpu"), sessions)
     shape = replace(cell.shape, batch_size=_BATCH)
     module = e.task.module(weights_of(workload), shape)
     inputs = e.task.inputs(e.model, shape, e.seed)
     given = tuple(inputs[name] for name in workload.input_names)
-    return networks.reference_session(module, given, e.hardware.facts().threads)
+    return networks.reference_session(module, given, threads)
 
 
 def _answer(cell: Cell, workload: Workload, exam: Exam, folder: Path) -> Mapping[str, Any]:
@@ -122,7 +129,8 @@ def _answer(cell: Cell, workload: Workload, exam: Exam, folder: Path) -> Mapping
     cell.experiment.hardware.configure_process()
     items = cell.experiment.labelled_data.items("test")
     asked = _questions(cell, workload, items, exam.head)
-    asking = Asking(items.items, asked, _BATCH, exam.input_names, exam.blocks)
+    batch = cell.shape.batch_size if workload.parts else _BATCH  # a generation's caches have its own
+    asking = Asking(items.items, asked, batch, exam.input_names, exam.blocks)
     asking.ask(_reference_session(cell, workload), replace_inputs)
     answers.save(
         asking.answers(), folder, {"dataset": cell.experiment.labelled_data.name, "items": exam.digest}

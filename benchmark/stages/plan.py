@@ -230,6 +230,7 @@ _ITEMS_OF: Mapping[str, Collection[str]] = {
     "image-classification": ("image",),
     "feature-extraction": ("text", "pair", "image"),
     "question-answering": ("question",),
+    "text-generation": ("text",),
 }
 """Task to the kinds of item that its models can answer."""
 
