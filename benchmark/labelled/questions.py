@@ -210,7 +210,7 @@ def questions(
         Unavailable: its tokenizer or image processor isn't on this host.
     """
     inputs = inputs_of(model, workload)
-    _refuse_untold_pairs(items, workload)
+    _refuse_pairs_without_segments(items, workload)
     if isinstance(inputs, Texts) and (scored := workload.shape.output_length):
         return NextTokens(inputs, workload.input_shapes["input_ids"][1], scored)
     if isinstance(inputs, Texts) and items.items[0].accepted:
@@ -227,7 +227,7 @@ def questions(
     )
 
 
-def _refuse_untold_pairs(items: Items, workload: Workload) -> None:
+def _refuse_pairs_without_segments(items: Items, workload: Workload) -> None:
     """Refuse two texts for a model that knows them apart by an input that it isn't given."""
     if not isinstance(items.items[0].content, tuple) or SEGMENTS in workload.input_names:
         return

@@ -97,7 +97,7 @@ class TextEncoder(TransformersTask):
         return networks.without_unknown(self.auto_class, model, inputs)
 
     def _segments(self, tokens: Any, seed: int) -> dict[str, Any]:
-        """Which tokens are of the second text, where the model is told: the second half; or the first one."""
+        """Which tokens are of the second text, where the model reads that: the second half, or the first."""
         if SEGMENTS not in self.fed:
             return {}
         import torch
@@ -108,7 +108,7 @@ class TextEncoder(TransformersTask):
 
 @frozen
 class PairEncoder(TextEncoder):
-    """A task whose items may be two texts, which some models are told apart by an input of its own."""
+    """A task whose items may be two texts; some models read which token is of which."""
 
     segments: bool = False
     """Whether the model gets `token_type_ids`: 0 for tokens of the first text, 1 for those of the second."""
