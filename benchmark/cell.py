@@ -278,14 +278,18 @@ def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
         "seed": e.seed,
         "inputs": e.inputs,
         **(_labelled(e) if e.scenario.labelled else {}),
+        **({"dataset": _data(e)} if e.scenario.training and e.dataset else {}),
         **asdict(shape),
     }
 
 
 def _labelled(e: Experiment) -> dict[str, Any]:
     """What scenarios with labelled data depend on; the floor, which only judges, counts as their option."""
-    data = e.dataset and {**options_of(e.dataset), "files": e.dataset.digest()}
-    return {"dataset": data, "head": e.head, "relative_floor": e.accuracy.relative_floor}
+    return {"dataset": _data(e), "head": e.head, "relative_floor": e.accuracy.relative_floor}
+
+
+def _data(e: Experiment) -> dict[str, Any] | None:
+    return {**options_of(e.dataset), "files": e.dataset.digest()} if e.dataset else None
 
 
 def _weights(weights: str) -> str:

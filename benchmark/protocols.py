@@ -324,7 +324,9 @@ class Scenario(Protocol):
     def training(self) -> TrainingOptions | None:
         """How it trains the model; None: it calls the compiled one."""
 
-    def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:
+    def refuse(
+        self, task: Task, compiler: Compiler, device: Device, shape: Shape, dataset: Dataset | None = None
+    ) -> str | None:
         """Return why this can't be measured so, or None."""
 
     @property
@@ -348,7 +350,14 @@ class ScenarioDefaults:
         """It doesn't train."""
         return None
 
-    def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:  # noqa: ARG002
+    def refuse(
+        self,
+        task: Task,  # noqa: ARG002 - the same for all
+        compiler: Compiler,  # noqa: ARG002
+        device: Device,  # noqa: ARG002
+        shape: Shape,  # noqa: ARG002
+        dataset: Dataset | None = None,  # noqa: ARG002
+    ) -> str | None:
         """Refuse nothing."""
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
@@ -15,6 +15,10 @@ Objective = Literal["class", "token", "span"]
 each position (token), or the first and the last token of a span (span)."""
 Strategy = Literal["ddp", "fsdp2"]
 """How ranks share a model: each has all of it (ddp), or a part of each block (fsdp2)."""
+
+
+LEAST_TIMED = 2
+"""Steps after the warm-up that a run needs."""
 
 
 def _same(module: Any) -> Any:
@@ -32,7 +36,8 @@ class TrainingOptions:
     warmup_steps: PositiveInt = 5
     """First steps, which aren't part of samples/s and step times: the first one compiles."""
     items: PositiveInt = 256
-    """Items of the synthetic data; an epoch has items / global batch steps, the rest is dropped."""
+    """Items of the synthetic data; with a data set its own count. An epoch has items / global batch steps,
+    the rest is dropped."""
     optimizer: Literal["adamw", "sgd"] = "adamw"
     lr: PositiveFloat = 1e-3
     """Learning rate, constant."""
@@ -62,6 +67,17 @@ class TrainingOptions:
         """Items of one backward pass of one rank."""
         return self.step_items(batch) // (self.ranks * self.accumulation)
 
+    def refuse_items(self, items: int, batch: int, known: str) -> str | None:
+        """Return why so many items aren't enough, or None; `known` says how many there are."""
+        if (needed := self.step_items(batch)) > items:
+            return f"one step takes {needed} items, and {known}: use a smaller batch, or more items"
+        if (steps := self.steps_of(items, batch)) < self.warmup_steps + LEAST_TIMED:
+            return (
+                f"{steps} steps leave fewer than {LEAST_TIMED} to time after scenario.warmup_steps="
+                f"{self.warmup_steps}: train longer, or lower warmup_steps"
+            )
+        return None
+
     def rank_threads(self, threads: int | None, cores: int) -> int | None:
         """Threads of one rank: those of the cell, where the cores that each rank has allow so many."""
         return threads and min(threads, max(1, cores // self.ranks))
@@ -69,6 +85,21 @@ class TrainingOptions:
     def steps_of(self, items: int, batch: int) -> int:
         """Steps of a run on so many items."""
         return self.steps or (self.epochs or 1) * (items // self.step_items(batch))
+
+
+@frozen
+class Answered:
+    """Answers of a trained model to items that it wasn't trained on."""
+
+    dataset: str
+    items_hash: str
+    accuracy: tuple[float, float, float]
+    """Share of right answers and its 95 % interval."""
+    count: PositiveInt
+    metrics: Mapping[str, float]
+    """Figures by name."""
+    metric: str
+    """The figure that counts."""
 
 
 @frozen
@@ -91,6 +122,8 @@ class Trained:
     two copies."""
     report: CompileReport
     """Of what was compiled in the first step."""
+    answered: Answered | None = None
+    """Null for synthetic data."""
     checkpoint: str | None = None
     """Folder of the trained model."""
 

@@ -157,6 +157,11 @@ class Experiment:
     """The composed configuration, for the row. Cells of a grid share its sections."""
 
     @property
+    def read_data(self) -> Dataset | None:
+        """The data set that its scenario reads, if any."""
+        return self.dataset if self.scenario.labelled or self.scenario.training else None
+
+    @property
     def labelled_data(self) -> Dataset:
         """The data set of a labelled scenario: the plan refuses one without."""
         assert self.dataset is not None  # noqa: S101 - refused

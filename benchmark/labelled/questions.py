@@ -54,6 +54,10 @@ class Classes:
         self._number = dict(zip(names, numbers, strict=True))
         self._name = {number: name for name, number in self._number.items()}
 
+    def number(self, name: str) -> int:
+        """The model's number of a class."""
+        return int(self._number[name])
+
     def arrays(self, items: Sequence[Item]) -> Arrays:
         """Tokens or pixels."""
         return self._inputs.arrays(items)

@@ -7,11 +7,9 @@ from itertools import count, takewhile
 from typing import ClassVar
 
 from benchmark.measurement import Timing
-from benchmark.protocols import Asking, Compiler, Device, Task
+from benchmark.protocols import Asking, Compiler, Dataset, Device, Task
 from benchmark.records import Sampling, Session, Shape, frozen
 from benchmark.training_records import TrainingOptions
-
-_LEAST_TIMED = 2
 
 
 @frozen
@@ -28,7 +26,9 @@ class Training(TrainingOptions):
         """These options."""
         return self
 
-    def refuse(self, task: Task, compiler: Compiler, device: Device, shape: Shape) -> str | None:
+    def refuse(
+        self, task: Task, compiler: Compiler, device: Device, shape: Shape, dataset: Dataset | None = None
+    ) -> str | None:
         """Refuse what can't be trained, and options that contradict each other or have no effect."""
         if reason := compiler.refuse_training():
             return f"compiler={compiler.name}: {reason}"
@@ -37,7 +37,13 @@ class Training(TrainingOptions):
                 f"task={task.name.replace('-', '_')} has no labels to train with: choose one that has, "
                 "such as task=text_classification or task=image_classification"
             )
-        return self._refuse_options() or self._refuse_ranks(device) or self._refuse_sizes(shape.batch_size)
+        if dataset is not None and (task.objective != "class" or dataset.kind == "question"):
+            return (
+                f"dataset={dataset.name}: training reads data sets of classes, for tasks of one class each: "
+                "use dataset=null, for synthetic items, or another data set or task"
+            )
+        sizes = self._refuse_sizes(shape.batch_size, dataset)
+        return self._refuse_options() or self._refuse_ranks(device) or sizes
 
     def _refuse_options(self) -> str | None:
         if (self.steps is None) == (self.epochs is None):
@@ -60,26 +66,16 @@ class Training(TrainingOptions):
             f"scenario.ranks={self.ranks}: hardware={device.name} has {most} {of}: use at most {most} ranks"
         )
 
-    def _refuse_sizes(self, batch: int) -> str | None:
+    def _refuse_sizes(self, batch: int, dataset: Dataset | None) -> str | None:
         parts = self.ranks * self.accumulation
         if self.scaling == "strong" and batch % parts:
             return (
                 f"batch={batch} can't be split into {parts} equal parts, ranks x accumulation with "
                 f"scenario.scaling=strong: use a multiple of {parts}"
             )
-        items = self.step_items(batch)
-        if items > self.items:
-            return (
-                f"one step takes {items} items, and there are scenario.items={self.items}: raise it, or use "
-                "a smaller batch"
-            )
-        steps = self.steps_of(self.items, batch)
-        if steps < self.warmup_steps + _LEAST_TIMED:
-            return (
-                f"{steps} steps leave fewer than {_LEAST_TIMED} to time after scenario.warmup_steps="
-                f"{self.warmup_steps}: train longer, or lower warmup_steps"
-            )
-        return None
+        if dataset is not None:  # how many items it has is known once it is read
+            return None
+        return self.refuse_items(self.items, batch, f"there are scenario.items={self.items}")
 
     def measure(
         self, sessions: Sequence[Session], sampling: Sampling, asking: Asking | None = None

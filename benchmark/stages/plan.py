@@ -203,7 +203,11 @@ def _refusals(cell: Cell) -> Iterator[str]:
     if refusal := e.task.refuse(e.model, cell.shape):
         yield f"model={e.model.name}: {refusal}"
     yield from filter(
-        None, (e.scenario.refuse(e.task, e.compiler, e.hardware, cell.shape), _refuse_weights(e))
+        None,
+        (
+            e.scenario.refuse(e.task, e.compiler, e.hardware, cell.shape, e.dataset),
+            _refuse_weights(e),
+        ),
     )
     if e.scenario.labelled:
         yield from _refuse_items(e)
@@ -293,8 +297,7 @@ class _Environments:
 
     def of(self, experiment: Experiment) -> tuple[Environment, str | None]:
         """The environment, as far as it is known, and what this host lacks."""
-        dataset = experiment.dataset if experiment.scenario.labelled else None
-        plugins = (experiment.hardware, experiment.compiler, experiment.task, dataset)
+        plugins = (experiment.hardware, experiment.compiler, experiment.task, experiment.read_data)
         key = (*map(id, plugins), experiment.head, experiment.stage == "compile")
         if key not in self._known:
             self._known[key] = (plugins, self._look(experiment))
@@ -305,7 +308,7 @@ class _Environments:
         hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
         absent = None if experiment.needs_no_device else hardware.missing()
         wants = [absent] if absent else []
-        if experiment.scenario.labelled and experiment.dataset and (lacking := experiment.dataset.missing()):
+        if experiment.read_data and (lacking := experiment.read_data.missing()):
             wants.append(lacking)
         versions: dict[str, str] = {}
         try:

@@ -21,7 +21,7 @@ from benchmark.redaction import without_secrets
 from benchmark.store.schema import SCHEMA_VERSION
 from benchmark.timing import roofline
 from benchmark.timing.roofline import Peak
-from benchmark.training_records import Trained, TrainingOptions
+from benchmark.training_records import Answered, Trained, TrainingOptions
 
 
 @frozen
@@ -271,6 +271,7 @@ def _trained(measured: Measurement, trained: Trained, attempt: Attempt) -> dict[
         "tokens_per_s": cell.shape.sequence_length
         and trained.step_items * cell.shape.sequence_length * steps_per_s,
         "losses": trained.losses,
+        **(_answered(trained.answered) if trained.answered else {}),
         "training_s": trained.training_s,
         "data_loading_share": trained.loading_share,
         "replica_error": trained.replica_error,
@@ -283,6 +284,22 @@ def _trained(measured: Measurement, trained: Trained, attempt: Attempt) -> dict[
         "subgraphs": report.subgraphs,
         "graph_breaks": report.graph_breaks,
         "compiler_flags": report.flags or None,
+    }
+
+
+def _answered(answered: Answered) -> dict[str, Any]:
+    """How a trained model answers the items that it wasn't trained on."""
+    share, lo, hi = answered.accuracy
+    return {
+        "dataset": answered.dataset,
+        "items_hash": answered.items_hash,
+        "accuracy": share,
+        "accuracy_lo": lo,
+        "accuracy_hi": hi,
+        "accuracy_n": answered.count,
+        "metric": answered.metric,
+        "metrics": sorted(answered.metrics.items()),
+        "metric_value": answered.metrics.get(answered.metric),
     }
 
 

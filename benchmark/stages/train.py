@@ -78,9 +78,9 @@ def _train(cell: Cell, workload: Workload, checkpoint: Path) -> Measurement:
             folder=Path(folder),
             checkpoint=checkpoint if options.save else None,
             patience_s=e.limits.measure_timeout_s,
+            dataset=e.dataset,
         )
-        steps = options.steps_of(options.items, e.batch)
-        found = ranks.run(options.ranks, steps, partial(_rank, train_rank, job), options.hang_s)
+        found = ranks.run(options.ranks, partial(_rank, train_rank, job), options.hang_s)
     return _measurement(found, options, e.batch, job.checkpoint, time.perf_counter() - began)
 
 
@@ -110,6 +110,7 @@ def _measurement(
         loading_share=min(1.0, first.loading_s / wall_s),
         flops=first.flops and first.flops * options.ranks * options.accumulation,
         replica_error=first.replica_error,
+        answered=first.answered,
         report=first.report,
         checkpoint=str(checkpoint) if checkpoint else None,
     )

@@ -6,7 +6,6 @@ import gc
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,22 +13,22 @@ import torch
 
 from benchmark.measurement import Harness, Noise
 from benchmark.models import numerics
-from benchmark.protocols import Compiler, Device, Task
+from benchmark.protocols import Compiler, Dataset, Device, Task
 from benchmark.records import Arithmetic, CompileReport, Model, Workload
 from benchmark.timing import harness
 from benchmark.timing.noise import Watch
-from benchmark.training import batches
 from benchmark.training.batches import Batches, Tensors
+from benchmark.training.data import Data, data
 from benchmark.training.learner import Learner, keep_no_activations, optimizer, step_flops
 from benchmark.training.ranks import Progress
 from benchmark.training.sharing import Sharing
-from benchmark.training_records import TrainingOptions, TrainingSetup
-
-_SYNTHETIC = 40009
-"""Between the seeds of a model's reference inputs and of the data that it is trained on."""
+from benchmark.training_records import Answered, TrainingOptions, TrainingSetup
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".h5", ".msgpack"}
 """Suffixes of weights."""
+
+_KEPT: list[Any] = []
+"""What must not be freed: freeing a process group waits for its threads, and some never end (torch 2.13)."""
 
 
 class Job(NamedTuple):
@@ -53,6 +52,12 @@ class Job(NamedTuple):
     """Where to save the trained model."""
     patience_s: float
     """How long a rank waits for another one."""
+    dataset: Dataset | None = None
+    """Null: synthetic items."""
+
+    def data(self) -> Data:
+        """What it is trained on."""
+        return data(self.task, self.model, self.workload, self.options, self.dataset, self.seed, self.real)
 
 
 class RankResult(NamedTuple):
@@ -76,6 +81,8 @@ class RankResult(NamedTuple):
     harness: Harness
     peak_host_bytes: int
     replica_error: float | None
+    answered: Answered | None
+    """Answers to items that it wasn't trained on, of the first rank."""
 
 
 def train(job: Job, rank: int, progress: Progress) -> RankResult:
@@ -85,6 +92,7 @@ def train(job: Job, rank: int, progress: Progress) -> RankResult:
     job.devices[rank].configure_process()
     sharing = Sharing(job.options, rank, job.workload.torch_device, job.folder / "meeting", job.patience_s)
     learning = prepared(job, rank, sharing)
+    _KEPT.extend((sharing, learning))
     load_s = time.perf_counter() - began
     measured = _measured(learning, job, rank, progress)
     result = RankResult(
@@ -100,27 +108,27 @@ def train(job: Job, rank: int, progress: Progress) -> RankResult:
         harness=harness.describe(),
         peak_host_bytes=harness.peak_host_bytes(),
         replica_error=sharing.replica_error(learning.model),
+        answered=_answered(learning, job, rank),
     )
     if job.checkpoint:
         weights = sharing.whole(learning.model)
         if rank == 0:
             _save(learning.model, weights, job, job.checkpoint)
-    sharing.end()
     return result
 
 
 def prepared(job: Job, rank: int, sharing: Sharing) -> Learning:
     """Load, share and wrap the model for compilation; count its operations."""
     options, device, batch = job.options, job.workload.torch_device, job.workload.shape.batch_size
-    data = _data(job)
+    found = job.data()
     torch.manual_seed(job.seed + rank)  # of dropout; the weights are those of the workload
     setup = job.compiler.for_training(job.workload, job.folder / f"rank-{rank}")
     learner = Learner(job.workload.load_module(), _objective(job)).to(device).train()
-    flops = step_flops(learner, [tensor[: options.pass_items(batch)] for tensor in data])
+    flops = step_flops(learner, [tensor[: options.pass_items(batch)] for tensor in found.tensors])
     if options.checkpointing:  # counted before: what is computed again is no progress
         keep_no_activations(learner.model)
-    passes = Batches(data, options, batch, rank, job.seed).passes(device)
-    return Learning(learner, setup, passes, sharing, job, flops)
+    passes = Batches(found.tensors, options, batch, rank, job.seed).passes(device)
+    return Learning(learner, setup, passes, sharing, job, flops, found)
 
 
 def _objective(job: Job) -> Any:
@@ -128,13 +136,12 @@ def _objective(job: Job) -> Any:
     return job.task.objective
 
 
-def _data(job: Job) -> Tensors:
-    """Synthetic items: the task's own inputs, with random targets."""
-    assert job.workload.reference is not None  # noqa: S101 - simulated devices don't train
-    items, seed = job.options.items, job.seed + _SYNTHETIC
-    inputs = job.task.inputs(job.model, replace(job.workload.shape, batch_size=items), seed, job.real)
-    target = batches.targets(_objective(job), batches.answer_shape(job.workload.reference), items, seed)
-    return batches.synthetic(inputs, job.workload.input_names, target)
+def _answered(learning: Learning, job: Job, rank: int) -> Answered | None:
+    """Ask the trained model. Of ranks that hold a part each all have to compute."""
+    options = job.options
+    idle = options.ranks > 1 and options.strategy == "ddp" and rank > 0
+    exam = learning.data.exam
+    return exam.answered(learning.learner.network, job.workload.torch_device) if exam and not idle else None
 
 
 class Learning:
@@ -148,8 +155,10 @@ class Learning:
         sharing: Sharing,
         job: Job,
         flops: int | None,
+        found: Data,
     ) -> None:
         """`flops` are those of one backward pass, with its forward pass."""
+        self.data, self.learner = found, learner
         self.model, self.setup, self.flops = learner.model, setup, flops
         shared = sharing.shared(learner)
         self._compiled, self._passes, self._sharing = setup.compiled(shared), passes, sharing
@@ -190,7 +199,8 @@ class _Measured(NamedTuple):
 def _measured(learning: Learning, job: Job, rank: int, progress: Progress) -> _Measured:
     """Do all steps; time each, and read the host over those after the warm-up."""
     options, cuda = job.options, job.workload.torch_device == "cuda"
-    steps = options.steps_of(job.options.items, job.workload.shape.batch_size)
+    steps = options.steps_of(learning.data.items, job.workload.shape.batch_size)
+    progress.expect(steps)
     marks = _Marks(cuda=cuda)
     watch, cpu_s = None, 0.0
     marks.mark()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -32,11 +33,21 @@ class Progress:
     """Steps that ranks have done, in memory that they share: a step costs no message."""
 
     def __init__(self, ranks: int) -> None:
-        self._steps = multiprocessing.get_context("fork").RawArray("q", ranks)
+        fork = multiprocessing.get_context("fork")
+        self._steps, self._last = fork.RawArray("q", ranks), fork.RawValue("q", 0)
+
+    def expect(self, steps: int) -> None:
+        """There are so many steps."""
+        self._last.value = steps
 
     def done(self, rank: int, step: int) -> None:
         """A rank has done this step; the first is 1."""
         self._steps[rank] = step
+
+    @property
+    def last(self) -> int:
+        """Number of the last step; 0 before it is known."""
+        return int(self._last.value)
 
     @property
     def steps(self) -> tuple[int, ...]:
@@ -70,7 +81,7 @@ class _Rank(Generic[T]):
         return Crashed(f"rank {self.number} of {ranks} {how} after step {step}; the others were ended")
 
 
-def run(ranks: int, steps: int, work: Callable[[int, Progress], T], hang_s: float) -> Sequence[T]:
+def run(ranks: int, work: Callable[[int, Progress], T], hang_s: float) -> Sequence[T]:
     """Return what `work(rank, progress)` returns in a process for each rank.
 
     Raises:
@@ -83,7 +94,7 @@ def run(ranks: int, steps: int, work: Callable[[int, Progress], T], hang_s: floa
     started: list[_Rank[T]] = []
     try:
         started.extend(_Rank(number, work, progress) for number in range(ranks))
-        return _answers(started, progress, _Patience(progress, steps, hang_s))
+        return _answers(started, progress, _Patience(progress, hang_s))
     finally:
         for rank in started:
             rank.end()
@@ -92,8 +103,8 @@ def run(ranks: int, steps: int, work: Callable[[int, Progress], T], hang_s: floa
 class _Patience:
     """How long a step may take, by the longest so far."""
 
-    def __init__(self, progress: Progress, steps: int, hang_s: float) -> None:
-        self._progress, self._last, self._hang_s = progress, steps, hang_s
+    def __init__(self, progress: Progress, hang_s: float) -> None:
+        self._progress, self._hang_s = progress, hang_s
         self._done, self._since, self._longest_s = 0, time.monotonic(), 0.0
 
     def check(self) -> None:
@@ -109,9 +120,9 @@ class _Patience:
                 self._longest_s = max(self._longest_s, (now - self._since) / (done - self._done))
             self._done, self._since = done, now
         waited_s, most = now - self._since, max(self._hang_s, _SLOWEST * self._longest_s)
-        if 0 < done < self._last and waited_s > most:
+        if 0 < done < self._progress.last and waited_s > most:
             raise TimedOut(
-                f"no step for {waited_s:.1f} s after step {done} of {self._last}: rank "
+                f"no step for {waited_s:.1f} s after step {done} of {self._progress.last}: rank "
                 f"{steps.index(done)} of {len(steps)} hangs, or a step takes longer than scenario.hang_s="
                 f"{self._hang_s:g}; the log has the stack of each rank"
             )
@@ -166,3 +177,6 @@ def _work(number: int, work: Callable[[int, Progress], T], progress: Progress, p
         answer = serialize_error(error)
     with suppress(OSError):
         pipe.send(answer)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # torch's process groups may hang when they are freed

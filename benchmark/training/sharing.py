@@ -81,13 +81,6 @@ class Sharing:
             for name, tensor in model.state_dict().items()
         }
 
-    def end(self) -> None:
-        """Leave the group."""
-        if self._options.ranks > 1:
-            from torch import distributed
-
-            distributed.destroy_process_group()
-
 
 def _ddp(learner: Learner, device: str) -> Any:
     return DistributedDataParallel(

@@ -23,12 +23,13 @@ def _no_process_is_left():
     assert {child.pid for child in psutil.Process().children()} <= before
 
 
-def run(work, number=2, hang_s=0.5, steps=STEPS):
+def run(work, number=2, hang_s=0.5):
     def quiet(rank, progress):
+        progress.expect(STEPS)
         faulthandler.disable()  # pytest's would write the stack of each rank that is ended
         return work(rank, progress)
 
-    return ranks.run(number, steps, quiet, hang_s)
+    return ranks.run(number, quiet, hang_s)
 
 
 def at_step_2(act):
