@@ -152,9 +152,10 @@ class Answer:
 def cells(rows: pd.DataFrame) -> Cells:
     """Newest line of each setup: processes combined, failures separate.
 
-    What was timed in one scenario has the accuracy that the same compiled model reached in another.
+    What was timed in one scenario has the accuracy that the same compiled model reached in another. Trainings
+    answer nothing, so they aren't among them.
     """
-    lines = combined(rows.reset_index(drop=True))
+    lines = combined(rows[rows["scenario"] != "training"].reset_index(drop=True))
     lines = lines.sort_values(["sequence", "finished_at"], kind="stable", na_position="first")
     lines = accuracies.lent(lines)
     lines = _with_output_tokens(lines)

@@ -300,6 +300,7 @@ def _answered(answered: Answered) -> dict[str, Any]:
         "metric": answered.metric,
         "metrics": sorted(answered.metrics.items()),
         "metric_value": answered.metrics.get(answered.metric),
+        **({"metric_value_lo": lo, "metric_value_hi": hi} if answered.metric == "accuracy" else {}),
     }
 
 

@@ -123,6 +123,11 @@ def test_different_work_is_never_weighed_against_each_other():
     ]
 
 
+def test_a_training_answers_nothing_however_fast_it_is():
+    ((answer,), _) = asked({}, {"scenario": "training", "latency_p95_ms": 0.1, "throughput_per_s": 1e6})
+    assert len(answer.cells) == 1
+
+
 def test_a_latency_without_a_throughput_belongs_to_the_work_that_others_count():
     alone = {"throughput_unit": None, "throughput_per_s": None, "latency_p95_ms": 2.0, "compiler": "other"}
     ((answer,), _) = asked(*GROWING, alone, aim="fastest")

@@ -56,8 +56,8 @@ def entries(compile_cache_of_all):
 def trained(server, compose, entries, tmp_path):
     """Train a cell; return its measurement and its parameters."""
 
-    def run(*overrides, work=stage._train):
-        cell = cell_of(compose(*TINY, "scenario.save=true", *overrides))
+    def run(*overrides, base=TINY, work=stage._train):
+        cell = cell_of(compose(*base, "scenario.save=true", *overrides))
         e, limits = cell.experiment, ChildLimits(log=tmp_path / "log", timeout_s=200)
         versions = {**libraries.versions(*e.task.libraries, install=""), **e.compiler.versions()}
 
@@ -120,3 +120,34 @@ def test_a_seed_trains_the_same_twice_and_a_checkpoint_is_trained_on(trained):
     assert other.trained.losses != first.trained.losses
     further, _ = trained("batch=8", f"weights={first.trained.checkpoint}")
     assert further.trained.losses[0] < first.trained.losses[0]
+
+
+def test_a_data_set_is_trained_on_and_its_other_items_are_answered(trained, tmp_path):
+    """Digits whose class is the brightest quarter of the image: learnt in few steps."""
+    rng = np.random.default_rng(0)
+    lines = []
+    for number in range(400):
+        image, label = rng.integers(0, 60, (8, 8)), number % 4
+        row, column = divmod(label, 2)
+        image[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 190
+        lines.append(",".join(map(str, [*image.ravel(), label])))
+    (tmp_path / "quarters.csv").write_text("\n".join(lines))
+    measured, _ = trained(
+        "hardware.threads=1",
+        "~model.parameters",
+        "model.architecture.num_labels=4",
+        "model.architecture.image_size=8",
+        "model.architecture.patch_size=4",
+        "dataset=pixel_table",
+        f"dataset.path={tmp_path}/quarters.csv",
+        "dataset.test_share=0.25",
+        "batch=20",
+        "scenario.steps=null",
+        "scenario.epochs=4",
+        base=("scenario=training", "model=vit_mnist"),
+    )
+    answered = measured.trained.answered
+    assert len(measured.trained.losses) == 4 * 300 // 20
+    assert (answered.count, answered.dataset) == (100, "pixel_table")
+    assert answered.accuracy[0] > 0.9
+    assert answered.accuracy[1] < answered.accuracy[0]
