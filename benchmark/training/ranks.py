@@ -121,9 +121,10 @@ class _Patience:
             self._done, self._since = done, now
         waited_s, most = now - self._since, max(self._hang_s, _SLOWEST * self._longest_s)
         if 0 < done < self._progress.last and waited_s > most:
+            behind = f"rank {steps.index(done)}" if max(steps) > done else "one"
             raise TimedOut(
-                f"no step for {waited_s:.1f} s after step {done} of {self._progress.last}: rank "
-                f"{steps.index(done)} of {len(steps)} hangs, or a step takes longer than scenario.hang_s="
+                f"no step for {waited_s:.1f} s after step {done} of {self._progress.last}: {behind} of "
+                f"{len(steps)} ranks hangs, or a step takes longer than scenario.hang_s="
                 f"{self._hang_s:g}; the log has the stack of each rank"
             )
 

@@ -74,7 +74,7 @@ def test_a_rank_that_dies_ends_all_at_once(act, how):
 @pytest.mark.parametrize("act", [lambda: time.sleep(60), lambda: os.kill(os.getpid(), signal.SIGSTOP)])
 def test_a_rank_that_hangs_ends_all_after_the_patience(act):
     began = time.monotonic()
-    with pytest.raises(TimedOut, match=r"no step for .* after step 1 of 4: rank 1|rank 0 of 2 hangs"):
+    with pytest.raises(TimedOut, match=r"no step for .* after step 1 of 4: one of 2 ranks hangs"):
         run(at_step_2(act))
     assert 0.5 < time.monotonic() - began < 10
 
