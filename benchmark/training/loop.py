@@ -181,9 +181,11 @@ class Learning:
             self.loading_ns += time.perf_counter_ns() - asked
             with self._sharing.accumulating(part == self._parts):
                 with self._autocast:
-                    loss = self._compiled(*tensors) / self._parts
+                    loss = self._compiled(*tensors)
+                    if self._parts > 1:
+                        loss = loss / self._parts
                 self._scaler.scale(loss).backward()
-            total = total + loss.detach()
+            total = loss.detach() if part == 1 else total + loss.detach()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self.losses.append(total)

@@ -27,7 +27,7 @@ from benchmark.execution.forkserver import inline
 from benchmark.host import libraries
 from benchmark.models.networks import read_network
 from benchmark.stages.build import build
-from benchmark.training.loop import Job, _data, prepared
+from benchmark.training.loop import Job, prepared
 from benchmark.training.sharing import Sharing
 
 SIDES = {"eager": (), "eager bf16": ("compiler.fast_math=all",), "inductor": ("compiler=inductor",)}
@@ -41,11 +41,11 @@ def by_hand(workload, data, batch, *, casts, compiles):
     called = torch.compile(model) if compiles else model
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, weight_decay=0.01)
     pixels, labels = data
-    starts = cycle(range(0, len(labels) - batch + 1, batch))
+    shuffled = cycle(torch.randperm(len(labels)).split(batch))
 
     def step():
-        start = next(starts)
-        images, targets = pixels[start : start + batch], labels[start : start + batch]
+        chosen = next(shuffled)
+        images, targets = pixels[chosen], labels[chosen]
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=casts):
             loss = torch.nn.functional.cross_entropy(called(pixel_values=images).logits.float(), targets)
@@ -95,7 +95,9 @@ def ratios(given, overrides, place):
     )
     ours = prepared(job, 0, Sharing(job.options, 0, "cpu", place / "meeting", 60))
     compiles = e.compiler.name == "inductor"
-    hand = by_hand(workload, _data(job), batch, casts=e.compiler.fast_math == "all", compiles=compiles)
+    hand = by_hand(
+        workload, job.data().tensors, batch, casts=e.compiler.fast_math == "all", compiles=compiles
+    )
     for _ in range(5):
         ours.step()
         hand()
