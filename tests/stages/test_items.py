@@ -155,7 +155,6 @@ def test_answers_of_a_stopped_run_are_kept_and_count_in_the_next(cell, run_cells
         ("dataset.classes=[]", "incompatible", "doesn't know the label"),
         ("dataset.path=/nowhere", "unavailable", "/nowhere is not on this host"),
         ("head=linear_probe", "incompatible", "image-classification has a head of its own"),
-        ("model=bert_tiny", "incompatible", "holds a image an item"),
     ],
 )
 def test_what_cannot_be_answered_is_a_row_with_its_reason(cell, run_cells, override, status, said):
