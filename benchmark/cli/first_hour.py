@@ -109,7 +109,7 @@ def _run(folder: Path, name: str, *words: str) -> tuple[int, str]:
     """
     say(f"$ python -m benchmark {' '.join(words)}")
     command, lines = [sys.executable, "-m", "benchmark", *words], list[str]()
-    environment = {**os.environ, "COLUMNS": "160"}
+    environment = {**os.environ, "COLUMNS": "160", "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(  # noqa: S603 - our own
         command,
         stdout=subprocess.PIPE,
