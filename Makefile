@@ -3,8 +3,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Where to take torch from instead of pip's default, such as https://download.pytorch.org/whl/cpu without a GPU.
-TORCH_INDEX ?=
 NEURON := https://pip.repos.neuron.amazonaws.com
 # Without byte code on disk each of the suite's many processes would compile the sources anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -21,7 +19,6 @@ setup: $(READY) ## make the environment (.venv) from pyproject.toml and constrai
 $(READY): pyproject.toml constraints.txt
 	@echo "making $(VENV): some minutes, 2.6 GB of libraries"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	test -z "$(TORCH_INDEX)" || $(BIN)/pip install --quiet -c constraints.txt --index-url "$(TORCH_INDEX)" torch
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,accuracy,real,report,dev]'
 	touch $@
 
