@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from benchmark import axes
+from benchmark.frames import with_columns
 from benchmark.records import frozen
 from benchmark.stats.pareto import unbeaten
 from benchmark.store import accuracies
@@ -161,7 +162,9 @@ def cells(rows: pd.DataFrame) -> Cells:
     lines = _with_output_tokens(lines)
     lines["throughput_unit"] = _units(lines)
     # As text, since lists and missing values equal nothing.
-    lines = lines.assign(setup=_hashed(lines, (*WORK[:-1], *_SETUP)), exact=_hashed(lines, (*WORK, *HOW)))
+    lines = with_columns(
+        lines, setup=_hashed(lines, (*WORK[:-1], *_SETUP)), exact=_hashed(lines, (*WORK, *HOW))
+    )
     done = lines[lines["status"] == "ok"].drop_duplicates("exact", keep="last")
     failed = lines[(lines["status"] != "ok") & ~lines["setup"].isin(done["setup"])]
     failed = failed.drop_duplicates("setup", keep="last")
@@ -172,7 +175,8 @@ def cells(rows: pd.DataFrame) -> Cells:
 def _with_output_tokens(lines: pd.DataFrame) -> pd.DataFrame:
     """Take the rate of generated tokens where a line has no other throughput, as in many documents."""
     alone = lines["throughput_per_s"].isna() & lines["output_tokens_per_s"].notna()
-    return lines.assign(
+    return with_columns(
+        lines,
         throughput_per_s=lines["throughput_per_s"].where(~alone, lines["output_tokens_per_s"]),
         throughput_unit=lines["throughput_unit"].astype(object).where(~alone, _OUTPUT_TOKENS),
     )
@@ -203,7 +207,8 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
     fleet = wanted.requests_per_s is not None and bool(group["usd_per_month"].notna().any())
     by = ("usd_per_month" if fleet else "usd_per_1m") if priced else "throughput_per_s"
     fit, within = _fit(group, wanted.limits, by)
-    group = group.assign(
+    group = with_columns(
+        group,
         within=[_within(*one) for one in zip(within, _certain(group, wanted.limits), strict=True)],
         origin=[_origin(*one) for one in zip(group["simulated"], group["source"], strict=True)],
         doubt=[
@@ -243,7 +248,7 @@ def _with_fleet(group: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
         needed = wanted.requests_per_s / served.where(served > 0)
         machines = needed.map(math.ceil, na_action="ignore").astype(float)
     monthly = machines * group["usd_per_hour"].astype(float) * HOURS_A_MONTH
-    return group.assign(machines=machines, usd_per_month=monthly)
+    return with_columns(group, machines=machines, usd_per_month=monthly)
 
 
 def units_per_item(group: pd.DataFrame) -> pd.Series[Any]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmark import axes
 from benchmark.errors import ConfigError
+from benchmark.frames import with_columns
 from benchmark.stats.ratio_test import RatioTest, apart, ratio_test
 from benchmark.store.results import nulls
 
@@ -59,7 +60,7 @@ def compare_rows(
     """
     if both := {*base["run_id"]} & {*candidate["run_id"]}:
         raise ConfigError(f"run {min(both)} is on both sides: narrow one of them")
-    base, candidate = (side.assign(**nulls(side[[*axes.COLUMNS]])) for side in (base, candidate))
+    base, candidate = (with_columns(side, **nulls(side[[*axes.COLUMNS]])) for side in (base, candidate))
     keys = _keys(base, candidate)
     sides = [_cells(side, keys) for side in (base, candidate)]
     shared = [key for key in sides[0] if key in sides[1]]

@@ -17,6 +17,7 @@ import pandas as pd
 
 from benchmark import axes
 from benchmark.formatting import counted
+from benchmark.frames import with_columns
 
 Found = tuple[list[str], str]
 """The run_ids of a finding, and its reason."""
@@ -247,7 +248,7 @@ def _copied_throughput(rows: pd.DataFrame) -> Iterator[Found]:
 def _same_in_a_row(rows: pd.DataFrame, axis: str, own: Sequence[str]) -> Iterator[Found]:
     """Pairs of series that agree in some neighbouring cells, in every figure they have."""
     place = rows.groupby(["campaign", "source", *_axes(*own)], dropna=False, sort=False).ngroup()
-    cells = pd.concat([rows, place.rename("place")], axis="columns")  # `assign` warns of so many columns
+    cells = with_columns(rows, place=place)
     met = ["place", *_STEPS, *_FIGURES]
     pairs: set[tuple[int, str, str]] = set()
     for _, group in cells[cells.duplicated(met, keep=False)].groupby(met, dropna=False, sort=False):

@@ -19,6 +19,7 @@ from benchmark.cloud import instances, prices
 from benchmark.cloud.prices import Kind, Price
 from benchmark.errors import ConfigError
 from benchmark.formatting import counted
+from benchmark.frames import with_columns
 from benchmark.records import Names, frozen
 from benchmark.spelling import did_you_mean
 
@@ -115,7 +116,9 @@ def priced(rows: pd.DataFrame, basis: PriceBasis) -> Priced:
     )
     usd, throughput = columns["usd_per_hour"].astype(float), rows["throughput_per_s"].astype(float)
     cost = 1e6 / throughput.where(throughput > 0) * usd / 3600
-    frame = rows.assign(usd_per_hour=usd, usd_per_1m=cost, **{name: columns[name] for name in _PRICE[1:]})
+    frame = with_columns(
+        rows, usd_per_hour=usd, usd_per_1m=cost, **{name: columns[name] for name in _PRICE[1:]}
+    )
     units = rows["throughput_unit"][cost.notna()].dropna().unique()
     charged = [one for code in pd.unique(codes[cost.notna().to_numpy()]) if (one := found[code])]
     lines = _lines(sorted(map(str, units)), charged, basis)

@@ -36,7 +36,8 @@ class TorchNeuron(TorchCompileOnNeuron):
     name: ClassVar[str] = "torchneuron"
     distributions: ClassVar[tuple[str, ...]] = ("torch-neuronx", "neuronx-cc")
     install: ClassVar[str] = (
-        "the native torch-neuronx is a closed beta: ask AWS for its wheels, or use compiler=neuron_libtorch"
+        "pip install the wheels of the native one, which AWS gives to those in its closed beta, or use "
+        "compiler=neuron_libtorch"
     )
     proof: ClassVar[tuple[str, str]] = ("torch_neuronx", "get_fallback_ops")
 

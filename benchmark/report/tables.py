@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from benchmark.frames import with_columns
 from benchmark.report.charts import completed
 from benchmark.report.document import Chart, Field, Head, Table
 from benchmark.report.query import Relation
@@ -75,7 +76,7 @@ def charts(
         found, note = _calls(cells, found, spec.samples)
         left_out.append(note)
     if spec.front:
-        found, note = _before_the_front(found.assign(front=_front(found, spec.front)))
+        found, note = _before_the_front(with_columns(found, front=_front(found, spec.front)))
         left_out.append(note)
     source = ". ".join(filter(None, (_source(cells, f"({where}) and ({spec.where})"), *left_out)))
     keys = [f"each_{at}" for at in range(len(spec.each))]
@@ -212,7 +213,7 @@ def _best(found: pd.DataFrame, name: str, column: ColumnSpec) -> set[str]:
     """Runs with the best figure of their group, where the group has several."""
     if not column.best:
         return set()
-    figures = found.assign(figure=found[name].astype(float))[lambda rows: rows["figure"].notna()]
+    figures = with_columns(found, figure=found[name].astype(float))[lambda rows: rows["figure"].notna()]
     groups = figures.groupby("best_of", dropna=False)["figure"]
     wanted = groups.transform("min" if column.best == "least" else "max")
     chosen = figures[(figures["figure"] == wanted) & (groups.transform("size") > 1)]
@@ -236,7 +237,7 @@ def _pivot(
         by_head: dict[Any, list[dict[str, Any]]] = {}
         for row in newest:
             by_head.setdefault((row["across"], row["origin"]), []).append(row)
-        best = _best(rows.assign(best_of=True), at, column)
+        best = _best(with_columns(rows, best_of=True), at, column)
         names = [
             _field(newest[:1], f"c{number}", one, best=False)
             for number, one in enumerate(spec.columns.values())

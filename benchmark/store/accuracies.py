@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmark.frames import with_columns
 from benchmark.stats import paired
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     new = pd.DataFrame(index=rows.index, columns=[*added], dtype=object)
     measured = is_measured(rows)
     if not measured.any():
-        return rows.assign(**{name: new[name] for name in added})
+        return with_columns(rows, **{name: new[name] for name in added})
     new.loc[measured, VERDICT] = rows.loc[measured, "accuracy_verdict"]
     tested = rows[measured & rows["accuracy_p"].notna() & ~_is_reference(rows)]
     tested = tested.drop_duplicates(
@@ -72,7 +73,7 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
                 lost, won = int(row["accuracy_lost"]), int(row["accuracy_won"])
                 new.loc[index, VERDICT] = paired.verdict(lost, won, int(row["accuracy_n"]), p)
             new.loc[index, ADJUSTED], new.loc[index, COMPARISONS] = p, len(group)
-    return rows.assign(**{name: new[name] for name in added})
+    return with_columns(rows, **{name: new[name] for name in added})
 
 
 def _is_reference(rows: pd.DataFrame) -> pd.Series[bool]:
@@ -93,8 +94,8 @@ def lent(rows: pd.DataFrame) -> pd.DataFrame:
     if not measured.any() or measured.all():
         return rows
     keys = _keys(rows)
-    lenders = (
-        rows[measured].assign(key=keys[measured]).drop_duplicates(["key", "items_hash", "head"], keep="last")
+    lenders = with_columns(rows[measured], key=keys[measured]).drop_duplicates(
+        ["key", "items_hash", "head"], keep="last"
     )
     lenders = lenders[~lenders.duplicated("key", keep=False)].set_index("key")
     takes = ~measured & keys.isin(lenders.index)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from benchmark.frames import with_columns
 from benchmark.stats.intervals import of_groups, quantile, samples_needed
 
 if TYPE_CHECKING:
@@ -67,9 +68,9 @@ def combined(rows: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     if not {*KEYS, "repeat"} <= {*rows.columns}:
-        return rows.assign(**{PROCESSES: 1})
+        return with_columns(rows, **{PROCESSES: 1})
     several = rows["repeat"].notna() & rows.duplicated([*KEYS], keep=False)
-    single = rows[~several].assign(**{PROCESSES: 1})
+    single = with_columns(rows[~several], **{PROCESSES: 1})
     if not several.any():
         return single
     return pd.concat([single, _lines(rows[several])[[*single]].astype(single.dtypes.to_dict())]).sort_index()

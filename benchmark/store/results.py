@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from pyarrow import fs
 
 from benchmark.errors import StoreError
+from benchmark.frames import with_columns
 from benchmark.paths import StorePaths, at_home
 from benchmark.records import Row
 from benchmark.redaction import without_secrets
@@ -442,7 +443,7 @@ def with_samples(frame: pd.DataFrame, store: ResultsStore) -> pd.DataFrame:
         return frame
     found = store.of_runs([*frame["run_id"][few]], ["run_id", SAMPLES])
     samples = dict(zip(found["run_id"].to_pylist(), found[SAMPLES].to_numpy(), strict=True))
-    return frame.assign(**{SAMPLES: frame["run_id"].map(samples)})
+    return with_columns(frame, **{SAMPLES: frame["run_id"].map(samples)})
 
 
 def nulls(frame: pd.DataFrame) -> pd.DataFrame:

@@ -18,6 +18,7 @@ LINT = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imp
 PLUGINS_STAND_ON = {
     "axes",
     "formatting",
+    "frames",
     "errors",
     "items",
     "records",

@@ -118,3 +118,10 @@ def test_a_folder_that_cannot_be_written_is_one_line(run, tmp_path):
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: ")
     assert len(ran.stderr.splitlines()) == 1
+
+
+def test_hydras_plug_ins_of_an_editable_install_are_those_of_the_checkout():
+    """With force-include `pip install -e` copies them, and a copy stays as it is after a pull."""
+    from hydra_plugins.benchmark_searchpath import others
+
+    assert Path(others.__file__).is_relative_to(ROOT)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmark.analysis.nights import Night, kept, label, standing, stem
+from benchmark.frames import with_columns
 from benchmark.paths import write_whole
 from benchmark.report.display import job_summary
 from benchmark.report.display.timeline import MOST_PANELS, Change, Panel, multiples, timeline
@@ -49,7 +50,7 @@ def suspects(findings: Sequence[Finding]) -> list[str]:
 
 
 def _panels(nights: Sequence[Night], store: ResultsStore, series: Sequence[str]) -> list[Panel]:
-    rows = pd.concat([night.rows.assign(night=night.start) for night in nights])
+    rows = pd.concat([with_columns(night.rows, night=night.start) for night in nights])
     by_campaign = {night.campaign: kept(store, night.campaign) for night in nights}
     by_series = dict(iter(rows[rows["series"].isin(series)].groupby("series")))
     panels = []

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmark.analysis.nights import Night, label, standing
 from benchmark.formatting import counted, finite
+from benchmark.frames import with_columns
 from benchmark.report.display import job_summary
 from benchmark.report.display.job_summary import Summary
 from benchmark.report.display.table import print_table
@@ -210,7 +211,7 @@ def _others(checked: Checked) -> Table:
     suspected = {finding.series for finding in checked.findings}
     rest = standing(checked.nights)
     rest = rest[~rest.index.isin(suspected)]
-    rest = rest.assign(change=rest["tonight"] / rest["usual"] - 1)
+    rest = with_columns(rest, change=rest["tonight"] / rest["usual"] - 1)
     rest = rest.sort_values("change", key=lambda change: change.abs(), ascending=False, na_position="last")
     lines = [
         [label(checked.night.row(str(name))), f"{tonight:.4g}", _share(change), _spread(spread)]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark import axes
+from benchmark.frames import with_columns
 from benchmark.store.repeats import combined
 
 WIDTH: Final = "p50_half_width"
@@ -30,8 +31,8 @@ def with_computed(lines: pd.DataFrame) -> pd.DataFrame:
         return lines
     p50 = lines["latency_p50_ms"].astype(float)
     if {"latency_p50_ms_lo", "latency_p50_ms_hi"} <= {*lines}:
-        lines = lines.assign(**{WIDTH: half_width(lines)})
-    return lines.assign(**_faster(lines, p50))
+        lines = with_columns(lines, **{WIDTH: half_width(lines)})
+    return with_columns(lines, **_faster(lines, p50))
 
 
 def half_width(lines: pd.DataFrame) -> pd.Series[float]:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmark import axes
 from benchmark.formatting import floored, significant
+from benchmark.frames import with_columns
 from benchmark.report.display import swept
 
 _PAIR: Final = ("model", "compiler")
@@ -71,7 +72,7 @@ def hidden(rows: pd.DataFrame) -> str:
 
 def _named(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows whose `compiler` includes quantisation or arithmetic other than fp32."""
-    return rows.assign(compiler=[_column(row) for row in rows.itertuples()])
+    return with_columns(rows, compiler=[_column(row) for row in rows.itertuples()])
 
 
 def matrix(pairs: pd.DataFrame, figure: str) -> pd.DataFrame:

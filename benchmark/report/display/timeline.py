@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from benchmark.formatting import significant
+from benchmark.frames import with_columns
 from benchmark.records import frozen
 from benchmark.report.charts import FAINT, INK, completed
 from benchmark.report.document import Chart
@@ -122,7 +123,7 @@ def _name(panel: Panel) -> str:
 
 def _rows(panel: Panel, named: pd.Series[str]) -> list[dict[str, Any]]:
     """Drawn marks, each with its `kind`: one table, since facets share one."""
-    rows = panel.rows.assign(build=named)
+    rows = with_columns(panel.rows, build=named)
     made = [*_points(rows), *_middles(rows), *_band(panel), *_marks(panel)]
     return [{"panel": _name(panel), **row} for row in made]
 
