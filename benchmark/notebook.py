@@ -28,6 +28,7 @@ from benchmark.cli.run import INTERRUPTED
 from benchmark.cli.start import start
 from benchmark.config.sweep import compose_grid
 from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.frames import with_columns
 from benchmark.host import libraries, machine
 from benchmark.report import files
 from benchmark.report.display.computed import in_lines_of_cells
@@ -128,7 +129,7 @@ def plot(
     names = (
         " ".join(str(one) for one in line if pd.notna(one)) for line in shown[panels].itertuples(index=False)
     )
-    shown = shown.assign(panel=list(names))
+    shown = with_columns(shown, panel=list(names))
     kept = shown[[*dict.fromkeys([x, y, color, *bounds, "panel"])]]
     scale = alt.Scale(type="log", base=2) if x in _LOGARITHMIC else alt.Undefined
     across = alt.X(x, type="quantitative", scale=scale, axis=alt.Axis(values=sorted(set(shown[x].dropna()))))

@@ -113,6 +113,7 @@ class NeuronLibtorch(TorchCompileOnNeuron):
     def _capture(self, module: Any, workload: Workload, work: Path) -> None:
         """Lower and compile without a device: "meta" tensors have shapes and types, and no values."""
         import torch
+        from torch._dynamo.exc import BackendCompilerFailed
 
         from benchmark.models import networks
 
@@ -124,6 +125,9 @@ class NeuronLibtorch(TorchCompileOnNeuron):
                 self._compiled(module.to("meta"), _CAPTURE, work)(*inputs)
         except done:
             return
+        except BackendCompilerFailed as error:  # Dynamo's wrapping of what a backend raises
+            if not isinstance(error.inner_exception, done):
+                raise
 
 
 def _imported(name: str, install: str) -> Any:

@@ -138,7 +138,9 @@ class Subject:
     def check(self, mutation: Mutation, answers: list[list[np.ndarray]]) -> Tried:
         """Compare the answers as a run does."""
         first, second = map(tuple, answers)
-        quality = compare(workload(self._root), SimpleNamespace(answers=first, second_answers=second))
+        quality = compare(
+            workload(self._root), SimpleNamespace(answers=first, second_answers=second, trained=None)
+        )
         try:
             judge(self._cell, quality)
         except WrongAnswer as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shlex
 
 import neuron_pretence as pretence
@@ -102,8 +101,8 @@ def cast_of(flags):
 
 def key(graph, tensors, flags):
     """The name of a compiled graph in a cache: by graph, shapes, types and flags, not by the device."""
-    text = [re.sub(r"device\(type='(meta|neuron)'(, index=0)?\)", "device", graph.code), flags]
-    text += [f"{tuple(one.shape)} {one.dtype}" for one in tensors]
+    text = [flags, *(f"{node.op} {node.target}" for node in graph.graph.nodes if node.op != "placeholder")]
+    text += sorted(f"{tuple(one.shape)} {one.dtype}" for one in tensors)
     return hashlib.md5("|".join(text).encode()).hexdigest()  # noqa: S324 - as the library does
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,9 +40,14 @@ SGD = ("scenario.optimizer=sgd", "scenario.lr=0.05", "scenario.momentum=0.9")
 @pytest.fixture(scope="module")
 def server():
     modules = ("benchmark.stages.train", "benchmark.training.loop", "benchmark.models.composite")
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(
+        0, range(os.cpu_count() or 1)
+    )  # a rank has a core; a worker of the suite has one in all
     running = Forkserver((*modules, "transformers.models.bert.modeling_bert", __name__))
     yield running
     running.close()
+    os.sched_setaffinity(0, allowed)
 
 
 @pytest.fixture
