@@ -101,7 +101,12 @@ def cast_of(flags):
 
 def key(graph, tensors, flags):
     """The name of a compiled graph in a cache: by graph, shapes, types and flags, not by the device."""
-    text = [flags, *(f"{node.op} {node.target}" for node in graph.graph.nodes if node.op != "placeholder")]
+    # By the names of its operators: Dynamo calls some by a method where tensors are of a class of their own.
+    names = (getattr(node.target, "__name__", str(node.target)) for node in graph.graph.nodes)
+    text = [
+        flags,
+        *(name.strip("_") for name, node in zip(names, graph.graph.nodes, strict=True) if "call" in node.op),
+    ]
     text += sorted(f"{tuple(one.shape)} {one.dtype}" for one in tensors)
     return hashlib.md5("|".join(text).encode()).hexdigest()  # noqa: S324 - as the library does
 

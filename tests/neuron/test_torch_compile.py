@@ -101,5 +101,5 @@ def test_without_a_device_a_graph_is_compiled_where_the_library_can(run, compile
 
     device(tmp_path, is_there=True)
     monkeypatch.setenv("FAKE_NEURON_DEVICE", "1")
-    code, (row,) = run()
+    code, (_, row) = run()
     assert (code, row["status"], row["cache_hit"]) == (0, "ok", True), row["error"]
