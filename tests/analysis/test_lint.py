@@ -33,7 +33,7 @@ def rows(*given: dict[str, object], **shared: object) -> pd.DataFrame:
     )
 
 
-def told(frame: pd.DataFrame, rule: str) -> list[tuple[tuple[str, ...], str]]:
+def said_by(frame: pd.DataFrame, rule: str) -> list[tuple[tuple[str, ...], str]]:
     """What one rule says of a frame."""
     (wanted,) = (one for one in RULES if one.name == rule)
     return [(tuple(ids), reason) for ids, reason in wanted.check(typed(frame))]
@@ -105,7 +105,7 @@ def test_rules_have_names_of_their_own():
 
 def test_rows_copied_from_another_model_are_found_though_their_figures_are_rounded():
     page = published("BERT", BERT) + published("RoBERTa", ROBERTA) + published("DistilBERT", DISTILBERT)
-    found = told(rows(*page, latency_p50_ms=None), "identical series")
+    found = said_by(rows(*page, latency_p50_ms=None), "identical series")
     assert [reason.partition(":")[0] for _, reason in found] == [
         f"BERT {where} and model RoBERTa have the same latency in {cells} cells in a row of 7 ({figures} ms)"
         for where, cells, figures in (
@@ -122,13 +122,13 @@ def test_single_coincidences_of_rounded_figures_are_no_proof():
         for model, column in {"a": (1.2, 1.9, 2.4, 4.4), "b": (1.2, 1.9, 2.5, 4.4)}.items()
         for length, p95 in zip(LENGTHS, column, strict=False)
     ]
-    assert told(rows(*page, latency_p50_ms=None), "identical series") == []
+    assert said_by(rows(*page, latency_p50_ms=None), "identical series") == []
 
 
 def test_figures_of_nine_digits_need_to_agree_once_only():
     same = {"latency_p50_ms": 2.77757645, "latency_p99_ms": 2.85720825}
     frame = rows({"model": "cased", **same}, {"model": "uncased", **same}, {"model": "other"})
-    ((found, reason),) = told(frame, "identical series")
+    ((found, reason),) = said_by(frame, "identical series")
     assert found == ("r0", "r1")
     assert reason.startswith(
         "cased cpu and uncased cpu agree to the last digit in 1 cell (p50 2.77757645 ms, p99"
@@ -139,7 +139,7 @@ def test_one_equal_figure_is_no_copy_for_clocks_tick():
     frame = rows(
         {"model": "cased", "latency_p50_ms": 0.97560883}, {"model": "uncased", "latency_p50_ms": 0.97560883}
     )
-    assert told(frame, "identical series") == []
+    assert said_by(frame, "identical series") == []
 
 
 def test_a_throughput_of_ten_digits_does_not_belong_to_two_latencies():
@@ -147,7 +147,7 @@ def test_a_throughput_of_ten_digits_does_not_belong_to_two_latencies():
         {"model": "bert", "throughput_per_s": 41.24005048, "latency_p50_ms": 1.01661682},
         {"model": "xlm", "throughput_per_s": 41.24005048, "latency_p50_ms": 48.2749939},
     )
-    ((found, reason),) = told(frame, "identical series")
+    ((found, reason),) = said_by(frame, "identical series")
     assert found == ("r0", "r1")
     assert "the same throughput to 10 digits, 41.24005048/s, at latencies of 1.02 to 48.3 ms" in reason
 
@@ -162,20 +162,20 @@ def test_series_with_the_same_samples_are_copies_of_each_other():
         latency_p50_ms=10.000002,
         latency_mean_ms=10.0000022,
     )
-    ((found, reason),) = told(frame, "identical series")
+    ((found, reason),) = said_by(frame, "identical series")
     assert found == ("r0", "r1")
     assert reason.startswith("bert cpu eager and bert cpu openvino agree to the last digit in 1 cell")
 
 
 def test_a_clock_that_hardly_ticks_makes_no_copies():
     frame = rows({"latency_ns": [4, 4, 4, 4, 4]}, {"model": "vit", "latency_ns": [4, 4, 4, 4, 4]})
-    assert told(frame, "identical series") == []
+    assert said_by(frame, "identical series") == []
 
 
 def test_simulated_series_may_be_identical():
     same = {"latency_p50_ms": 2.77757645, "latency_p99_ms": 2.85720825, "simulated": True}
     frame = rows({"model": "a", **same}, {"model": "b", **same}, hardware="simulated")
-    assert told(frame, "identical series") == []
+    assert said_by(frame, "identical series") == []
     assert lookalikes(frame.reindex(columns=SCHEMA.names)) == []
 
 
@@ -188,7 +188,7 @@ def test_lookalikes_are_the_rows_whose_samples_are_wanted():
 
 def test_latency_that_falls_while_the_length_doubles_is_found():
     page = published("BERT-large", BERT_LARGE)
-    ((found, reason),) = told(rows(*page, latency_p50_ms=None), "latency falls")
+    ((found, reason),) = said_by(rows(*page, latency_p50_ms=None), "latency falls")
     assert found == ("r7", "r8")
     assert reason.startswith(
         "BERT-large inf2: p95 falls from 3.5 ms at length 8 to 3 ms at length 16 "
@@ -209,31 +209,31 @@ def test_a_fall_counts_beyond_its_intervals(p50, lo, hi, found):
     given = zip((1, 2), p50, lo, hi, strict=True)
     names = ("batch_size", "latency_p50_ms", "latency_p50_ms_lo", "latency_p50_ms_hi")
     frame = rows(*(dict(zip(names, figures, strict=True)) for figures in given), samples=100)
-    assert len(told(frame, "latency falls")) == found
+    assert len(said_by(frame, "latency falls")) == found
 
 
 def test_repeats_of_a_cell_are_its_spread():
     frame = rows({"latency_p50_ms": 10.0}, {"latency_p50_ms": 6.0}, {"latency_p50_ms": 7.0, "batch_size": 2})
-    assert told(frame, "latency falls") == []
+    assert said_by(frame, "latency falls") == []
 
 
 def test_rows_that_say_they_are_noisy_are_not_also_told_to_fall():
     frame = rows({"noise_flags": ["cpu_share"]}, {"latency_p50_ms": 5.0, "batch_size": 2})
-    assert told(frame, "latency falls") == []
-    ((found, reason),) = told(frame, "noisy")
+    assert said_by(frame, "latency falls") == []
+    ((found, reason),) = said_by(frame, "noisy")
     assert found == ("r0",)
     assert reason.startswith("the samples were disturbed (cpu_share): run again on a quieter host")
 
 
 def test_other_environments_are_no_neighbours():
     frame = rows({}, {"latency_p50_ms": 5.0, "batch_size": 2, "environment_id": "f"})
-    assert told(frame, "latency falls") == []
+    assert said_by(frame, "latency falls") == []
 
 
 def test_a_call_cannot_be_answered_more_often_than_its_callers_ask():
     rate = {"throughput_per_s": 1540.0, "throughput_unit": "items", "latency_mean_ms": 5.2, "batch_size": 4}
     frame = rows(rate, {**rate, "workers": 2}, {**rate, "throughput_per_s": 780.0})
-    ((found, reason),) = told(frame, "above Little's law")
+    ((found, reason),) = said_by(frame, "above Little's law")
     assert found == ("r0",)
     assert reason.startswith(
         "bert cpu: 1540 items/s at 5.2 ms and batch 4 need 2 calls at a time, but replicas x workers is 1"
@@ -246,12 +246,12 @@ def test_a_call_cannot_be_answered_more_often_than_its_callers_ask():
 )
 def test_little_is_not_asked_where_the_callers_are_not_known(unlike):
     rate = {"throughput_per_s": 1540.0, "throughput_unit": "items", "latency_mean_ms": 5.2}
-    assert told(rows({**rate, **unlike}), "above Little's law") == []
+    assert said_by(rows({**rate, **unlike}), "above Little's law") == []
 
 
 def test_a_median_above_the_mean_of_two_modes_is_given_room():
     frame = rows({"throughput_per_s": 108.0, "throughput_unit": "items"})
-    assert told(frame, "above Little's law") == []
+    assert said_by(frame, "above Little's law") == []
 
 
 STEP = {"scenario": "training", "batch_size": 8.0, "data_parallel": 2.0, "throughput_unit": "items"}
@@ -262,7 +262,7 @@ def test_a_training_with_a_rate_that_its_steps_dont_have_is_found(items):
     step = 16 * items.get("accumulation", 1)
     right = {**STEP, **items, "latency_mean_ms": 100.0, "throughput_per_s": step * 10.05}
     frame = rows(right, {**right, "throughput_per_s": step * 1000.0}, {**right, "scenario": "latency"})
-    ((found, reason),) = told(frame, "steps at another rate")
+    ((found, reason),) = said_by(frame, "steps at another rate")
     assert found == ("r1",)
     assert "100 times as many" in reason
 
@@ -275,7 +275,7 @@ def test_percentiles_need_samples():
         {**present, "samples": 35},
         {**present, "samples": None},
     )
-    found = told(frame, "few samples")
+    found = said_by(frame, "few samples")
     assert [ids for ids, _ in found] == [("r2",), ("r2",), ("r1", "r2")]
     assert found[2][1].startswith("p99 of 35 to 72 samples: below 368 samples")
 
@@ -291,14 +291,14 @@ def test_percentiles_need_samples():
     ],
 )
 def test_figures_out_of_order_are_found(wrong):
-    ((found, reason),) = told(rows(wrong), "out of order")
+    ((found, reason),) = said_by(rows(wrong), "out of order")
     assert found == ("r0",)
     assert "a figure that can't be greater" in reason
 
 
 def test_figures_rounded_differently_are_not_out_of_order():
     assert (
-        told(rows({"latency_p50_ms": 3.0, "latency_mean_ms": 2.96, "latency_min_ms": 3.0}), "out of order")
+        said_by(rows({"latency_p50_ms": 3.0, "latency_mean_ms": 2.96, "latency_min_ms": 3.0}), "out of order")
         == []
     )
 
@@ -317,25 +317,25 @@ def test_figures_rounded_differently_are_not_out_of_order():
 )
 def test_impossible_figures_are_found(wrong):
     ((name, value),) = wrong.items()
-    ((_, reason),) = told(rows(wrong), "impossible figure")
+    ((_, reason),) = said_by(rows(wrong), "impossible figure")
     assert reason.startswith(f"bert cpu: {name} is {value:g}, which is impossible")
 
 
 def test_an_ok_row_has_a_result():
     frame = rows({}, {"accuracy": 0.9}, {}, {"status": "crashed"}, latency_p50_ms=None)
-    assert [ids for ids, _ in told(frame, "no result")] == [("r0", "r2")]
+    assert [ids for ids, _ in said_by(frame, "no result")] == [("r0", "r2")]
 
 
 def test_a_simulated_row_must_say_so():
     frame = rows(
         {"hardware": "simulated"}, {"hardware": "simulated", "simulated": True}, {"compiler": "simulated"}
     )
-    assert [ids for ids, _ in told(frame, "simulated passed off")] == [("r0", "r2")]
+    assert [ids for ids, _ in said_by(frame, "simulated passed off")] == [("r0", "r2")]
 
 
 def test_instance_types_are_those_of_the_price_book():
     frame = rows({"instance_type": "inf2.2xlarge"}, {"instance_type": "inf2.xlarge"}, {})
-    ((found, reason),) = told(frame, "unknown instance")
+    ((found, reason),) = said_by(frame, "unknown instance")
     assert found == ("r0",)
     assert reason.startswith("the price book has no on-demand price of inf2.2xlarge")
 
@@ -343,19 +343,19 @@ def test_instance_types_are_those_of_the_price_book():
 def test_cores_can_give_two_cpu_seconds_a_second():
     shares = {"device_name": "EPYC", "cpu_model": "EPYC", "cores": 2}
     frame = rows({**shares, "cpu_share": 4.0}, {**shares, "cpu_share": 4.5}, {"cores": 2, "cpu_share": 9.0})
-    assert [ids for ids, _ in told(frame, "busier than its cores")] == [("r1",)]
+    assert [ids for ids, _ in said_by(frame, "busier than its cores")] == [("r1",)]
 
 
 def test_a_first_call_does_what_all_calls_do():
     frame = rows({"first_call_ms": 4.9}, {"first_call_ms": 6.0}, latency_min_ms=10.0)
-    assert [ids for ids, _ in told(frame, "first call too fast")] == [("r0",)]
+    assert [ids for ids, _ in said_by(frame, "first call too fast")] == [("r0",)]
 
 
 def test_unsteady_rows_are_told():
     frame = rows(
         {"steady": False}, {"steady": True}, {"steady": None}, {"steady": False, "status": "timeout"}
     )
-    assert [ids for ids, _ in told(frame, "noisy")] == [("r0",)]
+    assert [ids for ids, _ in said_by(frame, "noisy")] == [("r0",)]
 
 
 def test_units_of_one_model_are_not_mixed():
@@ -364,7 +364,7 @@ def test_units_of_one_model_are_not_mixed():
         {"throughput_unit": "tokens"},
         {"throughput_unit": "tokens", "model": "t5"},
     ]
-    ((found, reason),) = told(rows(*units, throughput_per_s=9.0), "mixed units")
+    ((found, reason),) = said_by(rows(*units, throughput_per_s=9.0), "mixed units")
     assert found == ("r0", "r1")
     assert reason.startswith("throughputs of bert in scenario latency are counted in items and in tokens")
 
@@ -381,7 +381,7 @@ def test_accuracies_within_their_noise_are_not_to_be_ranked():
         dataset="imagenet",
         accuracy_n=50_000,
     )
-    ((found, reason),) = told(frame, "no difference")
+    ((found, reason),) = said_by(frame, "no difference")
     assert found == ("r0", "r1")
     assert reason.startswith(
         "imagenet: ViT cpu fast_math=all with 76.87% and ViT cpu with 76.92% do not differ measurably "
@@ -396,12 +396,12 @@ def test_models_within_their_noise_are_told_in_the_longest_stretches():
         dataset="sst2",
         accuracy_n=872,
     )
-    assert [ids for ids, _ in told(frame, "no difference")] == [("r0", "r1", "r2"), ("r1", "r2", "r3")]
+    assert [ids for ids, _ in said_by(frame, "no difference")] == [("r0", "r1", "r2"), ("r1", "r2", "r3")]
 
 
 def test_equal_accuracies_need_no_ranking():
     frame = rows({"fast_math": "none"}, {"fast_math": "all"}, accuracy=0.9, accuracy_n=100, dataset="sst2")
-    assert told(frame, "no difference") == []
+    assert said_by(frame, "no difference") == []
 
 
 def test_a_flag_that_changed_no_number_had_no_effect():
@@ -411,7 +411,7 @@ def test_a_flag_that_changed_no_number_had_no_effect():
         {**plain, "fast_math": "all", "latency_p50_ms": 9.0},
         {**plain, "fast_math": "matmult", "max_abs_error": 3e-3},
     )
-    ((found, reason),) = told(frame, "flag without effect")
+    ((found, reason),) = said_by(frame, "flag without effect")
     assert found == ("r1", "r0")
     assert reason.startswith("bert cpu fast_math=all computed exactly the numbers of fast_math=none in")
 
@@ -419,7 +419,7 @@ def test_a_flag_that_changed_no_number_had_no_effect():
 def test_a_campaign_that_was_taken_up_elsewhere_is_noted():
     there = {"environment_id": "f", "framework_versions": {"torch": "2.10"}}
     frame = rows({"framework_versions": {"torch": "2.9"}}, there, cell_id="x")
-    ((found, reason),) = told(frame, "mixed environments")
+    ((found, reason),) = said_by(frame, "mixed environments")
     assert found == ("r0", "r1")
     assert "in several environments (differing in framework_versions)" in reason
 
@@ -428,13 +428,13 @@ def test_an_interval_of_one_process_beside_some_over_several_is_a_note():
     bounds = {"latency_p50_ms_lo": 9.9, "latency_p50_ms_hi": 10.1, "instance_type": "m7i"}
     several = [{"cell_id": "x", "repeat": repeat} for repeat in range(3)]
     frame = rows({"cell_id": "y", "repeat": 0}, *several, {"cell_id": "z", "model": "vit"}, **bounds)
-    ((found, reason),) = told(frame, "one process")
+    ((found, reason),) = said_by(frame, "one process")
     assert found == ("r0",)
     assert reason.startswith(
         "bert on cpu: the intervals of 1 cell are of one process, those of 1 cell of several"
     )
     assert next(rule for rule in RULES if rule.name == "one process").note
-    assert told(frame[frame["run_id"] != "r0"], "one process") == []
-    assert told(frame.assign(scenario=["throughput", *frame["scenario"][1:]]), "one process") == []
-    assert told(frame.assign(latency_p50_ms_lo=np.nan), "one process") == [], "it claims no interval"
-    assert told(frame.assign(source="published"), "one process") == []
+    assert said_by(frame[frame["run_id"] != "r0"], "one process") == []
+    assert said_by(frame.assign(scenario=["throughput", *frame["scenario"][1:]]), "one process") == []
+    assert said_by(frame.assign(latency_p50_ms_lo=np.nan), "one process") == [], "it claims no interval"
+    assert said_by(frame.assign(source="published"), "one process") == []
