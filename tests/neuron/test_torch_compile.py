@@ -5,14 +5,18 @@ Each stage runs in a fresh child of that environment's interpreter, as it would 
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
+from types import SimpleNamespace
 
 import pytest
 
+from benchmark.compilers.torchneuron import TorchNeuron
 from benchmark.devices import neuron
+from benchmark.errors import Unavailable
 from benchmark.store import results
 from tests.neuron.test_grid import FAKES, SHORT, called, device
 
@@ -76,12 +80,30 @@ def test_what_was_compiled_before_is_what_is_timed(run):
     assert (row["matmul_dtype"], row["model_dtype"]) == ("bf16", "fp32")
 
 
-def test_an_answer_of_the_cpu_is_no_figure_of_the_device(run, compiler, monkeypatch):
-    monkeypatch.setenv("FAKE_NEURON_FAILURE", {LIBTORCH: "fallback", NATIVE: "unsupported"}[compiler])
+@pytest.mark.parametrize(
+    ("compiler", "how", "status", "said"),
+    [
+        (LIBTORCH, "fallback", "fallback", "lie on cpu"),
+        (NATIVE, "fallback", "fallback", "ran on the CPU: aten::sort"),
+        (NATIVE, "unsupported", "compile_error", "aten::sort has no kernel"),
+    ],
+    indirect=["compiler"],
+)
+def test_an_answer_of_the_cpu_is_no_figure_of_the_device(run, how, status, said, monkeypatch):
+    monkeypatch.setenv("FAKE_NEURON_FAILURE", how)
     code, (row,) = run()
-    assert code == 2
-    assert row["status"] == {LIBTORCH: "fallback", NATIVE: "compile_error"}[compiler]
-    assert {LIBTORCH: "lie on cpu", NATIVE: "aten::sort has no kernel"}[compiler] in row["error"]
+    assert (code, row["status"]) == (2, status)
+    assert said in row["error"]
+
+
+def test_the_native_library_is_not_asked_to_compile_without_a_device(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # it sets variables of its process
+    monkeypatch.setattr(torch, "neuron", SimpleNamespace(is_available=lambda: False), raising=False)
+    monkeypatch.setitem(sys.modules, "torch_neuronx", SimpleNamespace())
+    with pytest.raises(Unavailable, match="compile on the instance"):
+        TorchNeuron().compile(SimpleNamespace(), tmp_path)
 
 
 @pytest.mark.parametrize("compiler", [LIBTORCH], indirect=True)
