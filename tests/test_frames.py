@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pandas as pd
+import pyarrow as pa
+import pytest
 
 from benchmark.frames import with_columns
 
 
 def test_a_frame_of_many_blocks_gets_and_keeps_columns_without_a_warning():
     """A warning is an error in this suite, and `assign` gives one here."""
-    frame = pd.concat({str(n): pd.Series([n, None], dtype="Int64") for n in range(150)}, axis="columns")
+    frame = pa.table({str(n): [n, n + 1] for n in range(150)}).to_pandas(split_blocks=True)
+    with pytest.raises(pd.errors.PerformanceWarning):
+        frame.assign(new=1)
     made = with_columns(frame, new=["a", "b"], **{"3": 7})
     assert [*made] == [*frame, "new"]
     assert made["3"].tolist() == [7, 7]
