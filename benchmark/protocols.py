@@ -238,7 +238,7 @@ class CompilerDefaults:
         return "what it makes can't be trained: use compiler=eager or compiler=inductor"
 
     def for_training(self, workload: Workload, folder: Path) -> TrainingSetup:
-        """Only those who don't refuse it have it."""
+        """Refused before: nothing calls it."""
         raise NotImplementedError
 
 

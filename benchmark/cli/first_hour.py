@@ -80,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     lines += [f"| {one.name} | {one.verdict} | {one.found} |" for one in found]
     lines += ["", f"{len(rows)} rows in {time.monotonic() - began:.0f} s."]
     (folder / "checks.md").write_text("\n".join([*lines, ""]), encoding="utf-8")
-    archive = folder.with_suffix(".tar.gz")
+    archive, cache = folder.with_name(f"{folder.name}.tar.gz"), f"{folder.name}/cache"
     with tarfile.open(archive, "w:gz") as packed:
-        packed.add(folder, folder.name, filter=lambda one: None if "/cache" in one.name else one)
+        packed.add(folder, folder.name, filter=lambda one: None if one.name == cache else one)
     say("\n".join(lines))
     megabytes = archive.stat().st_size / 1e6
     say(f"send back {archive} ({megabytes:.1f} MB): rows, checks, report, logs; no weights")

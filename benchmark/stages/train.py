@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmark.cell import Cell
-from benchmark.errors import WrongAnswer
+from benchmark.errors import Unavailable, WrongAnswer
 from benchmark.measurement import Measurement, Timing
 from benchmark.protocols import Call
 from benchmark.records import Workload
@@ -54,17 +54,27 @@ def judge_training(trained: Trained) -> None:
 
 
 def _train(cell: Cell, workload: Workload, checkpoint: Path) -> Measurement:
-    """In the child, which starts a process for each rank and computes nothing itself."""
+    """In the child, which starts a process for each rank and computes nothing itself.
+
+    Raises:
+        Unavailable: there are fewer cores or cards than ranks.
+    """
     from benchmark.training.loop import Job
     from benchmark.training.loop import train as train_rank
 
     e, began = cell.experiment, time.perf_counter()
     options = _options(cell)
+    devices = [device for rank in range(options.ranks) if (device := e.hardware.of_rank(rank))]
+    if len(devices) < options.ranks:  # the plan has seen more: the child is bound to fewer
+        raise Unavailable(
+            f"scenario.ranks={options.ranks}: this process may use {len(devices)} cores or cards: give it "
+            "more, or use fewer ranks"
+        )
     if options.save:
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(
-            devices=tuple(device for rank in range(options.ranks) if (device := e.hardware.of_rank(rank))),
+            devices=tuple(devices),
             compiler=e.compiler,
             task=e.task,
             model=e.model,

@@ -143,14 +143,16 @@ class Replicas:
         """Load all, and call each once; the answers are those of the first, and the others' have to be alike.
 
         Raises:
-            WrongAnswer: two copies answer otherwise.
+            WrongAnswer: two copies give different answers.
         """
         found: list[First] = self._team.call("first_call", picture)
         first, *others = found
         for number, other in enumerate(others, 1):
             for one, two in zip(first.answers, other.answers, strict=True):
                 if not np.allclose(one, two, rtol=0, atol=_SAME * float(np.abs(one).max()), equal_nan=True):
-                    raise WrongAnswer(f"replica {number} answers otherwise than replica 0 to the same inputs")
+                    raise WrongAnswer(
+                        f"replica {number} and replica 0 give different answers to the same inputs"
+                    )
         run = partial(self._team.call, "call_once")
         self.sessions = [Session(run=run, block=self._block, arithmetic=first.arithmetic)]
         self.load_s = max(one.load_s for one in found)

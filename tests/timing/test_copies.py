@@ -152,7 +152,7 @@ def test_workers_are_threads_of_each_process(measured):
         ),
         ("call", Crashed, "replica 1: ValueError: execution failed"),
         ("kill", Crashed, "the process of replica 1 was ended by SIGKILL"),
-        ("wrong", WrongAnswer, "replica 1 answers otherwise than replica 0 to the same inputs"),
+        ("wrong", WrongAnswer, "replica 1 and replica 0 give different answers to the same inputs"),
     ],
 )
 def test_the_failure_of_one_replica_is_that_of_the_cell(measured, trouble, kind, sentence):

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cell import cell_of, environment_of
-from benchmark.errors import WrongAnswer
+from benchmark.errors import Unavailable, WrongAnswer
 from benchmark.execution.forkserver import ChildLimits, Forkserver
 from benchmark.host import libraries
 from benchmark.stages import train as stage
@@ -115,6 +115,13 @@ def test_two_ranks_train_what_one_process_trains_with_twice_the_batch(trained):
     assert difference(whole, apart) > 1e-3
     with pytest.raises(WrongAnswer, match="their gradients are not averaged"):
         stage.judge_training(faulty.trained)
+
+
+def test_a_process_bound_to_fewer_cores_than_ranks_says_so(compose, monkeypatch, tmp_path):
+    cell = cell_of(compose(*TINY, "scenario.ranks=2"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    with pytest.raises(Unavailable, match=r"scenario\.ranks=2: this process may use 1 cores or cards"):
+        stage._train(cell, None, tmp_path)
 
 
 def test_a_seed_trains_the_same_twice_and_a_checkpoint_is_trained_on(trained):
