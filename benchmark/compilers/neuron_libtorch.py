@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 from benchmark.errors import CompileFailed, LibraryMissing
 from benchmark.neuron import compiler_logs
-from benchmark.neuron.torch_compile import DEVICE, TorchCompileOnNeuron, narrowed, set_variables
+from benchmark.neuron.torch_compile import DEVICE, TorchCompileOnNeuron, set_variables
 from benchmark.records import CompileReport, Session, Workload, frozen
 
 _BACKEND: Final = "neuron_libtorch"
@@ -46,9 +46,8 @@ class NeuronLibtorch(TorchCompileOnNeuron):
             UnsupportedOperator, OutOfDeviceMemory, CompileFailed: by the compiler's NCC_ codes, or since the
                 library left no program.
         """
-        if not workload.target:
-            raise CompileFailed("the hardware has no target: choose hardware=trn2 or trn3")
-        set_variables(NEURON_PLATFORM_TARGET_OVERRIDE=workload.target)
+        flags = self.installed_flags(workload)
+        set_variables(NEURON_PLATFORM_TARGET_OVERRIDE=str(workload.target))
         self._prepare(folder / _CACHE)
         from torch._dynamo import list_backends
 
@@ -56,7 +55,7 @@ class NeuronLibtorch(TorchCompileOnNeuron):
 
         module = workload.load_module()
         has_device = _BACKEND in list_backends(exclude_tags=())
-        narrow = narrowed(module, networks.read_inputs(workload))
+        narrow = self.narrowed(module, networks.read_inputs(workload))
         with tempfile.TemporaryDirectory() as work, compiler_logs.compiling(Path(work)):
             if has_device:
                 self._session(module, workload, Path(work))
@@ -69,7 +68,7 @@ class NeuronLibtorch(TorchCompileOnNeuron):
             )
         for lock in (folder / _CACHE).rglob("*.lock"):
             lock.unlink()
-        return CompileReport(flags=tuple(self.flags()), neff_bytes=neff_bytes, narrowed=narrow)
+        return CompileReport(flags=tuple(flags), neff_bytes=neff_bytes, narrowed=narrow)
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Compile again with a copy of the cache, where a miss is an error; the library writes locks there.
@@ -101,13 +100,14 @@ class NeuronLibtorch(TorchCompileOnNeuron):
     def _session(self, module: Any, workload: Workload, work: Path) -> Session:
         from benchmark.models import networks
 
-        compiled = self._compiled(module.to(DEVICE), _BACKEND, work)
+        compiled = self._compiled(module.to(DEVICE), _BACKEND, workload, work)
         return networks.device_session(compiled, networks.read_inputs(workload), DEVICE, self.arithmetic())
 
-    def _compiled(self, module: Any, backend: str, work: Path) -> Any:
+    def _compiled(self, module: Any, backend: str, workload: Workload, work: Path) -> Any:
         import torch
 
-        options = {"compiler_args": " ".join(self.flags()), "compiler_workdir": str(work)}
+        arguments = " ".join(self.installed_flags(workload))
+        options = {"compiler_args": arguments, "compiler_workdir": str(work)}
         return torch.compile(module, backend=backend, fullgraph=True, dynamic=False, options=options)
 
     def _capture(self, module: Any, workload: Workload, work: Path) -> None:
@@ -122,7 +122,7 @@ class NeuronLibtorch(TorchCompileOnNeuron):
         inputs = [tensor.to("meta") for tensor in networks.read_inputs(workload)]
         try:
             with torch.no_grad():
-                self._compiled(module.to("meta"), _CAPTURE, work)(*inputs)
+                self._compiled(module.to("meta"), _CAPTURE, workload, work)(*inputs)
         except done:
             return
         except BackendCompilerFailed as error:  # Dynamo's wrapping of what a backend raises

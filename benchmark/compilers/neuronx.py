@@ -7,7 +7,6 @@ flags); it has not run on a device yet.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -20,19 +19,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from benchmark.errors import CompileFailed, Fallback, Incompatible
-from benchmark.neuron import compiler_logs, logical_cores
+from benchmark.neuron import compiler_logs, integers, logical_cores
 from benchmark.neuron import cores as neuron_cores
 from benchmark.neuron.compiler import NeuronCompiler, Operators
+from benchmark.neuron.integers import Downcast, NativeInt64
 from benchmark.neuron.parts import NeuronDtype, Parts, Variables
 from benchmark.precision import Tolerance
 from benchmark.records import Arithmetic, CompileReport, Model, Session, Workload, frozen
 
 _FILE = "model.pt"
 _TARGETS = {"neuroncore-v2": ("inf2", "trn1", "trn1n"), "neuroncore-v3": ("trn2",)}
-_WITHOUT_INTEGERS = {"neuroncore-v2": _TARGETS["neuroncore-v2"]}
-"""Cores, and their targets, for which the compiler has no flags for integers."""
-_INTEGERS = ("disabled", "all")
-"""Values of native_int64 and implicit_integer_downcast that are as the compiler does without the flags."""
 _OF_PARTITIONER: dict[str, Any] = {
     "ops_to_partition": (),
     "min_subgraph_size": -1,
@@ -44,8 +40,7 @@ _DENOISERS = frozenset({"unet", "transformer", "refiner"})
 _GENERATIONS = frozenset({"text-generation", "text2text-generation", "automatic-speech-recognition"})
 _CALLED_OFTEN = _DENOISERS | {"decode"}
 """Parts that are called for each step or token."""
-_NEWEST = "2.27.5334.0"
-"""neuronx-cc of SDK 2.32 (src/helperscripts/n2-manifest.json), for hosts that have none."""
+
 Count = Annotated[int, Field(ge=-1)]
 """Operators or subgraphs; -1 is no limit, as the partitioner spells it."""
 
@@ -76,10 +71,10 @@ class NeuronX(NeuronCompiler):
     """`-lnc`: physical cores per logical core, trn2 only; null: the compiler's default, 2 there."""
     mixed_precision_accumulation: bool = True
     """Sums within operators such as softmax in fp32; false is `--disable-mixed-precision-accumulation`."""
-    native_int64: Literal["enabled", "disabled"] = "disabled"
+    native_int64: NativeInt64 = "disabled"
     """`--native-int64`: compute in 64-bit integers, more slowly. With the next, of neuronx-cc 2.27 and later
     for trn2 and later, and always given there, since the next version changes both defaults."""
-    implicit_integer_downcast: Literal["all", "none"] = "all"
+    implicit_integer_downcast: Downcast = "all"
     """`--implicit-integer-downcast`: all: 64-bit integers are narrowed; none: that is an error."""
     inline_weights: bool = True
     """Weights are part of the program; false keeps them apart, and loading copies them to the core."""
@@ -163,7 +158,7 @@ class NeuronX(NeuronCompiler):
         """Variables and command line of neuronx-cc; the names of its files aside, which the library adds."""
         if not (target := self.target or target):
             return {}
-        version = versions.get("neuronx-cc", _NEWEST)
+        version = versions.get("neuronx-cc", integers.NEWEST)
         variables = [f"{name}={value}" for name, value in self.environment]
         return {
             part: shlex.join(
@@ -185,10 +180,11 @@ class NeuronX(NeuronCompiler):
             )
         if self.lnc and kind != "neuroncore-v3":  # NCC_EARG001 (compiler/error-codes/EARG001.rst)
             return f"lnc={self.lnc} is for neuroncore-v3 (trn2), not {kind}: use lnc=null"
-        if kind in _WITHOUT_INTEGERS and (self.native_int64, self.implicit_integer_downcast) != _INTEGERS:
+        if kind == "neuroncore-v2" and self._integers != integers.WITHOUT:
             return (
                 f"native_int64={self.native_int64} and implicit_integer_downcast="
-                f"{self.implicit_integer_downcast} have no effect on {kind}: use {' and '.join(_INTEGERS)}"
+                f"{self.implicit_integer_downcast} have no effect on {kind}: use "
+                f"{' and '.join(integers.WITHOUT)}"
             )
         named = {f"parts.{name}.": self.of_part(name) for name in self.parts.named}
         for key, options in {"": self, **named}.items():
@@ -228,15 +224,13 @@ class NeuronX(NeuronCompiler):
             *("--model-type", self.model_type),
             *(("-lnc", str(self.lnc)) if self.lnc else ()),
             *sums,
-            *(self._integers() if _knows_integers(self.target or target, version) else ()),
+            *integers.flags(*self._integers, self.target or target, version),
             *self.switches(self.target or target),
         ]
 
-    def _integers(self) -> list[str]:
-        return [
-            *("--native-int64", self.native_int64),
-            *("--implicit-integer-downcast", self.implicit_integer_downcast),
-        ]
+    @property
+    def _integers(self) -> tuple[NativeInt64, Downcast]:
+        return self.native_int64, self.implicit_integer_downcast
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Trace the module for the target; this needs no device.
@@ -258,12 +252,7 @@ class NeuronX(NeuronCompiler):
         os.environ["NEURON_PLATFORM_TARGET_OVERRIDE"] = target  # else a host without a device is refused
         library = self.library()
         flags = self.flags(target, version := metadata.version("neuronx-cc"))
-        if (self.native_int64, self.implicit_integer_downcast) != _INTEGERS and "--native-int64" not in flags:
-            raise Incompatible(
-                f"native_int64={self.native_int64} and implicit_integer_downcast="
-                f"{self.implicit_integer_downcast} need neuronx-cc 2.27 or later, here is {version}: upgrade "
-                f"it, or use {' and '.join(_INTEGERS)}"
-            )
+        integers.refuse_old(*self._integers, target, version)
         module, inputs, aliases = self._network(workload), networks.read_inputs(workload, self.dtype), {}
         if self._keeps_states(workload):
             inputs, states = kept_states.split(workload, inputs)
@@ -422,13 +411,6 @@ def _tolerance(options: NeuronX) -> Tolerance:
     if options.fast_math != "none" and options.auto_cast_type == "fp8_e4m3":
         return "int8"
     return options.fast_math if options.dtype == "fp32" else "all"
-
-
-def _knows_integers(target: str, version: str) -> bool:
-    """Whether the compiler has flags for integers (compiler/neuronx-cc/api-reference-guide/index.rst)."""
-    numbers = re.match(r"(\d+)\.(\d+)", version)
-    is_new = numbers is not None and tuple(map(int, numbers.groups())) >= (2, 27)
-    return is_new and not any(target in targets for targets in _WITHOUT_INTEGERS.values())
 
 
 def _on_device(traced: Any) -> int:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final
 
 from benchmark.errors import CompileFailed, Fallback, LibraryMissing, Unavailable
 from benchmark.neuron import compiler_logs
-from benchmark.neuron.torch_compile import DEVICE, TorchCompileOnNeuron, narrowed, set_variables
+from benchmark.neuron.torch_compile import DEVICE, TorchCompileOnNeuron, set_variables
 from benchmark.records import CompileReport, Session, Workload, frozen
 
 _CACHE: Final = "cache"
@@ -52,14 +52,16 @@ class TorchNeuron(TorchCompileOnNeuron):
         """
         from benchmark.models import networks
 
-        library = self._library(folder / _CACHE)
+        library = self._library(workload, folder / _CACHE)
         module = workload.load_module()
-        narrow = narrowed(module, networks.read_inputs(workload))
+        narrow = self.narrowed(module, networks.read_inputs(workload))
         with tempfile.TemporaryDirectory() as work, compiler_logs.compiling(Path(work)):
             self._session(library, module, workload)
         if not (neff_bytes := compiler_logs.neff_bytes(folder / _CACHE)):
             raise CompileFailed("the library left no program (.neff) in its cache")
-        return CompileReport(flags=tuple(self.flags()), neff_bytes=neff_bytes, narrowed=narrow)
+        return CompileReport(
+            flags=tuple(self.installed_flags(workload)), neff_bytes=neff_bytes, narrowed=narrow
+        )
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Compile again, with a copy of the cache.
@@ -71,14 +73,16 @@ class TorchNeuron(TorchCompileOnNeuron):
         assert folder is not None  # noqa: S101 - leaves_artifact
         with tempfile.TemporaryDirectory() as work:
             shutil.copytree(folder / _CACHE, Path(work, _CACHE))
-            library = self._library(Path(work, _CACHE))
+            library = self._library(workload, Path(work, _CACHE))
             return self._session(library, workload.load_module(), workload)
 
-    def _library(self, cache: Path) -> Any:
+    def _library(self, workload: Workload, cache: Path) -> Any:
         self.set_cores()
         # The last of two options wins, and these come after the library's own.
         set_variables(
-            NEURON_CC_FLAGS=" ".join(self.flags()), TORCH_NEURONX_NEFF_CACHE_DIR=cache, **_NO_FALLBACK
+            NEURON_CC_FLAGS=" ".join(self.installed_flags(workload)),
+            TORCH_NEURONX_NEFF_CACHE_DIR=cache,
+            **_NO_FALLBACK,
         )
         import torch
 

@@ -9,21 +9,24 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+from benchmark.errors import CompileFailed
 from benchmark.host import libraries
-from benchmark.neuron import compiler_logs, logical_cores
+from benchmark.neuron import compiler_logs, integers, logical_cores
+from benchmark.neuron.integers import Downcast, NativeInt64
 from benchmark.neuron.known_faults import known_fault
 from benchmark.neuron.parts import PROGRAM_VARIABLES
 from benchmark.precision import Tolerance
 from benchmark.protocols import CompilerDefaults
-from benchmark.records import Arithmetic, FastMath, Model, frozen
+from benchmark.records import Arithmetic, FastMath, Model, Workload, frozen
 
 DEVICE: Final = "neuron:0"
 """The first core that this process sees."""
 _NARROWED: Final = {"int64": "int32", "float64": "float32"}
-"""What the device has no registers for: both compilers narrow them without a word."""
+"""Types that both compilers narrow in silence."""
 
 
 @frozen
@@ -40,6 +43,10 @@ class TorchCompileOnNeuron(CompilerDefaults):
     """`--model-type`: the kind of model to optimise for."""
     lnc: Literal[1, 2] | None = None
     """`-lnc`: physical cores per logical core; null: 2, the default of compiler and runtime."""
+    native_int64: NativeInt64 = "disabled"
+    """`--native-int64`: compute in 64-bit integers, more slowly; neuronx-cc 2.27 and later."""
+    implicit_integer_downcast: Downcast = "all"
+    """`--implicit-integer-downcast`: all: 64-bit integers are narrowed; none: that is an error."""
     python: str | None = None
     """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
@@ -87,28 +94,50 @@ class TorchCompileOnNeuron(CompilerDefaults):
         libraries.imports(*self.proof, install=self.install, python=self.python)
         return found
 
-    def flags(self) -> list[str]:
-        """Options for neuronx-cc, a token each; the front end adds framework, target and files."""
+    def flags(self, target: str, version: str) -> list[str]:
+        """Options for neuronx-cc of a version, a token each; framework, target and files are added."""
         cast = ["--auto-cast-type", self.auto_cast_type] if self.fast_math != "none" else []
         return [
             *("--auto-cast", self.fast_math, *cast),
             *("--optlevel", str(self.optlevel)),
             *("--model-type", self.model_type),
             *("-lnc", str(self.lnc or logical_cores.DEFAULT)),
+            *integers.flags(self.native_int64, self.implicit_integer_downcast, target, version),
         ]
+
+    def installed_flags(self, workload: Workload) -> list[str]:
+        """Those for the compiler that is installed here.
+
+        Raises:
+            CompileFailed: the hardware has no target.
+            Incompatible: the compiler is too old for an option.
+        """
+        if not (target := workload.target):
+            raise CompileFailed("the hardware has no target: choose hardware=trn2 or trn3")
+        version = metadata.version("neuronx-cc")
+        integers.refuse_old(self.native_int64, self.implicit_integer_downcast, target, version)
+        return self.flags(target, version)
 
     def commands(
         self,
         model: Model,  # noqa: ARG002 - its options are fields
         parts: Sequence[str],
         target: str | None,
-        versions: Mapping[str, str],  # noqa: ARG002 - the same in every version
+        versions: Mapping[str, str],
     ) -> Mapping[str, str]:
         """Command line of neuronx-cc, without the names of its files."""
         if not target:
             return {}
-        command = ["neuronx-cc", "compile", "--framework", "XLA", "--target", target, *self.flags()]
+        flags = self.flags(target, versions.get("neuronx-cc", integers.NEWEST))
+        command = ["neuronx-cc", "compile", "--framework", "XLA", "--target", target, *flags]
         return dict.fromkeys(parts, shlex.join(command))
+
+    def narrowed(self, module: Any, inputs: Iterable[Any]) -> tuple[str, ...]:
+        """Types of weights, buffers and inputs that the device narrows, as `int64 to int32`."""
+        tensors = (*module.parameters(), *module.buffers(), *inputs)
+        kept = {"int64"} if self.native_int64 == "enabled" else set()
+        found = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors} - kept
+        return tuple(f"{wide} to {_NARROWED[wide]}" for wide in sorted(found & set(_NARROWED)))
 
     def set_cores(self) -> None:
         """Let the runtime see logical cores as they are compiled for.
@@ -127,13 +156,6 @@ class TorchCompileOnNeuron(CompilerDefaults):
             other_dtype=cast if self.fast_math == "all" else "fp32",
             autocast=self.fast_math,
         )
-
-
-def narrowed(module: Any, inputs: Iterable[Any]) -> tuple[str, ...]:
-    """Types of weights, buffers and inputs that the device computes in fewer bits, as `int64 to int32`."""
-    tensors = (*module.parameters(), *module.buffers(), *inputs)
-    found = {str(tensor.dtype).removeprefix("torch.") for tensor in tensors}
-    return tuple(f"{wide} to {_NARROWED[wide]}" for wide in sorted(found & set(_NARROWED)))
 
 
 def set_variables(**variables: str | Path) -> None:

@@ -14,9 +14,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmark.compilers.neuron_libtorch import NeuronLibtorch
 from benchmark.compilers.torchneuron import TorchNeuron
 from benchmark.devices import neuron
-from benchmark.errors import Unavailable
+from benchmark.errors import Incompatible, Unavailable
 from benchmark.store import results
 from tests.neuron.test_grid import FAKES, SHORT, called, device
 
@@ -102,8 +103,33 @@ def test_the_native_library_is_not_asked_to_compile_without_a_device(tmp_path, m
     monkeypatch.setattr(os, "environ", dict(os.environ))  # it sets variables of its process
     monkeypatch.setattr(torch, "neuron", SimpleNamespace(is_available=lambda: False), raising=False)
     monkeypatch.setitem(sys.modules, "torch_neuronx", SimpleNamespace())
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "2.27.5334.0")
     with pytest.raises(Unavailable, match="compile on the instance"):
-        TorchNeuron().compile(SimpleNamespace(), tmp_path)
+        TorchNeuron().compile(SimpleNamespace(target="trn2"), tmp_path)
+
+
+@pytest.mark.parametrize("kind", [TorchNeuron, NeuronLibtorch])
+def test_integers_are_spelled_out_where_the_compiler_takes_it(kind):
+    def command(version):
+        return kind().commands(None, ["model"], "trn3", {"neuronx-cc": version})["model"]
+
+    assert command("2.27.5334.0").endswith(" -lnc 2 --native-int64 disabled --implicit-integer-downcast all")
+    assert command("2.26.1.0").endswith(" -lnc 2")
+
+
+def test_integers_are_narrowed_unless_they_are_native():
+    import torch
+
+    inputs = [torch.ones(1, dtype=torch.int64), torch.ones(1, dtype=torch.float64)]
+    module = torch.nn.Linear(1, 1)
+    assert TorchNeuron().narrowed(module, inputs) == ("float64 to float32", "int64 to int32")
+    assert TorchNeuron(native_int64="enabled").narrowed(module, inputs) == ("float64 to float32",)
+
+
+def test_values_that_an_older_compiler_has_no_flags_for_are_refused(monkeypatch):
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "2.26.1.0")
+    with pytest.raises(Incompatible, match=r"need neuronx-cc 2\.27 or later, here is 2\.26\.1\.0"):
+        TorchNeuron(native_int64="enabled").installed_flags(SimpleNamespace(target="trn2"))
 
 
 @pytest.mark.parametrize("compiler", [LIBTORCH], indirect=True)
