@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from benchmark.models.torch_compiler import TorchCompiler
+from benchmark.models.dynamic_int8 import DynamicInt8
 from benchmark.records import CompileReport, Session, Workload, frozen
 from benchmark.training_records import TrainingSetup
 
 
 @frozen
-class Eager(TorchCompiler):
+class Eager(DynamicInt8):
     """No compiler: the baseline of every comparison."""
 
     name: ClassVar[str] = "eager"

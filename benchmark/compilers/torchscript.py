@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from benchmark.models.torch_compiler import TorchCompiler
+from benchmark.models.dynamic_int8 import DynamicInt8
 from benchmark.records import CompileReport, Session, Workload, frozen
 
 _FILE = "model.ts"
 
 
 @frozen
-class TorchScript(TorchCompiler):
+class TorchScript(DynamicInt8):
     """`torch.jit.trace` and `torch.jit.freeze`.
 
     `torch.jit.optimize_for_inference` isn't used: it makes a ResNet-50 no faster, and the result can't be
