@@ -21,6 +21,12 @@ def at_home(path: str) -> str:
     return os.path.normpath(os.path.join(os.environ.get("BENCHMARK_HOME", ""), path))  # noqa: PTH118 - a text
 
 
+def block_name(number: int | None, of: int | None) -> str:
+    """File of a block of answers, of so many; None stands for any."""
+    first, count = ("*" if one is None else f"{one:06d}" for one in (number, of))
+    return f"block-{first}-of-{count}.npz"
+
+
 @frozen
 class CampaignPaths:
     """The folder of one campaign: Hydra's snapshots, logs, compiler work folders."""
@@ -55,6 +61,18 @@ class CampaignPaths:
     def answers(self, name: str) -> Path:
         """Folder of answers to a data set that aren't complete yet."""
         return self.folder / "answers" / name
+
+    @property
+    def answered(self) -> float | None:
+        """Share of a data set that is answered, where a run is at that; of the folder that changed last."""
+        folders = {}
+        for folder in (self.folder / "answers").glob("*"):
+            with suppress(OSError):  # its run has just removed it
+                folders[folder] = folder.stat().st_mtime_ns
+        if not folders:
+            return None
+        blocks = [*max(folders, key=folders.__getitem__).glob(block_name(None, None))]
+        return len(blocks) / int(blocks[0].stem.rpartition("-")[2]) if blocks else None
 
 
 @frozen

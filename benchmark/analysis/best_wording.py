@@ -146,9 +146,7 @@ def _unpriced(answer: Answer, wanted: Wanted) -> Iterator[str]:
 def _unknown(answer: Answer, wanted: Wanted) -> Iterator[str]:
     """Figures that a limit needs and cells lack."""
     limits, group = wanted.limits, answer.cells
-    quality = (
-        "no scenario measures it yet, but published rows may have it: store import --all, then --published"
-    )
+    quality = "scenario=latency,accuracy with dataset= measures both"
     few = f"it needs {_FEWEST_CALLS} timed calls: sampling=thorough takes more"
     limited = (
         (limits.p95_ms, "latency_p95_ms", "p95", few),

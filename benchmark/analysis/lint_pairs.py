@@ -18,6 +18,7 @@ import pandas as pd
 from benchmark import axes
 from benchmark.formatting import counted
 from benchmark.frames import with_columns
+from benchmark.store import accuracies
 
 Found = tuple[list[str], str]
 """The run_ids of a finding, and its reason."""
@@ -91,11 +92,16 @@ def latency_falls(rows: pd.DataFrame) -> Iterator[Found]:
 
 
 def accuracy_within_noise(rows: pd.DataFrame) -> Iterator[Found]:
-    """Two-proportion z test along one axis at a time: a model's variants, or models under one treatment.
+    """Accuracies that differ as chance would have it.
 
-    The answers are taken as independent, for rows don't keep which items were right.
+    Of rows that were compared with their reference item by item, by that comparison. Of others, such as
+    published ones, by a two-proportion z test along one axis at a time (a model's variants, or models under
+    one treatment), which takes the answers as independent.
     """
-    known = rows[(rows["status"] == "ok") & (rows["dataset"] != "") & (rows["accuracy_n"] > 0)]
+    answered = rows["items_hash"] != ""
+    yield from _as_good_as_the_reference(rows[answered])
+    of_data = (rows["status"] == "ok") & (rows["dataset"] != "") & (rows["accuracy_n"] > 0)
+    known = rows[of_data & ~answered]
     ranked = known[known["accuracy"].notna()].drop_duplicates(["dataset", "model", "accuracy", "accuracy_n"])
     for same in (["dataset", "model"], ["dataset", *_axes("model", "weights")]):
         for _, group in ranked.sort_values("accuracy").groupby(same, dropna=False):
@@ -306,6 +312,22 @@ def _falls(rows: pd.DataFrame, column: str, step: str, word: str) -> Iterator[Fo
             "again in turns, or say why"
         )
         yield [*run_ids(ids[0]), *run_ids(ids[1])], reason
+
+
+def _as_good_as_the_reference(answered: pd.DataFrame) -> Iterator[Found]:
+    """Rows whose accuracy isn't the reference's, without proof of a difference."""
+    whole = answered["quantization"] == ""
+    compared = accuracies.judged(with_columns(answered, quantization=answered["quantization"].mask(whole)))
+    unproved = compared[compared[accuracies.VERDICT].isin(["no measurable difference", "too few to tell"])]
+    unproved = unproved[unproved[accuracies.ADJUSTED].notna()]
+    for _, row in unproved[unproved["accuracy_lost"] != unproved["accuracy_won"]].iterrows():
+        reason = (
+            f"{row['dataset']}: {label(row)} has {row['accuracy']:.2%}; of the items that fp32 answers "
+            f"otherwise it lost {row['accuracy_lost']:.0f} and won {row['accuracy_won']:.0f} "
+            f"({row[accuracies.VERDICT]}, p = {row[accuracies.ADJUSTED]:.2f}, n = {row['accuracy_n']:.0f}): "
+            "call it neither better nor worse"
+        )
+        yield [row["run_id"]], reason
 
 
 def _no_ranking(group: pd.DataFrame) -> Iterator[Found]:

@@ -23,7 +23,7 @@ from benchmark.records import frozen
 from benchmark.report.display import table
 from benchmark.report.sanitize import inert, one_line, say
 from benchmark.report.screen import Screen
-from benchmark.store import query, selection
+from benchmark.store import accuracies, query, selection
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
 
 _WORDS = "Conditions such as 'model=vit batch<=4', and prices: price=reserved price.as_of=2024-09-16."
@@ -45,6 +45,8 @@ class _Found:
     priced: Priced
     answers: tuple[Answer, ...]
     shown: selection.Shown
+    contested: tuple[str, ...]
+    """Data sets whose accuracies don't count, since the same compiled models answered several."""
 
 
 def best(  # noqa: PLR0913, PLR0917 - a command line has that many
@@ -53,6 +55,9 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
     p95_ms: Annotated[float | None, typer.Option(help="Highest p95 of a call.")] = None,
     p99_ms: Annotated[float | None, typer.Option(help="Highest p99 of a call.")] = None,
     accuracy_floor: Annotated[float | None, typer.Option(help="Lowest accuracy, 0 to 1.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Take accuracies of this data set, where rows have several.")
+    ] = None,
     cosine_floor: Annotated[float | None, typer.Option(help="Lowest cosine to fp32.")] = None,
     usd_per_1m: Annotated[float | None, typer.Option(help="Highest cost per million, in dollars.")] = None,
     fastest: Annotated[bool, typer.Option("--fastest", help="Choose the lowest p95.")] = False,
@@ -93,7 +98,7 @@ def best(  # noqa: PLR0913, PLR0917 - a command line has that many
         requests_per_s=_above_zero("requests-per-s", requests_per_s),
         utilisation=_share("utilisation", _above_zero("utilisation", utilisation), 0) or utilisation,
     )
-    found = _found(words or [], store, wanted, simulated=simulated, published=published)
+    found = _found(words or [], store, wanted, dataset, simulated=simulated, published=published)
     if as_json:
         say(json.dumps(_object(found)))
     else:
@@ -114,7 +119,15 @@ def _share(option: str, value: float | None, least: float) -> float | None:
     return value
 
 
-def _found(words: Sequence[str], store: str, wanted: Wanted, *, simulated: bool, published: bool) -> _Found:
+def _found(  # noqa: PLR0913 - what the command line says
+    words: Sequence[str],
+    store: str,
+    wanted: Wanted,
+    dataset: str | None,
+    *,
+    simulated: bool,
+    published: bool,
+) -> _Found:
     about, others = split(words)
     prices = basis(about)
     conditions = query.parse(" ".join(others))
@@ -123,12 +136,23 @@ def _found(words: Sequence[str], store: str, wanted: Wanted, *, simulated: bool,
     shown = selection.shown(stored, conditions, simulated=simulated, published=published)
     if not len(shown.rows):
         raise ConfigError("; ".join([no_rows(reader, conditions), *shown.notes]))
-    chosen_of = cells(to_frame(shown.rows))
+    rows = to_frame(shown.rows)
+    if dataset is not None:
+        rows = accuracies.only(rows, dataset)
+    chosen_of = cells(rows)
     if not len(chosen_of.done):
         raise ConfigError(f"no row that matches is ok: {_failed_words(chosen_of)}")
     cost = priced(chosen_of.done, prices)
     found = tuple(answers(cost.frame, wanted))
-    return _Found(wanted=wanted, basis=prices, cells=chosen_of, priced=cost, answers=found, shown=shown)
+    return _Found(
+        wanted=wanted,
+        basis=prices,
+        cells=chosen_of,
+        priced=cost,
+        answers=found,
+        shown=shown,
+        contested=accuracies.contested(rows),
+    )
 
 
 Writer = Callable[[Any], None]
@@ -233,6 +257,9 @@ def _below(found: _Found) -> Iterator[str]:
     yield from found.priced.lines
     for warning in found.priced.warnings:
         yield f"! {warning}"
+    if found.contested:
+        several = " and ".join(found.contested)
+        yield f"accuracies are of {several}, so none counts: choose one by --dataset"
     yield from found.shown.notes
     if len(failed := found.cells.failed):
         yield f"left out: {counted(len(failed), 'failed cell')} ({_failed_words(found.cells)})"

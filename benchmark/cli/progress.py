@@ -28,12 +28,15 @@ _NAMES: Final = ("model", "hardware", "compiler", "task", "scenario")
 _TIMED: Final = frozenset({"peak", "measure"})
 """Stages in which calls are timed."""
 _TICK_S: Final = 1.0
+_ANSWERS_TICK_S: Final = 10.0
+"""Between drawings while a data set is answered: that lasts long, and one drawing takes milliseconds."""
 
 
 class ProgressDisplay:
     """Shows the state of a grid. It draws when the state changes, and each second while nothing is timed.
 
-    While calls are timed, a clock on the screen would disturb them: the line says when they began.
+    While calls are timed, a clock on the screen would disturb them: the line says when they began. Of a data
+    set that is answered it says the share, now and then.
     """
 
     def __init__(self, console: Console, state: GridProgress) -> None:
@@ -41,6 +44,8 @@ class ProgressDisplay:
         self._lines = CellLines(state.plan, state.labels)
         self._repeats = {run.run_id: run.repeat for run in state.plan.queue}
         self._round = 0
+        self._answering = {run.run_id for run in state.plan.queue if run.cell.experiment.scenario.labelled}
+        self._tick_s = _TICK_S
         self._awaited: set[str] = set()
         self._announce()
         self._display = Live(console=console, auto_refresh=False, transient=True)
@@ -65,13 +70,15 @@ class ProgressDisplay:
     def _tick(self) -> None:
         while self._may_tick.wait() and not self._is_over.is_set():
             self._draw()
-            self._is_over.wait(_TICK_S)
+            self._is_over.wait(self._tick_s)
 
     @contextmanager
     def working(self, where: str, run_id: str, stage: str) -> Iterator[None]:
         """Show a cell in a stage while the block runs."""
         with self._state.working(where, run_id, stage):
-            if stage in _TIMED:
+            answers = run_id in self._answering and stage == "measure"
+            self._tick_s = _ANSWERS_TICK_S if answers else _TICK_S
+            if stage in _TIMED and not answers:
                 self._may_tick.clear()
             else:
                 self._may_tick.set()
@@ -130,10 +137,19 @@ class ProgressDisplay:
             ProgressBar(total=max(1, total), completed=state.finished_cells, width=24), Text(self._sums())
         )
         lines = [
-            Text(f"{where}  {at.label}: {_at(at)}", style="dim", no_wrap=True, overflow="ellipsis")
+            Text(f"{where}  {at.label}: {self._at(at)}", style="dim", no_wrap=True, overflow="ellipsis")
             for where, at in sorted(state.busy.items())
         ]
         return Group(*lines, bar)
+
+    def _at(self, at: Busy) -> str:
+        """What a cell is at, and for how long, or since when where no clock may run."""
+        answering = at.run_id in self._answering and at.stage in {"items", "measure"}
+        share = self._state.paths.answered if answering else None
+        answered = "" if share is None else f", {share:.0%} answered"
+        if at.stage in _TIMED:
+            return f"{at.stage} since {time.strftime('%H:%M:%S', time.localtime(at.since))}{answered}"
+        return f"{at.work}, {duration(time.time() - at.since)}{answered}"
 
     def _sums(self) -> str:
         state, total = self._state, len(self._state.plan.queue)
@@ -159,13 +175,6 @@ class ProgressDisplay:
         if state.time_left.ahead.runs:
             notes.append(time_ahead(state.time_left.ahead))
         self._say(", ".join(notes), style=None)
-
-
-def _at(at: Busy) -> str:
-    """What a cell is at, and for how long, or since when where no clock may run."""
-    if at.stage in _TIMED:
-        return f"{at.stage} since {time.strftime('%H:%M:%S', time.localtime(at.since))}"
-    return f"{at.work}, {duration(time.time() - at.since)}"
 
 
 def time_ahead(ahead: Forecast) -> str:

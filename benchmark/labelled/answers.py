@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 
 from benchmark.errors import Crashed
+from benchmark.paths import block_name
 
 Answers = Mapping[str, np.ndarray]
 """Arrays by column, an entry an item: `id`, `label`, `predicted`, `right` and what else the task gives."""
@@ -28,33 +29,34 @@ class Blocks:
 
     def has(self, number: int) -> bool:
         """Whether a block is finished."""
-        return self._file(number).is_file()
+        return any(self._files(number))
 
-    def keep(self, number: int, answers: Answers, times: Mapping[str, np.ndarray]) -> None:
-        """Write a finished block with the times of its calls."""
+    def keep(self, number: int, of: int, answers: Answers, times: Mapping[str, np.ndarray]) -> None:
+        """Write a finished block, of so many, with the times of its calls."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".block-{number}-{os.getpid()}.npz"
         np.savez(temporary, allow_pickle=False, **{**answers, **times})
-        temporary.replace(self._file(number))
+        temporary.replace(self.folder / block_name(number, of))
 
     def read(self, number: int) -> tuple[Answers, Answers]:
         """Answers of a block, and the times of its calls."""
-        with np.load(self._file(number), allow_pickle=False) as stored:
+        (file,) = self._files(number)
+        with np.load(file, allow_pickle=False) as stored:
             found = {name: stored[name] for name in stored.files}
         times = {name: found.pop(name) for name in _TIMES}
         return found, times
 
     def all(self) -> Answers:
         """Answers of all blocks, in their order."""
-        numbers = sorted(int(file.stem.rpartition("-")[2]) for file in self.folder.glob("block-*.npz"))
-        return joined([self.read(number)[0] for number in numbers])
+        count = len(self._files())
+        return joined([self.read(number)[0] for number in range(count)])
 
     def discard(self) -> None:
         """Remove all: their run has its row."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _file(self, number: int) -> Path:
-        return self.folder / f"block-{number:06d}.npz"
+    def _files(self, number: int | None = None) -> list[Path]:
+        return [*self.folder.glob(block_name(number, None))]
 
 
 def joined(parts: Sequence[Answers]) -> Answers:

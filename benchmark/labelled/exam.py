@@ -78,7 +78,7 @@ class Asking:
                 wall_s, cpu_s = wall_s + ns / 1e9, cpu_s + used_s
                 graded.append(self._questions.graded(call.items, call.given, host_arrays(outputs)))
             times = {"calls_ns": np.array(calls_ns), "wall_s": np.array(wall_s), "cpu_s": np.array(cpu_s)}
-            self._blocks.keep(number, joined(graded), times)
+            self._blocks.keep(number, len(self._numbers), joined(graded), times)
 
     def first_inputs(self) -> list[np.ndarray]:
         """Inputs of the first call, for the warm-up."""

@@ -73,8 +73,8 @@ class Forecast(NamedTuple):
     unpriced: int
     """Runs whose machine has no price."""
     at_least: bool
-    """Whether some run rests on minima and may take longer: its model was never called here, or it ends by a
-    precision."""
+    """Whether some run rests on minima and may take longer: its model was never called here, it ends by a
+    precision, or it answers a data set, whose items aren't counted before."""
 
     @property
     def seconds(self) -> float:
@@ -131,7 +131,11 @@ def forecast(plan: Plan, cache: Entries, past: Durations, workers: int) -> Forec
         at_least=any(
             runs[run.run_id].known is None
             and run.cell.experiment.hardware.isolated
-            and (run.cell.experiment.sampling.precision or past.call(_case(run)) is None)
+            and (
+                run.cell.experiment.sampling.precision
+                or run.cell.experiment.scenario.labelled
+                or past.call(_case(run)) is None
+            )
             for run in pending
         ),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from benchmark.errors import ConfigError
 from benchmark.frames import with_columns
 from benchmark.stats import paired
 
@@ -108,6 +109,28 @@ def lent(rows: pd.DataFrame) -> pd.DataFrame:
         given.loc[takes, name] = values
         given[name] = given[name].astype(rows[name].dtype)
     return given[~(measured & keys.isin(keys[takes]))]
+
+
+def contested(rows: pd.DataFrame) -> tuple[str, ...]:
+    """Data sets that one compiled model answered beside others: none of these accuracies is lent."""
+    measured = rows[is_measured(rows)]
+    if not len(measured):
+        return ()
+    several = measured["dataset"].groupby(_keys(measured)).transform("nunique") > 1
+    return tuple(sorted(measured.loc[several, "dataset"].unique()))
+
+
+def only(rows: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Rows without the answers to other data sets.
+
+    Raises:
+        ConfigError: no row answered this one.
+    """
+    measured = is_measured(rows)
+    known = sorted(rows.loc[measured, "dataset"].unique())
+    if dataset not in known:
+        raise ConfigError(f"--dataset {dataset}: rows have answers to {', '.join(known) or 'no data set'}")
+    return rows[~measured | (rows["dataset"] == dataset)]
 
 
 def _keys(rows: pd.DataFrame) -> pd.Series[Any]:

@@ -183,9 +183,7 @@ def test_limits_that_no_cell_keeps_are_answered_with_the_nearest(limits, note):
 def test_an_accuracy_that_nobody_measured_is_asked_for_in_vain():
     ((answer,), (notes,)) = asked(*GROWING, accuracy_floor=0.8)
     assert (answer.chosen, len(answer.front)) == (None, 0)
-    assert notes[0].startswith(
-        "no cell has an accuracy: no scenario measures it yet, but published rows may have it"
-    )
+    assert notes[0] == "no cell has an accuracy: scenario=latency,accuracy with dataset= measures both"
 
 
 def test_cells_without_an_accuracy_are_left_out_and_counted():

@@ -389,6 +389,25 @@ def test_accuracies_within_their_noise_are_not_to_be_ranked():
     )
 
 
+def test_answers_that_were_compared_item_by_item_are_judged_by_that():
+    """Unpaired, 96.05 % against 97.13 % of 557 has p .32; paired, 14 lost and none won are a loss."""
+    answers = {"dataset": "bbc", "items_hash": "h", "accuracy_n": 557, "metric": "accuracy"}
+    whole = {"compiler": "eager", "fast_math": "none", "metric_value": 0.97, "accuracy": 0.97}
+    lost = {"compiler": "onnxruntime", "quantization": "int8", "metric_value": 0.96, "accuracy": 0.96}
+    frame = rows(
+        {**whole, "accuracy_lost": 0, "accuracy_won": 0, "accuracy_p": 1.0},
+        {**lost, "accuracy_lost": 7, "accuracy_won": 1, "accuracy_p": 0.0703, "artifact_key": "a"},
+        {**lost, "accuracy_lost": 14, "accuracy_won": 0, "accuracy_p": 0.0001, "artifact_key": "b"},
+        accuracy_verdict="no measurable difference",
+        **answers,
+    )
+    ((found, reason),) = said_by(frame, "no difference")
+    assert found == ("r1",)
+    assert reason.endswith(
+        "it lost 7 and won 1 (no measurable difference, p = 0.07, n = 557): call it neither better nor worse"
+    )
+
+
 def test_models_within_their_noise_are_told_in_the_longest_stretches():
     shares = {"a": 0.80, "b": 0.82, "c": 0.83, "d": 0.85}
     frame = rows(

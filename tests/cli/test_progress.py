@@ -15,7 +15,7 @@ from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cli.progress import ProgressDisplay, labels
 from benchmark.cli.terminal_log import TerminalHandler
 from benchmark.config.sweep import grid
-from benchmark.paths import CampaignPaths
+from benchmark.paths import CampaignPaths, block_name
 from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.estimate import forecast
 from benchmark.pipeline.progress import GridProgress
@@ -195,6 +195,19 @@ def test_nothing_is_drawn_while_calls_are_timed(terminal):
         time.sleep(0.2)
         assert printed.getvalue() == before
     assert re.search(r"none b1 s128: measure since \d\d:\d\d:\d\d", before)
+
+
+def test_a_data_set_that_is_answered_has_its_share_now_and_then(terminal, tmp_path, monkeypatch):
+    shown, run_id, printed = terminal
+    monkeypatch.setattr("benchmark.cli.progress._ANSWERS_TICK_S", 0.01)
+    shown._answering = {run_id}
+    folder = CampaignPaths(folder=tmp_path).answers("here")
+    with shown, shown.working("cpu", run_id, "measure"):
+        folder.mkdir(parents=True)
+        for number in range(3):
+            (folder / block_name(number, 12)).touch()
+        time.sleep(0.3)
+    assert re.search(r"measure since \d\d:\d\d:\d\d, 25% answered", printed.getvalue())
 
 
 def test_a_warning_stands_above_the_progress_and_is_printed_once(terminal):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from benchmark.store.accuracies import ADJUSTED, COMPARISONS, NEEDED, VERDICT, judged, lent
+from benchmark.errors import ConfigError
+from benchmark.store.accuracies import ADJUSTED, COMPARISONS, NEEDED, VERDICT, contested, judged, lent, only
 from benchmark.store.repeats import KEYS
 
 
@@ -98,3 +99,14 @@ def test_the_newest_answers_count():
 def test_other_rows_are_unchanged():
     rows = frame(row("latency"), row("throughput"))
     pd.testing.assert_frame_equal(lent(rows), rows)
+
+
+def test_accuracies_of_several_data_sets_are_named_and_one_can_be_chosen():
+    rows = frame(row("latency"), row(), row(dataset="movies", items_hash="m", accuracy=0.7))
+    assert contested(rows) == ("bbc", "movies")
+    assert lent(rows)["accuracy"].dropna().tolist() == [0.96, 0.7]  # neither is lent
+    chosen = only(rows, "movies")
+    assert contested(chosen) == ()
+    assert lent(chosen)["accuracy"].tolist() == [0.7]
+    with pytest.raises(ConfigError, match="--dataset mnist: rows have answers to bbc, movies"):
+        only(rows, "mnist")
