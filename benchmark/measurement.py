@@ -149,3 +149,5 @@ class Measurement:
     """Device cores of each part of each copy, see `benchmark.placement`; empty where they have none."""
     kv_cache: Literal["device", "host"] | None = None
     """Where keys and values are between the tokens of a generation; null for other models."""
+    kv_bytes_per_token: float | None = None
+    """Bytes of keys and values of one token of one item, as the run kept them; null for other models."""

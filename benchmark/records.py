@@ -288,6 +288,8 @@ class Session:
     returns the first output. None: `call` takes all inputs."""
     keeps_states: bool = False
     """Whether the states of its parts stay on the device from call to call."""
+    kv_bytes_per_token: Callable[[], float | None] | None = None
+    """Bytes of keys and values of one token of one item, as the last call kept them; None before a call."""
     answers: Callable[[Path], Sequence[Any]] | None = None
     """Makes the answers to compare with the reference in this folder, where `run` doesn't return them."""
     score: Callable[[np.ndarray], Sequence[Any]] | None = None

@@ -109,7 +109,7 @@ _RANGES: Final = {
     "cosine": (-1 - _SLACK, 1 + _SLACK),
     "relative_error": (0.0, _FINITE),
     **dict.fromkeys(("top1_agreement", "accuracy", "ops_on_device_fraction"), (0.0, 1 + _SLACK)),
-    "roofline_fraction": (0.0, 1.05),
+    **dict.fromkeys(("roofline_fraction", "decode_roofline_fraction"), (0.0, 1.05)),
     "cpu_percent": (0.0, 102.0),
 }
 """Least and greatest value that a figure can have; the peak of a device is known to some percent."""
@@ -120,6 +120,8 @@ _CALLED = ("items", "images", "inferences", "sequences")
 """Units of which a call has `batch_size`."""
 _SAME_RATE = 0.01
 """How far a training's rate may be from that of its steps."""
+_SAME_TIME, _TIMER_MS = 1e-3, 0.02
+"""How far the times of tokens may be from that of their call: a share of it, and the reading of clocks."""
 _HYPER_THREADS = 2.1
 """A core has two at most; the rest allows for inexact clocks."""
 
@@ -203,6 +205,22 @@ def more_than_its_callers_request(rows: pd.DataFrame) -> Iterator[Found]:
             f"{label(row)}: {row['throughput_per_s']:.6g} {row['throughput_unit']}/s at {latency[at]:.4g} ms "
             f"and batch {row['batch_size']:g} need {flying[at]:.3g} calls at a time, but replicas x workers "
             f"is {callers[at]:g}: correct the wrong one of the four"
+        )
+        yield [row["run_id"]], reason
+
+
+def tokens_and_call_differ(rows: pd.DataFrame) -> Iterator[Found]:
+    """First token + time per token x the tokens after it = time of the call, to 0.1 %."""
+    after = (rows["output_length"] - 1) * rows["tpot_mean_ms"]
+    made, call = rows["first_token_mean_ms"] + after, rows["latency_mean_ms"]
+    fit = rows["scenario"].isin(_CLOSED_LOOP)
+    for at in np.flatnonzero(fit & ((made - call).abs() > _SAME_TIME * call + _TIMER_MS)):
+        row = rows.iloc[at]
+        reason = (
+            f"{label(row)}: the first token after {row['first_token_mean_ms']:.6g} ms and "
+            f"{row['output_length'] - 1:g} more of {row['tpot_mean_ms']:.6g} ms each end at "
+            f"{made[at]:.6g} ms, "
+            f"but the call takes {call[at]:.6g} ms: correct the wrong one of the four"
         )
         yield [row["run_id"]], reason
 
@@ -305,6 +323,11 @@ RULES: Final = (
         name="steps at another rate",
         meaning="a training whose samples/s x time of a step isn't the samples of a step, to 1 %",
         check=steps_at_another_rate,
+    ),
+    Rule(
+        name="tokens and call differ",
+        meaning="first token + time per token x further tokens isn't the time of the call, to 0.1 %",
+        check=tokens_and_call_differ,
     ),
     Rule(
         name="few samples",

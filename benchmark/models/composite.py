@@ -36,6 +36,8 @@ class CompositeModel:
     to the reference's choices: after one other choice the answers can't be compared."""
     has_tokens = False
     """Whether `on_token` is called after each token."""
+    kv_bytes_per_token: float | None = None
+    """Bytes of keys and values of one token of one item, as the last call kept them; None: there are none."""
 
     def run(self, parts: Mapping[str, Network], inputs: Tensors, on_token: Callable[[], None]) -> Tensors:
         """Make one call as a user does; call `on_token` after each token, where there are tokens."""
@@ -194,6 +196,7 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         answers=answers,
         save_image=lambda file: model.save_image(latest, file),
         token_ns=token_ns if model.has_tokens else None,
+        kv_bytes_per_token=lambda: model.kv_bytes_per_token,
         score=score if model.has_tokens else None,
         keeps_states=any(session.write_states for session in sessions.values()),
         arithmetic=_together([session.arithmetic for session in sessions.values()]),

@@ -155,7 +155,8 @@ class Generation(CompositeModel):
         # The second half of an encoder-decoder's states is the encoder's, which doesn't change.
         is_encoder_decoder = "decoder_input_ids" in inputs
         own = states[: len(states) // 2] if is_encoder_decoder else states
-        seen = own[0].shape[2]
+        batch, _, seen, _ = own[0].shape
+        self.kv_bytes_per_token = sum(state.nbytes for state in own) / (batch * seen)
         caches = [_padded(state, seen + self._output_length) for state in own]
         encoded = [state.contiguous() for state in states[len(own) :]]
         write = getattr(parts["decode"], "write_states", None)

@@ -81,6 +81,7 @@ def _measure(
         picture=picture if first.drew_picture else None,
         placement=_placement(cell, shares),
         kv_cache=_kv_cache(cell, workload, keeps=first.keeps_states),
+        kv_bytes_per_token=first.kv_bytes_per_token,
         process_s=time.perf_counter() - began,
     )
 

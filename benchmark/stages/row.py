@@ -15,11 +15,11 @@ from benchmark.host import machine
 from benchmark.identity import options_of
 from benchmark.labelled.exam import Exam
 from benchmark.labelled.scores import Score
-from benchmark.measurement import Measurement, Timing
+from benchmark.measurement import Measurement
 from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
 from benchmark.redaction import without_secrets
 from benchmark.store.schema import SCHEMA_VERSION
-from benchmark.timing import roofline
+from benchmark.timing import roofline, token_times
 from benchmark.timing.roofline import Peak
 from benchmark.training_records import Answered, Trained, TrainingOptions
 
@@ -65,6 +65,7 @@ def row(attempt: Attempt) -> Row:
         **_axes(attempt),
         **_compile(attempt),
         **(_latency(trusted) if trusted else {}),
+        **(token_times.columns(trusted, attempt.planned.cell.shape) if trusted else {}),
         **(_throughput(trusted, attempt.planned.cell) if trusted else {}),
         **(asdict(attempt.measured.arithmetic) if attempt.measured else {}),
         **(_noise(attempt.measured, e.sampling.inputs) if attempt.measured else {}),
@@ -208,7 +209,6 @@ def _latency(measured: Measurement) -> dict[str, Any]:
         "effective_samples": measured.summary.effective_samples,
         "stop_reason": timing.stop_reason,
         "attempts": measured.attempts,
-        **_tokens(timing),
         "device_time_p50_ms": float(np.median(timing.device_nanoseconds)) / 1e6
         if timing.device_nanoseconds
         else measured.noise.device.latency_p50_ms,
@@ -304,20 +304,6 @@ def _answered(answered: Answered) -> dict[str, Any]:
     }
 
 
-def _tokens(timing: Timing) -> dict[str, Any]:
-    """Times to the tokens of a generation; empty for other tasks."""
-    if not timing.token_nanoseconds:
-        return {}
-    ms = np.asarray(timing.token_nanoseconds) / 1e6
-    first, between = ms[:, 0], np.diff(ms, axis=1).ravel()
-    return {
-        "first_token_p50_ms": float(np.median(first)),
-        "first_token_p95_ms": float(np.percentile(first, 95)),
-        "token_latency_p50_ms": float(np.median(between)) if len(between) else None,
-        "token_latency_p99_ms": float(np.percentile(between, 99)) if len(between) else None,
-    }
-
-
 def _noise(measured: Measurement, inputs: str) -> dict[str, Any]:
     noise, harness = measured.noise, measured.harness
     return {
@@ -375,7 +361,13 @@ def _roofline(attempt: Attempt, trusted: Measurement | None) -> dict[str, Any]:
         return counted
     dtype = trusted.arithmetic.matmul_dtype
     reached = roofline.fraction(workload.flops_per_call, workload.weight_bytes, p50 / 1e3, dtype, peak)
-    return {**counted, "peak_flops_per_s": peak.flops_at(dtype), "roofline_fraction": reached}
+    tokens = token_times.columns(trusted, workload.shape).get("tpot_mean_ms")
+    return {
+        **counted,
+        "peak_flops_per_s": peak.flops_at(dtype),
+        "roofline_fraction": reached,
+        "decode_roofline_fraction": token_times.decode_roofline(workload, trusted, tokens, peak),
+    }
 
 
 def _provenance(attempt: Attempt) -> dict[str, Any]:

@@ -41,6 +41,71 @@ def latencies() -> Iterator[Described]:
             yield from bounds(name, "ms")
 
 
+def generations() -> Sequence[Described]:
+    """Columns of a generation's tokens. All count from the start of the call, without any queue."""
+    return (
+        (
+            "first_token_mean_ms",
+            _REAL,
+            "ms",
+            "mean time from the start of a generation to its first token (TTFT)",
+        ),
+        ("first_token_p50_ms", _REAL, "ms", "median of that time"),
+        ("first_token_p95_ms", _REAL, "ms", "95th percentile of that time"),
+        ("first_token_p99_ms", _REAL, "ms", "99th percentile of that time"),
+        (
+            "tpot_mean_ms",
+            _REAL,
+            "ms",
+            (
+                "time per output token (TPOT): (time of the last token - time of the first) / "
+                "(`output_length` - 1), mean over the generations; `first_token_mean_ms` + `tpot_mean_ms` x "
+                "(`output_length` - 1) is `latency_mean_ms`"
+            ),
+        ),
+        ("tpot_p50_ms", _REAL, "ms", "median of that time over the generations"),
+        (
+            "token_latency_p50_ms",
+            _REAL,
+            "ms",
+            "median time from one token to the next (ITL), over all such pairs of all generations",
+        ),
+        ("token_latency_p95_ms", _REAL, "ms", "95th percentile of that time"),
+        ("token_latency_p99_ms", _REAL, "ms", "99th percentile of that time"),
+        (
+            "prefill_tokens_per_s",
+            _REAL,
+            "tokens/s",
+            "`batch_size` x `input_length` / `first_token_mean_ms`: prompt tokens read in a second",
+        ),
+        (
+            "decode_tokens_per_s",
+            _REAL,
+            "tokens/s",
+            "`batch_size` / `tpot_mean_ms`: tokens made in a second after the first",
+        ),
+        (
+            "kv_bytes_per_token",
+            _REAL,
+            "bytes",
+            (
+                "keys and values of one token of one item, all layers, in the type in which they are kept: "
+                "2 x layers x heads of keys and values x their width x bytes of a number"
+            ),
+        ),
+        (
+            "decode_roofline_fraction",
+            _REAL,
+            "0…1",
+            (
+                "shortest time that memory bandwidth allows for a step of decoding, divided by "
+                "`tpot_mean_ms`: a step reads each weight once, and the keys and values of the prompt and of "
+                "half the output"
+            ),
+        ),
+    )
+
+
 def accuracies() -> Sequence[Described]:
     """Columns of the section `quality`, behind those of the comparison with the reference's outputs."""
     return (

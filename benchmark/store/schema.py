@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from benchmark.errors import Status
 from benchmark.records import frozen
-from benchmark.store.figure_columns import accuracies, bounds, latencies
+from benchmark.store.figure_columns import accuracies, bounds, generations, latencies
 
-SCHEMA_VERSION: Final = 12
+SCHEMA_VERSION: Final = 13
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -321,12 +321,8 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ),
         ("attempts", _INT, "", "measurements made: a noisy one is repeated, and the quietest counts"),
         ("device_time_p50_ms", _REAL, "ms", "median time of one call by the device's own clock"),
-        ("first_token_p50_ms", _REAL, "ms", "median time from the start of a generation to its first token"),
-        ("first_token_p95_ms", _REAL, "ms", "95th percentile of that time"),
-        ("first_token_p99_ms", _REAL, "ms", "99th percentile of that time"),
-        ("token_latency_p50_ms", _REAL, "ms", "median time from one token to the next"),
-        ("token_latency_p99_ms", _REAL, "ms", "99th percentile of that time"),
     ),
+    *_section("generation", *generations()),
     *_section(
         "harness",
         ("timer_ns", _INT, "ns", "time that the timing loop measures for an empty call; not subtracted"),

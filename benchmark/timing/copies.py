@@ -38,6 +38,7 @@ class First(NamedTuple):
     arithmetic: Arithmetic
     drew_picture: bool
     keeps_states: bool
+    kv_bytes_per_token: float | None
 
 
 class Copies:
@@ -70,7 +71,8 @@ class Copies:
             self.sessions = [
                 replace(copy, before_block=harness.shuffler(copy, e.seed)) for copy in self.sessions
             ]
-        return First(self.load_s, call_ns, answers, session.arithmetic, drew, session.keeps_states)
+        kept = session.kv_bytes_per_token and session.kv_bytes_per_token()
+        return First(self.load_s, call_ns, answers, session.arithmetic, drew, session.keeps_states, kept)
 
     def start_on(self, turn: int) -> None:
         """Move this thread to another CPU: perhaps its own threads disturbed each other."""

@@ -14,8 +14,8 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from benchmark.records import frozen
 
 _FP32_BYTES = 4
-_WEIGHT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
-"""Of one weight, by the type of matrix products; other types count as one byte, the least."""
+_WEIGHT_BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2, "int4": 0.5}
+"""Of one weight, by the type of matrix products; other types count as one byte, the least of the usual."""
 
 BytesPerSecond = tuple[PositiveInt, PositiveFloat]
 
@@ -63,6 +63,11 @@ def fraction(
     """
     if flops is None or weight_bytes is None or peak is None:
         return None
-    needed = weight_bytes * _WEIGHT_BYTES.get(matmul_dtype, 1) / _FP32_BYTES
+    needed = bytes_in(weight_bytes, matmul_dtype)
     least_s = max(flops / peak.flops_at(matmul_dtype), needed / peak.bandwidth(needed))
     return least_s / seconds_per_call
+
+
+def bytes_in(fp32_bytes: int, dtype: str) -> float:
+    """Bytes of weights in this type, from those in fp32."""
+    return fp32_bytes * _WEIGHT_BYTES.get(dtype, 1) / _FP32_BYTES

@@ -267,6 +267,19 @@ def test_a_training_with_a_rate_that_its_steps_dont_have_is_found(items):
     assert "100 times as many" in reason
 
 
+GENERATION = {"output_length": 33.0, "first_token_mean_ms": 40.0, "tpot_mean_ms": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("call_ms", "is_found"), [(200.0, False), (200.19, False), (200.3, True), (199.7, True), (205.0, True)]
+)
+def test_tokens_that_dont_add_up_to_their_call_are_found(call_ms, is_found):
+    frame = rows({**GENERATION, "latency_mean_ms": call_ms}, {"latency_mean_ms": call_ms})
+    found = said_by(frame, "tokens and call differ")
+    assert [ids for ids, _ in found] == [("r0",)] * is_found
+    assert all("32 more of 5 ms each end at 200 ms" in reason for _, reason in found)
+
+
 def test_percentiles_need_samples():
     present = {"latency_p90_ms": 11.0, "latency_p95_ms": 12.0, "latency_p99_ms": 13.0}
     frame = rows(

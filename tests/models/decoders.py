@@ -102,6 +102,9 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Llama": {"model_type": "llama", **_GROUPED},
     "Qwen2": {"model_type": "qwen2", **_GROUPED},
     "Qwen3": {"model_type": "qwen3", **_GROUPED},
+    "Phi": {"model_type": "phi", **_GROUPED},
+    "Gemma": {"model_type": "gemma", **_GROUPED},
+    "GPT-NeoX": {"model_type": "gpt_neox", **_SIZES},
     "T5": {
         "model_type": "t5",
         "vocab_size": 300,

@@ -8,8 +8,15 @@ from benchmark.config.sweep import grid
 from benchmark.records import Shape
 
 pytestmark = pytest.mark.real
-GIVEN, MADE = 12, 9
-MODELS = ["gpt2_tiny", "ctrl_tiny", "t5_tiny", "flan_t5_tiny", "bart_tiny", "whisper_tiny"]
+GIVEN, MADE = 36, 9
+GIVEN_CACHE = {
+    "llama_tiny": 2 * 2 * 2 * 16 * 4,
+    "qwen3_tiny": 2 * 2 * 2 * 32 * 4,
+    "gemma_tiny": 2 * 2 * 16 * 4,
+}
+"""Bytes of keys and values of a token: both x layers x their heads x width x 4."""
+MODELS = ["gpt2_tiny", "ctrl_tiny", "t5_tiny", "flan_t5_tiny", "bart_tiny", "whisper_tiny", *GIVEN_CACHE]
+MODELS += ["mistral_tiny", "qwen2_tiny", "phi_tiny", "phi3_tiny", "gpt_neox_tiny"]
 
 
 @pytest.fixture(scope="module", params=MODELS)
@@ -24,7 +31,9 @@ def generated(request, tmp_path_factory):
     weights, reference = tmp_path_factory.mktemp("weights"), tmp_path_factory.mktemp("reference")
     e.task.make_weights(e.model, "random", 0, weights)
     inputs = e.task.inputs(e.model, shape, 0)
-    told = composite.write_reference(e.task.module(weights, shape), inputs, reference, None)
+    module = e.task.module(weights, shape)
+    told = composite.write_reference(module, inputs, reference, None)
+    assert module.kv_bytes_per_token == GIVEN_CACHE.get(request.param, module.kv_bytes_per_token)
     network = networks.read_network(e.task.auto_class, weights)
     for stop in ("eos_token_id", "forced_eos_token_id", "forced_bos_token_id", "suppress_tokens"):
         setattr(network.generation_config, stop, None)
