@@ -4,6 +4,7 @@ BenchmarkError                 a mistake of the user or a fault of the environme
 ├── ConfigError                an invalid configuration
 ├── StoreError                 results that cannot be read or written
 ├── CacheError                 compiled artefacts that cannot be read or written
+├── BucketError                a storage that can't be reached or used
 ├── NotAllOk                   a job of one of Hydra's sweepers ended with another exit code than 0
 └── RunFailure                 one cell can't be measured: becomes a row with its status, and the grid goes on
     ├── Incompatible           the combination can never work
@@ -59,6 +60,10 @@ class StoreError(BenchmarkError):
 
 class CacheError(BenchmarkError):
     """Compiled artefacts that cannot be read or written."""
+
+
+class BucketError(BenchmarkError):
+    """A bucket that can't be reached or used; names the cause and the mend."""
 
 
 class NotAllOk(BenchmarkError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import tempfile
@@ -147,6 +148,16 @@ class StorePaths:
         """Answers of one run to the items of a data set."""
         return self.of("answers").root / f"{run_id}.parquet"
 
+    def object(self, run_id: str, digest: str) -> Path:
+        """The object of one row in a bucket: its name says its content, so that it never changes."""
+        return self.root / f"run-{run_id}.{digest}.parquet"
+
+    @staticmethod
+    def run_id(file: Path) -> str | None:
+        """The run of a file or an object of one row; None for other files."""
+        kind, _, name = file.name.partition("-")
+        return name.partition(".")[0] if kind == "run" else None
+
     def part(self, name: str) -> Path:
         """A file of several rows; names sort by the order of writing."""
         return self.root / f"part-{name}.parquet"
@@ -189,11 +200,31 @@ def _stands_alone(root: Path) -> bool:
 
 def host_peaks() -> Path:
     """Peaks of this host and refusals to measure them, for every command of this user."""
+    return _user_cache() / f"peaks-{socket.gethostname()}"
+
+
+def bucket_copies(address: str) -> Path:
+    """Copies of a bucket's objects, so that none is read twice; safe to delete."""
+    return _user_cache() / "buckets" / _as_folder(address)
+
+
+def unsent(address: str) -> Path:
+    """Objects that could not be sent to a bucket yet."""
+    return Path(at_home("outputs/unsent")).absolute() / _as_folder(address)
+
+
+def _as_folder(address: str) -> str:
+    """A name for what belongs to an address: readable, and another one for each."""
+    name = quote(address.partition("://")[2].partition("/")[0], safe="")
+    return f"{name}-{hashlib.sha256(address.encode()).hexdigest()[:12]}"
+
+
+def _user_cache() -> Path:
     try:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
     except RuntimeError:  # a user without a home, as in some containers
         cache = Path(tempfile.gettempdir()) / f"cache-{os.getuid()}"
-    return cache / "benchmark" / f"peaks-{socket.gethostname()}"
+    return cache / "benchmark"
 
 
 def trusted_caches() -> Path:

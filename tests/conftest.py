@@ -38,6 +38,7 @@ from benchmark.pipeline.budget import BudgetTracker
 from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.store.results import ResultsStore
+from tests.buckets import BucketServer, use
 from tests.commands import CommandServer
 from tests.plugins import group
 
@@ -318,6 +319,21 @@ def compile_cache_of_all(tmp_path_factory):
     """Folder of one compile cache for all tests of a run that don't test the cache itself."""
     base = tmp_path_factory.getbasetemp()
     return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compile_cache"
+
+
+@pytest.fixture(scope="session")
+def bucket_server():
+    """S3-compatible storage on loopback, once for all tests of a process."""
+    server = BucketServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(bucket_server, monkeypatch, tmp_path):
+    """Address of an empty bucket; this process is a host that uses it."""
+    use(monkeypatch, bucket_server.endpoint, tmp_path / "host")
+    return bucket_server.new_bucket()
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,6 @@ from pydantic import TypeAdapter
 
 from benchmark import axes
 from benchmark.errors import ConfigError
-from benchmark.paths import write_whole
 from benchmark.report.sanitize import one_line
 from benchmark.sealed import opened, sealed
 from benchmark.stats.regression_detector import Finding
@@ -156,23 +155,19 @@ def stem(row: pd.Series[Any]) -> str:
 
 def kept(store: ResultsStore, campaign: str) -> Sequence[Finding]:
     """Findings of the check of that night, if there was one."""
-    file = store.paths.nightly(campaign)
-    if not (store.is_local and file.is_file()):
+    data = store.findings(campaign)
+    if data is None:
         return ()
-    data = file.read_bytes()
     try:
         is_old = data[:1] == b"["  # of a version that wrote no checksum
         return _FINDINGS.validate_json(data if is_old else json.dumps(opened(data)["findings"]))
     except (ValueError, KeyError) as error:
+        file = store.paths.nightly(campaign)
         logger.warning("%s is not used: %s; the nights after %s are judged anew", file, error, campaign)
         return ()
 
 
 def keep(store: ResultsStore, campaign: str, findings: Sequence[Finding]) -> None:
-    """Store the findings: later checks restart an alarmed series at its new level. URLs store nothing."""
-    if not store.is_local:
-        return
-    file = store.paths.nightly(campaign)
-    file.parent.mkdir(parents=True, exist_ok=True)
+    """Store the findings: later checks restart an alarmed series at its new level."""
     # Not with pydantic, which writes the infinite bounds of a single round as null.
-    write_whole(file, sealed({"findings": [asdict(finding) for finding in findings]}))
+    store.keep_findings(campaign, sealed({"findings": [asdict(finding) for finding in findings]}))

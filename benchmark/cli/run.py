@@ -109,8 +109,7 @@ def run_grid(
         finally:
             unstoppable()
             state.finish(ending)
-            if store.is_local:
-                store.compact()
+            store.compact()
     return _show(planned, store, console, ending)
 
 

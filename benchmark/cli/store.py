@@ -89,7 +89,7 @@ def verify(
         say(json.dumps({"store": store, "flaws": [_as_json(flaw) for flaw in found]}, indent=1))
     else:
         for flaw in found:
-            say(f"{flaw.file}: {flaw.reason}{_held(flaw)}")
+            say(f"{flaw.name}: {flaw.reason}{_held(flaw)}")
         say(
             f"`store repair` sets {'it' if len(found) == 1 else 'them'} aside, and says what is lost"
             if found
@@ -121,7 +121,7 @@ def repair(
     else:
         lines = list[str]()
         for one in done:
-            lines += [f"{one.flaw.file}: {one.flaw.reason}{_held(one.flaw)}", f"  is now {one.aside}"]
+            lines += [f"{one.flaw.name}: {one.flaw.reason}{_held(one.flaw)}", f"  is now {one.aside}"]
             lines += [f"  lost: run {run}" for run in one.lost]
             lines += [f"  run {run} counts with another row of its" for run in one.older]
         more = " and those that can't be read" if unknown else ""
@@ -132,7 +132,7 @@ def repair(
 
 def _as_json(flaw: Flaw) -> dict[str, Any]:
     return {
-        "file": str(flaw.file),
+        "file": flaw.name,
         "reason": flaw.reason,
         "run_ids": flaw.run_ids,
         "unreadable_rows": flaw.unnamed,

@@ -60,7 +60,7 @@ class RowWriter:
 
     def compact_if_due(self) -> None:
         """Merge the files of rows, if there are many. It may be interrupted: it loses and doubles nothing."""
-        if self._since_compaction >= COMPACT_EVERY and self._store.is_local:
+        if self._since_compaction >= COMPACT_EVERY:
             self._since_compaction = 0
             self._store.compact(thorough=False)
             memory.give_back()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,22 +112,19 @@ def _texts(column: pa.ChunkedArray) -> list[Any]:
 
 
 class RowsSince:
-    """Rows that other processes added since creation. Remote stores are not checked: a cell may run twice."""
+    """Rows that other processes added since creation."""
 
     def __init__(self, store: ResultsStore) -> None:
         self._store = store
-        self._since = store.highest_sequence() if store.is_local else 0
-        self._parts: frozenset[Path] = self._parts_now()
+        self._since = store.highest_sequence()
+        self._parts = store.parts()
         self._merged: set[str] = set()
 
     def has(self, run_id: str, campaign: str) -> bool:
         """Whether a run has a row since then, other than an `interrupted` one."""
-        if not self._store.is_local:
-            return False
-        written = any(paths.run(run_id).exists() for paths in self._store.folders)
-        if written and self._runs_since([run_id], campaign):
+        if self._store.has_run(run_id) and self._runs_since([run_id], campaign):
             return True
-        if (parts := self._parts_now()) != self._parts:  # another process merged files
+        if (parts := self._store.parts()) != self._parts:  # another process merged files
             self._parts, self._merged = parts, self._runs_since(None, campaign)
         return run_id in self._merged
 
@@ -142,6 +138,3 @@ class RowsSince:
             for row in rows.to_pylist()
             if (row["sequence"] or 0) > self._since and row["status"] != "interrupted"
         }
-
-    def _parts_now(self) -> frozenset[Path]:
-        return frozenset(part for paths in self._store.folders for part in paths.root.glob("part-*.parquet"))

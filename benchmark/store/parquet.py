@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,8 @@ from benchmark.errors import StoreError
 from benchmark.paths import StorePaths
 from benchmark.store.checksum import sealed
 from benchmark.store.schema import REQUIRED, SCHEMA
+
+T = TypeVar("T", str, Path)
 
 ORDER = ("run_id", "sequence", "finished_at")
 """Columns by which `newest` chooses."""
@@ -90,12 +92,6 @@ def serialised(table: pa.Table, form: Mapping[str, Any]) -> bytes:
     stream = pa.BufferOutputStream()
     pq.write_table(table, stream, **form)
     return sealed(stream.getvalue().to_pybytes())
-
-
-def upload(data: bytes, target: Path, filesystem: fs.FileSystem) -> None:
-    """Write an object as a whole."""
-    with filesystem.open_output_stream(target.as_posix()) as stream:
-        stream.write(data)
 
 
 def publish(data: bytes, target: Path, paths: StorePaths) -> list[int]:
@@ -170,7 +166,7 @@ def row_groups(file: Path) -> Iterator[Callable[[], pa.Table]]:
         yield partial(piece.to_table, PLAIN)
 
 
-def parts(files: Sequence[str]) -> set[str]:
+def parts(files: Iterable[T]) -> set[T]:
     """Files of several rows; their names sort by the order of writing."""
     return {file for file in files if Path(file).name.startswith("part-")}
 
@@ -183,12 +179,13 @@ def newest(rows: pa.Table) -> pa.Table:
 def last(rows: pa.Table) -> np.ndarray:
     """Indices of the rows that `newest` keeps, in the order of writing.
 
-    Rows of older versions have no `sequence` and come first, by the time at which they finished; among equal
-    ones the last read is the last, since runs follow parts.
+    Rows of older versions have no `sequence` and come first. Among equal ones the time at which they finished
+    decides: commands that write into a bucket at the same time count alike. Then the last read is the last,
+    since runs follow parts.
     """
     sequence = pc.fill_null(rows["sequence"], -1).to_numpy()
     moments = pc.fill_null(rows["finished_at"].cast(pa.int64()), 0).to_numpy()
-    order = np.lexsort((np.where(sequence < 0, moments, 0), sequence))
+    order = np.lexsort((moments, sequence))
     ranked = pa.table({"run_id": rows["run_id"].take(pa.array(order)), "rank": np.arange(len(order))})
     found = ranked.group_by("run_id").aggregate([("rank", "max")])["rank_max"].to_numpy()
     kept: np.ndarray = order[np.sort(found)]

@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from benchmark.paths import StorePaths
 from benchmark.records import frozen
 from benchmark.sealed import opened
-from benchmark.store.compaction import new_part, set_aside
-from benchmark.store.parquet import PART_FORMAT, highest, publish, row_groups, serialised
+from benchmark.store.compaction import Folder, new_part
+from benchmark.store.parquet import highest, row_groups
 from benchmark.store.soundness import FOREIGN, flaw
 
 _ENDING: Final = ".parquet"
@@ -29,6 +29,13 @@ class Flaw:
     """Runs that have a row in it, as far as they can be read."""
     unnamed: int | None = 0
     """Rows in it whose runs can't be read; null: not even their number is known."""
+    address: str = ""
+    """Of the object whose copy the file is, where the store is in a bucket."""
+
+    @property
+    def name(self) -> str:
+        """The file or the object, for people."""
+        return self.address or str(self.file)
 
 
 @frozen
@@ -36,7 +43,7 @@ class Repair:
     """A file that was set aside."""
 
     flaw: Flaw
-    aside: Path
+    aside: Path | str
     lost: tuple[str, ...]
     """Runs without a row now."""
     older: tuple[str, ...]
@@ -60,7 +67,7 @@ def flaws(folders: Collection[StorePaths]) -> Iterator[Flaw]:
                 yield Flaw(file=journal, reason=f"a journal: {error}")
 
 
-def mend(found: Flaw, paths: StorePaths, elsewhere: Collection[str]) -> Repair:
+def mend(found: Flaw, folder: Folder, elsewhere: Collection[str]) -> Repair:
     """Set a file aside; rows that are known to be intact go into a new one.
 
     `elsewhere` are the runs that have a row in a sound file.
@@ -68,11 +75,11 @@ def mend(found: Flaw, paths: StorePaths, elsewhere: Collection[str]) -> Repair:
     kept = set[str]()
     if found.file.name.startswith("part-") and (rows := _intact(found.file)):
         kept = {*rows["run_id"].to_pylist()}
-        publish(serialised(rows, PART_FORMAT), new_part(paths, highest(rows)), paths)
+        folder.publish(rows, new_part(folder.paths, highest(rows)))
     gone = [run for run in found.run_ids if run not in kept]
     return Repair(
         flaw=found,
-        aside=set_aside(found.file, paths),
+        aside=folder.set_aside(found.file),
         lost=tuple(run for run in gone if run not in elsewhere),
         older=tuple(run for run in gone if run in elsewhere),
     )
@@ -81,13 +88,12 @@ def mend(found: Flaw, paths: StorePaths, elsewhere: Collection[str]) -> Repair:
 def _with_runs(file: Path, reason: str, paths: StorePaths) -> Flaw:
     if file == paths.anchor or reason.startswith(FOREIGN):  # neither holds a row
         return Flaw(file=file, reason=reason)
-    kind, _, run_id = file.stem.partition("-")
-    if kind == "run":
+    if run_id := StorePaths.run_id(file):
         return Flaw(file=file, reason=reason, run_ids=(run_id,))
     try:
         found = pq.read_table(file, columns=["run_id"], page_checksum_verification=True)["run_id"].to_pylist()
     except (OSError, pa.ArrowException, KeyError):
-        return Flaw(file=file, reason=reason, unnamed=_rows(file) if kind == "part" else 0)
+        return Flaw(file=file, reason=reason, unnamed=_rows(file) if file.name.startswith("part-") else 0)
     return Flaw(file=file, reason=reason, run_ids=tuple(map(str, found)))
 
 

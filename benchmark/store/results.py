@@ -12,78 +12,75 @@ import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from operator import attrgetter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
-from filelock import FileLock, Timeout
 from pyarrow import fs
 
+from benchmark.bucket.objects import is_address
 from benchmark.errors import StoreError
 from benchmark.frames import with_columns
 from benchmark.paths import StorePaths, at_home
 from benchmark.records import Row
 from benchmark.redaction import without_secrets
 from benchmark.store import query, selection
-from benchmark.store.compaction import Kept, merge, new_part, recover, separate, tidy
+from benchmark.store.bucket_rows import BucketRows
+from benchmark.store.compaction import merge, new_part, rewrite, separate, tidy
+from benchmark.store.local_rows import LocalRows
 from benchmark.store.parquet import (
     ORDER,
     PART_FORMAT,
-    ROW_FORMAT,
     highest,
     newest,
     one_row,
-    packed,
-    parts,
-    publish,
     read,
     read_few,
     read_recent,
     serialised,
-    upload,
     version,
 )
+from benchmark.store.place import Place
 from benchmark.store.repair import Flaw, Repair, flaws, mend
 from benchmark.store.repeats import KEYS, SAMPLES
 from benchmark.store.schema import SCHEMA, SCHEMA_VERSION
 from benchmark.store.sequence import Sequence as Numbers
-from benchmark.store.soundness import SoundFiles, flaw
+from benchmark.store.soundness import SoundFiles
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_ROOT: Final = at_home("outputs/results")
 
+_LOCAL: Final = fs.LocalFileSystem()
 _READ_ATTEMPTS = 50
-_MOST_KEPT, _MOST_BYTES = 2_000, 32 << 10
-"""Most of its own rows that a store keeps in memory for the next compaction, and most bytes of each."""
 
 
 class ResultsStore:
-    """Rows in a local folder, or below a URL such as s3://bucket/prefix."""
+    """Rows in a local folder, or in a bucket below an address such as s3://bucket/prefix.
 
-    def __init__(self, root: str | Path, filesystem: fs.FileSystem | None = None) -> None:
-        """Write nothing. With `filesystem`, for places without a URL, `root` is a path on it.
+    Methods raise BucketError where the bucket can't be reached or used.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        """Write nothing, and connect to nothing.
 
         Raises:
-            StoreError: the URL names no reachable file system.
+            StoreError, BucketError: the address is none of a bucket.
         """
         self.name = without_secrets(str(root))
-        self._filesystem, folder = _located(root) if filesystem is None else (filesystem, Path(root))
-        self.paths = StorePaths(root=folder)
+        self._place: Place = BucketRows(str(root)) if is_address(root) else LocalRows(_folder(root))
+        self.paths = StorePaths(root=self._place.root)
         self.folders = tuple(map(self.paths.of, get_args(selection.Origin)))
-        self._kept: dict[str, Kept] = {}
         self._sound = SoundFiles()
-        self._numbers = Numbers(self.paths if self.is_local else None, self._highest)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the rows are in a folder of this host: only there they can be compacted."""
-        return isinstance(self._filesystem, fs.LocalFileSystem)
+        self._prepared = set[StorePaths]()
+        self._numbers = Numbers(self.paths if self._place.in_order else None, self._highest)
 
     @property
     def exists(self) -> bool:
@@ -93,11 +90,7 @@ class ResultsStore:
             StoreError: it can't be read.
         """
         with self._in_words("read", "make it readable, or choose another store"):
-            return self._has(self.paths)
-
-    def _has(self, paths: StorePaths) -> bool:
-        found = self._filesystem.get_file_info(paths.root.as_posix())
-        return bool(found.type == fs.FileType.Directory)
+            return self._place.has(self.paths)
 
     def prepare(self) -> None:
         """Make the store ready for `append`: create folders and anchor, complete an interrupted compaction.
@@ -108,19 +101,13 @@ class ResultsStore:
         with self._in_words("write", "make it a writable folder, or choose another store.root="):
             self._refuse_part()
             for paths in self.folders:
-                if paths == self.paths or self._has(paths):
+                if paths == self.paths or self._place.has(paths):
                     self._prepare(paths)
 
     def _prepare(self, paths: StorePaths) -> None:
-        if self.is_local:
-            for folder in (paths.root, paths.temporary, paths.journal):
-                folder.mkdir(parents=True, exist_ok=True)
-        self._refuse_newer(paths)
-        if self.is_local:
-            with contextlib.suppress(Timeout), FileLock(paths.compact_lock, timeout=0):
-                recover(paths)
-        # Written even if it exists: an unwritable store fails now instead of after a measurement.
-        self._publish(serialised(SCHEMA.empty_table(), PART_FORMAT), paths.anchor, paths)
+        self._refuse_newer(self._place.anchor(paths))
+        # The anchor is written even if it exists: an unwritable store fails now, not after a measurement.
+        self._place.prepare(paths, serialised(SCHEMA.empty_table(), PART_FORMAT))
 
     def append(self, *rows: Row) -> None:
         """Store rows, synced to disk. A later row of a run replaces the earlier one, whatever the clocks say.
@@ -145,9 +132,8 @@ class ResultsStore:
             StoreError: it can't be written.
         """
         with self._in_words("write", "free some space or make it writable, then run the missing cells"):
-            if self.is_local:
-                self.paths.answers(run_id).parent.mkdir(exist_ok=True)
-            self._publish(serialised(answers, PART_FORMAT), self.paths.answers(run_id), self.paths)
+            data = serialised(answers, PART_FORMAT)
+            self._place.keep(data, self.paths.answers(run_id), self.paths)
 
     def answers(self, run_id: str) -> pa.Table:
         """Answers of a run to the items of a data set: a line an item.
@@ -155,8 +141,29 @@ class ResultsStore:
         Raises:
             StoreError: it left none, or they can't be read.
         """
-        with self._in_words("read", "name a run with scenario=accuracy"):
-            return pq.read_table(self.paths.answers(run_id).as_posix(), filesystem=self._filesystem)
+        with self._in_words("read", advice := "name a run with scenario=accuracy"):
+            data = self._place.read(self.paths.answers(run_id))
+            if data is None:
+                raise StoreError(f"run {run_id} at {self.name} has no answers: {advice}")
+            return pq.read_table(pa.BufferReader(data))
+
+    def findings(self, campaign: str) -> bytes | None:
+        """What a nightly check of a campaign has kept, if there was one.
+
+        Raises:
+            StoreError: it can't be read.
+        """
+        with self._in_words("read", "make it readable, or choose another store"):
+            return self._place.read(self.paths.nightly(campaign))
+
+    def keep_findings(self, campaign: str, data: bytes) -> None:
+        """Keep the findings of a nightly check beside the rows.
+
+        Raises:
+            StoreError: they can't be written.
+        """
+        with self._in_words("write", "free some space or make it writable"):
+            self._place.keep(data, self.paths.nightly(campaign), self.paths)
 
     def highest_sequence(self) -> int:
         """Number of the row that was written last: rows with a higher one are newer."""
@@ -165,23 +172,22 @@ class ResultsStore:
     def _highest(self) -> int:
         if not self.exists:
             return 0
-        return highest(self._scan(lambda files: read(files, self._filesystem, ["sequence"])))
+        return highest(self._scan(lambda files: read(files, _LOCAL, ["sequence"])))
 
     def _append(self, paths: StorePaths, tables: Sequence[pa.Table]) -> None:
         if len(tables) > 1:
             rows = newest(pa.concat_tables(tables).combine_chunks())
-            self._publish(serialised(rows, PART_FORMAT), new_part(paths, highest(rows)), paths)
-            return
-        target = paths.run(tables[0]["run_id"][0].as_py())
-        published = self._publish(serialised(tables[0], ROW_FORMAT), target, paths)
-        if published and len(self._kept) < _MOST_KEPT and len(row_bytes := packed(tables[0])) <= _MOST_BYTES:
-            self._kept[target.name] = (published, row_bytes)
+            self._place.publish(serialised(rows, PART_FORMAT), new_part(paths, highest(rows)), paths)
+        else:
+            self._place.add(tables[0], paths)
 
     def _folder(self, origin: str) -> StorePaths:
         """Folder of rows of that origin; it exists from its first row on."""
         paths = self.paths.of(origin)
-        if paths != self.paths and not self._has(paths):
-            self._prepare(paths)
+        if paths not in self._prepared:
+            if paths != self.paths and not self._place.has(paths):
+                self._prepare(paths)
+            self._prepared.add(paths)
         return paths
 
     def table(
@@ -203,7 +209,7 @@ class ResultsStore:
         if filter is not None:
             # Computed for each row, applied later: else an older row could pass where the newest does not.
             projection = {name: ds.field(name) for name in projection} | {"passes": filter}
-        found = newest(self._scan(lambda files: read(files, self._filesystem, projection, among)))
+        found = newest(self._scan(lambda files: read(files, _LOCAL, projection, among)))
         return (found if filter is None else found.filter(found["passes"])).select(names)
 
     def of_runs(
@@ -218,16 +224,17 @@ class ResultsStore:
             StoreError: there is no store, or a file in it can't be read.
         """
         names = SCHEMA.names if columns is None else list(columns)
-        named = {self.paths.run(run_id).name for run_id in run_ids}
+        chosen = {*run_ids}
         wanted = ds.field("run_id").isin(pa.array(list(run_ids), pa.string()))
         if campaign is not None:
             wanted &= ds.field("campaign") == campaign
 
         def reading(files: list[str]) -> pa.Table:
-            return read_few(files, self._filesystem, _projected(names), wanted)
+            return read_few(files, _LOCAL, _projected(names), wanted)
 
-        def may_have(name: str) -> bool:
-            return name in named or not name.startswith("run-")
+        def may_have(file: Path) -> bool:
+            run_id = StorePaths.run_id(file)
+            return run_id is None or run_id in chosen
 
         return newest(self._scan(reading, may_have)).select(names)
 
@@ -240,7 +247,7 @@ class ResultsStore:
             StoreError: there is no store, or a file in it can't be read.
         """
         wanted = _projected(columns)
-        found = self._scan(lambda files: read_recent(files, self._filesystem, wanted, filter, most))
+        found = self._scan(lambda files: read_recent(files, _LOCAL, wanted, filter, most))
         return newest(found).select(list(columns))
 
     def frame(
@@ -269,29 +276,29 @@ class ResultsStore:
         its inputs are removed afterwards, and `prepare` completes what a journal lists.
 
         Raises:
-            StoreError: the store is not a local folder, or can't be read or written.
+            StoreError: the store can't be read or written.
         """
-        self._refuse_remote("compact")
         self._refuse_absent()
         self.prepare()
         with self._in_words("compact", "make it writable, or run `store verify`"):
             # Measured rows first: older versions stored all rows there, so some may move to the others.
             merged = sum(
-                self._compact(paths, thorough=thorough) for paths in self.folders if self._has(paths)
+                self._compact(paths, thorough=thorough) for paths in self.folders if self._place.has(paths)
             )
-        self._kept.clear()
+        self._place.kept.clear()
         return merged
 
     def flaws(self) -> list[Flaw]:
         """Check every byte of every file; return what is damaged or isn't of this program.
 
         Raises:
-            StoreError: there is no store, it is not a local folder, or it can't be read.
+            StoreError: there is no store, or it can't be read.
         """
-        self._refuse_remote("verify")
         self._refuse_absent()
         with self._in_words("read", "make it readable, or choose another store"):
-            return [*flaws(self.folders)]
+            for paths in self.folders:
+                self._place.copied(paths)
+            return [self._named(one) for one in flaws(self.folders)]
 
     def repair(self) -> list[Repair]:
         """Set aside what `flaws` finds, so that no warning comes any more; return what each file held.
@@ -301,63 +308,74 @@ class ResultsStore:
         """
         self.prepare()
         repaired = []
-        with self._in_words("repair", "make it writable"), contextlib.ExitStack() as locks:
-            for paths in filter(self._has, self.folders):
-                try:
-                    locks.enter_context(FileLock(paths.compact_lock, timeout=0))
-                except Timeout:
-                    raise StoreError(f"a compaction of {self.name} is running: try again") from None
-                found = flaws([paths])
-                elsewhere = self.statuses().keys()
-                repaired += [mend(one, paths, elsewhere) for one in found]
+        with self._in_words("repair", "make it writable"):
+            for paths in filter(self._place.has, self.folders):
+                with self._place.alone(paths) as folder:
+                    if folder is None:
+                        raise StoreError(f"a compaction of {self.name} is running: try again")
+                    found = flaws([paths])
+                    elsewhere = self.statuses().keys()
+                    mended = [mend(one, folder, elsewhere) for one in found]
+                    repaired += [replace(one, flaw=self._named(one.flaw)) for one in mended]
         return repaired
 
+    def rewrite(self, change: Callable[[pa.Table], pa.Table]) -> int:
+        """Replace each file whose rows `change` changes, replaced rows too; return the number of files.
+
+        Raises:
+            StoreError: there is no store, it is being compacted, or it can't be read or written.
+        """
+        self._refuse_absent()
+        self.prepare()
+        files = 0
+        with self._in_words("write", "make it writable"):
+            for paths in filter(self._place.has, self.folders):
+                with self._place.alone(paths) as folder:
+                    if folder is None:
+                        raise StoreError(
+                            f"store {self.name} is being compacted: wait for the end of its runs"
+                        )
+                    files += rewrite(folder, change, SoundFiles())
+        return files
+
     def _compact(self, paths: StorePaths, *, thorough: bool) -> int:
-        with contextlib.suppress(Timeout), FileLock(paths.compact_lock, timeout=0):
-            recover(paths)
-            merged = merge(paths, self._kept, self._sound)
+        with self._place.alone(paths) as folder:
+            if folder is None:
+                return 0
+            merged = merge(folder, self._place.kept, self._sound)
             if thorough:
-                merged += separate(paths, self._folder, self._sound) + tidy(paths, self._sound)
+                merged += separate(
+                    folder, lambda origin: self._place.folder(self._folder(origin)), self._sound
+                )
+                merged += tidy(folder, self._sound)
             return merged
-        return 0
+
+    def _named(self, found: Flaw) -> Flaw:
+        """A flaw with the name that a user knows."""
+        return replace(found, address=self._place.address(found.file))
+
+    def has_run(self, run_id: str) -> bool:
+        """Whether a run has a file of its own; rows in files of several don't show."""
+        return any(self._place.has_run(paths, run_id) for paths in self.folders)
+
+    def parts(self) -> frozenset[str]:
+        """Names of the files of several rows."""
+        return frozenset(name for paths in self.folders for name in self._place.parts(paths))
 
     def _scan(
-        self, reading: Callable[[list[str]], pa.Table], chosen: Callable[[str], bool] = lambda _: True
+        self, reading: Callable[[list[str]], pa.Table], chosen: Callable[[Path], bool] = lambda _: True
     ) -> pa.Table:
         """Read the sound ones among the files whose names are chosen."""
         with self._in_words("read", "run `store verify`, or choose another store"):
             self._refuse_absent()
             for attempt in range(_READ_ATTEMPTS):
                 with contextlib.suppress(FileNotFoundError):  # removed just now: its rows are in a new part
-                    files = [file for file in map(Path, self._listing()) if chosen(file.name)]
-                    return reading([*map(str, self._sound.among(files) if self.is_local else files)])
+                    files = [*filter(chosen, self._place.files(self.folders))]
+                    self._place.fetch(files)
+                    return reading([*map(str, self._sound.among(files))])
+                self._place.again()
                 time.sleep(min(0.01 * attempt, 0.2))
         raise StoreError(f"results at {self.name} change faster than they can be read: try again")
-
-    def _listing(self) -> list[str]:
-        """Files that contain all rows. While a part appears, one listing may miss both it and its inputs."""
-        files = self._files()
-        while parts(files) != parts(again := self._files()):
-            files = again
-        return files
-
-    def _files(self) -> list[str]:
-        found = [
-            info
-            for paths in self.folders
-            for info in self._filesystem.get_file_info(
-                fs.FileSelector(paths.root.as_posix(), allow_not_found=paths != self.paths)
-            )
-            if info.extension == "parquet" and info.base_name != paths.anchor.name
-        ]
-        return [info.path for info in sorted(found, key=attrgetter("base_name", "path"))]
-
-    def _refuse_remote(self, verb: str) -> None:
-        if not self.is_local:
-            raise StoreError(
-                f"can't {verb} store {self.name}, which is not a local folder: "
-                f"run `store {verb}` on the host with the folder"
-            )
 
     def _refuse_absent(self) -> None:
         if not self.exists:
@@ -368,32 +386,20 @@ class ResultsStore:
         name, _, origin = self.paths.root.name.rpartition("-")
         whole = StorePaths(root=self.paths.root.parent / name)
         is_part = origin in get_args(selection.Origin) and whole.of(origin) == self.paths
-        if name and is_part and self._has(whole):
+        if name and is_part and self._place.has(whole):
             raise StoreError(f"{self.name} holds the {origin} rows of a store: write to {whole.root} instead")
 
-    def _refuse_newer(self, paths: StorePaths) -> None:
+    def _refuse_newer(self, anchor: bytes | None) -> None:
+        """Refuse a store of a newer schema. A damaged anchor is rewritten: it holds no rows."""
         try:
-            if self.is_local and flaw(paths.anchor):
-                return  # a damaged anchor is rewritten: it holds no rows
-            schema = pq.read_schema(paths.anchor.as_posix(), filesystem=self._filesystem)
-        except (FileNotFoundError, pa.ArrowInvalid):
+            found = version(pq.read_schema(pa.BufferReader(anchor))) if anchor else 0
+        except pa.ArrowInvalid:
             return
-        if version(schema) > SCHEMA_VERSION:
+        if found > SCHEMA_VERSION:
             raise StoreError(
-                f"store {self.name} was written by schema {version(schema)}, this program knows "
+                f"store {self.name} was written by schema {found}, this program knows "
                 f"{SCHEMA_VERSION}: upgrade the program, or choose another store.root="
             )
-
-    def _publish(self, data: bytes, target: Path, paths: StorePaths) -> list[int] | None:
-        """Write a file whole; return its identity, or None where the file system has none."""
-        if self.is_local:
-            return publish(data, target, paths)
-        try:
-            upload(data, target, self._filesystem)
-        except FileNotFoundError:  # not an object store: it needs folders
-            self._filesystem.create_dir(target.parent.as_posix(), recursive=True)
-            upload(data, target, self._filesystem)
-        return None
 
     @contextlib.contextmanager
     def _in_words(self, verb: str, advice: str) -> Iterator[None]:
@@ -456,17 +462,19 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(name): value for name, value in row.items()} for row in nulls(frame).to_dict("records")]
 
 
-def _located(root: str | Path) -> tuple[fs.FileSystem, Path]:
-    if isinstance(root, Path) or "://" not in root:
-        return fs.LocalFileSystem(), Path(root).expanduser().absolute()
-    try:
-        filesystem, path = fs.FileSystem.from_uri(root)
-    except (OSError, pa.ArrowException) as error:
-        reason = str(error).partition("\n")[0]
+def _folder(root: str | Path) -> Path:
+    """A local folder.
+
+    Raises:
+        StoreError: it is an address that no library here opens.
+    """
+    if isinstance(root, str) and "://" in root:
+        if root.startswith("file://"):
+            return Path(url2pathname(urlsplit(root).path))
         raise StoreError(
-            f"store {root} can't be opened: {reason}: give a folder, or s3://bucket/prefix"
-        ) from error
-    return filesystem, Path(path)
+            f"store {without_secrets(root)} can't be opened: it is no bucket: give a folder, or s3://bucket/prefix"
+        )
+    return Path(root).expanduser().absolute()
 
 
 def _projected(columns: Iterable[str]) -> list[str]:

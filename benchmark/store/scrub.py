@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
-from filelock import FileLock, Timeout
 
-from benchmark.errors import StoreError
-from benchmark.paths import StorePaths
 from benchmark.redaction import public_variables, without_secrets
-from benchmark.store.compaction import recover, rewrite
 from benchmark.store.results import ResultsStore
-from benchmark.store.soundness import SoundFiles
 
 _IDS: Final = frozenset({"run_id", "campaign", "cell_id", "environment_id", "family_id"})
 _VARIABLES: Final = "environment_variables"
@@ -31,7 +25,7 @@ def scrub(store: ResultsStore) -> Scrubbed:
     """Hide the secrets in all rows of a store.
 
     Raises:
-        StoreError: the store is no local folder, is being compacted, or can't be read or written.
+        StoreError: the store is being compacted, or can't be read or written.
     """
     hidden = 0
 
@@ -47,22 +41,8 @@ def scrub(store: ResultsStore) -> Scrubbed:
                 rows = rows.set_column(place, field, pa.chunked_array([pa.array(after, field.type)]))
         return rows
 
-    if not store.is_local:
-        raise StoreError(f"store {store.name} is not a local folder: run this on the host with the folder")
-    if not store.exists:
-        raise StoreError(f"no results at {store.name}: choose another store")
-    store.prepare()
-    files = sum(_rewritten(paths, change, store.name) for paths in store.folders if paths.root.is_dir())
+    files = store.rewrite(change)
     return Scrubbed(hidden, files)
-
-
-def _rewritten(paths: StorePaths, change: Callable[[pa.Table], pa.Table], name: str) -> int:
-    try:
-        with FileLock(paths.compact_lock, timeout=0):
-            recover(paths)
-            return rewrite(paths, change, SoundFiles())
-    except Timeout as error:
-        raise StoreError(f"store {name} is being compacted: wait for the end of its runs") from error
 
 
 def _has_texts(kind: pa.DataType) -> bool:

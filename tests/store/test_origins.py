@@ -18,6 +18,7 @@ from benchmark import paths
 from benchmark.errors import StoreError
 from benchmark.records import Row
 from benchmark.store.compaction import separate
+from benchmark.store.local_folder import LocalFolder
 from benchmark.store.parquet import one_row
 from benchmark.store.results import ResultsStore, load
 from benchmark.store.schema import SCHEMA_VERSION
@@ -106,6 +107,13 @@ def test_a_single_row_in_the_wrong_folder_moves_too(tmp_path):
     assert (plain(store), attempts(store)) == ([], {"s2": 0})
 
 
+def move(store):
+    """Move each row to the folder of its origin."""
+    return separate(
+        LocalFolder(store.paths), lambda origin: LocalFolder(store.paths.of(origin)), SoundFiles()
+    )
+
+
 def test_a_move_cut_off_at_any_step_neither_loses_nor_doubles_a_row(tmp_path, monkeypatch):
     mixed(tmp_path / "outputs" / "results").append(*of_each_origin(3)[1:])  # makes the folders
     for after in itertools.count():
@@ -113,12 +121,12 @@ def test_a_move_cut_off_at_any_step_neither_loses_nor_doubles_a_row(tmp_path, mo
         with monkeypatch.context() as patch:
             cut_power(patch, tmp_path / str(after), after)
             try:
-                done = separate(copy.paths, copy.paths.of, SoundFiles())
+                done = move(copy)
             except PowerCut:
                 done = 0
         assert attempts(copy) == EVERY | {"r4": 0, "r5": 0}
         copy.prepare()
-        separate(copy.paths, copy.paths.of, SoundFiles())
+        move(copy)
         assert attempts(copy) == EVERY | {"r4": 0, "r5": 0}
         assert plain(copy) == ["r0", "s0"]
         if done:

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from pyarrow import fs
 
 from benchmark.errors import ConfigError, StoreError
 from benchmark.records import Row
@@ -316,34 +315,8 @@ def test_a_file_url_is_a_local_folder(tmp_path):
     store.prepare()
     store.append(row(1))
     store.append(row(2))
-    assert store.is_local
     assert store.compact() == 2
     assert attempts(ResultsStore(tmp_path / "results")) == {"r1": 0, "r2": 0}
-
-
-@pytest.fixture(params=["url", "filesystem"])
-def remote(request, tmp_path) -> ResultsStore:
-    if request.param == "url":
-        return ResultsStore("mock://bucket/results")
-    return ResultsStore("results", fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem()))
-
-
-def test_a_remote_store_appends_and_reads(remote):
-    with pytest.raises(StoreError, match="no results at"):
-        remote.table()
-    remote.prepare()
-    remote.append(row(1, status="crashed"))
-    remote.append(row(2))
-    remote.append(row(1, attempt=1))
-    assert remote.statuses() == {"r1": "ok", "r2": "ok"}
-    assert remote.of_runs(["r1"], ["repeat"]).to_pylist() == [{"repeat": 1}]
-    remote.prepare()
-    assert not remote.is_local
-
-
-def test_a_remote_store_is_not_compacted(remote):
-    with pytest.raises(StoreError, match="not a local folder"):
-        remote.compact()
 
 
 def test_a_url_of_an_unknown_kind_is_refused():

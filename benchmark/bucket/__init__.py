@@ -1,0 +1,1 @@
+"""Objects in a bucket: S3-compatible storage, Google Cloud Storage, Azure Blob Storage."""
