@@ -28,8 +28,8 @@ _SAME: Final = (
     *("batch_size", "sequence_length", "image_size", "input_length", "output_length", "steps"),
     *("compiler_flags", "model_dtype", "matmul_dtype", "other_dtype", "autocast", "artifact_key"),
 )
-_REFERENCE: Final = ("environment_id", "model", "task", "weights", "dataset", "head", "items_hash")
-"""Columns of rows that were compared with one reference."""
+_REFERENCE: Final = ("model", "task", "weights", "dataset", "head", "items_hash")
+"""Columns of rows that were compared with one reference: fp32, eager, on a CPU."""
 NEEDED: Final = (*FIGURES, *_SAME, "scenario", "status")
 """Columns that these functions read; any of them may be absent."""
 VERDICT: Final = "verdict"
@@ -49,9 +49,10 @@ def is_measured(rows: pd.DataFrame) -> pd.Series[bool]:
 
 
 def judged(rows: pd.DataFrame) -> pd.DataFrame:
-    """Add the verdicts of a grid: p is adjusted by Benjamini and Hochberg over the rows of each reference.
+    """Add the verdicts of a grid: p is adjusted by Benjamini and Hochberg over the models of each reference.
 
-    A row whose own arithmetic is the reference's counts as no comparison.
+    A row whose own arithmetic is the reference's counts as no comparison; several of one compiled model
+    count as one, the newest.
     """
     import pandas as pd
 
@@ -62,18 +63,18 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
         return with_columns(rows, **{name: new[name] for name in added})
     new.loc[measured, VERDICT] = rows.loc[measured, "accuracy_verdict"]
     tested = rows[measured & rows["accuracy_p"].notna() & ~_is_reference(rows)]
-    tested = tested.drop_duplicates(
-        [name for name in (*_SAME, *_REFERENCE) if name in tested and name != "compiler_flags"]
-    )
     keys = [tested[name].astype(object).fillna("") for name in _REFERENCE if name in tested]
     for _, group in tested.groupby(keys, sort=False):
-        ps = paired.adjusted([float(p) for p in group["accuracy_p"]])
-        for index, p in zip(group.index, ps, strict=True):
-            row = rows.loc[index]
+        models = _keys(group)
+        newest = group[~models.duplicated(keep="last")]
+        ps = paired.adjusted([float(p) for p in newest["accuracy_p"]])
+        adjusted = dict(zip(models[newest.index], ps, strict=True))
+        for index, model in models.items():
+            row, p = rows.loc[index], adjusted[model]
             if row["metric"] in {"accuracy", "exact_match"}:
                 lost, won = int(row["accuracy_lost"]), int(row["accuracy_won"])
                 new.loc[index, VERDICT] = paired.verdict(lost, won, int(row["accuracy_n"]), p)
-            new.loc[index, ADJUSTED], new.loc[index, COMPARISONS] = p, len(group)
+            new.loc[index, ADJUSTED], new.loc[index, COMPARISONS] = p, len(ps)
     return with_columns(rows, **{name: new[name] for name in added})
 
 

@@ -110,3 +110,9 @@ def test_accuracies_of_several_data_sets_are_named_and_one_can_be_chosen():
     assert lent(chosen)["accuracy"].tolist() == [0.7]
     with pytest.raises(ConfigError, match="--dataset mnist: rows have answers to bbc, movies"):
         only(rows, "mnist")
+
+
+def test_all_compilers_of_a_grid_are_compared_with_one_reference_though_their_environments_differ():
+    found = judged(frame(row(), row(compiler="openvino", environment_id="o", artifact_key="v"), row()))
+    assert [*found[COMPARISONS]] == [2, 2, 2]
+    assert found[ADJUSTED][0] == found[ADJUSTED][2] == pytest.approx(0.0703)  # both p are equal
