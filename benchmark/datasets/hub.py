@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from benchmark.errors import Unavailable
+from benchmark.errors import LibraryMissing, Unavailable
+from benchmark.host import libraries
 from benchmark.items import Item, Items, Kind, Split, check
 from benchmark.labelled.source import Source
 from benchmark.records import frozen
+
+_UNLABELLED = -1
+"""Label of items whose answers are kept back, as in the test splits of GLUE."""
 
 
 @frozen
@@ -43,11 +46,11 @@ class Hub(Source):
 
     def missing(self) -> str | None:
         """The library, where it is absent."""
-        return (
-            None
-            if find_spec("datasets")
-            else f"dataset={self.name}: needs the library datasets: pip install datasets"
-        )
+        try:
+            libraries.versions("datasets", install="pip install datasets")
+        except LibraryMissing as error:
+            return f"dataset={self.name}: {error}"
+        return None
 
     def digest(self) -> str:
         """Its revision is its content."""
@@ -78,14 +81,14 @@ class Hub(Source):
                 f"{', '.join(found.column_names)}"
             )
         names = tuple(getattr(found.features[self.label], "names", None) or ())
-        items: Sequence[Item] = [self._item(line, names, number) for number, line in enumerate(found, 1)]
+        items: Sequence[Item] = [self._item(line, names, place) for place, line in enumerate(found, 1)]
         check(self.name, f"its split {name}", items)
         most = self.limit if split == "test" else self.train_limit
         if most is not None and most < len(items):
             items = self._part(items, most, "test")
         return Items(tuple(items), self.classes or names or tuple(sorted({item.label for item in items})))
 
-    def _item(self, line: Mapping[str, Any], names: Sequence[str], number: int) -> Item:
+    def _item(self, line: Mapping[str, Any], names: Sequence[str], place: int) -> Item:
         import numpy as np
 
         content: Any = line[self.text]
@@ -93,8 +96,14 @@ class Hub(Source):
             content = np.asarray(content.convert("RGB"))
         elif self.pair:
             content = (content, line[self.pair])
-        label = names[line[self.label]] if names else str(line[self.label])
-        return Item(str(line[self.id]) if self.id else str(number), content, label)
+        number = line[self.label]
+        if number is None or number == _UNLABELLED:
+            raise Unavailable(
+                f"dataset={self.name}: item {place} has no label, as where answers are kept back: choose "
+                "another dataset.split"
+            )
+        label = names[number] if names else str(number)
+        return Item(str(line[self.id]) if self.id else str(place), content, label)
 
     def read(self, file: Path) -> tuple[Sequence[Item], int]:
         """No file of this format lies on the host; `items` asks the library."""

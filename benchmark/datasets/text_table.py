@@ -64,7 +64,7 @@ class TextTable(Source):
         values = {}
         for column in filter(None, (self.text, self.pair, self.label)):
             value = line.get(column)
-            if value is None or not str(value).strip():
+            if value is None or value != value or not str(value).strip():  # noqa: PLR0124 - NaN of Parquet
                 raise ValueError(f"has no {column}")
             values[column] = str(value)
         label = values[self.label].strip()
@@ -76,11 +76,9 @@ class TextTable(Source):
         return Item("" if known is None else str(known).strip(), content, label)
 
     def _named(self, label: str) -> str:
-        try:
+        if label.isdecimal() and int(label) < len(self.labels):  # not -1, which stands for none in GLUE
             return self.labels[int(label)]
-        except (ValueError, IndexError):
-            known = f"0 to {len(self.labels) - 1}"
-            raise ValueError(f"has the label {label!r}, which is none of {known}") from None
+        raise ValueError(f"has the label {label!r}, which is none of 0 to {len(self.labels) - 1}")
 
     def _lines(self, file: Path) -> Iterable[Mapping[str, Any]]:
         lines = self._parquet(file) if file.suffix == ".parquet" else self._separated(file)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import sys
 import tarfile
+from importlib.metadata import PackageNotFoundError
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -70,12 +73,19 @@ def test_glues_cola_has_no_names_of_columns_and_no_quotation(tmp_path):
         ("text,label,id\nx,a,\n", {"id": "id"}, "item 1 of .* has no id"),
         ("text,label,id\nx,a,7\ny,a,7\n", {"id": "id"}, "2 items of .* have the id 7"),
         ("text,label\nx,2\n", {"labels": ("no", "yes")}, "label '2', which is none of 0 to 1"),
+        ("text,label\nx,-1\n", {"labels": ("no", "yes")}, "label '-1', which is none of 0 to 1"),
         ("text,label\nx,c\n", {"classes": ("a", "b")}, "labels that dataset.classes lacks: c"),
     ],
 )
 def test_a_table_by_which_nothing_can_be_scored_is_refused(tmp_path, content, options, said):
     with pytest.raises(Unavailable, match=said):
         text_table(tmp_path, content, **options).items("test")
+
+
+def test_a_parquet_without_a_label_says_so(tmp_path):
+    pq.write_table(pa.table({"text": ["x", "y"], "label": [1.0, float("nan")]}), tmp_path / "items.parquet")
+    with pytest.raises(Unavailable, match=r"item 2 of .* has no label"):
+        TextTable(name="mine", path=str(tmp_path / "items.parquet")).items("test")
 
 
 def test_half_readable_lines_are_skipped_and_counted_only_if_asked(tmp_path):
@@ -254,3 +264,53 @@ def test_other_content_is_another_data_set(tmp_path):
 def test_a_branch_of_the_hub_is_no_pin():
     with pytest.raises(ValueError, match="revision"):
         Hub(name="mine", path="nyu-mll/glue", revision="main")
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    """A stand-in for the library `datasets` that gives these lines, with two named classes."""
+
+    class Lines(list):
+        column_names = ("sentence", "label", "idx")
+
+        @property
+        def features(self):
+            return {"label": SimpleNamespace(names=["negative", "positive"])}
+
+    def made(*labels):
+        def load_dataset(path, config, *, split, revision):
+            assert (path, config, split, revision) == ("nyu-mll/glue", "sst2", "validation", "a" * 40)
+            return Lines(
+                {"sentence": f"text {place}", "label": label, "idx": place}
+                for place, label in enumerate(labels)
+            )
+
+        monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+        monkeypatch.setattr("benchmark.datasets.hub.libraries.versions", lambda *_, **__: {})
+        options = {"config": "sst2", "text": "sentence", "id": "idx"}
+        return Hub(name="hub", path="nyu-mll/glue", revision="a" * 40, **options)
+
+    return made
+
+
+def test_labels_of_the_hub_have_their_names(hub):
+    found = hub(1, 0).items("test")
+    assert [item[:3] for item in found.items] == [("0", "text 0", "positive"), ("1", "text 1", "negative")]
+    assert found.classes == ("negative", "positive")
+
+
+def test_items_of_the_hub_whose_labels_are_kept_back_are_refused(hub):
+    with pytest.raises(Unavailable, match="item 2 has no label"):
+        hub(1, -1).items("test")
+
+
+def test_the_library_of_the_hub_is_one_that_is_installed(monkeypatch):
+    """A folder of this name on the search path is not it."""
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace())
+    monkeypatch.setattr("importlib.metadata.version", missing_distribution)
+    said = Hub(name="hub", path="a/b", revision="a" * 40).missing()
+    assert said == "dataset=hub: datasets is not installed: pip install datasets"
+
+
+def missing_distribution(name):
+    raise PackageNotFoundError(name)
