@@ -65,7 +65,7 @@ def judged(rows: pd.DataFrame) -> pd.DataFrame:
     tested = rows[measured & rows["accuracy_p"].notna() & ~_is_reference(rows)]
     keys = [tested[name].astype(object).fillna("") for name in _REFERENCE if name in tested]
     for _, group in tested.groupby(keys, sort=False):
-        models = _keys(group)
+        models: Any = _keys(group)
         newest = group[~models.duplicated(keep="last")]
         ps = paired.adjusted([float(p) for p in newest["accuracy_p"]])
         adjusted = dict(zip(models[newest.index], ps, strict=True))
