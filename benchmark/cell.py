@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -113,6 +113,16 @@ class PlannedRun:
         return (*plugins, *content, target, cores)
 
     @property
+    def of_sizes(self) -> Mapping[int, PlannedRun]:
+        """What is compiled for it, by the requests that a call has room for: itself, and larger batches."""
+        serving = self.cell.experiment.scenario.serving
+        if serving is None:
+            return {1: self}
+        e = self.cell.experiment
+        larger = {size: cell_of(replace(e, batch=size * e.batch)) for size in serving.sizes[1:]}
+        return {1: self, **{size: replace(self, cell=cell) for size, cell in larger.items()}}
+
+    @property
     def log(self) -> Path:
         """The file that its child processes write to."""
         return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).log(self.run_id)
@@ -126,6 +136,11 @@ class PlannedRun:
     def checkpoint(self) -> Path:
         """The folder for the model that it trains, if it saves one."""
         return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).checkpoint(self.run_id)
+
+    @property
+    def loads(self) -> Path:
+        """The folder of its loads until it has its row."""
+        return CampaignPaths(folder=Path(self.cell.experiment.output_folder)).loads(self.run_id)
 
     def answers(self, name: str) -> Path:
         """Folder of answers to a data set that aren't complete yet."""

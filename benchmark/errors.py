@@ -19,6 +19,7 @@ BenchmarkError                 a mistake of the user or a fault of the environme
     ├── TimedOut               a child ran past its limit and was stopped
     ├── Crashed                a child died or raised
     ├── Interrupted            a fault of this host that says nothing about the cell
+    ├── Saturated              requests came faster than they were answered
     └── WrongAnswer            the compiled model does not compute what the reference does
 """
 
@@ -38,6 +39,7 @@ Status = Literal[
     "timeout",
     "crashed",
     "accuracy_fail",
+    "saturated",
     "incompatible",
     "unavailable",
     "dominated",
@@ -155,6 +157,12 @@ class Interrupted(RunFailure):
     status = "interrupted"
 
 
+class Saturated(RunFailure):
+    """The load is more than the model can answer: the queue grew, or no rate keeps the limit."""
+
+    status = "saturated"
+
+
 class WrongAnswer(RunFailure):
     """The compiled model does not compute what the fp32 reference does."""
 
@@ -175,6 +183,7 @@ FAILURES: dict[Status, type[RunFailure]] = {
         OutOfDeviceMemory,
         TimedOut,
         Interrupted,
+        Saturated,
         WrongAnswer,
     )
 }

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from benchmark.records import Arithmetic, Names, frozen
+from benchmark.serving_records import Served
 from benchmark.training_records import Trained
 
 StopReason = Literal["enough", "precision", "max_calls", "max_s"]
@@ -145,6 +146,8 @@ class Measurement:
     """File of the image that the model made."""
     trained: Trained | None = None
     """Of a training: then a call is one step."""
+    served: Served | None = None
+    """Of requests under load: then a call is a request, and counts from its scheduled time."""
     placement: Mapping[str, str] = Field(default_factory=dict)
     """Device cores of each part of each copy, see `benchmark.placement`; empty where they have none."""
     kv_cache: Literal["device", "host"] | None = None

@@ -75,6 +75,10 @@ class CampaignPaths:
         blocks = [*max(folders, key=folders.__getitem__).glob(block_name(None, None))]
         return len(blocks) / int(blocks[0].stem.rpartition("-")[2]) if blocks else None
 
+    def loads(self, run_id: str) -> Path:
+        """Folder of the loads of a run that isn't complete yet."""
+        return self.folder / "loads" / run_id
+
 
 @frozen
 class StorePaths:
@@ -157,6 +161,10 @@ class StorePaths:
         """The run of a file or an object of one row; None for other files."""
         kind, _, name = file.name.partition("-")
         return name.partition(".")[0] if kind == "run" else None
+
+    def loads(self, run_id: str) -> Path:
+        """Requests of all loads of one run."""
+        return self.of("loads").root / f"{run_id}.parquet"
 
     def part(self, name: str) -> Path:
         """A file of several rows; names sort by the order of writing."""

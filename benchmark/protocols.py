@@ -24,6 +24,7 @@ from benchmark.records import (
     Unit,
     Workload,
 )
+from benchmark.serving_records import ServingOptions
 from benchmark.training_records import Objective, TrainingOptions, TrainingSetup
 
 T = TypeVar("T")
@@ -324,6 +325,10 @@ class Scenario(Protocol):
     def training(self) -> TrainingOptions | None:
         """How it trains the model; None: it calls the compiled one."""
 
+    @property
+    def serving(self) -> ServingOptions | None:
+        """How it loads the model with requests; None: it calls the model itself."""
+
     def refuse(
         self, task: Task, compiler: Compiler, device: Device, shape: Shape, dataset: Dataset | None = None
     ) -> str | None:
@@ -338,7 +343,7 @@ class Scenario(Protocol):
     ) -> Timing:
         """Warm up, then call the copies until the stopping rule is met. Runs in the child process.
 
-        `asking` is given to labelled scenarios. A scenario that trains is not asked to.
+        `asking` is given to labelled scenarios. A scenario that trains or serves is not asked to.
         """
 
 
@@ -348,6 +353,11 @@ class ScenarioDefaults:
     @property
     def training(self) -> TrainingOptions | None:
         """It doesn't train."""
+        return None
+
+    @property
+    def serving(self) -> ServingOptions | None:
+        """It calls the model itself."""
         return None
 
     def refuse(

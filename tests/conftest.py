@@ -183,6 +183,7 @@ CHILDREN = Interpreters(
     {
         "benchmark.stages.compile",
         "benchmark.stages.measure",
+        "benchmark.stages.serve",
         "benchmark.compilers.simulated",
         "benchmark.devices.simulated",
         "benchmark.scenarios.latency",

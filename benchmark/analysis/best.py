@@ -35,6 +35,7 @@ HOW: Final = (
     "other_dtype",
     "autocast",
     "compiler_flags",
+    *("slo_ms", "slo_percentile", "arrivals"),
     "source",
     "document",
 )
@@ -67,6 +68,7 @@ NEEDED: Final = (
                 "latency_p99_ms_hi",
             ),
             *("throughput_per_s", "output_tokens_per_s", "cosine", "accuracy", "accuracy_lo"),
+            "qps_under_slo",
             *accuracies.NEEDED,
         )
     ),
@@ -241,10 +243,16 @@ def _answer(group: pd.DataFrame, wanted: Wanted) -> Answer:
 
 
 def _with_fleet(group: pd.DataFrame, wanted: Wanted) -> pd.DataFrame:
-    """Machines that the requested rate needs, and their cost a month."""
+    """Machines that the requested rate needs, and their cost a month.
+
+    A rate that was found to keep a limit under load is served as it is, a throughput in part: in a closed
+    loop no call waits in a queue. One load of a server doesn't say what it answers at most.
+    """
     machines = pd.Series(math.nan, index=group.index)
     if wanted.requests_per_s is not None:
         served = group["throughput_per_s"].astype(float) / units_per_item(group) * wanted.utilisation
+        under_load = group["qps_under_slo"].astype(float) * group["batch_size"].astype(float)
+        served = under_load.where(group["scenario"] == "server", served)
         needed = wanted.requests_per_s / served.where(served > 0)
         machines = needed.map(math.ceil, na_action="ignore").astype(float)
     monthly = machines * group["usd_per_hour"].astype(float) * HOURS_A_MONTH

@@ -122,6 +122,8 @@ _SAME_RATE = 0.01
 """How far a training's rate may be from that of its steps."""
 _SAME_TIME, _TIMER_MS = 1e-3, 0.02
 """How far the times of tokens may be from that of their call: a share of it, and the reading of clocks."""
+_LITTLE, _LEAST_OUTSTANDING = 0.03, 0.02
+"""How far requests without an answer may be from rate x latency: a share, and where they are few a number."""
 _HYPER_THREADS = 2.1
 """A core has two at most; the rest allows for inexact clocks."""
 
@@ -241,6 +243,20 @@ def steps_at_another_rate(rows: pd.DataFrame) -> Iterator[Found]:
         yield [row["run_id"]], reason
 
 
+def outstanding_at_another_rate(rows: pd.DataFrame) -> Iterator[Found]:
+    """Little's law: requests without an answer = rate x mean latency, whatever the arrivals and the queue."""
+    expected = rows["achieved_per_s"] * rows["latency_mean_ms"] / 1000
+    gap = (rows["outstanding_mean"] - expected).abs()
+    for at in np.flatnonzero(gap > np.maximum(_LITTLE * expected, _LEAST_OUTSTANDING)):
+        row = rows.iloc[at]
+        reason = (
+            f"{label(row)}: {row['achieved_per_s']:.6g} requests/s x {row['latency_mean_ms']:.4g} ms are "
+            f"{expected[at]:.4g} requests without an answer, but the row has {row['outstanding_mean']:.4g}: "
+            "measure it again for longer, or correct the wrong one of the three"
+        )
+        yield [row["run_id"]], reason
+
+
 def unknown_instance_type(rows: pd.DataFrame) -> Iterator[Found]:
     """Instance types that the price book lacks: their rows get no cost."""
     named = rows[(rows["instance_type"] != "") & ~simulated(rows)]
@@ -318,6 +334,11 @@ RULES: Final = (
         name="above Little's law",
         meaning="more throughput than replicas x workers callers can request at that latency",
         check=more_than_its_callers_request,
+    ),
+    Rule(
+        name="outstanding at another rate",
+        meaning="requests without an answer that aren't rate x mean latency, to 3 %",
+        check=outstanding_at_another_rate,
     ),
     Rule(
         name="steps at another rate",

@@ -73,8 +73,19 @@ class CellLines:
 
 
 def _measured(rows: Sequence[Row]) -> str:
-    p50 = geometric_mean(row.values["latency_p50_ms"] for row in rows)
-    return f"ok p50 {significant(p50)} ms ({', '.join(_course(rows))})"
+    return f"ok {_figure([row.values for row in rows])} ({', '.join(_course(rows))})"
+
+
+def _figure(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The figure that says most: the rate within a limit, else the median latency."""
+    rates, p50s = (
+        [float(value) for row in rows if (value := row.get(name)) is not None]
+        for name in ("qps_under_slo", "latency_p50_ms")
+    )
+    if rates:
+        limit = f"{rows[0]['slo_percentile']:g} % within {significant(rows[0]['slo_ms'])} ms"
+        return f"{significant(geometric_mean(rates))} requests/s ({limit})"
+    return f"p50 {significant(geometric_mean(p50s))} ms" if p50s else "without a latency: generator_late"
 
 
 def _course(rows: Sequence[Row]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import NonNegativeFloat
+from pydantic import NonNegativeFloat, PositiveInt
 
 from benchmark.errors import UnsupportedOperator
 from benchmark.host import libraries, machine
@@ -40,6 +40,10 @@ class Simulated(CompilerDefaults):
     item_ms: NonNegativeFloat = 0.5
     jitter: NonNegativeFloat = 0.0
     """Relative standard deviation, seeded by the batch size."""
+    stall_calls: PositiveInt | None = None
+    """The last of each so many calls stalls; null: none does."""
+    stall_ms: NonNegativeFloat = 0.0
+    """How much longer that call takes."""
     fault: Fault = "none"
     """How it fails; faults that end a process need hardware.isolated=true."""
     fault_stage: Literal["compile", "load", "call"] = "call"
@@ -77,12 +81,15 @@ class Simulated(CompilerDefaults):
         self._fail_in("load")
         latency_ns = json.loads((folder / "law.json").read_text(encoding="utf-8"))["latency_ms"] * 1e6
         spread = random.Random(workload.shape.batch_size)  # noqa: S311 - no secret
-        now = 0
+        now = calls = 0
 
         def run() -> Any:
-            nonlocal now
+            nonlocal now, calls
             self._fail_in("call")
             now += round(latency_ns * max(0.1, spread.gauss(1, self.jitter)))
+            calls += 1
+            if self.stall_calls and calls % self.stall_calls == 0:
+                now += round(self.stall_ms * 1e6)
             return ()
 
         arithmetic = Arithmetic(

@@ -27,7 +27,9 @@ from benchmark.config.hydra_settings import (
 
 _RESOLVER = re.compile(r"\$\{\s*([\w.]+)\s*:")
 _HYDRA_KEY = re.compile(r"\$\{\s*hydra\b")
-_RESOLVERS_BY_TEXT = frozenset({"now", "oc.env", "oc.select", "oc.decode", "oc.create", "neuron_cores"})
+_RESOLVERS_BY_TEXT = frozenset(
+    {"now", "oc.env", "oc.select", "oc.decode", "oc.create", "neuron_cores", "preset"}
+)
 """Resolvers whose result is the same in every cell, unless a key that their text names changes."""
 
 

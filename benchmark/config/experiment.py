@@ -168,6 +168,11 @@ class Experiment:
         return self.dataset
 
     @property
+    def in_children(self) -> bool:
+        """Whether it is measured in child processes: loads in real time are, on every device."""
+        return self.hardware.isolated or self.scenario.serving is not None
+
+    @property
     def needs_no_device(self) -> bool:
         """Whether it only compiles, for a device that the compiler knows by name."""
         return self.stage == "compile" and self.hardware.facts().target is not None

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from omegaconf import OmegaConf
+
+from benchmark.config.folder import file_of, options, read
+from benchmark.errors import ConfigError
+from benchmark.spelling import did_you_mean
+
+_LIMITS: Final = "scenario/preset"
+_NO_LIMIT: Final = {"slo_ms": None, "percentile": 99.0}
 
 
 def neuron_cores(replicas: int, denoiser_data_parallel: bool | None) -> int:
@@ -10,6 +19,23 @@ def neuron_cores(replicas: int, denoiser_data_parallel: bool | None) -> int:
     return replicas * (2 if denoiser_data_parallel else 1)
 
 
+def preset(name: str | None, field: str) -> Any:
+    """A field of a limit of conf/scenario/preset; without a name that of no limit.
+
+    Raises:
+        ConfigError: there is no limit of that name.
+    """
+    if name is None:
+        return _NO_LIMIT[field]
+    known = options(_LIMITS)
+    if name not in known:
+        raise ConfigError(
+            f"scenario.preset={name}: {did_you_mean(name, known) or 'known: ' + ', '.join(known)}"
+        )
+    return read(file_of(_LIMITS, name))[field]
+
+
 def register() -> None:
-    """Let interpolations call them: `${neuron_cores:2,true}`."""
+    """Let interpolations call them: `${neuron_cores:2,true}`, `${preset:bert,slo_ms}`."""
     OmegaConf.register_new_resolver("neuron_cores", neuron_cores, replace=True)
+    OmegaConf.register_new_resolver("preset", preset, replace=True)

@@ -57,14 +57,19 @@ class Cpu:
             isa=machine.isa(),
         )
 
-    def shares(self, replicas: int) -> tuple[tuple[int, ...], ...]:  # noqa: ARG002 - whatever their number
-        """None: copies of a model share it."""
-        return ()
+    def shares(self, replicas: int) -> tuple[tuple[int, ...], ...]:
+        """Adjacent CPUs for each of several copies; more copies than CPUs share them."""
+        if replicas == 1 or not hasattr(os, "sched_getaffinity"):
+            return ()
+        cpus = sorted(self.affinity or os.sched_getaffinity(0))
+        each = max(1, len(cpus) // replicas)
+        firsts = [number * each % len(cpus) for number in range(replicas)]
+        return tuple(tuple(cpus[first : first + each]) for first in firsts)
 
-    def configure_process(self, share: Sequence[int] = ()) -> None:  # noqa: ARG002 - it gives none
+    def configure_process(self, share: Sequence[int] = ()) -> None:
         """Bind this process to its CPUs."""
-        if self.affinity:
-            os.sched_setaffinity(0, self.affinity)
+        if cpus := share or self.affinity:
+            os.sched_setaffinity(0, cpus)
 
     def synchronized(self, session: Session) -> Session:
         """Return it as it is: CPU calls return when they are done."""

@@ -8,6 +8,7 @@ from benchmark.config.experiment import Experiment
 from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.server_connection import CORE, keep_warm_s
 
+_SERVING = ("benchmark.stages.serve",)
 _TRAINING = ("benchmark.stages.train", "benchmark.training.loop")
 
 
@@ -34,6 +35,7 @@ def preload(experiments: Iterable[Experiment]) -> set[str]:
         modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
         modules.update(() if e.hardware.simulated else (*e.task.preload, *e.compiler.preload))
         modules.update(_TRAINING if e.scenario.training else ())
+        modules.update(_SERVING if e.scenario.serving else ())
         if e.scenario.labelled and e.dataset:
             modules.update(
                 ("benchmark.stages.items", "benchmark.labelled.questions", type(e.dataset).__module__)
@@ -50,5 +52,5 @@ def distinct(experiments: Iterable[Experiment]) -> Iterable[Experiment]:
 
 def can_run(e: Experiment) -> bool:
     """Whether the cell needs child processes that this host can start."""
-    possible = e.hardware.isolated and e.hardware.kind in e.compiler.runs_on
+    possible = e.in_children and e.hardware.kind in e.compiler.runs_on
     return possible and (e.needs_no_device or e.hardware.missing() is None)

@@ -23,7 +23,7 @@ class StageCalls(NamedTuple):
 def stage_calls(run: PlannedRun, interpreters: Interpreters) -> StageCalls:
     """Children of the interpreter that the run's compiler names, within the limits of each stage."""
     e = run.cell.experiment
-    if not e.hardware.isolated:
+    if not e.in_children:
         return StageCalls(build=inline, compile=inline, measure=inline)
     call = interpreters.call_in(e.compiler.python)
     memory = None if e.limits.memory_gib is None else int(e.limits.memory_gib * 2**30)
@@ -38,6 +38,8 @@ def stage_calls(run: PlannedRun, interpreters: Interpreters) -> StageCalls:
         )
         return partial(call, limits)
 
+    if not e.hardware.isolated:
+        return StageCalls(build=inline, compile=inline, measure=within(e.limits.measure_timeout_s))
     return StageCalls(
         build=within(e.limits.build_timeout_s),
         compile=within(e.limits.compile_timeout_s),

@@ -50,6 +50,7 @@ class Preparation:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._groups: dict[Hashable, Prepared] = {}
+        self._failed: set[str] = set()
 
     def run(self, runs: Sequence[PlannedRun], workers: int) -> Iterator[Attempt]:
         """Prepare every group of runs, `workers` at a time; yield an attempt for each run that fails so.
@@ -58,10 +59,13 @@ class Preparation:
             KeyboardInterrupt: after the attempts under way were yielded as interrupted.
         """
         members: dict[Hashable, list[PlannedRun]] = {}
+        firsts: dict[Hashable, PlannedRun] = {}
         for run in runs:
-            members.setdefault(run.artifact_group, []).append(run)
+            for one in run.of_sizes.values():
+                members.setdefault(one.artifact_group, []).append(run)
+                firsts.setdefault(one.artifact_group, one)
         since, started_at = time.monotonic(), datetime.now(timezone.utc)
-        for prepared in _prepare([group[0] for group in members.values()], self._services, workers):
+        for prepared in _prepare([*firsts.values()], self._services, workers):
             self._services.budget.spend(time.monotonic() - since, prepared.run)
             since = time.monotonic()
             group = prepared.run.artifact_group
@@ -69,20 +73,27 @@ class Preparation:
             if prepared.failure is None:
                 continue
             stopped = prepared.failure.status == "interrupted" and not by_accident(prepared.failure)
-            for run in [prepared.run] if stopped else members[group]:
+            for run in members[group][:1] if stopped else members[group]:
+                if run.run_id in self._failed:  # another size of it has failed
+                    continue
+                self._failed.add(run.run_id)
                 yield Attempt(
                     planned=run,
                     started_at=started_at,
                     finished_at=datetime.now(timezone.utc),
-                    stage_seconds=prepared.seconds if run is prepared.run else {},
+                    stage_seconds=prepared.seconds if run.run_id == prepared.run.run_id else {},
                     workload=prepared.workload,
                     failure=prepared.failure,
                 )
 
     def failed(self, run: PlannedRun) -> bool:
         """Whether the run has its attempt already."""
-        prepared = self._groups.get(run.artifact_group)
-        return prepared is not None and prepared.failure is not None
+        return run.run_id in self._failed
+
+    def larger(self, run: PlannedRun, clock: StageClock) -> dict[int, tuple[Workload, Artifact]]:
+        """Workload and artefact of each larger number of requests that one call of the run answers."""
+        others = {size: one for size, one in run.of_sizes.items() if size > 1}
+        return {size: self.compiled(one, clock) for size, one in others.items()}
 
     def compiled(self, run: PlannedRun, clock: StageClock) -> tuple[Workload, Artifact]:
         """Workload and artefact of a run: prepared before, or made now on devices that compute nothing."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -22,11 +23,13 @@ from benchmark.pipeline.services import Services
 from benchmark.pipeline.stage_clock import StageClock, by_accident
 from benchmark.protocols import Device
 from benchmark.records import Artifact, Workload
+from benchmark.serving.replications import Kept
 from benchmark.stages.items import prepare_exam
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
 from benchmark.stages.row import Attempt, row
 from benchmark.stages.score import judge_floor, scored
+from benchmark.stages.serve import judge_load, serve
 from benchmark.stages.train import judge_training, train
 from benchmark.stages.verify import compare, judge
 from benchmark.store.history import RowsSince
@@ -101,8 +104,9 @@ class Pipeline:
             attempt = replace(attempt, peak=self._peak(run, clock))
             exam = self._exam(run, workload, artifact, clock)
             attempt = replace(attempt, exam=exam)
+            compiled = {1: (workload, artifact), **self._preparation.larger(run, clock)}
             with clock.stage("measure"):
-                measured = self._measured(run, workload, artifact, exam)
+                measured = self._measured(run, compiled, exam)
             attempt = replace(attempt, measured=measured)
             with clock.stage("verify"):
                 if measured.trained:
@@ -110,6 +114,8 @@ class Pipeline:
                 quality = compare(workload, measured, run.cell.experiment.compiler.tolerance)
                 attempt = replace(attempt, quality=quality, score=scored(run.cell, exam) if exam else None)
                 judge(run.cell, quality)
+                if measured.served:
+                    judge_load(measured.served)
                 judge_floor(attempt.score)
         except (RunFailure, KeyboardInterrupt) as error:
             attempt = replace(attempt, failure=clock.failure(error))
@@ -126,12 +132,15 @@ class Pipeline:
             return prepare_exam(run.cell, run.environment, workload, artifact, cache, call, run.answers)
 
     def _measured(
-        self, run: PlannedRun, workload: Workload, artifact: Artifact, exam: Exam | None
+        self, run: PlannedRun, compiled: Mapping[int, tuple[Workload, Artifact]], exam: Exam | None
     ) -> Measurement:
-        """Train, or call what was compiled."""
+        """Train, load with requests, or call what was compiled, by the requests that one call answers."""
         call = stage_calls(run, self._services.interpreters).measure
+        workload, artifact = compiled[1]
         if run.cell.experiment.scenario.training:
             return train(run.cell, workload, call, run.checkpoint)
+        if run.cell.experiment.scenario.serving:
+            return serve(run.cell, compiled, call, run.loads)
         return measure(run.cell, workload, artifact, call, run.picture, exam)
 
     def _refuse(self, run: PlannedRun) -> None:
@@ -189,9 +198,14 @@ class Pipeline:
         with defer_signals():
             if attempt.score:
                 self._services.store.keep_answers(run.run_id, table(attempt.score))
+            loads = Kept(run.loads)
+            if (requests := loads.table()) is not None:
+                self._services.store.keep_loads(run.run_id, requests)
             self._rows.write(row(attempt), at_once=computed)
             if attempt.score and attempt.exam:
                 Blocks(attempt.exam.blocks).discard()
+            if attempt.status != "interrupted":
+                loads.discard()
         self._rows.compact_if_due()
 
 

@@ -24,8 +24,8 @@ _BLOCK_NS = 500_000_000
 class Throughput(ScenarioDefaults):
     """`replicas` copies of the model, each called by `workers` threads without a pause.
 
-    Same as NeuronPerf's n_models and workers_per_model. Where a device has cores to give, as Neuron devices
-    have, each copy is a process with cores of its own; else all are in one process. Latencies are those of
+    Same as NeuronPerf's n_models and workers_per_model. Where a device has cores to give, as CPUs and Neuron
+    devices have, each copy is a process with its own; else all are in one process. Latencies are those of
     the callers, and include waiting for each other.
     """
 

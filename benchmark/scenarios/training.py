@@ -26,6 +26,11 @@ class Training(TrainingOptions):
         """These options."""
         return self
 
+    @property
+    def serving(self) -> None:
+        """It answers no requests."""
+        return
+
     def refuse(
         self, task: Task, compiler: Compiler, device: Device, shape: Shape, dataset: Dataset | None = None
     ) -> str | None:

@@ -11,13 +11,15 @@ import numpy as np
 from pydantic import Field
 
 from benchmark.cell import Cell, PlannedRun, stated_parameters
+from benchmark.config.experiment import Experiment
 from benchmark.host import machine
 from benchmark.identity import options_of
 from benchmark.labelled.exam import Exam
 from benchmark.labelled.scores import Score
 from benchmark.measurement import Measurement
-from benchmark.records import Artifact, Failure, Quality, Row, Workload, frozen
+from benchmark.records import Artifact, DeviceFacts, Failure, Quality, Row, Workload, frozen
 from benchmark.redaction import without_secrets
+from benchmark.serving import load_columns
 from benchmark.store.schema import SCHEMA_VERSION
 from benchmark.timing import roofline, token_times
 from benchmark.timing.roofline import Peak
@@ -64,13 +66,15 @@ def row(attempt: Attempt) -> Row:
         **_model(attempt),
         **_axes(attempt),
         **_compile(attempt),
-        **(_latency(trusted) if trusted else {}),
+        **(_latency(trusted) if trusted and trusted.timing.nanoseconds else {}),
+        **({"attempts": trusted.attempts} if trusted else {}),
         **(token_times.columns(trusted, attempt.planned.cell.shape) if trusted else {}),
         **(_throughput(trusted, attempt.planned.cell) if trusted else {}),
         **(asdict(attempt.measured.arithmetic) if attempt.measured else {}),
         **(_noise(attempt.measured, e.sampling.inputs) if attempt.measured else {}),
         **(asdict(attempt.quality) if attempt.quality else {}),
         **_labelled(attempt),
+        **(load_columns.columns(attempt.measured.served, e.scenario.serving) if attempt.measured else {}),
         **_resources(attempt),
         **_roofline(attempt, trusted),
         **(_trained(trusted, trusted.trained, attempt) if trusted and trusted.trained else {}),
@@ -135,12 +139,21 @@ def _axes(attempt: Attempt) -> dict[str, Any]:
         "scenario": e.scenario.name,
         "replicas": e.scenario.replicas,
         "workers": e.scenario.workers,
-        "threads": training.rank_threads(facts.threads, facts.cores) if training else facts.threads,
+        "threads": _threads(e, facts),
         **_training(training),
         "seed": e.seed,
         "pipeline_cores": e.compiler.pipeline_cores,
         **(_placement(attempt.measured) if attempt.measured else {}),
     }
+
+
+def _threads(e: Experiment, facts: DeviceFacts) -> int | None:
+    """Threads of one process: ranks divide the CPU's cores, and so do copies of the model on a CPU."""
+    if training := e.scenario.training:
+        return training.rank_threads(facts.threads, facts.cores)
+    if facts.threads is None or e.hardware.torch_device != "cpu" or e.scenario.replicas == 1:
+        return facts.threads
+    return min(facts.threads, max(1, facts.cores // e.scenario.replicas))
 
 
 def _training(options: TrainingOptions | None) -> dict[str, Any]:
@@ -205,10 +218,8 @@ def _latency(measured: Measurement) -> dict[str, Any]:
         "first_call_ms": measured.first_call_ns / 1e6,
         "warmup_calls": timing.warmup_calls,
         "steady": timing.steady,
-        "noise_flags": measured.noise.flags,
         "effective_samples": measured.summary.effective_samples,
         "stop_reason": timing.stop_reason,
-        "attempts": measured.attempts,
         "device_time_p50_ms": float(np.median(timing.device_nanoseconds)) / 1e6
         if timing.device_nanoseconds
         else measured.noise.device.latency_p50_ms,
@@ -240,10 +251,12 @@ def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
     units = made + shape.batch_size * (shape.input_length or 0) if unit == "tokens" else shape.batch_size
     if measured.trained:
         units, unit = measured.trained.step_items, "items" if unit == "tokens" else unit
-    if not timing.wall_s:
+    if not timing.wall_s or not timing.nanoseconds:
         return {"throughput_per_s": None, "throughput_unit": unit}
     calls_per_s = len(timing.nanoseconds) / timing.wall_s
     per_s = units * calls_per_s
+    if measured.served:  # a latency with its wait says nothing about the rate
+        mean = None
     return {
         "output_tokens_per_s": made * calls_per_s if unit == "tokens" else None,
         "throughput_per_s": per_s,
@@ -304,10 +317,16 @@ def _answered(answered: Answered) -> dict[str, Any]:
     }
 
 
+def _flags(measured: Measurement) -> tuple[str, ...]:
+    late = measured.served is not None and measured.served.load.late
+    return (*measured.noise.flags, *(("generator_late",) if late else ()))
+
+
 def _noise(measured: Measurement, inputs: str) -> dict[str, Any]:
     noise, harness = measured.noise, measured.harness
     return {
         **asdict(harness),
+        "noise_flags": _flags(measured),
         "inputs": inputs,
         "on_cpu": noise.on_cpu,
         "involuntary_switches_per_s": noise.involuntary_switches_per_s,

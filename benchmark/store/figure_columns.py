@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 
 _TEXT, _INT, _REAL = pa.string(), pa.int64(), pa.float64()
+_REALS = pa.list_(pa.float64())
 _REAL_MAP = pa.map_(pa.string(), pa.float64())
 
 _STATISTICS = {
@@ -103,6 +104,51 @@ def generations() -> Sequence[Described]:
                 "half the output"
             ),
         ),
+    )
+
+
+def loads() -> Sequence[Described]:
+    """Columns of `scenario=server`; its latency is from a request's scheduled time to its answer."""
+    return (
+        ("arrivals", _TEXT, "", "how requests arrive: `poisson`, `constant` or `gamma`"),
+        ("slo_percentile", _REAL, "%", "percent of the requests that have to keep `slo_ms`"),
+        ("offered_per_s", _REAL, "calls/s", "requests that the schedule asks for in a second"),
+        ("achieved_per_s", _REAL, "calls/s", "requests that were issued in a second"),
+        ("goodput_per_s", _REAL, "calls/s", "requests answered within `slo_ms` in a second"),
+        ("attainment", _REAL, "0…1", "share of the requests that were answered within `slo_ms`"),
+        *bounds("attainment", "0…1"),
+        ("queueing_p50_ms", _REAL, "ms", "median time from the schedule to the start of the call"),
+        ("queueing_p99_ms", _REAL, "ms", "99th percentile of that time"),
+        ("service_p50_ms", _REAL, "ms", "median time of the calls"),
+        ("service_p99_ms", _REAL, "ms", "99th percentile of that time"),
+        ("lateness_p50_ms", _REAL, "ms", "median delay of the generator behind its schedule"),
+        ("lateness_p99_ms", _REAL, "ms", "99th percentile of that delay"),
+        ("lateness_max_ms", _REAL, "ms", "greatest delay"),
+        ("outstanding_mean", _REAL, "calls", "requests without an answer, mean over the time"),
+        ("outstanding_max", _REAL, "calls", "most requests without an answer at one moment"),
+        ("growing_per_s", _REAL, "calls/s", "requests by which the queue grew in a second; null: it didn't"),
+        (
+            "transport_ms",
+            _REAL,
+            "ms",
+            "median time from a request's issue to an idle copy's call, part of latency",
+        ),
+        ("requests_per_call", _REAL, "", "requests that a call answered together, mean"),
+        ("load_points", _INT, "", "rates that were tried"),
+        (
+            "curve_per_s",
+            _REALS,
+            "calls/s",
+            "rates that were tried, ascending; the lists below have an entry for each",
+        ),
+        (
+            "curve_p50_ms",
+            _REALS,
+            "ms",
+            "median latency at each; null where the queue grew or requests were late",
+        ),
+        ("curve_p99_ms", _REALS, "ms", "99th percentile of the latency at each"),
+        ("curve_attainment", _REALS, "0…1", "share of the requests within `slo_ms` at each"),
     )
 
 

@@ -30,6 +30,8 @@ _BOUNDED: Final = (
     "latency_p95_ms",
     "latency_p99_ms",
     "throughput_per_s",
+    "qps_under_slo",
+    "attainment",
 )
 SAMPLES: Final = "latency_ns"
 """Column with the latency of each call. Where rows have it, a percentile for which single processes made too

@@ -131,9 +131,7 @@ class ResultsStore:
         Raises:
             StoreError: it can't be written.
         """
-        with self._in_words("write", "free some space or make it writable, then run the missing cells"):
-            data = serialised(answers, PART_FORMAT)
-            self._place.keep(data, self.paths.answers(run_id), self.paths)
+        self._keep(self.paths.answers(run_id), answers)
 
     def answers(self, run_id: str) -> pa.Table:
         """Answers of a run to the items of a data set: a line an item.
@@ -141,10 +139,35 @@ class ResultsStore:
         Raises:
             StoreError: it left none, or they can't be read.
         """
-        with self._in_words("read", advice := "name a run with scenario=accuracy"):
-            data = self._place.read(self.paths.answers(run_id))
+        return self._kept(
+            self.paths.answers(run_id), f"run {run_id} at {self.name} has no answers", "accuracy"
+        )
+
+    def keep_loads(self, run_id: str, loads: pa.Table) -> None:
+        """Store the requests of a run's loads, in a file beside the rows.
+
+        Raises:
+            StoreError: it can't be written.
+        """
+        self._keep(self.paths.loads(run_id), loads)
+
+    def loads(self, run_id: str) -> pa.Table:
+        """Requests of a run's loads: a line a replication, with a list of each request's times.
+
+        Raises:
+            StoreError: it left none, or they can't be read.
+        """
+        return self._kept(self.paths.loads(run_id), f"run {run_id} at {self.name} has no loads", "server")
+
+    def _keep(self, file: Path, table: pa.Table) -> None:
+        with self._in_words("write", "free some space or make it writable, then run the missing cells"):
+            self._place.keep(serialised(table, PART_FORMAT), file, self.paths)
+
+    def _kept(self, file: Path, lacking: str, scenario: str) -> pa.Table:
+        with self._in_words("read", advice := f"name a run with scenario={scenario}"):
+            data = self._place.read(file)
             if data is None:
-                raise StoreError(f"run {run_id} at {self.name} has no answers: {advice}")
+                raise StoreError(f"{lacking}: {advice}")
             return pq.read_table(pa.BufferReader(data))
 
     def findings(self, campaign: str) -> bytes | None:

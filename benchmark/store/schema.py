@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from benchmark.errors import Status
 from benchmark.records import frozen
-from benchmark.store.figure_columns import accuracies, bounds, generations, latencies
+from benchmark.store.figure_columns import accuracies, bounds, generations, latencies, loads
 
-SCHEMA_VERSION: Final = 13
+SCHEMA_VERSION: Final = 14
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -38,6 +38,7 @@ STATUSES: Mapping[Status, str] = {
     "timeout": "a process exceeded its time limit and was stopped",
     "crashed": "a process raised an exception, aborted or was killed",
     "accuracy_fail": "the outputs differ too much from the fp32 reference",
+    "saturated": "under load: requests came faster than they were answered, or no rate keeps the limit",
     "incompatible": "this combination can't work anywhere",
     "unavailable": "this host lacks the device, the library, the weights or the data",
     "dominated": "skipped: a smaller batch or length of the same cell ran out of memory",
@@ -56,6 +57,8 @@ NOISE_FLAGS: Mapping[str, str] = {
     "slowed": "the device's clock fell by more than 5 %",
     "shared_device": "other processes used the device",
     "device_errors": "the driver reported device errors, see `device_errors`",
+    "generator_late": "requests were issued too late (p99 of the delay above 5 % of the limit, or less than "
+    "99 % of the rate): so the row has no latency",
 }
 
 VERIFY_FLAGS: Mapping[str, str] = {
@@ -359,12 +362,14 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ),
         ("output_tokens_per_s", _REAL, "tokens/s", "tokens generated in a second"),
         ("qps_under_slo", _REAL, "calls/s", "highest rate of calls that keeps `slo_ms`"),
+        *bounds("qps_under_slo", "calls/s"),
         ("slo_ms", _REAL, "ms", "latency objective of the server scenario"),
         ("speedup_lo", _REAL, "", "speedup over `speedup_against`: lower bound"),
         ("speedup_hi", _REAL, "", "speedup over `speedup_against`: upper bound"),
         ("speedup_of", _TEXT, "", "`throughput`: without the compile time; `end_to_end`: with it"),
         ("speedup_against", _TEXT, "", "baseline of the speedup, as the document names it"),
     ),
+    *_section("server", *loads()),
     *_section(
         "quality",
         ("cosine", _REAL, "-1…1", "similarity to the fp32 reference: lowest over items and outputs"),

@@ -96,7 +96,7 @@ class Copies:
         return harness.peak_host_bytes()
 
 
-class _Replica(Copies):
+class Replica(Copies):
     """One copy in a process of its own, for which the methods are called."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what it loads, and its place among the others
@@ -192,7 +192,7 @@ def opened(
     """
     e = cell.experiment
     if len(shares) > 1:
-        with Team(partial(_Replica, cell, workload, folder, shares), len(shares)) as team:
+        with Team(partial(Replica, cell, workload, folder, shares), len(shares)) as team:
             yield Replicas(team)
     else:
         (share,) = shares or ((),)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ def load(
     `share` is one of `Device.shares`; empty, the device chooses.
     """
     device.configure_process(share)
+    if share:
+        workload = _with_threads(workload)
     start = time.perf_counter()
     if workload.parts:
         from benchmark.models import composite
@@ -37,6 +41,14 @@ def load(
         session = compiler.load(workload, folder and part_folder(folder, workload))
     seconds = time.perf_counter() - start
     return device.synchronized(session), seconds
+
+
+def _with_threads(workload: Workload) -> Workload:
+    """The same with no more threads than CPUs that this process may use: copies divide them."""
+    if workload.threads is None or not hasattr(os, "sched_getaffinity"):
+        return workload
+    threads = min(workload.threads, len(os.sched_getaffinity(0)))
+    return replace(workload, threads=threads, parts=tuple(map(_with_threads, workload.parts)))
 
 
 def part_folder(artifact: Path, part: Workload) -> Path:

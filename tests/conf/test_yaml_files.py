@@ -18,11 +18,11 @@ OPTIONS = {
     folder.relative_to(CONF).as_posix(): sorted(path.stem for path in folder.glob("*.yaml"))
     for folder in CONF.rglob("*")
     if folder.is_dir()
-    and folder.name not in {"experiment", "hydra", "importer", "price", "published", "report"}
+    and folder.name not in {"experiment", "hydra", "importer", "preset", "price", "published", "report"}
     and folder.parent.name != "options"
 }
-"""Names of the YAMLs of every group of a run; those of reports, of imports and of one compiler's options are
-composed elsewhere."""
+"""Names of the YAMLs of every group of a run; those of reports, of imports, of limits and of one compiler's
+options are read elsewhere."""
 FEW = 4
 """Models of an experiment whose cells are all composed here."""
 COMPOSED = [

@@ -27,6 +27,7 @@ PLUGINS_STAND_ON = {
     "protocols",
     "redaction",
     "spelling",
+    "serving_records",
     "training_records",
 } | {
     *("host", "cloud", "labelled", "neuron", "nvidia", "models", "stats", "timing"),

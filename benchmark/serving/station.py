@@ -1,0 +1,182 @@
+"""A loaded model under load: processes for its copies, one for the generator, and the loads that they run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from benchmark.cell import Cell
+from benchmark.execution.team import Barrier, Team
+from benchmark.records import Sampling, Workload
+from benchmark.serving.board import Board
+from benchmark.serving.generator import Generator
+from benchmark.serving.queue import Batching, serve
+from benchmark.serving_records import Observed, ServingOptions
+from benchmark.stats.saturation import growth
+from benchmark.timing.copies import First, Replica, Replicas
+from benchmark.timing.noise import Usage, usage
+from benchmark.timing.session import load
+from benchmark.timing.waiting import in_real_time
+
+_LEAD_S: Final = 0.05
+"""From the order to the start of a load: all processes are ready then."""
+_LOOK_S: Final = 0.02
+"""Between looks at the queue."""
+_AGAIN_S: Final = 1.0
+"""A queue that grows has to go on growing for this long: a device that stalls once is not saturated."""
+_NULL_CALLS, _NULL_GAP_S = 101, 0.002
+_SERVICE_CALLS, _SERVICE_S = 20, 1.0
+"""Calls of each size before the first load, and seconds after which fewer do."""
+
+
+class Loaded(NamedTuple):
+    """What one size of calls needs: requests that it has room for, and the compiled workload."""
+
+    room: int
+    workload: Workload
+    folder: Path | None
+
+
+class _Copy(Replica):
+    """One copy of the model in a process of its own, with a session for each size of calls."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what it loads, and its place among the others
+        self,
+        cell: Cell,
+        sizes: Sequence[Loaded],
+        shares: Sequence[Sequence[int]],
+        board: Board,
+        number: int,
+        barrier: Barrier,
+    ) -> None:
+        first, *others = sizes
+        super().__init__(cell, first.workload, first.folder, shares, number, barrier)
+        e, (session,) = cell.experiment, self.sessions
+        self._calls = {first.room: in_real_time(session)}
+        for size in others:
+            more, seconds = load(e.hardware, e.compiler, size.workload, size.folder, shares[number])
+            self._calls[size.room] = in_real_time(more)
+            self.load_s += seconds
+        self._board = board
+
+    def warm_up(self, sampling: Sampling) -> dict[int, np.ndarray]:
+        """Call each size in a closed loop; return the seconds of the calls after the warm-up, by size."""
+        found = {}
+        for room, call in self._calls.items():
+            calls, began = 0, time.perf_counter()
+            while calls < sampling.warmup_calls or time.perf_counter() - began < sampling.warmup_s:
+                call()
+                calls += 1
+            seconds, began = list[float](), time.perf_counter()
+            while len(seconds) < _SERVICE_CALLS and (not seconds or time.perf_counter() - began < _SERVICE_S):
+                since = time.perf_counter()
+                call()
+                seconds.append(time.perf_counter() - since)
+            found[room] = np.array(seconds)
+        return found
+
+    def serve(self, batching: Batching) -> None:
+        """Answer requests until the load is over."""
+        serve(self._board, batching, self._calls)
+
+    def serve_nothing(self) -> None:
+        """Take requests and return at once: what remains is the cost of the transport."""
+        serve(self._board, Batching(1, 0), {1: _nothing})
+
+
+class Station:
+    """Runs loads, one after the other."""
+
+    def __init__(self, copies: Team, generator: Team, board: Board, options: ServingOptions) -> None:
+        self._copies, self._generator, self._board, self._options = copies, generator, board, options
+        self.replicas = Replicas(copies)
+
+    def first_call(self) -> First:
+        """Load all copies and call each once."""
+        return self.replicas.first_call(None)
+
+    def warm_up(self, sampling: Sampling) -> dict[int, np.ndarray]:
+        """Seconds of calls by size, of all copies at the same time."""
+        found: list[dict[int, np.ndarray]] = self._copies.call("warm_up", sampling)
+        return {room: np.concatenate([one[room] for one in found]) for room in found[0]}
+
+    def transport_ms(self) -> float:
+        """Median time from a request's issue to the start of its call, while copies wait for requests."""
+        schedule = (np.arange(_NULL_CALLS) * _NULL_GAP_S * 1e9).astype(np.int64)
+        seen = self._run(schedule, "serve_nothing")
+        return float(np.median(seen.started - seen.issued)) / 1e6
+
+    def run(self, schedule_ns: np.ndarray) -> Observed:
+        """Run one load: nanoseconds from its start to each request. It stops early if the queue grows."""
+        options = self._options
+        return self._run(schedule_ns, "serve", Batching(options.max_batch, round(options.max_delay_ms * 1e6)))
+
+    def usage(self) -> Usage:
+        """CPU time of this process, of all copies and of the generator."""
+        members = [*self._copies.call("usage"), *self._generator.call("usage")]
+        return Usage(*map(sum, zip(usage(), *members, strict=True)))
+
+    def _run(self, schedule_ns: np.ndarray, method: str, *arguments: object) -> Observed:
+        board = self._board
+        board.prepare(schedule_ns)
+        board["begin_ns"] = time.perf_counter_ns() + round(_LEAD_S * 1e9)
+        with ThreadPoolExecutor(2) as threads:
+            serving = threads.submit(self._copies.call, method, *arguments)
+            issuing = threads.submit(self._generator.call, "issue")
+            try:
+                growing = self._watched(serving, issuing)
+            finally:  # also if a process has died: the others must not wait for it
+                board["stopped"] = int(not issuing.done() or board["stopped"])
+                issuing.exception()
+                board.close(self._options.replicas)
+            serving.result()
+            issuing.result()
+        return board.observed(growing)
+
+    def _watched(self, serving: Future[Any], issuing: Future[Any]) -> float | None:
+        """Wait until the generator is done; stop it if the queue goes on growing, and return by how much."""
+        board, began = self._board, self._board["begin_ns"]
+        moments, outstanding, grows_since = list[float](), list[int](), None
+        while not issuing.done():
+            time.sleep(_LOOK_S)
+            if serving.done() and not board["stopped"]:
+                return None
+            now = (time.perf_counter_ns() - began) / 1e9
+            moments.append(now)
+            outstanding.append(board.outstanding)
+            if len(moments) % 10:
+                continue
+            found = growth(np.array(moments), np.array(outstanding), board["issued"])
+            if found is None:
+                grows_since = None
+            elif grows_since is None:
+                grows_since = now
+            elif now - grows_since >= _AGAIN_S:
+                board["stopped"] = 1
+                return found
+        return growth(np.array(moments), np.array(outstanding), board["issued"])
+
+
+def _nothing() -> None:
+    """A call that takes no time."""
+
+
+@contextmanager
+def opened(
+    cell: Cell, sizes: Sequence[Loaded], options: ServingOptions, shares: Sequence[Sequence[int]]
+) -> Iterator[Station]:
+    """Start the processes, each copy with its share of the device's cores; they end with the block."""
+    board = Board()
+    shares = shares or ((),) * options.replicas
+    with (
+        Team(lambda _, __: Generator(board), 1) as generator,
+        Team(partial(_Copy, cell, sizes, shares, board), options.replicas) as copies,
+    ):
+        yield Station(copies, generator, board, options)
