@@ -144,19 +144,11 @@ class ResultsStore:
         )
 
     def keep_loads(self, run_id: str, loads: pa.Table) -> None:
-        """Store the requests of a run's loads, in a file beside the rows.
-
-        Raises:
-            StoreError: it can't be written.
-        """
+        """Store the requests of a run's loads, as `keep_answers` does."""
         self._keep(self.paths.loads(run_id), loads)
 
     def loads(self, run_id: str) -> pa.Table:
-        """Requests of a run's loads: a line a replication, with a list of each request's times.
-
-        Raises:
-            StoreError: it left none, or they can't be read.
-        """
+        """Requests of a run's loads, as `answers`: a line a replication, with lists of the requests' times."""
         return self._kept(self.paths.loads(run_id), f"run {run_id} at {self.name} has no loads", "server")
 
     def _keep(self, file: Path, table: pa.Table) -> None:
