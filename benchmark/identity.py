@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmark.cache.manifest import content_key, sha256
 from benchmark.host.packages import SCHEME, missing
+from benchmark.models.gguf_header import SUFFIX as GGUF
 
 _PATHS = frozenset({"python", "path", "train_path"})
 """Options that say where something lies. What lies there counts: in the versions of the environment, or by
@@ -98,10 +99,13 @@ def _data_files(file: Path, source: bytes) -> Iterator[Path]:
 
 
 def weights_digest(folder: Path) -> str | None:
-    """Hash of what a folder of weights holds; None where it is no such folder.
+    """Hash of what a folder of weights, or a file of them, holds; None where it is no such folder.
 
     It is one as `save_pretrained` writes it: of a network, or of a pipeline with a sub-folder for each.
     """
+    if folder.suffix == GGUF and folder.is_file():
+        found = folder.stat()
+        return _digest(folder.parent, ((folder.name, found.st_size, found.st_mtime_ns),))
     tensors = sorted([*folder.rglob("*.safetensors"), *folder.rglob("*pytorch_model*.bin")])
     settings = sorted(folder.rglob("*.json"))
     if not tensors or not any((folder / name).is_file() for name in ("config.json", "model_index.json")):
@@ -113,13 +117,19 @@ def weights_digest(folder: Path) -> str | None:
     return _digest(folder, stamps)
 
 
+def in_absent_package(place: Path) -> bool:
+    """Whether a place is in a package that isn't installed: it has no path yet."""
+    return place.parts[:1] == (SCHEME.rstrip("/"),)  # a path loses a slash
+
+
 def no_weights(folder: Path) -> str:
     """Say what a folder without weights lacks, and which of its sub-folders has them."""
-    if folder.parts[:1] == (SCHEME.rstrip("/"),):  # a path has lost a slash
+    if in_absent_package(folder):
         return f"weights: {missing(str(folder).replace(':/', '://', 1))}"
     if not folder.is_dir():
-        return f"weights={folder}: there is no such folder: use random, pretrained, or a folder"
+        return f"weights={folder}: there is no such folder or file: use random, pretrained, or a folder"
     inside = [file.parent for file in sorted(folder.glob("*/config.json")) if weights_digest(file.parent)]
+    inside += sorted(folder.glob(f"*{GGUF}"))
     named = " or ".join(f"weights={inner}" for inner in inside[:3])
     advice = named or "random, pretrained, or a folder written by save_pretrained"
     return f"weights={folder}: no config.json with *.safetensors or pytorch_model.bin there; use {advice}"

@@ -68,8 +68,8 @@ class Task(Protocol):
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
         """Write the model into `folder`; return facts about it.
 
-        `weights` is `random`, `pretrained`, or a local folder: then nothing is written, and the task checks
-        that the folder holds this model.
+        `weights` is `random`, `pretrained`, a GGUF file to convert, or a local folder: then nothing is
+        written, and the task checks that the folder holds this model.
 
         Raises:
             ConfigError: the YAML states another model, or another number of parameters.

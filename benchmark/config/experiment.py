@@ -133,7 +133,7 @@ class Experiment:
     inputs: Literal["random", "real"]
     """Seeded noise, or real texts and photographs."""
     weights: Annotated[str, Field(min_length=1)]
-    """random, pretrained, or a local folder that `save_pretrained` wrote."""
+    """random, pretrained, a local folder that `save_pretrained` wrote, or a GGUF file."""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     verify: Verify
     accuracy: AccuracyLimits

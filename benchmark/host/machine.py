@@ -64,6 +64,12 @@ class Provenance:
     git_dirty: bool | None
 
 
+@lru_cache(maxsize=1)
+def memory_gib() -> float:
+    """Memory of this host."""
+    return round(psutil.virtual_memory().total / 2**30, 2)
+
+
 def provenance() -> Provenance:
     """Where rows are made, and by which command: a notebook's is another for each grid."""
     return replace(_provenance(), command=command())
@@ -78,7 +84,7 @@ def _provenance() -> Provenance:
         hostname=socket.gethostname(),
         cpu_model=cpu_model(),
         cores=usable_cores(),
-        memory_gib=round(psutil.virtual_memory().total / 2**30, 2),
+        memory_gib=memory_gib(),
         os=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         command=command(),

@@ -171,6 +171,16 @@ def network_names(model_type: str) -> frozenset[str]:
     return frozenset(name for text in sources for name in re.findall(r"^class (\w+)\(", text, re.MULTILINE))
 
 
+@lru_cache(maxsize=1)
+def read_from_gguf() -> frozenset[str]:
+    """Architectures that transformers reads from GGUF files; empty: it isn't installed."""
+    file = _library() and Path(str(_library())).with_name("integrations") / "ggml.py"
+    text = file.read_text(encoding="utf-8") if file and file.is_file() else ""
+    table = re.search(r"^GGUF_CONFIG_MAPPING = \{\n(.*?)^\}", text, re.MULTILINE | re.DOTALL)
+    found = re.findall(r'^    "(\w+)": \{', table[1], re.MULTILINE) if table else ()
+    return frozenset(found) - {"general", "tokenizer"}
+
+
 def names() -> frozenset[str]:
     """Every architecture that transformers has; empty: it isn't installed."""
     return frozenset(_config_classes())

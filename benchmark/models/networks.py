@@ -6,6 +6,7 @@ Imported by children only. Tasks and compilers share it; the core never imports 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -120,7 +121,7 @@ def write_weights(  # noqa: PLR0913, PLR0917 - which model, and where to
     if weights == "pretrained":
         return _write_pretrained(auto_class, model, folder)
     if weights != "random":
-        return _check_folder(auto_class, model, task, Path(weights))
+        return check_folder(auto_class, model, task, Path(weights))
     config = configuration(model)
     kind = network_class(auto_class, config)
     torch.manual_seed(seed)
@@ -281,14 +282,19 @@ def check_parameters(model: Model, task: str, count: int) -> None:
     )
 
 
-def _check_folder(auto_class: str, model: Model, task: str, folder: Path) -> Mapping[str, Any]:
+def check_folder(
+    auto_class: str, model: Model, task: str, folder: Path, named: Path | None = None
+) -> Mapping[str, Any]:
     """Check that the weights in a local folder are those of the YAML's model with this task's head.
+
+    `named` is what the user named, where the folder was made of it.
 
     Raises:
         ConfigError: another model, another number of parameters, or tensors that are missing or left over.
     """
     own = configuration(model)
-    with explained(f"weights={folder}: transformers can't read it", "save it again with save_pretrained"):
+    named = named or folder
+    with explained(f"weights={named}: transformers can't read it", "save it again with save_pretrained"):
         theirs = transformers.AutoConfig.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
@@ -301,7 +307,7 @@ def _check_folder(auto_class: str, model: Model, task: str, folder: Path) -> Map
         for name in ("num_labels", *model.architecture)
         if isinstance(getattr(own, name, None), (str, int, float, list))
         and not name.endswith(("architectures", "token_id"))
-        and getattr(theirs, name, None) != getattr(own, name)
+        and not _same(getattr(theirs, name, None), getattr(own, name))
     }
     hint = other.pop("num_labels", None)
     shapes = [str(key[0] if isinstance(key, tuple) else key) for key in loaded["mismatched_keys"]]
@@ -324,10 +330,16 @@ def _check_folder(auto_class: str, model: Model, task: str, folder: Path) -> Map
     ):
         if found:
             raise ConfigError(
-                f"weights={folder}: not those of model={model.name} with this task: {why}: "
+                f"weights={named}: not those of model={model.name} with this task: {why}: "
                 f"choose another model, task or folder, or correct {model.file or 'its YAML'}"
             )
     return {"parameters": count}
+
+
+def _same(theirs: Any, own: Any) -> bool:
+    """Whether a field is the same; a GGUF file keeps real numbers in 32 bits."""
+    reals = isinstance(theirs, float) and isinstance(own, (int, float))
+    return math.isclose(theirs, own, rel_tol=1e-6) if reals else bool(theirs == own)
 
 
 def few(names: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from benchmark.errors import Incompatible
 from benchmark.models import architectures
+from benchmark.models.gguf_header import SUFFIX
 from benchmark.records import Model, Shape, Unit, frozen
 from benchmark.training_records import Objective
 
@@ -67,10 +68,14 @@ class TransformersTask:
         return None
 
     def make_weights(self, model: Model, weights: str, seed: int, folder: Path) -> Mapping[str, Any]:
-        """Save random weights by the seed, or the published ones; check those of a local folder."""
+        """Save random weights by the seed, the published ones, or a GGUF file's; check a local folder."""
         from benchmark.models import networks
 
         task = self.name.replace("-", "_")
+        if weights.endswith(SUFFIX):
+            from benchmark.models import gguf_weights
+
+            return gguf_weights.write(self.auto_class, model, task, Path(weights), folder)
         return networks.write_weights(self.auto_class, model, task, weights, seed, folder)
 
     def module(self, folder: Path, shape: Shape) -> Any:

@@ -15,6 +15,7 @@ from benchmark.cell import Cell, Environment, stated_parameters
 from benchmark.errors import BenchmarkError, Incompatible, Unavailable, missing_library
 from benchmark.execution.failures import cause, describe, is_ours
 from benchmark.identity import code_digest, no_weights, options_of, source_digest, weights_digest
+from benchmark.models.gguf_header import SUFFIX as GGUF
 from benchmark.placement import of_copy
 from benchmark.protocols import Call
 from benchmark.records import Model, Workload
@@ -33,7 +34,8 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
     e = cell.experiment
     if e.hardware.simulated:
         return _imagined(cell, environment)
-    versions = {name: environment.versions[name] for name in e.task.libraries}
+    reader = ("gguf",) if e.weights.endswith(GGUF) else ()
+    versions = {name: environment.versions[name] for name in (*e.task.libraries, *reader)}
     weights = _weights(cell, versions, cache, call)
     reference = _reference(cell, versions, weights, cache, call)
     load = partial(e.task.module, weights.folder, cell.shape)
@@ -129,12 +131,18 @@ def _nothing() -> None:
 
 
 def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call) -> _Weights:
-    """Weights from the cache, made if it lacks them; or those of a local folder."""
+    """Weights from the cache, made or converted if it lacks them; or those of a local folder."""
     e = cell.experiment
-    if e.weights not in {"random", "pretrained"}:
+    is_gguf = e.weights.endswith(GGUF)
+    if e.weights not in {"random", "pretrained"} and not is_gguf:
         return _local_weights(cell, versions, cache, call)
-    made_of: dict[str, Any] = {"task": options_of(e.task), "weights": e.weights}
-    if e.weights == "random":
+    made_of: dict[str, Any] = {"task": options_of(e.task), "weights": "gguf" if is_gguf else e.weights}
+    if is_gguf:
+        if (digest := weights_digest(Path(e.weights))) is None:
+            raise Unavailable(no_weights(Path(e.weights)))
+        made_of |= {"converted": digest, "architecture": dict(e.model.architecture), "versions": versions}
+        made_of |= {"code": code_digest(e.task), "parameters": stated_parameters(e)}
+    elif e.weights == "random":
         made_of |= {"architecture": dict(e.model.architecture), "seed": e.seed, "versions": versions}
         made_of |= {"code": code_digest(e.task), "parameters": stated_parameters(e)}
     else:

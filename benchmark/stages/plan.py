@@ -29,7 +29,8 @@ from benchmark.config.folder import options
 from benchmark.config.grid import Excluded
 from benchmark.errors import LibraryMissing
 from benchmark.host import libraries, machine
-from benchmark.identity import no_weights, weights_digest
+from benchmark.identity import in_absent_package, no_weights, weights_digest
+from benchmark.models import gguf_header, memory_needed
 from benchmark.records import Exhausted
 from benchmark.redaction import public_variables
 
@@ -155,6 +156,11 @@ def _fate(candidate: _Candidate, row: tuple[str, str] | None, known: MemoryLimit
         return "incompatible", refusal
     if candidate.missing:
         return "unavailable", candidate.missing
+    e, there_gib = candidate.cell.experiment, machine.memory_gib()
+    if not e.hardware.simulated and (
+        lacking := memory_needed.lacking(e.model, stated_parameters(e), candidate.cell.shape, there_gib)
+    ):
+        return "unavailable", lacking
     if limit := known.dominate(candidate.cell, candidate.environment):
         return "dominated", limit
     return "run", ""
@@ -217,7 +223,9 @@ def _refuse_weights(e: Experiment) -> str | None:
     """Why this model can't have these weights."""
     if e.weights == "pretrained" and e.model.hub_id is None:
         return f"weights=pretrained: {_yaml(e)} names no hub_id; use random or a folder"
-    return None if e.weights in {"random", "pretrained"} else _refuse_folder(e)
+    if e.weights in {"random", "pretrained"} or in_absent_package(Path(e.weights)):
+        return None
+    return _refuse_folder(e)
 
 
 def _refuse_parts(e: Experiment) -> Iterator[str]:
@@ -260,10 +268,12 @@ def _refuse_items(e: Experiment) -> Iterator[str]:
 
 
 def _refuse_folder(e: Experiment) -> str | None:
-    """Why a local folder can't be the weights of this model, as far as a glance shows."""
+    """Why a local folder or file can't be the weights of this model, as far as a glance shows."""
     folder = Path(e.weights)
     if (digest := weights_digest(folder)) is None:
         return no_weights(folder)
+    if folder.suffix == gguf_header.SUFFIX:
+        return gguf_header.refuse(folder, e.model.architecture)
     model_type, stated = _model_type(folder, digest), e.model.architecture.get("model_type")
     if model_type and stated and model_type != stated:
         return (
@@ -298,7 +308,7 @@ class _Environments:
     def of(self, experiment: Experiment) -> tuple[Environment, str | None]:
         """The environment, as far as it is known, and what this host lacks."""
         plugins = (experiment.hardware, experiment.compiler, experiment.task, experiment.read_data)
-        key = (*map(id, plugins), experiment.head, experiment.stage == "compile")
+        key = (*map(id, plugins), experiment.head, experiment.stage == "compile", experiment.weights)
         if key not in self._known:
             self._known[key] = (plugins, self._look(experiment))
         return self._known[key][1]
@@ -310,6 +320,8 @@ class _Environments:
         wants = [absent] if absent else []
         if experiment.read_data and (lacking := experiment.read_data.missing()):
             wants.append(lacking)
+        if in_absent_package(Path(experiment.weights)):
+            wants.append(no_weights(Path(experiment.weights)))
         versions: dict[str, str] = {}
         try:
             python = compiler.python
@@ -321,6 +333,8 @@ class _Environments:
                     libraries.command_for() if python is None else f"pip install {' '.join(task.libraries)}"
                 )
                 versions.update(libraries.versions(*task.libraries, install=install, python=python))
+                if experiment.weights.endswith(gguf_header.SUFFIX):
+                    versions.update(libraries.versions("gguf", install="pip install gguf", python=python))
         except LibraryMissing as error:
             wants.append(str(error))
         settings = {**machine.speed_settings(), **public_variables(experiment.environment)}
