@@ -286,6 +286,10 @@ class Session:
     write_states: Callable[[Sequence[Any]], None] | None = None
     """Writes the states of the workload to the device, where they stay; `call` takes the other inputs, and
     returns the first output. None: `call` takes all inputs."""
+    grows_states: bool = False
+    """Whether `write_states` takes the states of the prompt alone; each call adds a column to them."""
+    state_bytes: PositiveInt | None = None
+    """Bytes of a number of the states that it keeps; None: those of the type in which they are given."""
     keeps_states: bool = False
     """Whether the states of its parts stay on the device from call to call."""
     kv_bytes_per_token: Callable[[], float | None] | None = None

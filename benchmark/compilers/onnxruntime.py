@@ -62,8 +62,9 @@ class OnnxRuntime(CompilerDefaults):
         "enable_all"
     )
     """How far the graph is optimised before it is stored."""
-    quantization: Literal["none", "int8"] = "none"
-    """int8: dynamic quantisation: weights when compiling, their inputs in every call."""
+    quantization: Literal["none", "int8", "int4"] = "none"
+    """int8: dynamic quantisation: weights when compiling, their inputs in every call. int4: weights alone, a
+    scale for each 32 (MatMulNBits); products stay fp32."""
     execution_mode: Literal["sequential", "parallel"] = "sequential"
     """parallel: branches of the graph run at the same time."""
     inter_op_threads: PositiveInt | None = None
@@ -81,7 +82,7 @@ class OnnxRuntime(CompilerDefaults):
     @property
     def tolerance(self) -> Tolerance:
         """int8 if quantised, else that of its fast_math."""
-        return "int8" if self.quantization == "int8" else self.fast_math
+        return self.fast_math if self.quantization == "none" else "int8"
 
     def refuse(self, kind: str) -> str | None:
         """Refuse casts that the provider lacks, and options that don't work or have no effect."""
@@ -106,9 +107,9 @@ class OnnxRuntime(CompilerDefaults):
         return None
 
     def _refuse_on_gpu(self) -> str | None:
-        if self.quantization == "int8":
+        if self.quantization != "none":
             # onnxruntime.ai/docs/performance/model-optimizations/quantization.html, Quantization on GPU
-            return "quantization=int8 is dynamic quantisation, which GPUs lack: use quantization=none"
+            return f"quantization={self.quantization} is for CPUs here: use quantization=none"
         if self.execution_mode == "parallel":  # it would warn and run sequentially
             return "execution_mode=parallel doesn't work on a GPU: use execution_mode=sequential"
         return None
@@ -136,7 +137,7 @@ class OnnxRuntime(CompilerDefaults):
         """Export, optimise and store the graph and its weights; for TensorRT the graph and its engines."""
         import torch
 
-        from benchmark.models import onnx_export
+        from benchmark.models import onnx_export, onnx_int4
 
         warnings.simplefilter("ignore")
         if workload.threads:
@@ -149,6 +150,8 @@ class OnnxRuntime(CompilerDefaults):
             onnx_export.export(workload, exported)
             if self.quantization == "int8":
                 exported = _quantised(exported)
+            elif self.quantization == "int4":
+                exported = onnx_int4.compressed(exported)
             if provider == "tensorrt":  # a graph with engines can't be written
                 for file in exported.parent.iterdir():
                     file.rename(folder / file.name)
@@ -201,8 +204,9 @@ class OnnxRuntime(CompilerDefaults):
             return session.run(None, {name: given[name] for name in feed})
 
         products = "int8" if self.quantization == "int8" else "fp32"
+        weights = "fp32" if self.quantization == "none" else self.quantization
         arithmetic = Arithmetic(
-            model_dtype=products, matmul_dtype=products, other_dtype="fp32", autocast=self.fast_math
+            model_dtype=weights, matmul_dtype=products, other_dtype="fp32", autocast=self.fast_math
         )
         return Session(run=run, call=call, arithmetic=arithmetic, inputs=inputs)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -17,6 +17,9 @@ from benchmark.records import Arithmetic, CompileReport, FastMath, Session, Work
 
 _FILE = "model.blob"
 _PRECISION: dict[FastMath, str] = {"none": "f32", "all": "bf16"}
+_GROUP = 64
+"""Numbers that share a scale in int4: a divisor of the widths of usual decoders."""
+_BYTES: dict[FastMath, int] = {"none": 4, "all": 2}
 
 
 @frozen
@@ -33,6 +36,9 @@ class OpenVino(CompilerDefaults):
     """Whether threads may share a physical core; null: by the hint."""
     enable_cpu_pinning: bool | None = None
     """Whether threads are bound to cores; null: the library's choice."""
+    quantization: Literal["none", "int8", "int4"] = "none"
+    """Weights of fewer bits, by NNCF: int8 for each channel, int4 for each 64 numbers; products stay as they
+    are."""
     python: str | None = None
     """Interpreter that builds, compiles and measures; null: the one that runs this program."""
 
@@ -43,8 +49,8 @@ class OpenVino(CompilerDefaults):
 
     @property
     def tolerance(self) -> Tolerance:
-        """That of its fast_math."""
-        return self.fast_math
+        """int8 if quantised, else that of its fast_math."""
+        return self.fast_math if self.quantization == "none" else "int8"
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Refuse casts that it lacks."""
@@ -56,22 +62,27 @@ class OpenVino(CompilerDefaults):
 
     def versions(self) -> Mapping[str, str]:
         """Versions of the runtime and of torch, which it converts from."""
-        return libraries.versions(
+        found = libraries.versions(
             "openvino", "torch", install=libraries.command_for("openvino"), python=self.python
         )
+        if self.quantization != "none":
+            found |= libraries.versions("nncf", install=libraries.command_for("llm"), python=self.python)
+        return found
 
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Convert, compile, and store the compiled model."""
         import openvino
         import torch
 
-        from benchmark.models import networks
+        from benchmark.models import growing_decode, networks
 
         inputs = networks.read_inputs(workload)
+        module = workload.load_module()
+        inside = growing_decode.growing(module)
         try:
             with torch.no_grad():
                 converted = openvino.convert_model(
-                    networks.exportable(workload.load_module()), example_input=inputs
+                    networks.exportable(inside or module), example_input=inputs
                 )
         except openvino.frontend.OpConversionFailure as error:
             operators = _unsupported(str(error))
@@ -81,15 +92,32 @@ class OpenVino(CompilerDefaults):
             ) from error
         for port, name in zip(converted.inputs, workload.input_names, strict=True):
             port.get_tensor().set_names({name})
-        converted.reshape({name: list(workload.input_shapes[name]) for name in workload.input_names})
-        settings = self.settings(workload.threads)
+        shapes = {name: list(workload.input_shapes[name]) for name in workload.input_names}
+        if inside:
+            _keep_inside(converted, workload.states, shapes)
+        else:
+            converted.reshape(shapes)
+        converted = self._compressed(converted)
+        settings = self.settings(workload.threads, keeps_states=bool(workload.states))
         # The blob has the whole model: CACHE_MODE=OPTIMIZE_SIZE, which stores weights beside it, loads BEiT
         # with a cosine of 0.944 to the reference (openvino 2026.4.1, 2026-11-22).
         blob = openvino.Core().compile_model(converted, "CPU", settings).export_model()
         (folder / _FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
+        flags = {**settings, "quantization": self.quantization}
         return CompileReport(
-            flags=tuple(f"{name}={value}" for name, value in settings.items()), unsupported_ops=()
+            flags=tuple(f"{name}={value}" for name, value in flags.items()), unsupported_ops=()
         )
+
+    def _compressed(self, model: Any) -> Any:
+        if self.quantization == "none":
+            return model
+        import nncf
+
+        mode = nncf.CompressWeightsMode
+        if self.quantization == "int8":
+            return nncf.compress_weights(model, mode=mode.INT8_ASYM)
+        # All layers in int4: else the first and last ones, which are most of a small model, stay in int8.
+        return nncf.compress_weights(model, mode=mode.INT4_SYM, group_size=_GROUP, ratio=1.0, all_layers=True)
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Load the blob. The request reads its inputs from our memory and shows its answers in its own."""
@@ -100,10 +128,14 @@ class OpenVino(CompilerDefaults):
         assert folder is not None  # noqa: S101 - leaves_artifact
         assert workload.reference is not None  # noqa: S101 - not simulated
         blob = np.memmap(folder / _FILE, dtype=np.uint8, mode="r")
-        model = openvino.Core().import_model(openvino.Tensor(blob), "CPU", self.settings(workload.threads))
+        settings = self.settings(workload.threads, keeps_states=bool(workload.states))
+        model = openvino.Core().import_model(openvino.Tensor(blob), "CPU", settings)
         stored = load_file(workload.reference / "inputs.safetensors")
-        feed = {name: stored[name] for name in workload.input_names}
         request = model.create_infer_request()
+        inside = {state.name: state for state in request.query_state()}
+        feed = {
+            name: stored[name] for name in workload.input_names if not inside or name not in workload.states
+        }
 
         def run() -> Any:
             request.infer(feed, share_inputs=True, share_outputs=True)
@@ -113,6 +145,10 @@ class OpenVino(CompilerDefaults):
             request.infer(dict(zip(feed, arrays, strict=True)), share_inputs=True, share_outputs=True)
             return [request.get_output_tensor(index).data.copy() for index in range(len(model.outputs))]
 
+        def write_states(states: Any) -> None:
+            for name, state in zip(workload.states, states, strict=True):
+                inside[name + _grown(name)].state = openvino.Tensor(np.ascontiguousarray(state.numpy()))
+
         in_effect = {"f32": "fp32"}.get(
             hint := model.get_property("INFERENCE_PRECISION_HINT").to_string(), hint
         )
@@ -120,17 +156,27 @@ class OpenVino(CompilerDefaults):
             run=run,
             call=call,
             inputs=tuple(feed.values()),
+            write_states=write_states if inside else None,
+            grows_states=bool(inside),
+            state_bytes=_BYTES[self.fast_math] if inside else None,
             arithmetic=Arithmetic(
-                model_dtype="fp32", matmul_dtype=in_effect, other_dtype=in_effect, autocast=self.fast_math
+                model_dtype="fp32" if self.quantization == "none" else self.quantization,
+                matmul_dtype=in_effect,
+                other_dtype=in_effect,
+                autocast=self.fast_math,
             ),
         )
 
-    def settings(self, threads: int | None) -> dict[str, Any]:
+    def settings(self, threads: int | None, *, keeps_states: bool = False) -> dict[str, Any]:
         """Properties of the library, from these options; those that are null are left out."""
         settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _PRECISION[self.fast_math],
             "PERFORMANCE_HINT": self.performance_hint.upper(),
         }
+        if keeps_states:  # the default is 8 bits for states that grow (openvino 2026.4.1)
+            settings["KV_CACHE_PRECISION"] = _PRECISION[self.fast_math]
+        if self.quantization != "none":  # else inputs of compressed layers become 8 bits, too
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         chosen = {
             "INFERENCE_NUM_THREADS": None if machine.of_every_core(threads) else threads,
             "NUM_STREAMS": self.num_streams,
@@ -138,6 +184,22 @@ class OpenVino(CompilerDefaults):
             "ENABLE_CPU_PINNING": self.enable_cpu_pinning,
         }
         return settings | {name: value for name, value in chosen.items() if value is not None}
+
+
+def _keep_inside(model: Any, states: Sequence[str], shapes: dict[str, list[int]]) -> None:
+    """Make inputs and outputs of these names states of the model, which grow along their third axis."""
+    from openvino._offline_transformations import apply_make_stateful_transformation
+
+    for port, name in zip(model.outputs[1:], states, strict=True):
+        port.get_tensor().set_names({_grown(name)})
+    for name in states:
+        shapes[name][2] = -1
+    model.reshape(shapes)
+    apply_make_stateful_transformation(model, {name: _grown(name) for name in states})
+
+
+def _grown(name: str) -> str:
+    return f"{name}_grown"
 
 
 def _unsupported(error: str) -> tuple[str, ...]:

@@ -220,6 +220,7 @@ class LoadedPart:
     def __init__(self, session: Session) -> None:
         assert session.call is not None  # noqa: S101 - every compiler that takes composite models has it
         self._call, self.write_states = session.call, session.write_states
+        self.grows_states, self.state_bytes = session.grows_states, session.state_bytes
         self._takes_arrays = any(isinstance(value, np.ndarray) for value in session.inputs)
         self._dtypes = () if self._takes_arrays else [value.dtype for value in session.inputs]
 

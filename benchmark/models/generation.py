@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache, StaticLayer
+from transformers.cache_utils import Cache, DynamicCache, EncoderDecoderCache
 
 from benchmark.errors import Incompatible
 from benchmark.models import networks
+from benchmark.models.cache_layers import Column, FilledOnce, filled, pairs
 from benchmark.models.composite import CompositeModel, Network, Tensors
 from benchmark.models.networks import Positional
 from benchmark.records import Shape
@@ -55,7 +56,7 @@ class Generation(CompositeModel):
         return _Prefill(self._read(), self._prompt).eval()
 
     def _decode(self) -> torch.nn.Module:
-        return _Decode(self._read()).eval()
+        return Decode(self._read()).eval()
 
     def parameters(self, of_parts: Sequence[int]) -> int:
         """Those of one part: both are the same model."""
@@ -156,10 +157,12 @@ class Generation(CompositeModel):
         is_encoder_decoder = "decoder_input_ids" in inputs
         own = states[: len(states) // 2] if is_encoder_decoder else states
         batch, _, seen, _ = own[0].shape
-        self.kv_bytes_per_token = sum(state.nbytes for state in own) / (batch * seen)
-        caches = [_padded(state, seen + self._output_length) for state in own]
-        encoded = [state.contiguous() for state in states[len(own) :]]
         write = getattr(parts["decode"], "write_states", None)
+        grows = getattr(parts["decode"], "grows_states", False)
+        width = getattr(parts["decode"], "state_bytes", None) or own[0].element_size()
+        self.kv_bytes_per_token = sum(state.numel() for state in own) * width / (batch * seen)
+        caches = own if grows else [_padded(state, seen + self._output_length) for state in own]
+        encoded = [state.contiguous() for state in states[len(own) :]]
         if write:
             write([*caches, *encoded])
         for step in range(self._output_length - 1):
@@ -199,7 +202,7 @@ class _Prefill(torch.nn.Module):  # type: ignore[misc]
         self.last_logits_only = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
 
     def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        kinds = [[_FilledOnce() for _ in _layers(self.model)] for _ in self.input_names]
+        kinds = [[FilledOnce() for _ in _layers(self.model)] for _ in self.input_names]
         caches = [Cache(layers=layers) for layers in kinds]
         outputs = self.model(
             **dict(zip(self.input_names, tensors, strict=True)),
@@ -213,7 +216,7 @@ class _Prefill(torch.nn.Module):  # type: ignore[misc]
         return (outputs.logits[:, -1], *states)
 
 
-class _Decode(torch.nn.Module):  # type: ignore[misc]
+class Decode(torch.nn.Module):  # type: ignore[misc]
     """Inputs: a token, its position, keys and values. Outputs: the next token's logits, the new columns."""
 
     def __init__(self, model: torch.nn.Module) -> None:
@@ -245,12 +248,13 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
     def forward(
         self, token: torch.Tensor, position: torch.Tensor, *states: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
+        """Write the token's column into the states, in place."""
         own = states[: len(states) // 2] if self.is_encoder_decoder else states
-        layers = [_Column(key, value, position) for key, value in _pairs(own)]
+        layers = [Column(key, value, position) for key, value in pairs(own)]
         cache = Cache(layers=layers)
-        seen = self._seen(token, position, own[0])
+        seen = self.seen(token, position, own[0].shape[2], own[0].dtype)
         if self.is_encoder_decoder:
-            read = [_filled(key, value) for key, value in _pairs(states[len(own) :])]
+            read = [filled(key, value) for key, value in pairs(states[len(own) :])]
             length = read[0].keys.shape[2]
             # Keys and values replace the encoder's output; the model only reads the length of this.
             encoded = own[0].new_zeros((1, 1, 1)).expand(token.shape[0], length, self._width())
@@ -272,21 +276,21 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
         new = (column for layer in layers for column in (layer.new_key, layer.new_value))
         return (outputs.logits[:, -1], *new)
 
-    def _seen(
-        self, token: torch.Tensor, position: torch.Tensor, keys: torch.Tensor
+    def seen(
+        self, token: torch.Tensor, position: torch.Tensor, length: int, dtype: torch.dtype
     ) -> torch.Tensor | dict[str, torch.Tensor]:
-        """The attention mask that transformers makes, in one operation instead of a dozen.
+        """The attention mask that transformers makes over so many columns, in fewer operations.
 
         It hides later positions and those before the window. Layers of different windows have a mask each.
         """
-        columns = torch.arange(keys.shape[2], device=token.device)
+        columns = torch.arange(length, device=token.device)
         later = columns > position
         if self.is_alibi:
             return (~later).long().expand(token.shape[0], -1)
         masks = {}
         for kind, first_column in self.first_columns.items():
             hidden = later if first_column is None else later | (columns < first_column(position))
-            mask = torch.where(hidden, torch.finfo(keys.dtype).min, 0.0).to(keys.dtype)
+            mask = torch.where(hidden, torch.finfo(dtype).min, 0.0).to(dtype)
             masks[kind] = mask[None, None, None]
         if self.in_rows:
             return torch.cat([*masks.values()], dim=2)
@@ -294,40 +298,6 @@ class _Decode(torch.nn.Module):  # type: ignore[misc]
 
     def _width(self) -> int:
         return int(getattr(self.model.config, "d_model", 0) or self.model.config.hidden_size)
-
-
-class _Column(StaticLayer):  # type: ignore[misc]
-    """Cache layer that writes one column in place, instead of copying all columns for each token."""
-
-    is_compileable = True
-
-    def __init__(self, keys: torch.Tensor, values: torch.Tensor, position: torch.Tensor) -> None:
-        super(StaticLayer, self).__init__()  # StaticLayer's makes a tensor: time for every token
-        self.max_cache_len = keys.shape[2]
-        self.keys, self.values, self.is_initialized = keys, values, True
-        self.cumulative_length = position
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        # Under autocast the new ones are of fewer bits than the cache.
-        self.new_key, self.new_value = key_states.to(self.keys.dtype), value_states.to(self.values.dtype)
-        for state, new in ((self.keys, self.new_key), (self.values, self.new_value)):
-            state.index_copy_(2, self.cumulative_length, new)
-        return self.keys, self.values
-
-
-class _FilledOnce(DynamicLayer):  # type: ignore[misc]
-    """Cache layer that is filled by one update.
-
-    Transformers' own begins empty and appends, which OpenVINO can't convert.
-    """
-
-    def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        self.keys, self.values, self.is_initialized = key_states, value_states, True
-        return key_states, value_states
 
 
 def _first_columns(config: Any) -> dict[str, Callable[[torch.Tensor], torch.Tensor] | None]:
@@ -399,17 +369,6 @@ def _layers(model: torch.nn.Module) -> range:
             f"{model.config.model_type} doesn't say how many layers it has: choose another model"
         )
     return range(count)
-
-
-def _filled(keys: torch.Tensor, values: torch.Tensor) -> DynamicLayer:
-    layer = DynamicLayer()
-    layer.keys, layer.values, layer.is_initialized = keys, values, True
-    layer.dtype, layer.device = keys.dtype, keys.device
-    return layer
-
-
-def _pairs(states: Sequence[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    return list(zip(states[::2], states[1::2], strict=True))
 
 
 def _padded(state: torch.Tensor, length: int) -> torch.Tensor:

@@ -38,7 +38,7 @@ HARD = {
     "eager": ("t5_tiny",),
     "torchscript": ("detr_tiny",),
     "onnxruntime": ("beit_tiny", "pixart_tiny"),
-    "openvino": ("beit_tiny", "t5_tiny", "timesformer_tiny"),
+    "openvino": ("beit_tiny", "t5_tiny", "timesformer_tiny", "mistral_tiny"),
 }
 """Models that a compiler had trouble with, such as BEiT's position bias, and models of several parts."""
 WRONG = {("openvino", "timesformer_tiny")}
@@ -50,10 +50,12 @@ SLOW = {"aot_inductor": ("none",), "inductor": ("none",)}
 OPTIONS = {
     "eager": ("dtype=bf16",),
     "torchscript": ("dtype=bf16", "fast_math=matmult"),
-    "onnxruntime": ("quantization=int8",) if HARDWARE == "cpu" else ("provider=tensorrt",),
+    "onnxruntime": ("quantization=int8", "quantization=int4")
+    if HARDWARE == "cpu"
+    else ("provider=tensorrt",),
 }
 """Options beside fast_math that change what is computed or where, for bert_tiny."""
-WORDS = {"fp32", "tf32", "bf16", "fp16", "int8", "mixed"}
+WORDS = {"fp32", "tf32", "bf16", "fp16", "int8", "mixed", "int4"}
 READ_BY_TORCH = {"inductor"}
 """Torch's own compile cache is pickles, which torch reads by itself; it gets them from the artefact alone, of
 whose files the manifest has the sha256."""
@@ -132,7 +134,7 @@ def test_the_arithmetic_in_effect_is_stated(made):
         assert stated == {"fp32"}
     if getattr(compiler, "dtype", "fp32") != "fp32":
         assert stated == {compiler.dtype}
-    assert (arithmetic.matmul_dtype == "int8") == (compiler.tolerance == "int8")
+    assert bool(stated & {"int8", "int4"}) == (compiler.tolerance == "int8")
 
 
 def test_an_artefact_has_files_where_one_is_promised(made):
