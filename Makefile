@@ -19,7 +19,7 @@ setup: $(READY) ## make the environment (.venv) from pyproject.toml and constrai
 $(READY): pyproject.toml constraints.txt
 	@echo "making $(VENV): some minutes, 2.6 GB of libraries"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,diffusion,accuracy,real,report,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[onnxruntime,openvino,llm,diffusion,accuracy,real,report,dev]'
 	touch $@
 
 run: $(READY) ## the main job: a grid of small real models on this CPU (repeated: nothing runs twice)
@@ -40,7 +40,7 @@ test-core: $(READY) ## the core suite: no torch, no whole commands, one and a ha
 test-neuron-pins: ## core and contract suites with the transformers that Neuron environments have, in .venv-pins
 	test -x .venv-pins/bin/python || $(PYTHON) -m venv .venv-pins
 	sed 's/^transformers==.*/transformers==4.57.6/; s/^diffusers==.*/diffusers==0.35.2/' constraints.txt > .venv-pins/constraints.txt
-	.venv-pins/bin/pip install --quiet -c .venv-pins/constraints.txt -e '.[onnxruntime,openvino,diffusion,accuracy,real,report,dev]'
+	.venv-pins/bin/pip install --quiet -c .venv-pins/constraints.txt -e '.[onnxruntime,openvino,llm,diffusion,accuracy,real,report,dev]'
 	.venv-pins/bin/python -m pytest -q -n 2 --dist loadscope -m "not real and not benchmarks"
 	.venv-pins/bin/python -m pytest -q -n 2 --dist loadscope -m real tests/contracts
 
