@@ -114,12 +114,9 @@ class PlannedRun:
 
     @property
     def of_sizes(self) -> Mapping[int, PlannedRun]:
-        """What is compiled for it, by the requests that a call has room for: itself, and larger batches."""
-        serving = self.cell.experiment.scenario.serving
-        if serving is None:
-            return {1: self}
+        """What is compiled for it, by the batches of the cell that a call takes: itself, and larger ones."""
         e = self.cell.experiment
-        larger = {size: cell_of(replace(e, batch=size * e.batch)) for size in serving.sizes[1:]}
+        larger = {size: cell_of(replace(e, batch=size * e.batch)) for size in e.scenario.sizes[1:]}
         return {1: self, **{size: replace(self, cell=cell) for size, cell in larger.items()}}
 
     @property

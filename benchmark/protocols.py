@@ -329,6 +329,16 @@ class Scenario(Protocol):
     def serving(self) -> ServingOptions | None:
         """How it loads the model with requests; None: it calls the model itself."""
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Batches that are compiled for it, in batches of the cell: 1, and larger ones that it calls."""
+
+    def variants(self, cores: int) -> Sequence[Scenario]:
+        """Scenarios of which the fastest, with the best batch of `sizes`, is measured.
+
+        Empty: it is measured as it is. A device has so many cores; copies of the model grow in number.
+        """
+
     def refuse(
         self, task: Task, compiler: Compiler, device: Device, shape: Shape, dataset: Dataset | None = None
     ) -> str | None:
@@ -359,6 +369,15 @@ class ScenarioDefaults:
     def serving(self) -> ServingOptions | None:
         """It calls the model itself."""
         return None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The cell's batch."""
+        return (1,)
+
+    def variants(self, cores: int) -> Sequence[Scenario]:  # noqa: ARG002 - whatever their number
+        """None: it is measured as it is."""
+        return ()
 
     def refuse(
         self,

@@ -169,8 +169,9 @@ class Experiment:
 
     @property
     def in_children(self) -> bool:
-        """Whether it is measured in child processes: loads in real time are, on every device."""
-        return self.hardware.isolated or self.scenario.serving is not None
+        """Whether it is measured in child processes; what starts processes of its own is, on every device."""
+        starts_processes = self.scenario.serving is not None or bool(self.scenario.variants(1))
+        return self.hardware.isolated or starts_processes
 
     @property
     def needs_no_device(self) -> bool:

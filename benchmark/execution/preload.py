@@ -30,7 +30,7 @@ def interpreters(experiments: Iterable[Experiment]) -> Interpreters:
 
 def preload(experiments: Iterable[Experiment]) -> set[str]:
     """Modules that the children need; the server imports them once."""
-    modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure", "peak")}
+    modules = {f"benchmark.stages.{stage}" for stage in ("build", "compile", "measure", "peak", "seek")}
     for e in filter(can_run, distinct(experiments)):
         modules.update(type(plugin).__module__ for plugin in (e.task, e.compiler, e.hardware, e.scenario))
         modules.update(() if e.hardware.simulated else (*e.task.preload, *e.compiler.preload))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
 
-from benchmark.cell import CellProcesses, MemoryLimits, Plan, PlannedRun
+from benchmark.cell import CellProcesses, MemoryLimits, Plan, PlannedRun, cell_of
 from benchmark.errors import Dominated, RunFailure, Unavailable
 from benchmark.execution.forkserver import defer_signals
 from benchmark.execution.host_lock import HostLock
@@ -29,11 +29,15 @@ from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
 from benchmark.stages.row import Attempt, row
 from benchmark.stages.score import judge_floor, scored
+from benchmark.stages.seek import seek
 from benchmark.stages.serve import judge_load, serve
 from benchmark.stages.train import judge_training, train
 from benchmark.stages.verify import compare, judge
 from benchmark.store.history import RowsSince
 from benchmark.timing.roofline import Peak
+
+Compiled = Mapping[int, tuple[Workload, Artifact]]
+"""What a run calls, by the batches of its cell that a call takes."""
 
 
 class DoneElsewhere(Exception):
@@ -104,14 +108,16 @@ class Pipeline:
             attempt = replace(attempt, peak=self._peak(run, clock))
             exam = self._exam(run, workload, artifact, clock)
             attempt = replace(attempt, exam=exam)
-            compiled = {1: (workload, artifact), **self._preparation.larger(run, clock)}
+            compiled: Compiled = {1: (workload, artifact), **self._preparation.larger(run, clock)}
+            run, compiled = self._fastest(run, compiled, clock)
+            attempt = replace(attempt, chosen=run.cell, workload=compiled[1][0], artifact=compiled[1][1])
             with clock.stage("measure"):
                 measured = self._measured(run, compiled, exam)
             attempt = replace(attempt, measured=measured)
             with clock.stage("verify"):
                 if measured.trained:
                     judge_training(measured.trained)
-                quality = compare(workload, measured, run.cell.experiment.compiler.tolerance)
+                quality = compare(compiled[1][0], measured, run.cell.experiment.compiler.tolerance)
                 attempt = replace(attempt, quality=quality, score=scored(run.cell, exam) if exam else None)
                 judge(run.cell, quality)
                 if measured.served:
@@ -131,9 +137,20 @@ class Pipeline:
         with clock.stage("items"):
             return prepare_exam(run.cell, run.environment, workload, artifact, cache, call, run.answers)
 
-    def _measured(
-        self, run: PlannedRun, compiled: Mapping[int, tuple[Workload, Artifact]], exam: Exam | None
-    ) -> Measurement:
+    def _fastest(self, run: PlannedRun, compiled: Compiled, clock: StageClock) -> tuple[PlannedRun, Compiled]:
+        """The run with the fastest of its scenario's variants and batches, where there are several."""
+        e = run.cell.experiment
+        variants = e.scenario.variants(e.hardware.facts().cores)
+        if not variants:
+            return run, compiled
+        call = stage_calls(run, self._services.interpreters).measure
+        with clock.stage("seek"):
+            best = seek(run.of_sizes, variants, compiled, call)
+        of_batch = run.of_sizes[best.size].cell
+        cell = cell_of(replace(of_batch.experiment, scenario=variants[best.variant]))
+        return replace(run, cell=cell), {1: compiled[best.size]}
+
+    def _measured(self, run: PlannedRun, compiled: Compiled, exam: Exam | None) -> Measurement:
         """Train, load with requests, or call what was compiled, by the requests that one call answers."""
         call = stage_calls(run, self._services.interpreters).measure
         workload, artifact = compiled[1]

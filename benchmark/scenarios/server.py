@@ -27,6 +27,10 @@ class Server(ServingOptions):
         """These options."""
         return self
 
+    def variants(self, cores: int) -> tuple[()]:  # noqa: ARG002 - whatever their number
+        """None: its replicas are as asked for."""
+        return ()
+
     def refuse(
         self,
         task: Task,  # noqa: ARG002 - the same for all

@@ -10,8 +10,8 @@ from typing import ClassVar
 from pydantic import PositiveInt
 
 from benchmark.measurement import Timing
-from benchmark.protocols import Asking, ScenarioDefaults
-from benchmark.records import Sampling, Session, frozen
+from benchmark.protocols import Asking, Compiler, Dataset, Device, ScenarioDefaults, Task
+from benchmark.records import Sampling, Session, Shape, frozen
 from benchmark.timing.callers import Caller, call_repeatedly, calls_per_ns, in_order
 from benchmark.timing.energy import Energy
 from benchmark.timing.sampler import Sampler
@@ -33,8 +33,45 @@ class Throughput(ScenarioDefaults):
     """Copies of the model that are loaded."""
     workers: PositiveInt = 1
     """Threads that call each copy."""
+    search: bool = False
+    """Find the best replicas, workers and batch first, within the cores, `max_workers` and `max_batch`."""
+    max_workers: PositiveInt = 2
+    """Most workers that a search tries."""
+    max_batch: PositiveInt = 32
+    """Most batches of the cell in one call that a search tries: it tries powers of two."""
 
     name: ClassVar[str] = "throughput"
+
+    def refuse(
+        self,
+        task: Task,  # noqa: ARG002 - the same for all
+        compiler: Compiler,  # noqa: ARG002
+        device: Device,  # noqa: ARG002
+        shape: Shape,  # noqa: ARG002
+        dataset: Dataset | None = None,  # noqa: ARG002
+    ) -> str | None:
+        """Refuse what a search ignores."""
+        if self.search and (self.replicas, self.workers) != (1, 1):
+            return (
+                f"scenario.search=true finds replicas and workers itself: leave out scenario.replicas="
+                f"{self.replicas} and scenario.workers={self.workers}"
+            )
+        return None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of a search powers of two up to `max_batch`."""
+        return tuple(2**power for power in range(self.max_batch.bit_length())) if self.search else (1,)
+
+    def variants(self, cores: int) -> Sequence[Throughput]:
+        """Of a search: copies in powers of two up to the cores, and as many as cores; workers likewise."""
+        if not self.search:
+            return ()
+        return tuple(
+            Throughput(replicas=replicas, workers=workers)
+            for replicas in _powers(cores)
+            for workers in _powers(self.max_workers)
+        )
 
     def measure(
         self,
@@ -48,6 +85,11 @@ class Throughput(ScenarioDefaults):
         with ThreadPoolExecutor(callers) as threads:  # of copies in processes of their own none is started
             warmup, timed = (_Callers(sessions, self.workers, callers, threads) for _ in range(2))
             return Sampler(sampling, warmup, timed).timing()
+
+
+def _powers(most: int) -> list[int]:
+    """Powers of two up to this number, and the number."""
+    return sorted({most, *(2**power for power in range(most.bit_length()))})
 
 
 class _Callers:

@@ -26,10 +26,12 @@ class Training(TrainingOptions):
         """These options."""
         return self
 
-    @property
-    def serving(self) -> None:
-        """It answers no requests."""
-        return
+    serving: ClassVar[None] = None
+    sizes: ClassVar[tuple[int, ...]] = (1,)
+
+    def variants(self, cores: int) -> tuple[()]:  # noqa: ARG002 - whatever their number
+        """None: its ranks are as asked for."""
+        return ()
 
     def refuse(
         self, task: Task, compiler: Compiler, device: Device, shape: Shape, dataset: Dataset | None = None

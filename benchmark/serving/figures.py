@@ -85,7 +85,7 @@ def figures(replications: Sequence[Replication], options: ServingOptions) -> Loa
         service_ms=_percentiles(service * 1e3, 50, 99),
         lateness_ms=(*_percentiles(lateness, 50, 99), float(lateness.max(initial=0))),
         outstanding=(float(np.mean(means)), float(max(most))),
-        attainment=_attainment(replications, options),
+        attainment=None if late else _attainment(replications, options),
         batch=sum(int(seen.answered.sum()) for seen, _ in parts) / max(1, calls),
         growing=float(np.mean(growing)) if growing else None,
         late=late,

@@ -38,11 +38,18 @@ class Attempt:
     workload: Workload | None = None
     artifact: Artifact | None = None
     peak: Peak | None = None
+    chosen: Cell | None = None
+    """The cell that was measured, where a search chose its replicas, workers and batch."""
     measured: Measurement | None = None
     quality: Quality | None = None
     exam: Exam | None = None
     score: Score | None = None
     failure: Failure | None = None
+
+    @property
+    def cell(self) -> Cell:
+        """The cell that was measured."""
+        return self.chosen or self.planned.cell
 
     @property
     def status(self) -> str:
@@ -68,8 +75,8 @@ def row(attempt: Attempt) -> Row:
         **_compile(attempt),
         **(_latency(trusted) if trusted and trusted.timing.nanoseconds else {}),
         **({"attempts": trusted.attempts} if trusted else {}),
-        **(token_times.columns(trusted, attempt.planned.cell.shape) if trusted else {}),
-        **(_throughput(trusted, attempt.planned.cell) if trusted else {}),
+        **(token_times.columns(trusted, attempt.cell.shape) if trusted else {}),
+        **(_throughput(trusted, attempt.cell) if trusted else {}),
         **(asdict(attempt.measured.arithmetic) if attempt.measured else {}),
         **(_noise(attempt.measured, e.sampling.inputs) if attempt.measured else {}),
         **(asdict(attempt.quality) if attempt.quality else {}),
@@ -123,7 +130,7 @@ def _model(attempt: Attempt) -> dict[str, Any]:
 
 
 def _axes(attempt: Attempt) -> dict[str, Any]:
-    cell, facts = attempt.planned.cell, attempt.planned.environment.facts
+    cell, facts = attempt.cell, attempt.planned.environment.facts
     e = cell.experiment
     training = e.scenario.training
     quantization = options_of(e.compiler).get("quantization", "none")
@@ -351,7 +358,7 @@ def _resources(attempt: Attempt) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if measured := attempt.measured:
         timing = measured.timing
-        items = len(timing.nanoseconds) * attempt.planned.cell.shape.batch_size
+        items = len(timing.nanoseconds) * attempt.cell.shape.batch_size
         seconds |= {
             "measure.start": max(0.0, seconds.get("measure", 0.0) - measured.process_s),
             "measure.load": measured.load_s,
@@ -374,7 +381,7 @@ def _roofline(attempt: Attempt, trusted: Measurement | None) -> dict[str, Any]:
     if workload is None:
         return {}
     counted = {"flops_per_call": workload.flops_per_call, "weight_bytes": workload.weight_bytes}
-    scenario = attempt.planned.cell.experiment.scenario
+    scenario = attempt.cell.experiment.scenario
     alone = scenario.replicas * scenario.workers == 1  # else a latency includes the calls of other callers
     if trusted is None or peak is None or not alone or not (p50 := trusted.summary.p50[0]):
         return counted

@@ -148,7 +148,7 @@ class ResultsStore:
         self._keep(self.paths.loads(run_id), loads)
 
     def loads(self, run_id: str) -> pa.Table:
-        """Requests of a run's loads, as `answers`: a line a replication, with lists of the requests' times."""
+        """Requests of a run's loads, as `answers`: a line a replication, a list a time."""
         return self._kept(self.paths.loads(run_id), f"run {run_id} at {self.name} has no loads", "server")
 
     def _keep(self, file: Path, table: pa.Table) -> None:

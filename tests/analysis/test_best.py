@@ -323,3 +323,14 @@ def test_an_accuracy_floor_counts_what_another_scenario_measured_of_the_same_art
     assert answer.best["scenario"] == "latency"
     assert (answer.best["accuracy"], answer.best["within"]) == (0.97, "yes")
     assert len(answer.cells) == 2
+
+
+def test_a_fleet_uses_the_rate_that_keeps_its_limit_under_load():
+    closed = {"latency_p95_ms": 10.0, "throughput_per_s": 100.0}
+    server = {"scenario": "server", "batch_size": 2, "throughput_per_s": 59.0, "slo_ms": 50.0}
+    loads = ({**server, "qps_under_slo": 30.0}, server, {**server, "slo_ms": 20.0})
+    ((answer,), _) = asked(closed, *loads, rate=120.0, utilisation=0.5)
+    # 120 / (100 * 0.5), 120 / (30 calls of 2); one load doesn't say what a server answers at most
+    assert answer.cells["machines"].sort_values().tolist() == pytest.approx([2, 3, math.nan], nan_ok=True)
+    under_load = best_wording.fleet_note(Wanted(limits=SloLimits(), aim="cheapest", requests_per_s=1.0))
+    assert "scenario=server run at all of their qps_under_slo" in under_load

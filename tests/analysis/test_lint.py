@@ -470,3 +470,16 @@ def test_an_interval_of_one_process_beside_some_over_several_is_a_note():
     assert said_by(frame.assign(scenario=["throughput", *frame["scenario"][1:]]), "one process") == []
     assert said_by(frame.assign(latency_p50_ms_lo=np.nan), "one process") == [], "it claims no interval"
     assert said_by(frame.assign(source="published"), "one process") == []
+
+
+def test_requests_that_are_not_rate_times_latency_are_found():
+    loaded = {"scenario": "server", "achieved_per_s": 100.0, "latency_mean_ms": 40.0}
+    frame = rows(
+        {**loaded, "outstanding_mean": 4.1},
+        {**loaded, "outstanding_mean": 4.2},
+        {**loaded, "latency_mean_ms": 0.1, "outstanding_mean": 0.02},
+        loaded,
+    )
+    ((found, reason),) = said_by(frame, "outstanding at another rate")
+    assert found == ("r1",)
+    assert "100 requests/s x 40 ms are 4 requests without an answer, but the row has 4.2" in reason

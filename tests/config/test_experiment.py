@@ -202,7 +202,7 @@ def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key
             "Device",
             "missing, facts, shares, configure_process, synchronized, of_rank, state",
         ),
-        ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "measure"),
+        ("scenario", "benchmark.devices.cpu.Cpu", "Scenario", "variants, measure"),
         (
             "task",
             "benchmark.scenarios.latency.Latency",

@@ -88,3 +88,31 @@ def test_a_row_says_how_many_copies_and_callers_there_were(simulated, run_cells)
     (row,) = run_cells(simulated("scenario=throughput", "scenario.replicas=2", "scenario.workers=3"))
     assert (row["status"], row["scenario"], row["replicas"], row["workers"]) == ("ok", "throughput", 2, 3)
     assert row["throughput_per_s"] == pytest.approx(6e3 / row["latency_mean_ms"], rel=0.05)
+
+
+def test_a_search_tries_copies_up_to_the_cores_and_powers_of_two_of_the_batch():
+    search = Throughput(search=True, max_batch=12, max_workers=2)
+    assert search.sizes == (1, 2, 4, 8)
+    tried = [(one.replicas, one.workers) for one in search.variants(3)]
+    assert tried == [(1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
+    assert not any(one.search for one in search.variants(3))
+    assert (Throughput().sizes, Throughput().variants(8)) == ((1,), ())
+
+
+def test_a_search_refuses_the_replicas_and_workers_that_it_would_ignore():
+    refused = Throughput(search=True, replicas=2).refuse(None, None, None, None)
+    assert refused.startswith(
+        "scenario.search=true finds replicas and workers itself: leave out scenario.replicas=2"
+    )
+    assert Throughput(search=True).refuse(None, None, None, None) is None
+
+
+def test_the_best_that_a_search_finds_is_measured(simulated, run_cells):
+    """A call takes 1 ms and 0.5 ms an item: the largest batch is the fastest."""
+    short = ("sampling.max_s=0.02", "sampling.min_s=0", "sampling.warmup_s=0", "sampling.min_calls=5")
+    words = ("compiler=simulated", "scenario=throughput", "scenario.search=true", "scenario.max_batch=4")
+    (row,) = run_cells(simulated(*words, "scenario.max_workers=1", *short))
+    assert row["status"] == "ok"
+    assert (row["batch_size"], row["replicas"], row["workers"]) == (4, 1, 1)
+    assert row["throughput_per_s"] == pytest.approx(4 / 0.003, rel=0.01)
+    assert dict(row["stage_seconds"])["seek"] > 0
