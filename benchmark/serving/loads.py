@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from benchmark.errors import Saturated
+from benchmark.errors import Incompatible, Saturated
 from benchmark.formatting import significant
 from benchmark.serving.arrivals import schedule, stream
 from benchmark.serving.figures import Replication, figures, is_late
@@ -23,6 +23,8 @@ Run = Callable[[np.ndarray], Observed]
 
 _MOST_LATE: Final = 5
 """Replications with a late generator that are made again."""
+_LEAST_SEEN: Final = 10
+"""Late answers that a result needs."""
 _LEAST_LOAD, _BATCHED_LOAD = 0.05, 0.7
 """First rate of a search as a share of the capacity: at least, and where calls answer several requests."""
 
@@ -83,6 +85,7 @@ class Search:
         if len(self.late) > _MOST_LATE:
             return None
         if found := self._rates.found():
+            self._refuse_few(found[0])
             return found
         lowest = min(self.replications, key=lambda one: one.rate)
         share, _, _ = figures([lowest], self._options).attainment or (0.0, None, None)
@@ -91,6 +94,15 @@ class Search:
             f"requests: at {significant(lowest.rate)}/s {share:.1%} were within it: raise scenario.slo_ms, "
             "or lower scenario.percentile"
         )
+
+    def _refuse_few(self, rate: float) -> None:
+        """Late answers have to be seen: the model of the queue alone is no measurement."""
+        latencies = np.concatenate([one.seen.latencies_s[one.counted] for one in self.replications])
+        if (seen := int((latencies > self._limit_s).sum())) < _LEAST_SEEN:
+            raise Incompatible(
+                f"scenario.search_s={self._options.search_s:g} is too short to see a queue at its limit: of "
+                f"{len(latencies)} requests, at about {significant(rate)}/s, {seen} were late: raise it"
+            )
 
     @property
     def confirming(self) -> list[Replication]:

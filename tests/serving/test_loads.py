@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmark.errors import Saturated
+from benchmark.errors import Incompatible, Saturated
 from benchmark.serving.figures import Replication, figures, is_late
 from benchmark.serving.loads import Search, one_load
 from benchmark.serving.replications import Kept
@@ -109,3 +109,10 @@ def test_goodput_counts_what_is_within_the_limit():
     load = figures([Replication(40.0, 5.0, 0.0, Queue()(schedule))], options)
     assert load.attainment[0] == pytest.approx(0.5)
     assert load.latency_ms == pytest.approx((15, 20, 20), abs=5.1)
+
+
+def test_a_search_that_sees_no_late_answers_has_no_rate(tmp_path):
+    """A queue this close to its capacity needs minutes to grow as long as the limit allows."""
+    options = ServingOptions(slo_ms=400.0, percentile=90.0, search_s=8.0)
+    with pytest.raises(Incompatible, match=r"scenario.search_s=8 is too short to see a queue at its limit"):
+        Search(options, SERVICES, Queue(), Kept(tmp_path)).made()
