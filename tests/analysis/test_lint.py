@@ -280,6 +280,13 @@ def test_tokens_that_dont_add_up_to_their_call_are_found(call_ms, is_found):
     assert all("32 more of 5 ms each end at 200 ms" in reason for _, reason in found)
 
 
+def test_a_disturbed_host_may_end_a_call_later():
+    disturbed = {**GENERATION, "noise_flags": ["contended"]}
+    frame = rows({**disturbed, "latency_mean_ms": 209.0}, {**disturbed, "latency_mean_ms": 215.0})
+    ((found, _),) = said_by(frame, "tokens and call differ")
+    assert found == ("r1",)
+
+
 def test_percentiles_need_samples():
     present = {"latency_p90_ms": 11.0, "latency_p95_ms": 12.0, "latency_p99_ms": 13.0}
     frame = rows(
