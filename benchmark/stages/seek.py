@@ -25,13 +25,15 @@ _BETTER: Final = 1.02
 """A larger batch has to be so many times as fast as the one before, or no larger one is tried."""
 
 
-class Best(NamedTuple):
-    """The fastest of the trials."""
+class Trial(NamedTuple):
+    """One variant with one batch."""
 
     variant: int
     """Its place among the variants."""
     size: int
     """Its batch, in batches of the cell."""
+    items_per_s: float
+    """0 where its copies don't fit into memory."""
 
 
 def seek(
@@ -39,49 +41,48 @@ def seek(
     variants: Sequence[Scenario],
     compiled: Mapping[int, tuple[Workload, Artifact]],
     call: Call,
-) -> Best:
-    """Try the variants of a scenario with growing batches; `runs` and `compiled` are by batches of the cell.
+) -> Trial:
+    """Try variants of a scenario with growing batches; `runs` and `compiled` are by batches of the cell.
+
+    Returns the fastest; the log has all.
 
     Raises:
-        RunFailure: the first trial failed, or how its process ended.
+        RunFailure: a trial failed, or how its process ended.
     """
     cells = {size: run.cell for size, run in runs.items()}
     folders = {size: (workload, artifact.folder) for size, (workload, artifact) in compiled.items()}
-    return call(_seek, cells, variants, folders)
+    trials: list[Trial] = call(_seek, cells, variants, folders)
+    for trial in trials:
+        scenario, batch = variants[trial.variant], cells[trial.size].experiment.batch
+        rate = f"{trial.items_per_s:.4g} items/s" if trial.items_per_s else "doesn't fit into memory"
+        logger.info(
+            "%d replicas x %d workers, batch %d: %s", scenario.replicas, scenario.workers, batch, rate
+        )
+    return max(trials, key=lambda trial: trial.items_per_s)
 
 
 def _seek(
     cells: Mapping[int, Cell],
     variants: Sequence[Scenario],
     compiled: Mapping[int, tuple[Workload, Path | None]],
-) -> Best:
+) -> list[Trial]:
     """In the child, which starts a process for each copy."""
-    best, most = Best(0, 1), 0.0
+    trials = list[Trial]()
     bytes_of_copy = dict.fromkeys(compiled, 0)
     for place, scenario in enumerate(variants):
         before = 0.0
         for size in sorted(compiled):
             if scenario.replicas * bytes_of_copy[size] > psutil.virtual_memory().available:
-                logger.info(
-                    "%d copies with batch x %d don't fit into memory: not tried", scenario.replicas, size
-                )
+                trials.append(Trial(place, size, 0.0))
                 break
             e = replace(cells[size].experiment, scenario=scenario)
             items_per_s, peak = _trial(replace(cells[size], experiment=e), *compiled[size])
             bytes_of_copy[size] = peak // scenario.replicas
-            logger.info(
-                "%d replicas x %d workers, batch %d: %.4g items/s",
-                scenario.replicas,
-                scenario.workers,
-                e.batch,
-                items_per_s,
-            )
-            if items_per_s > most:
-                best, most = Best(place, size), items_per_s
+            trials.append(Trial(place, size, items_per_s))
             if items_per_s < _BETTER * before:
                 break
             before = items_per_s
-    return best
+    return trials
 
 
 def _trial(cell: Cell, workload: Workload, folder: Path | None) -> tuple[float, int]:
