@@ -34,7 +34,7 @@ class ServingOptions:
     """Seed of the arrivals: each replication has a stream of its own."""
     duration_s: PositiveFloat = 30.0
     """Seconds of one load."""
-    search_s: PositiveFloat = 85.0
+    search_s: PositiveFloat = 75.0
     """Seconds of all loads of a search."""
     precision: Annotated[float, Field(gt=0, lt=1)] = 0.03
     """Half width of the found rate's 95 % interval, as a share, at which a search ends."""

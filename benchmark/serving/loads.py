@@ -22,7 +22,7 @@ Run = Callable[[np.ndarray], Observed]
 """Runs a load: nanoseconds from its start to each request."""
 
 _MOST_LATE: Final = 5
-"""Replications with a late generator that are made again."""
+"""Replications with a late generator that are made again, at least; else as many as have counted so far."""
 _LEAST_SEEN: Final = 10
 """Late answers that a result needs."""
 _LEAST_LOAD, _BATCHED_LOAD = 0.05, 0.7
@@ -78,11 +78,11 @@ class Search:
         """
         for replication in self._kept.all():
             self._add(replication)
-        while (wanted := self._rates.next()) and len(self.late) <= _MOST_LATE:
+        while (wanted := self._rates.next()) and not self._too_often_late:
             replication = self._made(wanted)
             self._kept.keep(replication)
             self._add(replication)
-        if len(self.late) > _MOST_LATE:
+        if self._too_often_late:
             return None
         if found := self._rates.found():
             self._refuse_few(found[0])
@@ -94,6 +94,10 @@ class Search:
             f"requests: at {significant(lowest.rate)}/s {share:.1%} were within it: raise scenario.slo_ms, "
             "or lower scenario.percentile"
         )
+
+    @property
+    def _too_often_late(self) -> bool:
+        return len(self.late) > max(_MOST_LATE, len(self.replications))
 
     def _refuse_few(self, rate: float) -> None:
         """Late answers have to be seen: the model of the queue alone is no measurement."""
@@ -176,7 +180,7 @@ def served(  # noqa: PLR0913 - all that a run has
         by_rate.setdefault(one.rate, []).append(one)
     load = figures(row, options)
     return Served(
-        load=replace(load, late=True, latency_ms=()) if late else load,
+        load=replace(load, late=True, latency_ms=(), attainment=None) if late else load,
         transport_ms=transport_ms,
         curve=tuple(figures(by_rate[rate], options) for rate in sorted(by_rate)),
         found=found,

@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks.rate_search_targets [SEEDS [PERCENTILES [QUEUES]]], such as 50 90,99 1x5,4x5
 
-Each line is one queue, limit and percentile whose exact limit is 100 requests/s, with at most 85 s of load:
+Each line is one queue, limit and percentile whose exact limit is 100 requests/s, with at most 75 s of load:
 the share of searches within 5 % of it, the share of 95 % intervals that hold it, load points at most, mean
 seconds of load. The exact limits are those of Franx' formula, checked by tests/stats/test_queueing.py.
 """
@@ -31,7 +31,7 @@ def answered(arrivals, servers, service_s):
     return started + service_s - arrivals
 
 
-def searched(servers, limit, percentile, seed, *, rate=100.0, first=1.0, seconds=85.0):  # noqa: PLR0913 - a test's axes
+def searched(servers, limit, percentile, seed, *, rate=100.0, first=1.0, seconds=75.0):  # noqa: PLR0913 - a test's axes
     """One search and the exact rate; the first rate tried is `first` times the exact one."""
     exact = highest_load(servers, limit, percentile)
     service_s = exact * servers / rate

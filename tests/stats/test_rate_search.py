@@ -10,7 +10,7 @@ from benchmark.stats.queueing import highest_load
 from benchmark.stats.rate_search import MOST_POINTS, WARMUP, RateSearch, Trial
 from tests.benchmarks.rate_search_targets import answered, searched
 
-LENGTH_S = 85 / 15
+LENGTH_S = 75 / 15
 
 
 @pytest.mark.parametrize(("servers", "limit", "percentile", "first"), [(1, 5, 99, 0.4), (4, 3, 90, 2.5)])
@@ -20,7 +20,7 @@ def test_a_search_finds_the_exact_limit_wherever_it_begins(servers, limit, perce
     assert rate == pytest.approx(100, rel=0.05)
     assert lo <= 100 <= hi
     assert len({trial.rate for trial in search.trials}) <= MOST_POINTS
-    assert sum(trial.spent_s for trial in search.trials) <= 85 + LENGTH_S
+    assert sum(trial.spent_s for trial in search.trials) <= 75 + LENGTH_S
 
 
 def test_the_result_stands_on_replications_that_confirm_it():
@@ -37,7 +37,7 @@ def test_delays_that_no_service_time_shows_lower_the_rate():
         5 * service_s,
         lambda services: QueueModel(1, 1, 0.0, services),
         start=80.0,
-        seconds=85.0,
+        seconds=75.0,
         precision=0.03,
     )
     while wanted := search.next():
