@@ -6,37 +6,46 @@ import json
 import os
 import shutil
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import pandas as pd
 import typer
 from rich.console import Console
 
+from benchmark.bucket.objects import is_address
 from benchmark.config.experiment import Experiment
 from benchmark.config.folder import file_of, options, read
 from benchmark.config.sweep import grid
-from benchmark.errors import ConfigError, LibraryMissing
+from benchmark.errors import BucketError, ConfigError, LibraryMissing
 from benchmark.execution.leftovers import leftovers
 from benchmark.formatting import counted
 from benchmark.host import libraries, machine, tuning
 from benchmark.nvidia import toolkit
-from benchmark.paths import at_home
+from benchmark.paths import StorePaths, at_home
 from benchmark.protocols import Compiler, Device
 from benchmark.report.display.table import print_table
 from benchmark.report.sanitize import say
 from benchmark.report.screen import Screen
+from benchmark.store.bucket_rows import BucketRows
 from benchmark.store.results import DEFAULT_ROOT
+
+_UNUSABLE: Final = 1
+"""Exit code if a bucket that was named can't be used."""
 
 
 def doctor(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    store: Annotated[str, typer.Option(help="Folder or URL of the rows.")] = DEFAULT_ROOT,
-    cache: Annotated[str, typer.Option(help="Folder of the compile cache.")] = at_home("compile_cache"),
+    store: Annotated[
+        str, typer.Option(help="Folder of the rows, or a bucket, which is tested.")
+    ] = DEFAULT_ROOT,
+    cache: Annotated[str, typer.Option(help="Folder of the compile cache, or a bucket.")] = at_home(
+        "compile_cache"
+    ),
     quiet: Annotated[bool, typer.Option("--quiet", help="Say how to make timings steadier.")] = False,
 ) -> None:
     """List what this host can run, what is missing, and the command that installs it.
@@ -65,9 +74,18 @@ def doctor(
         "task": _libraries(),
         "places": [_place("results", store), _place("compile cache", cache), _temporary_files()],
     }
+    unusable = any(is_address(place) for place in (store, cache)) and not all(
+        place["ready"] for place in findings["places"]
+    )
     if as_json:
         say(json.dumps(findings, indent=2))
-        return
+    else:
+        _print(findings)
+    if unusable:
+        raise typer.Exit(_UNUSABLE)
+
+
+def _print(findings: Mapping[str, Any]) -> None:
     console = Screen()
     for name, value in findings["host"].items():
         console.print(
@@ -141,14 +159,25 @@ def _libraries() -> list[dict[str, Any]]:
 
 
 def _place(name: str, root: str) -> dict[str, Any]:
-    if "://" in root:
-        return {"name": name, "ready": True, "detail": f"{root} (not checked)"}
+    if is_address(root):
+        return _bucket(name, root)
     path = Path(root).resolve()
     existing = next(folder for folder in (path, *path.parents) if folder.exists())
     writable = existing.is_dir() and os.access(existing, os.W_OK)
     free = f"{shutil.disk_usage(existing).free / 1e9:.0f} GB free"
     detail = f"{root}, {free}" if writable else f"{root} can't be written: choose another folder"
     return {"name": name, "ready": writable, "detail": detail}
+
+
+def _bucket(name: str, address: str) -> dict[str, Any]:
+    """Whether a bucket does what this program relies on: each is tried on an object that is deleted again."""
+    try:
+        rows = BucketRows(address)
+        clock = rows.check(StorePaths(root=rows.root))
+    except BucketError as error:
+        return {"name": name, "ready": False, "detail": str(error)}
+    works = f"{rows.bucket.address}: put if absent, compare and swap, listing and deletion work"
+    return {"name": name, "ready": True, "detail": f"{works}; {clock}" if clock else works}
 
 
 def _temporary_files() -> dict[str, Any]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow.compute as pc
 import typer
 
 from benchmark.cli.progress import duration
@@ -16,6 +20,7 @@ from benchmark.formatting import counted
 from benchmark.paths import CampaignPaths, at_home
 from benchmark.pipeline.progress import read_state
 from benchmark.report.sanitize import say
+from benchmark.store.results import ResultsStore
 
 _OUTPUTS = Path(at_home("outputs"))
 
@@ -25,12 +30,20 @@ def status(
         str, typer.Argument(help="Its name; the one that changed last if none is given.")
     ] = "",
     outputs: Annotated[Path, typer.Option(help="Folder of the campaigns' folders.")] = _OUTPUTS,
+    store: Annotated[
+        str, typer.Option(help="Show the rows of a campaign there, by host, instead of this host's commands.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object for each command.")] = False,
 ) -> None:
     """Show the running commands of a campaign, and the one that finished last.
 
-    Of each: cells, busy devices, time left, money, last failures.
+    Of each: cells, busy devices, time left, money, last failures. Commands of
+    other hosts show by their rows: --store names what they share.
     """
+    if store:
+        for host in _hosts(ResultsStore(store), campaign):
+            say(json.dumps(host) if as_json else _of_host(host))
+        return
     states = []
     for file in _files(campaign, outputs):
         with suppress(FileNotFoundError):  # a newer command has just removed it
@@ -42,6 +55,30 @@ def status(
             say(json.dumps(state))
         else:
             say("\n" * bool(number) + "\n".join(_lines(state)))
+
+
+def _hosts(store: ResultsStore, campaign: str) -> Iterator[dict[str, Any]]:
+    """Rows of a campaign by host: the one that wrote the newest row, if none is named."""
+    chosen = pc.field("campaign") == campaign if campaign else None
+    rows = store.table(["campaign", "hostname", "status", "finished_at"], among=chosen).to_pylist()
+    if not rows:
+        raise ConfigError(f"no rows at {store.name}: name another campaign, or another --store")
+    newest = max(rows, key=itemgetter("finished_at"))["campaign"]
+    rows = [row for row in rows if row["campaign"] == newest]
+    for name in sorted({row["hostname"] or "" for row in rows}):
+        own = [row for row in rows if (row["hostname"] or "") == name]
+        yield {
+            "campaign": newest,
+            "hostname": name,
+            "statuses": dict(Counter(row["status"] for row in own)),
+            "last_row_at": max(row["finished_at"] for row in own).isoformat(),
+        }
+
+
+def _of_host(host: dict[str, Any]) -> str:
+    counts = ", ".join(f"{status} {count}" for status, count in host["statuses"].items())
+    passed = duration(_since(host["last_row_at"]))
+    return f"{host['campaign']} on {host['hostname'] or 'an unknown host'}: {counts}; last row {passed} ago"
 
 
 def _files(campaign: str, outputs: Path) -> tuple[Path, ...]:

@@ -19,11 +19,13 @@ from benchmark.errors import ConfigError
 from benchmark.formatting import counted
 from benchmark.paths import write_whole
 from benchmark.published.documents import Document, Importer, Reading, read, rows
+from benchmark.redaction import without_secrets
 from benchmark.report.sanitize import say
 from benchmark.store import query, to_mlflow
 from benchmark.store import scrub as scrubbed
 from benchmark.store.repair import Flaw
 from benchmark.store.results import DEFAULT_ROOT, ResultsStore, to_frame
+from benchmark.store.sync import sync
 
 app = typer.Typer(help="Maintain, import and export stored rows.", no_args_is_help=True)
 
@@ -57,6 +59,26 @@ def compact(
         say(f"merged {counted(merged, 'file')} at {store}")
     else:
         say(f"nothing to merge at {store}")
+
+
+@app.command(name="sync")
+def sync_(
+    first: Annotated[str, typer.Argument(metavar="A", help="Folder or bucket of rows.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Copy rows both ways, with answers, loads and nightly findings; a second time copies nothing.
+
+    Of two attempts of a run the one that finished later counts. Nothing is removed.
+    """
+    done = sync(ResultsStore(first), ResultsStore(second))
+    first, second = without_secrets(first), without_secrets(second)
+    if as_json:
+        say(json.dumps({"stores": [first, second], "copied": [*done]}))
+    else:
+        say(
+            f"copied {counted(done.to_second, 'row')} to {second}, {counted(done.to_first, 'row')} to {first}"
+        )
 
 
 @app.command()

@@ -67,11 +67,19 @@ class BucketRows:
         Raises:
             BucketError: the bucket can't be written, or lacks conditional writes.
         """
-        if not self.has(paths) and (warning := skewed(check(self.bucket, self.key(paths.side)))):
+        if not self.has(paths) and (warning := self.check(paths)):
             logger.warning("%s", warning)
         self.bucket.put(self.key(paths.anchor), anchor)
         self._listings.pop(paths, None)
         self.send_kept()
+
+    def check(self, paths: StorePaths) -> str:
+        """Test whether the bucket does what a store needs; return what is wrong with the clock, or nothing.
+
+        Raises:
+            BucketError: it doesn't.
+        """
+        return skewed(check(self.bucket, self.key(paths.side)))
 
     def anchor(self, paths: StorePaths) -> bytes | None:
         """The anchor of a folder; None if there is none."""

@@ -162,6 +162,19 @@ class ResultsStore:
                 raise StoreError(f"{lacking}: {advice}")
             return pq.read_table(pa.BufferReader(data))
 
+    def copy_beside(self, run_id: str, target: ResultsStore) -> None:
+        """Copy what lies beside the row of a run, its answers and its loads, into another store.
+
+        Raises:
+            StoreError: it can't be read or written.
+        """
+        for of in (StorePaths.answers, StorePaths.loads):
+            with self._in_words("read", "make it readable, or choose another store"):
+                data = self._place.read(of(self.paths, run_id))
+            if data is not None:
+                with target._in_words("write", "free some space or make it writable"):
+                    target._place.keep(data, of(target.paths, run_id), target.paths)
+
     def findings(self, campaign: str) -> bytes | None:
         """What a nightly check of a campaign has kept, if there was one.
 

@@ -19,6 +19,7 @@ from benchmark.pipeline.progress import GridProgress
 from benchmark.pipeline.time_left import TimeLeft
 from benchmark.records import Row
 from benchmark.stages.plan import plan
+from benchmark.store.results import ResultsStore
 
 
 def row(run, status="ok", **values):
@@ -239,3 +240,24 @@ def test_status_without_a_grid_says_so(asked, arguments, outcome_text):
 
     with pytest.raises(ConfigError, match=outcome_text):
         asked(*arguments)
+
+
+def test_hosts_that_share_a_store_show_by_their_rows(bucket):
+    store = ResultsStore(f"{bucket}/team/results")
+    store.prepare()
+    for number, (host, outcome, campaign) in enumerate(
+        (("a", "ok", "night"), ("b", "ok", "night"), ("b", "crashed", "night"), ("c", "ok", "before"))
+    ):
+        moment = datetime.now(timezone.utc) - timedelta(minutes=5, days=campaign == "before")
+        identity = {"run_id": f"r{number}", "campaign": campaign, "cell_id": "x", "environment_id": "e"}
+        times = {"started_at": moment, "finished_at": moment}
+        store.append(Row(values={**identity, **times, "hostname": host, "status": outcome}))
+    shown = CliRunner().invoke(app, ["status", "--store", store.name], catch_exceptions=False).stdout
+    assert re.findall(r"(\w+) on (\w): (.+); last row 5.* ago", shown) == [
+        ("night", "a", "ok 1"),
+        ("night", "b", "ok 1, crashed 1"),
+    ]
+    before = CliRunner().invoke(app, ["status", "before", "--store", store.name, "--json"]).stdout
+    assert json.loads(before)["statuses"] == {"ok": 1}
+    none = CliRunner().invoke(app, ["status", "never", "--store", store.name])
+    assert "name another campaign" in str(none.exception)
