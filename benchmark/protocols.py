@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -106,6 +106,10 @@ class Compiler(Protocol):
         """Whether `compile` writes files that `load` needs."""
 
     @property
+    def unpickles(self) -> bool:
+        """Whether `load` unpickles these files: then no bucket gives them that isn't trusted."""
+
+    @property
     def preload(self) -> tuple[str, ...]:
         """Modules that are imported once, before child processes are forked."""
 
@@ -191,6 +195,7 @@ class CompilerDefaults:
     """Answers of a compiler that takes every model and has no pipeline. Override what differs."""
 
     fast_math: FastMath
+    unpickles: ClassVar[bool] = False
 
     @property
     def pipeline_cores(self) -> int | None:

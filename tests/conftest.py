@@ -286,7 +286,8 @@ def run_cells(interpreters):
 
     def ran(*experiments, observer=None, budget=None, workers=1):
         first = experiments[0]
-        store, compile_cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
+        store = ResultsStore(first.store_root)
+        compile_cache = CompileCache(first.cache_root, first.cache_remote)
         store.prepare()
         compile_cache.prepare()
         planned = laid_out(experiments, (), store)

@@ -2,7 +2,8 @@
 
 An entry is built once and appears whole. `<root>/<key>/` holds its files and its manifest. Builds happen in
 `<root>/.tmp` and arrive by rename. Entries that don't match their manifest are moved to `<root>/.damaged`.
-Nothing is unpickled here. Only torch unpickles, and only Inductor's artefact, which is torch's own cache.
+Nothing is unpickled here. Only torch unpickles, and only artefacts that are torch's own caches. A remote
+cache, in a bucket, gives what other hosts have built.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,11 +33,13 @@ from benchmark.cache.manifest import (
     seal,
     stamp,
 )
+from benchmark.cache.remote import RemoteCache
 from benchmark.cache.workdirs import delete, is_abandoned, work_name
 from benchmark.errors import CacheError
 from benchmark.host.mutex import Mutex
 from benchmark.paths import CachePaths
 from benchmark.records import frozen
+from benchmark.redaction import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +58,7 @@ class Entry:
     @property
     def bytes(self) -> int:
         """Size of all files except the manifest."""
-        return sum(file.bytes for file in self.manifest.files.values())
+        return self.manifest.total_bytes
 
 
 class Entries(Protocol):
@@ -72,9 +76,19 @@ class CompileCache:
     In memory it keeps only the stamps of the entries whose hashes it has checked.
     """
 
-    def __init__(self, root: str | Path) -> None:
+    def __init__(self, root: str | Path, remote: str | None = None) -> None:
+        """With `remote`, the address of a bucket, what this folder lacks is taken from there if it has it.
+
+        Raises:
+            CacheError: the root is a URL.
+            BucketError: `remote` is none of a bucket with a prefix.
+        """
         if "://" in str(root):
-            raise CacheError(f"cache.root={root} is a URL: the cache works on files, so choose a folder")
+            raise CacheError(
+                f"cache.root={without_secrets(str(root))} is a URL: the cache works on files, so choose a "
+                "folder; cache.remote= names a bucket that it shares with other hosts"
+            )
+        self.remote = None if remote is None else RemoteCache(remote)
         self.root = Path(root).expanduser().absolute()
         self._paths = CachePaths(root=self.root)
         self._trusted: dict[str, Stamps] = {}
@@ -134,7 +148,7 @@ class CompileCache:
         if entry := self.find(key):
             return entry
         with self._locked(key, wait=True):
-            if entry := self._intact_or_moved_aside(self._folder(key)):
+            if entry := self._intact_or_moved_aside(self._folder(key)) or self.pulled(key):
                 return entry
             building = self._paths.temporary / work_name()
             try:
@@ -147,9 +161,36 @@ class CompileCache:
                 with self._writing():
                     manifest = seal(building, kind, key, made_of, made_s, facts)
                     trust.protect(building)
-                    return self._publish(building, manifest)
+                    entry = self._publish(building, manifest)
+                if self.remote and not entry.hit:
+                    self.remote.try_push(entry.folder, manifest)
+                return entry
             finally:
                 delete(building)
+
+    def local(self) -> CompileCache:
+        """The same folder, without what other hosts have."""
+        if self.remote is None:
+            return self
+        here = CompileCache(self.root)
+        here._trusted = self._trusted
+        return here
+
+    def pulled(self, key: str) -> Entry | None:
+        """Take an entry from the remote cache, if there is one that has it and may be used."""
+        if self.remote is None:
+            return None
+        arriving = self._paths.temporary / work_name()
+        try:
+            with self._writing():
+                arriving.mkdir(parents=True)
+                manifest = self.remote.try_pull(key, arriving)
+                if manifest is None:
+                    return None
+                trust.protect(arriving)
+                return replace(self._publish(arriving, manifest), hit=True)
+        finally:
+            delete(arriving)
 
     def entries(self) -> list[Entry]:
         """List the entries by key without checking files. Unreadable entries are left out."""

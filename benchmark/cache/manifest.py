@@ -89,6 +89,11 @@ class Manifest:
     """ISO 8601, UTC."""
     hostname: str
 
+    @property
+    def total_bytes(self) -> int:
+        """Size of all files."""
+        return sum(file.bytes for file in self.files.values())
+
     def to_json(self) -> bytes:
         """Manifest as it is written to disk, with its checksum."""
         return sealed(_MANIFEST.dump_python(self, mode="json"))
@@ -101,14 +106,27 @@ class Manifest:
             CacheError: it is missing, isn't as it was written, or isn't made of what its key says.
         """
         try:
-            made = _MANIFEST.validate_json(json.dumps(opened(path.read_bytes())))
-            key = entry_key(made.kind, made.made_of)
+            data = path.read_bytes()
         except FileNotFoundError:
             raise CacheError(f"{path.name} is missing") from None
-        except (OSError, ValueError, TypeError) as error:
-            raise CacheError(f"{path.name} cannot be read: {' '.join(str(error).split())[:200]}") from error
+        except OSError as error:
+            raise CacheError(f"{path.name} cannot be read: {error}") from error
+        return Manifest.parse(data, path.name)
+
+    @staticmethod
+    def parse(data: bytes, name: str) -> Manifest:
+        """Manifest of these bytes; `name` is for messages.
+
+        Raises:
+            CacheError: it isn't as it was written, or isn't made of what its key says.
+        """
+        try:
+            made = _MANIFEST.validate_json(json.dumps(opened(data)))
+            key = entry_key(made.kind, made.made_of)
+        except (ValueError, TypeError) as error:
+            raise CacheError(f"{name} cannot be read: {' '.join(str(error).split())[:200]}") from error
         if made.key != key:
-            raise CacheError(f"{path.name} is that of {key}, not of {made.key}")
+            raise CacheError(f"{name} is that of {key}, not of {made.key}")
         return made
 
 

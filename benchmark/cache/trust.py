@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from benchmark.bucket.objects import is_address
 from benchmark.errors import CacheError
 from benchmark.host.machine import program
 from benchmark.paths import trusted_caches, write_whole
@@ -58,27 +59,31 @@ def protect(folder: Path) -> None:
             path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
 
 
-def mark(root: Path) -> None:
-    """Trust everyone who can write into this cache.
+def mark(place: str | Path) -> None:
+    """Trust everyone who can write into this cache: a folder, or a bucket.
 
     Raises:
         CacheError: there is no such folder, or the mark can't be written.
     """
-    folder, file = root.resolve(), trusted_caches()
-    if not folder.is_dir():
-        raise CacheError(f"cache trust {root}: there is no such folder")
+    folder, file = _name_of(place), trusted_caches()
+    if not is_address(place) and not Path(place).is_dir():
+        raise CacheError(f"cache trust {place}: there is no such folder")
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(file, "".join(f"{one}\n" for one in dict.fromkeys([*_marked(), str(folder)])).encode())
+        write_whole(file, "".join(f"{one}\n" for one in dict.fromkeys([*_marked(), folder])).encode())
         file.chmod(0o600)
     except OSError as error:
         advice = "set XDG_CONFIG_HOME to a folder of yours"
         raise CacheError(f"can't write {file}: {error.strerror}: {advice}") from error
 
 
-def is_marked(root: Path) -> bool:
+def is_marked(place: str | Path) -> bool:
     """Whether the user marked this cache as trusted."""
-    return str(root.resolve()) in _marked()
+    return _name_of(place) in _marked()
+
+
+def _name_of(place: str | Path) -> str:
+    return str(place).rstrip("/") if is_address(place) else str(Path(place).resolve())
 
 
 def _marked() -> Iterator[str]:

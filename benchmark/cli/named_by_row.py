@@ -48,8 +48,9 @@ def refuse_named(
 def _named(then: Mapping[str, Any], today: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if (weights := then.get("weights")) not in {*_WEIGHTS, today.get("weights"), None}:
         yield "weights", str(weights)
-    if (root := _part(then, "cache").get("root")) not in {_part(today, "cache").get("root"), None}:
-        yield "cache.root", str(root)
+    for name in ("root", "remote"):
+        if (place := _part(then, "cache").get(name)) not in {_part(today, "cache").get(name), None}:
+            yield f"cache.{name}", str(place)
     for section in _SECTIONS:
         usual = dict(_texts(today.get(section), section))
         for key, text in _texts(then.get(section), section):

@@ -28,7 +28,7 @@ _CAMPAIGN = "Name of the new run's campaign; else replay-, the run's first chara
 _JSON = "Print what `explain --json` prints, the stored run as `previous`: on the last line, after progress."
 TRUST = "Use interpreters, files and environment variables that stored rows name."
 _ID_HEAD = 8
-_OWN = {"campaign", "run", "output_folder", "store.root", "cache.root"}
+_OWN = {"campaign", "run", "output_folder", "store.root", "cache.root", "cache.remote"}
 """Keys that a replay sets itself."""
 
 

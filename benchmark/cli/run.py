@@ -51,8 +51,14 @@ _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")
 """Name of a campaign that was given none."""
 _GIB_A_WORKER: Final = 8
 """Memory for the compilation of a large model."""
-_ALIKE: Final = (("budget", "budget"), ("launcher", "launcher"))
-"""Sections that are the same for all cells of a command: field and key."""
+_ALIKE: Final = (
+    ("store_root", "store.root"),
+    ("cache_root", "cache.root"),
+    ("cache_remote", "cache.remote"),
+    ("budget", "budget"),
+    ("launcher", "launcher"),
+)
+"""What is the same for all cells of a command: field and key."""
 _MOST_ROWS: Final = 60
 """Above this the failures are printed, and the command that shows the rows."""
 
@@ -68,7 +74,7 @@ def run_grid(
     """
     first = experiments[0]
     refuse_different_places(experiments)
-    store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
+    store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root, first.cache_remote)
     Path(first.output_folder).mkdir(parents=True, exist_ok=True)
     is_new = not store.exists
     store.prepare()
@@ -145,7 +151,7 @@ def refuse_different_places(experiments: Sequence[Experiment]) -> None:
     Raises:
         ConfigError: names the key and its values.
     """
-    for field, key in (("store_root", "store.root"), ("cache_root", "cache.root"), *_ALIKE):
+    for field, key in _ALIKE:
         if len(values := {getattr(experiment, field) for experiment in experiments}) > 1:
             raise ConfigError(f"{key} must be the same for the whole grid, got {sorted(map(str, values))}")
 

@@ -133,7 +133,7 @@ def _prepared(run: PlannedRun, calls: StageCalls) -> tuple[Workload, Artifact]:
     from benchmark.stages.build import build
     from benchmark.stages.compile import compile_
 
-    cache = CompileCache(run.cell.experiment.cache_root)
+    cache = CompileCache(run.cell.experiment.cache_root, run.cell.experiment.cache_remote)
     cache.prepare()
     workload = build(run.cell, run.environment, cache, calls.build)
     both = 2  # sides compile at a time

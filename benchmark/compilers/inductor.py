@@ -43,6 +43,7 @@ class Inductor(TorchCompiler):
 
     name: ClassVar[str] = "inductor"
     leaves_artifact: ClassVar[bool] = True
+    unpickles: ClassVar[bool] = True
     fixes_precision: ClassVar[bool] = True
     preload: ClassVar[tuple[str, ...]] = (
         "benchmark.models.numerics",

@@ -43,7 +43,7 @@ ALGEBRA = ("pair", "include", "exclude")
 """Keys that add cells to the product of a grid's axes or remove some. The sweeper reads them."""
 NOT_OF_A_CELL = frozenset({"hydra", *ALGEBRA})
 """Keys of a composed configuration that don't describe a cell."""
-_ELSEWHERE = {"store_root": "store.root", "cache_root": "cache.root"}
+_ELSEWHERE = {"store_root": "store.root", "cache_root": "cache.root", "cache_remote": "cache.remote"}
 """Fields of an experiment, and their keys in YAML where these differ."""
 
 
@@ -98,10 +98,19 @@ class Budget:
 
 
 @frozen
-class Location:
-    """Where rows or cache entries are kept."""
+class StorePlace:
+    """Where rows are kept."""
 
     root: Annotated[str, Field(min_length=1)]
+
+
+@frozen
+class CachePlaces:
+    """Where cache entries are kept."""
+
+    root: Annotated[str, Field(min_length=1)]
+    remote: Annotated[str, Field(pattern=r"^(s3|gs|az)://[^/@?]+/[^@?#]+$")] | None = None
+    """A bucket that hosts share: what the folder lacks is taken from there, and what is built goes there."""
 
 
 @frozen
@@ -148,6 +157,7 @@ class Experiment:
     """The last stage. `compile` only fills the cache, also for a device that this host doesn't have."""
     store_root: str
     cache_root: str
+    cache_remote: str | None
     output_folder: str
     environment: Annotated[Mapping[str, str], SkipValidation]
     """Environment variables of its processes: `hydra.job.env_set`. The row has them all."""
@@ -196,8 +206,8 @@ _SECTIONS: Mapping[str, type] = {
     "limits": ProcessLimits,
     "launcher": LauncherOptions,
     "budget": Budget,
-    "store": Location,
-    "cache": Location,
+    "store": StorePlace,
+    "cache": CachePlaces,
 }
 _PLAIN_FIELDS = [
     str(field.name)
@@ -277,9 +287,10 @@ class Gate:
         for slot, seam in _PLUGINS.items():
             typed_plugin = partial(_plugin, slot, seam, mistakes)
             made[slot] = None if slot in absent else self._once(slot, raw.get(slot), typed_plugin)
-        for section in ("store", "cache"):
-            location = made.pop(section)
-            made[f"{section}_root"] = _normal(location.root) if location else None
+        store, cache = made.pop("store"), made.pop("cache")
+        made["store_root"] = _normal(store.root) if store else None
+        made["cache_root"] = _normal(cache.root) if cache else None
+        made["cache_remote"] = cache.remote if cache else None
         made |= {name: raw[name] for name in _PLAIN_FIELDS if name in raw}
         if isinstance(weights := made.get("weights"), str):
             made["weights"] = str(located(weights)) if weights.startswith(SCHEME) else weights

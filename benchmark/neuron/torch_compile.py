@@ -53,6 +53,7 @@ class TorchCompileOnNeuron(CompilerDefaults):
     name: ClassVar[str]
     runs_on: ClassVar[frozenset[str]] = frozenset({"neuroncore-v3", "neuroncore-v4"})
     leaves_artifact: ClassVar[bool] = True
+    unpickles: ClassVar[bool] = True  # torch's caches are pickles, and the back ends keep theirs beside them
     preload: ClassVar[tuple[str, ...]] = ()
     distributions: ClassVar[tuple[str, ...]]
     install: ClassVar[str]

@@ -177,10 +177,11 @@ def _attempted(
     cell, environment, cache = run.cell, run.environment, services.cache
     try:
         with suppress(NotCached):
+            here = cache.local()  # what is pulled keeps this host busy too
             with clock.stage("build"):
-                workload = build(cell, environment, cache, cache_only)
+                workload = build(cell, environment, here, cache_only)
             with clock.stage("compile"):
-                artifact = compile_(cell, workload, environment, cache, cache_only)
+                artifact = compile_(cell, workload, environment, here, cache_only)
         if artifact is None:  # first the host, then the locks of the cache: every command in this order
             with clock.stage("wait"):
                 host_lock.acquire(cell.experiment.campaign, clock.waiting)

@@ -56,6 +56,7 @@ def compile_(  # noqa: PLR0913, PLR0917 - it connects the compiler and the cache
             for name, value in environment.settings.items()
             if e.compiler.variables and re.fullmatch(e.compiler.variables, name)
         },
+        **({"pickled": True} if e.compiler.unpickles else {}),
     }
 
     def build(folder: Path) -> Mapping[str, Any]:

@@ -27,6 +27,7 @@ from benchmark.formatting import counted
 from benchmark.paths import StorePaths, bucket_copies, unsent, write_whole
 from benchmark.store.compaction import Kept
 from benchmark.store.parquet import PART_FORMAT, ROW_FORMAT, packed, serialised
+from benchmark.store.soundness import flaw
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,8 @@ class BucketRows:
         self.root = self._copies / self.bucket.prefix
         self._listings: dict[StorePaths, tuple[float, list[Stored]]] = {}
         self._sizes: dict[Path, int] = {}
+        self._as_sent = set[Path]()
+        """Copies that this process made, or found undamaged."""
         self._next_try = 0.0
         self.kept: dict[str, Kept] = {}
 
@@ -235,9 +238,11 @@ class BucketRows:
         return again
 
     def _is_copied(self, file: Path) -> bool:
-        with suppress(FileNotFoundError):
-            return file.stat().st_size == self._sizes[file]
-        return False
+        if file not in self._as_sent:
+            with suppress(FileNotFoundError):
+                if file.stat().st_size == self._sizes[file] and not flaw(file):
+                    self._as_sent.add(file)
+        return file in self._as_sent and file.exists()
 
     def _fetch(self, file: Path) -> None:
         found = self.bucket.get(self.key(file))
@@ -250,6 +255,7 @@ class BucketRows:
         if file.suffix == ".parquet":
             file.parent.mkdir(parents=True, exist_ok=True)
             write_whole(file, data)
+            self._as_sent.add(file)
 
     def _keep(self, data: bytes, file: Path) -> None:
         kept = self._unsent / self.key(file)

@@ -7,11 +7,15 @@ from contextlib import contextmanager, suppress
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
+from benchmark.errors import StoreError
 from benchmark.paths import StorePaths
+from benchmark.redaction import without_secrets
 from benchmark.store.compaction import Kept
 from benchmark.store.local_folder import LocalFolder
 from benchmark.store.parquet import ROW_FORMAT, packed, parts, publish, serialised
@@ -118,6 +122,21 @@ class LocalRows:
     def address(self, file: Path) -> str:  # noqa: ARG002 - it has none
         """No address: a file has a name."""
         return ""
+
+
+def folder_of(root: str | Path) -> Path:
+    """A local folder.
+
+    Raises:
+        StoreError: it is an address that no library here opens.
+    """
+    if isinstance(root, str) and "://" in root:
+        if root.startswith("file://"):
+            return Path(url2pathname(urlsplit(root).path))
+        raise StoreError(
+            f"store {without_secrets(root)} can't be opened: it is no bucket: give a folder, or s3://bucket/prefix"
+        )
+    return Path(root).expanduser().absolute()
 
 
 def _files(folders: Sequence[StorePaths]) -> list[Path]:

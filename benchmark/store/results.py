@@ -15,8 +15,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, get_args
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +23,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from benchmark.bucket.objects import is_address
-from benchmark.errors import StoreError
+from benchmark.errors import BucketError, StoreError
 from benchmark.frames import with_columns
 from benchmark.paths import StorePaths, at_home
 from benchmark.records import Row
@@ -33,7 +31,7 @@ from benchmark.redaction import without_secrets
 from benchmark.store import query, selection
 from benchmark.store.bucket_rows import BucketRows
 from benchmark.store.compaction import merge, new_part, rewrite, separate, tidy
-from benchmark.store.local_rows import LocalRows
+from benchmark.store.local_rows import LocalRows, folder_of
 from benchmark.store.parquet import (
     ORDER,
     PART_FORMAT,
@@ -75,7 +73,7 @@ class ResultsStore:
             StoreError, BucketError: the address is none of a bucket.
         """
         self.name = without_secrets(str(root))
-        self._place: Place = BucketRows(str(root)) if is_address(root) else LocalRows(_folder(root))
+        self._place: Place = BucketRows(str(root)) if is_address(root) else LocalRows(folder_of(root))
         self.paths = StorePaths(root=self._place.root)
         self.folders = tuple(map(self.paths.of, get_args(selection.Origin)))
         self._sound = SoundFiles()
@@ -213,9 +211,10 @@ class ResultsStore:
         """Folder of rows of that origin; it exists from its first row on."""
         paths = self.paths.of(origin)
         if paths not in self._prepared:
-            if paths != self.paths and not self._place.has(paths):
-                self._prepare(paths)
-            self._prepared.add(paths)
+            with contextlib.suppress(BucketError):  # the place keeps what it can't send now
+                if paths != self.paths and not self._place.has(paths):
+                    self._prepare(paths)
+                self._prepared.add(paths)
         return paths
 
     def table(
@@ -488,21 +487,6 @@ def nulls(frame: pd.DataFrame) -> pd.DataFrame:
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as mappings by column; missing values are None."""
     return [{str(name): value for name, value in row.items()} for row in nulls(frame).to_dict("records")]
-
-
-def _folder(root: str | Path) -> Path:
-    """A local folder.
-
-    Raises:
-        StoreError: it is an address that no library here opens.
-    """
-    if isinstance(root, str) and "://" in root:
-        if root.startswith("file://"):
-            return Path(url2pathname(urlsplit(root).path))
-        raise StoreError(
-            f"store {without_secrets(root)} can't be opened: it is no bucket: give a folder, or s3://bucket/prefix"
-        )
-    return Path(root).expanduser().absolute()
 
 
 def _projected(columns: Iterable[str]) -> list[str]:

@@ -20,6 +20,7 @@ import pytest
 from benchmark import axes
 from benchmark.__main__ import run_verb
 from benchmark.analysis import nights
+from benchmark.bucket.objects import Bucket
 from benchmark.cache import trust
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cli import error_messages, price_options, replay
@@ -34,6 +35,7 @@ from benchmark.pipeline.progress import GridProgress
 from benchmark.published.documents import Document, Importer
 from benchmark.records import Row
 from benchmark.redaction import HIDDEN
+from benchmark.sealed import opened, sealed
 from benchmark.stages.plan import plan
 from benchmark.store import sql
 from benchmark.store.results import ResultsStore
@@ -442,6 +444,10 @@ def test_a_row_that_names_a_compile_cache(replayed):
     untrusted(replayed, "cache.root=/elsewhere/evil", {"cache.root": "/elsewhere/evil"})
 
 
+def test_a_row_that_names_a_remote_cache(replayed):
+    untrusted(replayed, "cache.remote=s3://evil/cache", {"cache.remote": "s3://evil/cache"})
+
+
 def test_a_row_that_names_a_class(replayed, marker):
     for trust_it in (False, True):
         with pytest.raises(ConfigError, match="is no registered plug-in"):
@@ -452,6 +458,54 @@ def test_a_row_that_reads_an_environment_variable(replayed, monkeypatch):
     monkeypatch.setenv("PRIVATE_THING", "hush")
     experiment = replayed({"hardware.name": "${oc.env:PRIVATE_THING}"})
     assert experiment.hardware.name == "${oc.env:PRIVATE_THING}"
+
+
+# -- buckets
+
+
+@pytest.fixture
+def shared(bucket, tmp_path):
+    """Build an entry on one host, let an attacker change the bucket, and ask another host for it."""
+    address = f"{bucket}/team/cache"
+
+    def asked(attack, **made_of):
+        def build(folder):
+            (folder / "model.so").write_bytes(b"code")
+            return {}
+
+        CompileCache(tmp_path / "a", address).get_or_build("artifact", made_of, build)
+        attack(Bucket(address))
+        entry = CompileCache(tmp_path / "b", address).get_or_build("artifact", made_of, build)
+        assert not entry.hit
+        assert (entry.folder / "model.so").read_bytes() == b"code"
+
+    return asked
+
+
+def test_a_changed_file_in_a_bucket(shared, caplog):
+    def attack(objects):
+        (file,) = objects.listed("team/cache/files")
+        objects.put(file.key, b"evil")
+
+    shared(attack)
+    assert "model.so is not the file that its manifest names" in caplog.text
+
+
+def test_a_path_in_a_bucket_that_leaves_its_entry(shared, caplog, tmp_path):
+    def attack(objects):
+        (entry,) = objects.listed("team/cache/entries")
+        manifest = opened(objects.get(entry.key).data)
+        manifest["files"]["../../evil"] = manifest["files"].pop("model.so")
+        objects.put(entry.key, sealed(manifest))
+
+    shared(attack)
+    assert "'../../evil' leads out of the entry" in caplog.text
+    assert not [*tmp_path.rglob("evil")]
+
+
+def test_a_pickle_in_a_bucket(shared, caplog):
+    shared(lambda _: None, pickled=True)
+    assert "torch unpickles it, which can run any code" in caplog.text
 
 
 # -- queries

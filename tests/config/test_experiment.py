@@ -248,8 +248,8 @@ def _ours(monkeypatch):
 
 
 PROPERTIES = (
-    "name, runs_on, leaves_artifact, preload, python, fast_math, tolerance, pipeline_cores, variables, "
-    "parts_named"
+    "name, runs_on, leaves_artifact, unpickles, preload, python, fast_math, tolerance, pipeline_cores, "
+    "variables, parts_named"
 )
 
 

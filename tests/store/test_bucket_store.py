@@ -139,20 +139,20 @@ def test_rows_that_cant_be_sent_are_kept_said_and_sent_later(store, address, mon
         elsewhere.setenv("AWS_ENDPOINT_URL", endpoint)
         lost._place.bucket = broken
         lost._numbers._known = 1
-        for number in (2, 3):
-            lost.append(row(number))
+        for number, simulated in ((2, False), (3, False), (4, True)):
+            lost.append(row(number, simulated=simulated))
     assert len(caplog.messages) == 1
     assert "the credentials don't allow it" in caplog.text
     assert "is kept in" in caplog.text
     kept = [*(tmp_path / "host" / "outputs" / "unsent").rglob("*.parquet")]
-    assert len(kept) == 2
-    assert attempts(store).keys() == {"r1", "r2", "r3"}  # this host reads them
+    assert len(kept) == 3
+    assert attempts(store).keys() == {"r1", "r2", "r3", "r4"}  # this host reads them
     again = ResultsStore(address)
     again.prepare()
-    assert "2 objects of earlier commands" in caplog.text
+    assert "3 objects of earlier commands" in caplog.text
     assert not [*(tmp_path / "host" / "outputs" / "unsent").rglob("*.parquet")]
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another host"))
-    assert attempts(ResultsStore(address)).keys() == {"r1", "r2", "r3"}
+    assert attempts(ResultsStore(address)).keys() == {"r1", "r2", "r3", "r4"}
 
 
 def test_a_bucket_without_conditional_writes_is_refused_before_anything_is_stored(
@@ -191,6 +191,18 @@ def test_a_damaged_object_is_named_left_out_and_set_aside(store, address, caplog
     assert repaired.lost == ("r1",)
     assert str(repaired.aside).startswith(f"{address.removesuffix('results')}.results/damaged/run-r1.")
     assert ResultsStore(address).flaws() == []
+
+
+def test_a_damaged_copy_is_made_again_and_its_object_stays(store, address, caplog):
+    store.append(row(1))
+    store.append(row(2))
+    for copy in store.paths.root.glob("run-r1*"):
+        data = bytearray(copy.read_bytes())
+        data[100] ^= 1
+        copy.write_bytes(data)
+    assert attempts(ResultsStore(address)) == {"r1": 0, "r2": 0}
+    assert ResultsStore(address).repair() == []
+    assert not caplog.messages
 
 
 def test_answers_and_findings_lie_beside_the_rows(store, address):

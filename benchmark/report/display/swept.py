@@ -15,7 +15,7 @@ from benchmark import axes
 
 _NAMES: Final = ("model", "hardware", "compiler", "task", "scenario")
 """Columns that decide the defaults of other options."""
-_PLACES: Final = frozenset({"campaign", "output_folder", "run", "store.root", "cache.root"})
+_PLACES: Final = frozenset({"campaign", "output_folder", "run", "store.root", "cache.root", "cache.remote"})
 """Keys that say where rows go, not what was measured."""
 _IMPORTED: Final = {
     "model_dtype": "dtype",
