@@ -30,6 +30,8 @@ PROMPT = "The capital of France is"
 
 def main(overrides):
     for run in plan(grid(overrides), lambda _: {}).runs:
+        if run.repeat:
+            continue
         e = run.cell.experiment
         how = f"{e.compiler.name} {getattr(e.compiler, 'quantization', 'none')}"
         if run.fate != "run":
