@@ -84,10 +84,11 @@ class Search:
             self._add(replication)
         if self._too_often_late:
             return None
-        if found := self._rates.found():
-            self._refuse_few(found[0])
-            return found
         lowest = min(self.replications, key=lambda one: one.rate)
+        found = self._rates.found()
+        self._refuse_few(found[0] if found else lowest.rate)
+        if found:
+            return found
         share, _, _ = figures([lowest], self._options).attainment or (0.0, None, None)
         raise Saturated(
             f"no rate keeps {significant(1e3 * self._limit_s)} ms for {self._options.percentile:g} % of the "

@@ -111,8 +111,9 @@ def test_goodput_counts_what_is_within_the_limit():
     assert load.latency_ms == pytest.approx((15, 20, 20), abs=5.1)
 
 
-def test_a_search_that_sees_no_late_answers_has_no_rate(tmp_path):
+@pytest.mark.parametrize("limit_ms", [400.0, 4000.0])
+def test_a_search_that_sees_no_late_answers_has_no_rate(tmp_path, limit_ms):
     """A queue this close to its capacity needs minutes to grow as long as the limit allows."""
-    options = ServingOptions(slo_ms=400.0, percentile=90.0, search_s=8.0)
+    options = ServingOptions(slo_ms=limit_ms, percentile=90.0, search_s=8.0)
     with pytest.raises(Incompatible, match=r"scenario.search_s=8 is too short to see a queue at its limit"):
         Search(options, SERVICES, Queue(), Kept(tmp_path)).made()
