@@ -9,6 +9,7 @@ import typer
 
 from benchmark.cli import cache, md_option, model, server, store
 from benchmark.cli.best import best
+from benchmark.cli.cluster import cluster
 from benchmark.cli.compare import compare
 from benchmark.cli.compile import compile_
 from benchmark.cli.doctor import doctor
@@ -61,6 +62,7 @@ _add(
     compile_, "Compile the cells of a grid, without timing them.", name="compile", context_settings=_OVERRIDES
 )
 _add(largest, "Find the largest batch that fits.", context_settings=_OVERRIDES)
+_add(cluster, "Show a Ray cluster: how to start it, its nodes, what is missing.", context_settings=_OVERRIDES)
 _add(doctor, "Show what this host can run, and how to make it quieter.", context_settings=_OVERRIDES)
 app.add_typer(cache.app, name="cache")
 app.add_typer(model.app, name="model")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import geometric_mean
 from typing import Any, Final
 
@@ -17,9 +17,11 @@ _LONG_WAIT_S: Final = 1.0
 class CellLines:
     """Collects the rows of each cell of a grid, and writes its line."""
 
-    def __init__(self, plan: Plan, labels: Mapping[str, str]) -> None:
-        """`labels` has a name for each run of the queue, by run_id."""
-        self._labels = labels
+    def __init__(
+        self, plan: Plan, labels: Mapping[str, str], host_of: Callable[[Row], str] = lambda _: ""
+    ) -> None:
+        """`labels` has a name for each run of the queue, by run_id; `host_of` the name of a row's host."""
+        self._labels, self._host_of = labels, host_of
         self._runs = {run.run_id: run for run in plan.queue}
         self._left = Counter(run.processes_of for run in plan.queue)
         self._rows = defaultdict[Any, list[Row]](list)
@@ -31,9 +33,11 @@ class CellLines:
         """The line for a row that was stored; empty if its cell goes on."""
         cell = self._count(row.run_id)
         if row.status != "ok":
-            return self._line(row.run_id, f"{row.status}{self._reason(row)}", self._labels[row.run_id])
+            where = f" on {host}" if (host := self._host_of(row)) else ""
+            text = f"{row.status}{where}{self._reason(row)}"
+            return self._line(row.run_id, text, self._labels[row.run_id])
         self._rows[cell].append(row)
-        return "" if self._left[cell] else self._line(row.run_id, _measured(self._rows.pop(cell)))
+        return "" if self._left[cell] else self._line(row.run_id, self._measured(self._rows.pop(cell)))
 
     def skipped(self, run_id: str) -> str:
         """The line for a run that another command has finished; empty if its cell goes on."""
@@ -41,7 +45,7 @@ class CellLines:
         if self._left[cell] or cell in self._done:
             return ""
         rows = self._rows.pop(cell, ())
-        return self._line(run_id, _measured(rows) if rows else "done by another command")
+        return self._line(run_id, self._measured(rows) if rows else "done by another command")
 
     def unneeded(self, run_id: str) -> str:
         """The line for a cell that needs no further process; empty if it has one, or was measured before."""
@@ -49,8 +53,12 @@ class CellLines:
         if cell in self._done:
             return ""
         rows = self._rows.pop(cell, ())
-        line = self._line(run_id, _measured(rows) if rows else "")
+        line = self._line(run_id, self._measured(rows) if rows else "")
         return line if rows else ""
+
+    def _measured(self, rows: Sequence[Row]) -> str:
+        hosts = dict.fromkeys(filter(None, map(self._host_of, rows)))
+        return _measured(rows) + (f" on {', '.join(hosts)}" if hosts else "")
 
     def _count(self, run_id: str) -> Any:
         cell = self._runs[run_id].processes_of

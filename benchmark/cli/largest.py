@@ -16,6 +16,7 @@ from benchmark.cli.start import set_environment
 from benchmark.config.sweep import grid
 from benchmark.errors import ConfigError
 from benchmark.execution.preload import interpreters
+from benchmark.pipeline.engine import ThisHost
 from benchmark.records import Row
 from benchmark.report.sanitize import say
 from benchmark.report.screen import Screen
@@ -55,7 +56,7 @@ def largest(
 
     def fits(batch: int) -> bool | None:
         (experiment,) = grid([*shared, f"batch={batch}"])
-        run_grid([experiment], (), children)
+        run_grid([experiment], (), ThisHost(children))
         mine = (pc.field("campaign") == experiment.campaign) & (
             pc.field("cell_id") == cell_of(experiment).cell_id
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import Annotated, Any
 
 import pandas as pd
@@ -65,7 +66,13 @@ def plan(
     refuse_different_places(grid.experiments)
     first = grid.experiments[0]
     store = ResultsStore(first.store_root)
-    planned = laid_out(grid.experiments, grid.excluded, store)
+    with ExitStack() as stack:
+        look = None
+        if grid.on_cluster:
+            from benchmark.cluster.engine import joined
+
+            look = stack.enter_context(joined(grid.experiments, reads_only=True)).look
+        planned = laid_out(grid.experiments, grid.excluded, store, look)
     cache = ReadOnlyCache(first.cache_root)
     needs = {run.run_id: need_of(run, cache) for run in planned.queue if run.fate == "run"}
     ahead = ahead_of(planned, store, workers_of(first.launcher))

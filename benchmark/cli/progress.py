@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from types import TracebackType
@@ -39,9 +39,12 @@ class ProgressDisplay:
     set that is answered it says the share, now and then.
     """
 
-    def __init__(self, console: Console, state: GridProgress) -> None:
+    def __init__(
+        self, console: Console, state: GridProgress, host_of: Callable[[Row], str] = lambda _: ""
+    ) -> None:
+        """`host_of` names the host of a row where there are several."""
         self._console, self._state = console, state
-        self._lines = CellLines(state.plan, state.labels)
+        self._lines = CellLines(state.plan, state.labels, host_of)
         self._repeats = {run.run_id: run.repeat for run in state.plan.queue}
         self._round = 0
         self._answering = {run.run_id for run in state.plan.queue if run.cell.experiment.scenario.labelled}

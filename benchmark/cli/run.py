@@ -25,21 +25,20 @@ from benchmark.cli.progress import ProgressDisplay, duration, labels
 from benchmark.config.experiment import Experiment, LauncherOptions
 from benchmark.config.grid import Excluded
 from benchmark.errors import ConfigError
-from benchmark.execution.interpreters import Interpreters
 from benchmark.execution.preload import distinct
 from benchmark.formatting import counted
 from benchmark.host import machine
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline.budget import BudgetTracker, Ending, refuse_unpriced
+from benchmark.pipeline.engine import Engine
 from benchmark.pipeline.estimate import Forecast, forecast
 from benchmark.pipeline.progress import GridProgress
-from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.pipeline.time_left import TimeLeft
 from benchmark.report.display.table import NEEDED, print_failures, print_rows
 from benchmark.report.sanitize import say
 from benchmark.report.screen import Screen
-from benchmark.stages.plan import plan, refuse
+from benchmark.stages.plan import Look, plan, refuse
 from benchmark.store import history
 from benchmark.store.durations import durations
 from benchmark.store.results import ResultsStore, to_frame, with_samples
@@ -63,9 +62,7 @@ _MOST_ROWS: Final = 60
 """Above this the failures are printed, and the command that shows the rows."""
 
 
-def run_grid(
-    experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], interpreters: Interpreters
-) -> int:
+def run_grid(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], engine: Engine) -> int:
     """Plan, run what is pending, show every cell of the grid; return the exit code.
 
     Raises:
@@ -79,7 +76,7 @@ def run_grid(
     is_new = not store.exists
     store.prepare()
     cache.prepare()
-    planned = laid_out(experiments, excluded, store)
+    planned = laid_out(experiments, excluded, store, engine.look)
     refuse_unpriced(planned)
     console = Screen()
     if is_new:
@@ -90,18 +87,18 @@ def run_grid(
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     gc.freeze()  # garbage collections then skip the plan: it has up to 100,000 cells
     if any(run.fate == "run" and run.cell.experiment.hardware.isolated for run in planned.queue):
-        interpreters.start()
+        engine.interpreters.start()
     budget = BudgetTracker(first.budget)
     paths = CampaignPaths(folder=Path(first.output_folder))
     workers = workers_of(first.launcher)
-    left = TimeLeft(planned, ahead_of(planned, store, workers), workers)
+    left = TimeLeft(planned, ahead_of(planned, store, workers), workers, engine.timed_at_once)
     state = GridProgress(planned, left, budget, paths, labels(planned.runs))
     ending: Ending = "interrupted"
     with _stoppable(state, console) as unstoppable:
         try:
-            with ProgressDisplay(console, state) as progress:
-                running = Pipeline(Services(store, cache, interpreters, progress, budget))
-                ending = running.run(planned, workers)
+            with ProgressDisplay(console, state, engine.host_of) as progress:
+                services = Services(store, cache, engine.interpreters, progress, budget)
+                ending = engine.run(planned, services, workers)
         except KeyboardInterrupt:
             pass
         except (BrokenPipeError, SystemExit) as error:
@@ -119,8 +116,13 @@ def run_grid(
     return _show(planned, store, console, ending)
 
 
-def laid_out(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], store: ResultsStore) -> Plan:
-    """The plan of a grid, by the rows of its store."""
+def laid_out(
+    experiments: Sequence[Experiment],
+    excluded: tuple[Excluded, ...],
+    store: ResultsStore,
+    look: Look | None = None,
+) -> Plan:
+    """The plan of a grid, by the rows of its store; `look` looks at other hosts than this one."""
     return plan(
         experiments,
         lambda campaign: store.statuses(campaign) if store.exists else {},
@@ -128,6 +130,7 @@ def laid_out(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], 
         p50s=partial(history.p50s, store),
         exhausted=partial(history.exhausted, store),
         excluded=excluded,
+        look=look,
     )
 
 

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from benchmark.config.experiment import Experiment
@@ -32,11 +33,31 @@ def start(
         else:
             end_early()
         from benchmark.cli.run import MISTAKE, OK, refuse_hopeless, run_grid
+        from benchmark.pipeline.engine import ThisHost
 
         if not in_a_grid:
             refuse_hopeless(experiments)
-        code = run_grid(experiments, excluded, children)
+        code = run_grid(experiments, excluded, ThisHost(children))
         return OK if in_a_grid and code == MISTAKE else code
+
+
+def start_on_cluster(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...] = ()) -> int:
+    """Run a grid on the nodes of a Ray cluster.
+
+    Raises:
+        LibraryMissing: Ray isn't installed here.
+        ConfigError: no cluster, one that refuses this command, or nodes with another version.
+    """
+    end_early()
+    set_environment(experiments)
+    leftovers.clear()
+    from benchmark.cli.run import refuse_hopeless, run_grid
+    from benchmark.cluster.engine import joined
+
+    refuse_hopeless(experiments)
+    shared = [replace(e, cache_root=_absolute(e.cache_root)) for e in experiments]
+    with joined(shared) as cluster:
+        return run_grid(shared, excluded, cluster)
 
 
 def set_environment(experiments: Sequence[Experiment]) -> None:
@@ -63,3 +84,8 @@ def _is_finished(e: Experiment) -> bool:
         state = json.loads(newest.read_bytes())
         return state["state"] == "done" and state["remaining"] == 0 and e.run in {"missing", "stale"}
     return False
+
+
+def _absolute(place: str) -> str:
+    """A folder as the nodes of a cluster find it; a URL as it is."""
+    return place if "://" in place else str(Path(place).absolute())

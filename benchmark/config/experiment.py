@@ -79,12 +79,16 @@ class ProcessLimits:
 
 @frozen
 class LauncherOptions:
-    """Options of this project's launcher."""
+    """Options of this project's launchers."""
 
     compile_workers: PositiveInt | None
     """Cells built and compiled at a time; null: one per core and per 8 GiB of memory."""
     keep_warm_s: NonNegativeFloat | None
     """How long the server of children waits for later commands; null: 300 s at a terminal, else 0."""
+    address: str | None
+    """Of the Ray cluster, for hydra/launcher=ray; null: RAY_ADDRESS, else the cluster with a node here."""
+    wait_s: NonNegativeFloat
+    """How long hydra/launcher=ray waits for a node with hardware that none offers."""
 
 
 @frozen

@@ -21,6 +21,9 @@ from benchmark.spelling import did_you_mean
 SWEEPER: Final = "hydra_plugins.benchmark_sweepers.grid.GridSweeper"
 _BASIC_SWEEPER: Final = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _LAUNCHER: Final = "hydra_plugins.benchmark_launchers.staged.StagedLauncher"
+_ON_CLUSTER: Final = "hydra_plugins.benchmark_launchers.ray.RayLauncher"
+_OURS: Final = {_LAUNCHER: "staged", _ON_CLUSTER: "ray"}
+"""Launchers that take a grid whole, with their names."""
 _ONE_NAME: Final = ("model", "task", "compiler", "hardware", "scenario", "sampling", "options", "experiment")
 """Config groups of which a cell has one name."""
 _SINGLE_CELL_HOOKS: Final = ("on_job_start", "on_job_end")
@@ -44,7 +47,7 @@ def refuse_in_single_run(cfg: DictConfig, hydra: DictConfig) -> None:
     Raises:
         ConfigError: says what to change.
     """
-    mistakes = list(_chdir(hydra))
+    mistakes = [*_chdir(hydra), *_of_a_cluster(cfg, hydra)]
     launcher = "" if hydra.launcher._target_ == _LAUNCHER else hydra.runtime.choices.get("hydra/launcher", "")
     written = {"hydra.sweeper.params": sweeper_params(hydra), **algebra(cfg)}
     written |= {f"hydra/launcher={launcher}": launcher}
@@ -59,7 +62,7 @@ def refuse_in_job(cfg: DictConfig, hydra: DictConfig) -> None:
     Raises:
         ConfigError: says what to change.
     """
-    mistakes = [*_chdir(hydra), *_unread_algebra(cfg, hydra), *_nested(hydra)]
+    mistakes = [*_chdir(hydra), *_unread_algebra(cfg, hydra), *_nested(hydra), *_of_a_cluster(cfg, hydra)]
     if hydra.sweeper._target_ != SWEEPER:
         swept = {word.partition("=")[0].lstrip("+") for word in hydra.overrides.task}
         mistakes += [
@@ -79,9 +82,14 @@ def refuse_in_grid(master: DictConfig) -> None:
     """
     hydra = master.hydra
     mistakes = [*_chdir(hydra), *_unread_algebra(master, hydra), *_foreign_sweeper(hydra), *_nested(hydra)]
-    if hydra.launcher._target_ == _LAUNCHER:
-        mistakes += _unknown_to_staged(hydra)
-    _refuse(mistakes)
+    if name := _OURS.get(hydra.launcher._target_):
+        mistakes += _unknown_to_ours(hydra, name)
+    _refuse([*mistakes, *_of_a_cluster(master, hydra)])
+
+
+def on_cluster(hydra: DictConfig) -> bool:
+    """Whether the cells run on the nodes of a cluster."""
+    return bool(hydra.launcher._target_ == _ON_CLUSTER)
 
 
 def refuse_in_verb(master: DictConfig, verb: str) -> None:
@@ -259,13 +267,22 @@ def _foreign_sweeper(hydra: DictConfig) -> Iterator[str]:
         )
 
 
-def _unknown_to_staged(hydra: DictConfig) -> Iterator[str]:
+def _of_a_cluster(cfg: DictConfig, hydra: DictConfig) -> Iterator[str]:
+    """Options of hydra/launcher=ray where another launcher runs the cells."""
+    if not on_cluster(hydra):
+        for key, default in (("address", None), ("wait_s", 0)):
+            value = OmegaConf.select(cfg, f"launcher.{key}")
+            if value != default:
+                yield f"launcher.{key}={value}: needs hydra/launcher=ray: choose it, or leave this out"
+
+
+def _unknown_to_ours(hydra: DictConfig, name: str) -> Iterator[str]:
     """Settings that mean something only where each cell is a job of Hydra's."""
     stock = "choose hydra/launcher=basic, which runs each cell as a job of its own"
     for key in sorted(set(hydra.launcher) - {"_target_"}):
         yield (
-            f"hydra.launcher.{key}: the launcher `staged` has no options: choose the launcher that has it by "
-            "hydra/launcher=, or see launcher.compile_workers"
+            f"hydra.launcher.{key}: the launcher `{name}` has no options: choose the launcher that has it by "
+            "hydra/launcher=, or see the section launcher"
         )
     subdir = OmegaConf.to_container(hydra.sweep, resolve=False)["subdir"]  # type: ignore[call-overload,index]
     if subdir != ".":
@@ -276,12 +293,12 @@ def _unknown_to_staged(hydra: DictConfig) -> Iterator[str]:
     if hydra.output_subdir not in {None, ".hydra"}:
         yield f"hydra.output_subdir={hydra.output_subdir}: rows hold it all: leave it out, or {stock}"
     if hydra.sweeper.get("max_batch_size"):
-        yield f"hydra.sweeper.max_batch_size: `staged` takes the whole grid: leave it out, or {stock}"
-    for name, callback in (hydra.callbacks or {}).items():
+        yield f"hydra.sweeper.max_batch_size: `{name}` takes the whole grid: leave it out, or {stock}"
+    for key, callback in (hydra.callbacks or {}).items():
         hooks = [hook for hook in _SINGLE_CELL_HOOKS if _overrides(callback, hook)]
         if hooks:
             yield (
-                f"hydra.callbacks.{name}: the launcher `staged` never calls {' and '.join(hooks)}: use "
+                f"hydra.callbacks.{key}: the launcher `{name}` never calls {' and '.join(hooks)}: use "
                 f"on_multirun_end, or {stock}"
             )
 

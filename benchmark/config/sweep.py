@@ -27,6 +27,7 @@ from benchmark.config.folder import CONF, search_path
 from benchmark.config.grid import Excluded, Grid, Line, Texts, exclusions, refuse_unknown_keys
 from benchmark.config.hydra_settings import (
     algebra,
+    on_cluster,
     overrides_parser,
     refuse_choices,
     refuse_in_grid,
@@ -52,6 +53,8 @@ class TypedGrid(NamedTuple):
 
     experiments: list[Experiment]
     excluded: tuple[Excluded, ...] = ()
+    on_cluster: bool = False
+    """Whether hydra/launcher=ray runs them."""
 
 
 def grid(arguments: Sequence[str], verb: str | None = None) -> list[Experiment]:
@@ -105,7 +108,7 @@ def typed_grid(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str
             kept.append(gate.experiment(cell.plain, filter_overrides(job.overrides), cell.environment))
         else:
             excluded.append(Excluded(overrides=job.overrides, reason=job.excluded))
-    return TypedGrid(kept, tuple(excluded))
+    return TypedGrid(kept, tuple(excluded), on_cluster(master.hydra))
 
 
 def jobs(loader: ConfigLoader, master: DictConfig, arguments: Sequence[str]) -> Iterator[Job]:

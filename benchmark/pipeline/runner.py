@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 
@@ -66,9 +66,7 @@ class Pipeline:
             for run in plan.refused:
                 self._leave(self._attempt(run))
             self._rows.flush()
-            computed = [run for run in plan.pending if run.cell.experiment.hardware.isolated]
-            for attempt in self._preparation.run(computed, workers):
-                self._store(attempt)
+            self.prepare(plan.pending, workers)
             for run in plan.pending:
                 if self._preparation.failed(run):
                     continue
@@ -79,6 +77,12 @@ class Pipeline:
                     return reason
                 self._measure_next(run, plan.processes)
         return "done"
+
+    def prepare(self, runs: Sequence[PlannedRun], workers: int) -> None:
+        """Build and compile for these runs, `workers` at a time; store the rows of those that fail so."""
+        computed = [run for run in runs if run.cell.experiment.hardware.isolated]
+        for attempt in self._preparation.run(computed, workers):
+            self._store(attempt)
 
     def _measure_next(self, run: PlannedRun, processes: CellProcesses) -> None:
         since = time.monotonic()

@@ -37,8 +37,10 @@ class _Ratio:
 class TimeLeft:
     """Seconds until a grid has all its rows, kept up to date with its events."""
 
-    def __init__(self, plan: Plan, ahead: Forecast, workers: int) -> None:
-        self.ahead = ahead
+    def __init__(self, plan: Plan, ahead: Forecast, workers: int, timed_at_once: int = 1) -> None:
+        """`timed_at_once`: runs that are timed at the same time, each on a host of its own."""
+        self.ahead = ahead._replace(measure_s=ahead.measure_s / timed_at_once)
+        self._timed_at_once = timed_at_once
         self._workers = workers
         self._making = {run_id: one.seconds for run_id, one in ahead.making.items()}
         self._making_s = sum(self._making.values())
@@ -58,7 +60,7 @@ class TimeLeft:
         """From now on. Other commands are expected to hold the host as long as before."""
         making_s = self._made.value * self._making_s / max(1, min(self._workers, len(self._making)))
         waits_s = median(self._waits) * self._processes if self._waits else 0.0
-        return max(0.0, making_s + self._work.value * self._left_s + waits_s)
+        return max(0.0, making_s + (self._work.value * self._left_s + waits_s) / self._timed_at_once)
 
     def of(self, run_id: str) -> float:
         """Seconds of these that this run takes."""

@@ -38,6 +38,8 @@ Statuses = Callable[[str], Mapping[str, str]]
 """Campaign to run_id → status of the rows it has."""
 P50s = Callable[[Collection[str]], Mapping[str, float]]
 """run_ids to the median latency of those that have one, in ms."""
+Look = Callable[[Experiment], tuple[Environment, str | None]]
+"""The environment of an experiment, as far as it is known, and what its host lacks; None: nothing."""
 Fresh = Callable[[frozenset[str]], Mapping[tuple[str, str, int], tuple[str, str]]]
 """Environments to (cell, environment, repeat) → run_id and status of the newest row of any campaign."""
 
@@ -50,10 +52,11 @@ def plan(  # noqa: PLR0913 - one for each thing that it reads in the store
     p50s: P50s = lambda _: {},
     exhausted: Callable[[frozenset[str]], Sequence[Exhausted]] = lambda _: (),
     excluded: tuple[Excluded, ...] = (),
+    look: Look | None = None,
 ) -> Plan:
-    """Plan a grid, by the rows that the store has."""
+    """Plan a grid, by the rows that the store has; `look` looks at another host than this one."""
     cells: dict[str, _Candidate] = {}
-    environments = _Environments()
+    environments = _Environments(look or look_here)
     duplicates = 0
     for experiment in experiments:
         cell = cell_of(experiment)
@@ -299,43 +302,49 @@ def _yaml(e: Experiment) -> str:
     return e.model.file or f"the YAML of model={e.model.name}"
 
 
+def environment_key(e: Experiment) -> tuple[Any, ...]:
+    """Equal for experiments that need the same of a host. Equal plug-ins of a grid are one object."""
+    plugins = (e.hardware, e.compiler, e.task, e.read_data)
+    return (*map(id, plugins), e.head, e.stage == "compile", e.weights)
+
+
 class _Environments:
     """Versions and devices, looked up once for all cells that share them."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], tuple[tuple[Any, ...], tuple[Environment, str | None]]] = {}
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._known: dict[tuple[Any, ...], tuple[Experiment, tuple[Environment, str | None]]] = {}
+        """With an experiment, whose plug-ins keep their ids as long as it is kept."""
 
     def of(self, experiment: Experiment) -> tuple[Environment, str | None]:
-        """The environment, as far as it is known, and what this host lacks."""
-        plugins = (experiment.hardware, experiment.compiler, experiment.task, experiment.read_data)
-        key = (*map(id, plugins), experiment.head, experiment.stage == "compile", experiment.weights)
+        """The environment, as far as it is known, and what its host lacks."""
+        key = environment_key(experiment)
         if key not in self._known:
-            self._known[key] = (plugins, self._look(experiment))
+            self._known[key] = (experiment, self._look(experiment))
         return self._known[key][1]
 
-    @staticmethod
-    def _look(experiment: Experiment) -> tuple[Environment, str | None]:
-        hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
-        absent = None if experiment.needs_no_device else hardware.missing()
-        wants = [absent] if absent else []
-        if experiment.read_data and (lacking := experiment.read_data.missing()):
-            wants.append(lacking)
-        if in_absent_package(Path(experiment.weights)):
-            wants.append(no_weights(Path(experiment.weights)))
-        versions: dict[str, str] = {}
-        try:
-            python = compiler.python
-            if python is not None:
-                versions["python"] = libraries.fit(python)
-            versions.update(compiler.versions())
-            if not hardware.simulated:  # a simulated device never builds the model
-                install = (
-                    libraries.command_for() if python is None else f"pip install {' '.join(task.libraries)}"
-                )
-                versions.update(libraries.versions(*task.libraries, install=install, python=python))
-                if experiment.weights.endswith(gguf_header.SUFFIX):
-                    versions.update(libraries.versions("gguf", install="pip install gguf", python=python))
-        except LibraryMissing as error:
-            wants.append(str(error))
-        settings = {**machine.speed_settings(), **public_variables(experiment.environment)}
-        return environment_of(hardware.facts(), versions, settings), "; ".join(wants) or None
+
+def look_here(experiment: Experiment) -> tuple[Environment, str | None]:
+    """The environment on this host, as far as it is known, and what this host lacks."""
+    hardware, compiler, task = experiment.hardware, experiment.compiler, experiment.task
+    absent = None if experiment.needs_no_device else hardware.missing()
+    wants = [absent] if absent else []
+    if experiment.read_data and (lacking := experiment.read_data.missing()):
+        wants.append(lacking)
+    if in_absent_package(Path(experiment.weights)):
+        wants.append(no_weights(Path(experiment.weights)))
+    versions: dict[str, str] = {}
+    try:
+        python = compiler.python
+        if python is not None:
+            versions["python"] = libraries.fit(python)
+        versions.update(compiler.versions())
+        if not hardware.simulated:  # a simulated device never builds the model
+            install = libraries.command_for() if python is None else f"pip install {' '.join(task.libraries)}"
+            versions.update(libraries.versions(*task.libraries, install=install, python=python))
+            if experiment.weights.endswith(gguf_header.SUFFIX):
+                versions.update(libraries.versions("gguf", install="pip install gguf", python=python))
+    except LibraryMissing as error:
+        wants.append(str(error))
+    settings = {**machine.speed_settings(), **public_variables(experiment.environment)}
+    return environment_of(hardware.facts(), versions, settings), "; ".join(wants) or None

@@ -18,6 +18,7 @@ GUIDES = [
     *sorted(ROOT.glob("[a-z]*/README.md")),
     *sorted(ROOT.glob("conf/*/README.md")),
     *sorted((ROOT / "benchmark").glob("C*.md")),
+    ROOT / "benchmark" / "recipes" / "README.md",
 ]
 
 

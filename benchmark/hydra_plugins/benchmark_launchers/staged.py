@@ -22,16 +22,20 @@ class StagedLauncher(GridLauncher):
 
     def launch_grid(self, arguments: Sequence[str]) -> int:
         """Run the grid of these overrides; return its exit code."""
-        from benchmark.cli.start import start
         from benchmark.config.sweep import typed_grid
 
         self._configure()
         grid = typed_grid(self.hydra_context.config_loader, self.config, arguments)
-        return start(grid.experiments, grid.excluded)
+        return self.start(grid.experiments, grid.excluded)
+
+    def start(self, experiments: Sequence[Any], excluded: tuple[Any, ...] = ()) -> int:
+        """Run these experiments on this host; return the exit code."""
+        from benchmark.cli.start import start
+
+        return start(experiments, excluded)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:  # noqa: ARG002
         """Run the cells that another sweeper has expanded; each job returns the exit code of the grid."""
-        from benchmark.cli.start import start
         from benchmark.config.compose import Composer
         from benchmark.config.experiment import Gate
         from benchmark.config.folder import search_path
@@ -43,7 +47,7 @@ class StagedLauncher(GridLauncher):
         composer = Composer(self.hydra_context.config_loader, self.config, constant)
         gate = Gate(search_path(self.config.hydra))
         cells = [composer.compose(overrides, number) for number, overrides in enumerate(job_overrides)]
-        code = start(
+        code = self.start(
             [
                 gate.experiment(cell.plain, filter_overrides(overrides), cell.environment)
                 for cell, overrides in zip(cells, job_overrides, strict=True)
