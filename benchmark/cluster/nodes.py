@@ -1,4 +1,4 @@
-"""The nodes of a cluster, what they offer, and what a grid needs that nobody offers."""
+"""The nodes of a cluster, what they offer, and what a grid needs that none offers."""
 
 from __future__ import annotations
 

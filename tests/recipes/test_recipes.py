@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from benchmark.cli.nightly.recipe import FOLDER, RECIPES, filled, recipe
 from benchmark.errors import ConfigError
+from tests.recipes.image import instructions
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = FOLDER / "nightly.sh"
@@ -31,6 +32,7 @@ TEXTS = {
     "account": "123456789012",
     "file_system": "fs-12345678",
     "mail": "root@example.com",
+    "bucket": "",
 }
 NUMBERS = {"hour": 2, "cpus": 4, "memory_gib": 16}
 
@@ -100,7 +102,8 @@ def test_every_placeholder_is_filled(name):
 
 
 def test_every_file_is_a_recipe_or_what_they_run():
-    assert {path.name for path in FOLDER.iterdir()} == {one.file for one in RECIPES.values()} | {SCRIPT.name}
+    beside = {SCRIPT.name, "kubernetes-claim.yml", "Dockerfile", "Dockerfile.device", "README.md"}
+    assert {path.name for path in FOLDER.iterdir()} == {one.file for one in RECIPES.values()} | beside
 
 
 @pytest.mark.parametrize(
@@ -218,6 +221,20 @@ def test_kubernetes_takes_its_manifests(hardware):
         kubernetes_validate.validate(job, "1.31", strict=True)
 
 
+def test_a_bucket_takes_the_place_of_the_volume():
+    (job,) = yaml.safe_load_all(made("kubernetes", bucket="my-bench"))
+    pod = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {"name": "STORE", "value": "s3://my-bench/results"} in container["env"]
+    assert pod["volumes"] == [{"name": "outputs", "emptyDir": {}}]
+    batch = json.loads(made("batch-job", bucket="my-bench"))
+    assert validated("batch", "RegisterJobDefinition", batch) == ""
+    container = batch["containerProperties"]
+    assert {"name": "STORE", "value": "s3://my-bench/results"} in container["environment"]
+    assert (container["volumes"], container["mountPoints"]) == ([], [])
+    assert container["jobRoleArn"] == "arn:aws:iam::123456789012:role/benchmark-nightly"
+
+
 def validated(service, operation, values):
     """What is wrong with a request, by the service's own description."""
     session = pytest.importorskip("botocore.session", reason="botocore is not installed").Session()
@@ -255,8 +272,50 @@ def test_shell_takes_the_script():
     assert outcome_of("sh", "-n", SCRIPT) == (0, "")
 
 
-def test_shellcheck_has_nothing_to_say():
-    assert outcome_of(installed("shellcheck"), "-s", "sh", SCRIPT) == (0, "")
+def test_shellcheck_has_nothing_to_say(put):
+    shellcheck = installed("shellcheck")
+    array = put("slurm", made("slurm"))
+    assert outcome_of(shellcheck, "-s", "sh", SCRIPT, array) == (0, "")
+    array.write_text(array.read_text().replace('"$SLURM_ARRAY_TASK_ID" -lt', "$SLURM_ARRAY_TASK_ID -lt"))
+    assert "SC2086" in outcome_of(shellcheck, "-s", "sh", array)[1]
+
+
+def test_a_task_of_slurms_array_measures_its_model_and_resumes_by_the_arrays_number(tmp_path):
+    script = tmp_path / "array.sh"
+    script.write_text(made("slurm", folder=str(tmp_path)))
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    python.chmod(0o755)
+    task = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "1", "MODELS": "bert vit"}
+    words = ["sh", script, "batch=1", "run=failed"]
+    code, said = outcome_of(*words, env={**os.environ, **task})
+    assert code == 0, said
+    given = said.split("|")
+    assert {"model=vit", "campaign=slurm-7", "batch=1", "run=failed"} <= {*given}
+    assert outcome_of(*words, env={**os.environ, **task, "SLURM_ARRAY_TASK_ID": "2"}) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.device"])
+def test_hadolint_has_nothing_to_say(tmp_path, name):
+    hadolint = installed("hadolint")
+    assert outcome_of(hadolint, "--no-color", FOLDER / name) == (0, "")
+    worse = tmp_path / "Dockerfile"
+    worse.write_text((FOLDER / name).read_text().replace("WORKDIR /srv/", "WORKDIR srv/"))
+    assert "DL3000" in outcome_of(hadolint, "--no-color", worse)[1]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.device"])
+def test_an_image_copies_what_it_installs_and_has_the_folder_of_the_recipes(name):
+    steps = instructions(FOLDER / name)
+    assert ("WORKDIR", TEXTS["folder"]) in steps
+    copied = {word for step, words in steps if step == "COPY" for word in words.split()}
+    assert {"benchmark", "conf", "pyproject.toml", "README.md"} <= copied
+    asked = re.findall(r"EXTRAS=([\w,]+)|'\.\[([\w,]+)\]'", (FOLDER / name).read_text())
+    extras = {one for groups in asked for text in groups for one in text.split(",") if one}
+    known = re.findall(r"^(\w+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert extras
+    assert extras <= {*known}
 
 
 FAKE = """#!/bin/sh

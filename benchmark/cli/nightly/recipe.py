@@ -23,6 +23,7 @@ FOLDER: Final = Path(__file__).parents[2] / "recipes"
 _PLACEHOLDER: Final = re.compile(r"@([a-z_]+)@")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_./:@+-]*")
 """Characters that need no quoting in any of the formats."""
+_MAY_BE_EMPTY: Final = ("accepted_python", "bucket")
 _QUOTES: Final = (
     "use only letters, digits and _ . / : @ + -, because other characters would need quotes in some recipes"
 )
@@ -52,6 +53,7 @@ RECIPES: Final[Mapping[str, Recipe]] = {
         "pull-request.yml", "a workflow that compares a pull request with its base", ".github/workflows"
     ),
     "kubernetes": Recipe("kubernetes-cronjob.yml", "a CronJob with its volume", "kubectl apply -f"),
+    "slurm": Recipe("slurm-array.sh", "an array of Slurm, which resumes after preemption", "sbatch"),
     "batch-job": Recipe(
         "batch-job.json", "a job definition of AWS Batch", "aws batch register-job-definition"
     ),
@@ -86,6 +88,10 @@ def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
     file_system: Annotated[
         str, typer.Option(help="EFS file system for the outputs of AWS Batch jobs.")
     ] = "fs-12345678",
+    bucket: Annotated[
+        str,
+        typer.Option(help="Bucket of S3 for the rows of Kubernetes and AWS Batch jobs, instead of a volume."),
+    ] = "",
     mail: Annotated[str, typer.Option(help="Address to which cron mails failures.")] = "root",
 ) -> None:
     """Print a file that runs the nightly benchmark under cron, systemd, GitHub, Kubernetes or AWS Batch.
@@ -107,6 +113,7 @@ def recipe(  # noqa: PLR0913, PLR0917 - a command line has that many
         "account": account,
         "file_system": file_system,
         "mail": mail,
+        "bucket": bucket,
     }
     numbers = {"hour": hour, "cpus": cpus or machine.usable_cores(), "memory_gib": memory_gib}
     say(filled(name, texts, numbers), end="")
@@ -123,7 +130,7 @@ def filled(name: str, texts: Mapping[str, str], numbers: Mapping[str, int]) -> s
         hints = " ".join(filter(None, (did_you_mean(name, RECIPES), known)))
         raise ConfigError(f"there is no recipe {name}; {hints}")
     for option, text in texts.items():
-        if not _PLAIN.fullmatch(text) or not (text or option == "accepted_python"):
+        if not _PLAIN.fullmatch(text) or not (text or option in _MAY_BE_EMPTY):
             raise ConfigError(f"--{option.replace('_', '-')} {text!r}: {_QUOTES}")
     values = {**texts, **_made(texts, numbers)}
     # EventBridge Scheduler's universal targets spell a request's keys with capitals.
@@ -151,8 +158,11 @@ def _made(texts: Mapping[str, str], numbers: Mapping[str, int]) -> dict[str, str
     batch = [("VCPU", str(cpus)), ("MEMORY", str(memory_gib * 1024)), *[("GPU", "1")] * (hardware == "cuda")]
     neuron = ["/dev/neuron0"] * (hardware in _DEVICES and hardware != "cuda")
     return {
+        **_places(texts),
         "hour": f"{numbers['hour']}",
-        "cpus": f"0-{cpus - 1}",
+        "cpus": f"{cpus}",
+        "cpu_list": f"0-{cpus - 1}",
+        "memory_gib": f"{memory_gib}",
         "script": script,
         "service_script": str(Path(texts["folder"]) / script),
         "cron_environment": " ".join(f"{name}={value}" for name, value in environment.items()),
@@ -162,6 +172,31 @@ def _made(texts: Mapping[str, str], numbers: Mapping[str, int]) -> dict[str, str
         "kubernetes_resources": json.dumps(resources | ({device: 1} if device else {})),
         "batch_resources": json.dumps([{"type": kind, "value": value} for kind, value in batch]),
         "batch_devices": json.dumps([{"hostPath": one, "containerPath": one} for one in neuron]),
+    }
+
+
+def _places(texts: Mapping[str, str]) -> dict[str, str]:
+    """Where containers keep rows: in a bucket, or on a volume."""
+    mount = {"sourceVolume": "outputs", "containerPath": f"{texts['folder']}/outputs", "readOnly": False}
+    if bucket := texts.get("bucket"):
+        role = f"arn:aws:iam::{texts['account']}:role/benchmark-nightly"
+        return {
+            "store": f"s3://{bucket}/results",
+            "kubernetes_claim": "",
+            "kubernetes_volume": json.dumps({"name": "outputs", "emptyDir": {}}),
+            "batch_role": f'\n    "jobRoleArn": "{role}",',
+            "batch_volumes": "[]",
+            "batch_mounts": "[]",
+        }
+    claim = {"name": "outputs", "persistentVolumeClaim": {"claimName": "benchmark-outputs"}}
+    volume = {"name": "outputs", "efsVolumeConfiguration": {"fileSystemId": texts["file_system"]}}
+    return {
+        "store": "outputs/results",
+        "kubernetes_claim": (FOLDER / "kubernetes-claim.yml").read_text(encoding="utf-8"),
+        "kubernetes_volume": json.dumps(claim),
+        "batch_role": "",
+        "batch_volumes": json.dumps([volume]),
+        "batch_mounts": json.dumps([mount]),
     }
 
 
