@@ -48,7 +48,7 @@ def reader() -> Callable[[], tuple[str, str, str]]:
             total = hashlib.sha256()
             for file in sorted(folder.rglob("*")):
                 within = file.relative_to(folder)
-                if file.suffix in suffixes and within.parts[0] not in ("conf", "hydra_plugins"):
+                if file.suffix in suffixes and within.parts[0] not in ("conf", "plugins"):
                     content = hashlib.sha256(file.read_bytes()).hexdigest()
                     total.update(f"{within.as_posix()} {content}\n".encode())
             return total.hexdigest()

@@ -45,7 +45,7 @@ def test_the_architecture_lists_every_package_and_module_and_few_nouns():
     text = (ROOT / "benchmark" / "README.md").read_text(encoding="utf-8")
     listed = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", text, re.MULTILINE)
     modules = {path.stem for path in (ROOT / "benchmark").glob("*.py")} - {"__init__"}
-    packages = {path.parent.name for path in (ROOT / "benchmark").glob("*/__init__.py")} | {"hydra_plugins"}
+    packages = {path.parent.name for path in (ROOT / "benchmark").glob("*/__init__.py")} | {"plugins"}
     assert sorted(listed) == sorted(modules | packages)
     _, _, glossary = text.partition("## Glossary")
     nouns = re.findall(r"^\| (\w+) \|", glossary.partition("\n## ")[0], re.MULTILINE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -54,10 +55,10 @@ def test_it_has_every_file_of_conf_and_of_the_package(installed):
         return {path.relative_to(folder).as_posix() for path in paths}
 
     assert files(installed / "benchmark" / "conf") == files(ROOT / "conf")
-    plugins = {f"hydra_plugins/{path}" for path in files(ROOT / "benchmark" / "hydra_plugins")}
-    assert files(installed / "hydra_plugins") == {path.removeprefix("hydra_plugins/") for path in plugins}
+    plugins = files(ROOT / "benchmark" / "plugins" / "hydra_plugins")
+    assert files(installed / "hydra_plugins") == plugins
     package = {path for path in files(installed / "benchmark") if not path.startswith("conf/")}
-    assert package == files(ROOT / "benchmark") - plugins
+    assert package == files(ROOT / "benchmark") - {f"plugins/hydra_plugins/{path}" for path in plugins}
 
 
 @pytest.mark.commands
@@ -125,3 +126,11 @@ def test_hydras_plug_ins_of_an_editable_install_are_those_of_the_checkout():
     from hydra_plugins.benchmark_searchpath import others
 
     assert Path(others.__file__).is_relative_to(ROOT)
+
+
+def test_no_package_inside_ours_is_a_top_level_one():
+    """An editable install once put benchmark/ on the search path: `import datasets` found our own."""
+    inside = [path.name for path in (ROOT / "benchmark").iterdir() if path.is_dir()]
+    found = {name: find_spec(name) for name in inside if name.isidentifier()}
+    places = {name: spec.origin or [*spec.submodule_search_locations] for name, spec in found.items() if spec}
+    assert not [name for name, place in places.items() if str(ROOT / "benchmark") in str(place)]
