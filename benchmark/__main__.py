@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 VERBS = frozenset(
-    "plan compile largest results matrix report best status explain lint replay compare "  # noqa: SIM905 - a list
+    "plan compile largest tune results matrix report best status explain lint replay compare "  # noqa: SIM905 - a list
     "nightly doctor cache store model server cluster".split()
 )
 """By name only: deciding which parser gets the command must not cost the import of `cli.app`."""

@@ -47,6 +47,11 @@ class CampaignPaths:
                 files[file] = file.stat().st_mtime_ns
         return tuple(sorted(files, key=files.__getitem__))
 
+    @property
+    def race(self) -> Path:
+        """Log of the race that `tune` ran in this campaign."""
+        return self.folder / "race.json"
+
     def log(self, run_id: str) -> Path:
         """Output of the child processes of one run."""
         return self.folder / "logs" / f"{run_id}.log"

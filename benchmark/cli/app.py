@@ -23,6 +23,7 @@ from benchmark.cli.replay import replay
 from benchmark.cli.report import report
 from benchmark.cli.results import results
 from benchmark.cli.status import status
+from benchmark.cli.tune import tune
 from benchmark.host import machine
 
 _HELP: Final = f"""Measure transformers by model, compiler and machine. A run leaves a row in outputs/results.
@@ -63,6 +64,7 @@ _add(
 )
 _add(largest, "Find the largest batch that fits.", context_settings=_OVERRIDES)
 _add(cluster, "Show a Ray cluster: how to start it, its nodes, what is missing.", context_settings=_OVERRIDES)
+_add(tune, "Find the best cell of a grid without measuring the whole grid.", context_settings=_OVERRIDES)
 _add(doctor, "Show what this host can run, and how to make it quieter.", context_settings=_OVERRIDES)
 app.add_typer(cache.app, name="cache")
 app.add_typer(model.app, name="model")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import TypeAdapter, ValidationError
 
-from benchmark.cli import price_options
+from benchmark.cli import price_options, race_report
 from benchmark.cloud import cost
 from benchmark.cloud.cost import PriceBasis
 from benchmark.config.folder import first_comment, options
@@ -59,9 +59,11 @@ def report(  # noqa: PLR0913, PLR0917 - a command line has that many
     if not name:
         _list(as_json=as_json)
         return
-    chosen = composed(name, words or ())
     command = without_secrets(shlex.join(_command(name, words or (), store)))
-    page = made(chosen, ResultsStore(store), command, simulated=simulated)
+    if name == race_report.NAME:
+        page = race_report.page(words or (), ResultsStore(store), command)
+    else:
+        page = made(composed(name, words or ()), ResultsStore(store), command, simulated=simulated)
     if out:
         files_of.write(page, Path(out), files_of.formats(only))
     elif as_json:
@@ -148,6 +150,7 @@ def _command(name: str, words: Sequence[str], store: str) -> Iterator[str]:
 
 def _list(*, as_json: bool) -> None:
     purposes = {name: first_comment("report", name) for name in options("report")}
+    purposes[race_report.NAME] = race_report.PURPOSE
     if as_json:
         say(json.dumps(purposes))
         return

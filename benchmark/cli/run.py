@@ -94,7 +94,7 @@ def run_grid(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], 
     left = TimeLeft(planned, ahead_of(planned, store, workers), workers, engine.timed_at_once)
     state = GridProgress(planned, left, budget, paths, labels(planned.runs))
     ending: Ending = "interrupted"
-    with _stoppable(state, console) as unstoppable:
+    with stoppable(budget, partial(being_done, state), console) as unstoppable:
         try:
             with ProgressDisplay(console, state, engine.host_of) as progress:
                 services = Services(store, cache, engine.interpreters, progress, budget)
@@ -106,7 +106,7 @@ def run_grid(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], 
                 raise
             streams.drop_output()
             with suppress(OSError):
-                resume = _again(first.campaign)
+                resume = again(first.campaign)
                 say(f"stopped: the output is no longer read; to resume: {resume}", file=sys.stderr)
             raise SystemExit(streams.UNREAD) from None
         finally:
@@ -188,10 +188,13 @@ def ahead_of(planned: Plan, store: ResultsStore, workers: int) -> Forecast:
 
 
 @contextmanager
-def _stoppable(state: GridProgress, console: Console) -> Iterator[Callable[[], None]]:
+def stoppable(
+    budget: BudgetTracker, current: Callable[[], str], console: Console
+) -> Iterator[Callable[[], None]]:
     """Stop after the current cell at the first Ctrl-C; stop now at the second, or at SIGTERM.
 
-    Yields a function that ignores both, so that the last steps of a command are not cut off.
+    `current` says what is finished first. Yields a function that ignores both, so that the last steps of a
+    command are not cut off.
     """
 
     def now(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signal module's signature
@@ -199,12 +202,10 @@ def _stoppable(state: GridProgress, console: Console) -> Iterator[Callable[[], N
         raise KeyboardInterrupt
 
     def soon(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-        if state.budget.stop_requested:
+        if budget.stop_requested:
             raise KeyboardInterrupt
-        state.budget.stop_requested = True
-        console.print(
-            f"stopping after {_current(state)} (Ctrl-C again: now)", style="yellow", highlight=False
-        )
+        budget.stop_requested = True
+        console.print(f"stopping after {current()} (Ctrl-C again: now)", style="yellow", highlight=False)
 
     def unstoppable() -> None:
         for number in before:
@@ -216,12 +217,12 @@ def _stoppable(state: GridProgress, console: Console) -> Iterator[Callable[[], N
     try:
         yield unstoppable
     finally:
-        if not state.budget.stop_requested:  # else a second Ctrl-C may still come during the last lines
+        if not budget.stop_requested:  # else a second Ctrl-C may still come during the last lines
             for number, handler in before.items():
                 signal.signal(number, handler)
 
 
-def _current(state: GridProgress) -> str:
+def being_done(state: GridProgress) -> str:
     """What a command that stops still finishes, and about how long that takes."""
     busy = [*state.busy.values()]
     compiling = [at for at in busy if at.stage in {"build", "compile"}]
@@ -252,7 +253,7 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
         done = frame.loc[frame["status"] != "interrupted", "cell_id"].nunique()
         why = {"interrupted": "stopped", "budget": "budget used up"}[ending]
         console.print(
-            f"{why} after {done} of {counted(len(planned.of_cells), 'cell')}; to resume: {_again(campaign)}",
+            f"{why} after {done} of {counted(len(planned.of_cells), 'cell')}; to resume: {again(campaign)}",
             markup=False,
             soft_wrap=True,
         )
@@ -266,7 +267,7 @@ def _show(planned: Plan, store: ResultsStore, console: Console, ending: Ending) 
     )
 
 
-def _again(campaign: str) -> str:
+def again(campaign: str) -> str:
     """The command that resumes a campaign: this one, with the campaign's name where that is the time."""
     same, given = machine.command(), f"campaign={campaign}"
     return f"{same} {given}" if _TIME.fullmatch(campaign) and given not in same.split() else same

@@ -74,7 +74,10 @@ class Standing(NamedTuple):
 class Race:
     """Plans rounds, takes their looks and says where the race stands."""
 
-    def __init__(self, candidates: Sequence[Candidate], question: Question) -> None:
+    def __init__(
+        self, candidates: Sequence[Candidate], question: Question, *, proposed: bool = False
+    ) -> None:
+        """`proposed`: only candidates that `propose` names take part."""
         self.candidates, self.question = tuple(candidates), question
         self.rounds = 0
         """Rounds that are complete."""
@@ -83,7 +86,10 @@ class Race:
         """Numbers of the rounds that confirmed."""
         self.leaders: list[int | None] = []
         """Leader after each round."""
-        self._starts = Starts(self.candidates)
+        everyone = range(len(self.candidates))
+        self._starts = Starts(self.candidates, () if proposed else everyone)
+        self.unproposed = {*everyone} if proposed else set[int]()
+        """Candidates that take no part, since they weren't proposed."""
         shape = (question.objectives, len(self.candidates), 0)
         self._logs = np.full(shape, math.nan)
         self._p95 = np.full(shape[1:], math.nan)
@@ -132,6 +138,24 @@ class Race:
         self._drop_worse(limits)
         self.standing = self._stand(limits)
         self.leaders.append(self.standing.front[0] if self.standing.front else None)
+
+    def propose(self, indices: Iterable[int]) -> None:
+        """Let these take part from now on."""
+        new = [index for index in indices if index in self.unproposed and index not in self.dropped]
+        self.unproposed -= {*new}
+        self._starts.waiting += new
+        self.standing = self.standing._replace(waiting=tuple(self._starts.waiting))
+
+    def means(self) -> dict[int, float]:
+        """Mean logarithm of the first objective of every candidate with a look."""
+        known = np.flatnonzero(~np.isnan(self._logs[0]).all(axis=1)) if self.rounds else np.array([], int)
+        return {int(index): float(np.nanmean(self._logs[0, index])) for index in known}
+
+    def refuse(self, index: int, reason: str) -> None:
+        """Drop a candidate before its first look, for a floor that it is known to miss."""
+        self.dropped[index] = Dropped(self.rounds, "refused", reason)
+        self._starts.leave(index)
+        self.standing = self._stand(None)
 
     # What the looks say
 

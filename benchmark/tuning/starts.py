@@ -28,10 +28,10 @@ _UNKNOWN: Final = 0.5
 class Starts:
     """Which candidates wait, and which are started next."""
 
-    def __init__(self, candidates: Sequence[Candidate]) -> None:
+    def __init__(self, candidates: Sequence[Candidate], waiting: Iterable[int]) -> None:
         self._candidates = candidates
-        self.waiting: list[int] = list(range(len(candidates)))
-        """Those not started yet, in the order of the space."""
+        self.waiting: list[int] = list(waiting)
+        """Those not started yet."""
         self._made: set[str] = set()
         self._spent_s = 0.0
 
@@ -59,6 +59,10 @@ class Starts:
         self._spent_s += self._cost(joined)
         self._made |= {self._key(index) for index in joined}
         self.waiting = [index for index in self.waiting if index not in set(joined)]
+
+    def leave(self, index: int) -> None:
+        """Forget a candidate that must not be started."""
+        self.waiting = [one for one in self.waiting if one != index]
 
     def _fitting(self, wanted: Iterable[int], seconds_left: float, most_s: float) -> list[int]:
         """The first of these whose cost fits the time left, and `most_s` unless it is the only one."""

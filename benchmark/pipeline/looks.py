@@ -1,0 +1,151 @@
+"""Looks of a race: each is one fresh process of a cell, with a row like any other.
+
+A look that has its row is not taken again, so a race that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from benchmark.cell import CellProcesses, Plan, PlannedRun, run_id
+from benchmark.pipeline.budget import Ending, hourly
+from benchmark.pipeline.runner import Pipeline
+from benchmark.records import frozen
+from benchmark.store.results import ResultsStore
+from benchmark.store.selection import OWN
+from benchmark.tuning.candidates import Look
+from benchmark.tuning.race import Round
+
+Objective = Literal["latency", "throughput", "usd"]
+
+_COLUMNS: Final = (
+    *("run_id", "status", "stage", "error", "stage_seconds", "cosine"),
+    *("latency_p50_ms", "latency_p95_ms", "throughput_per_s"),
+)
+_WAITS: Final = frozenset({"wait", "plan"})
+
+
+@frozen
+class Wanted:
+    """What is optimised, and the floors of a candidate that one look shows."""
+
+    objectives: Annotated[tuple[Objective, ...], Field(min_length=1, max_length=2)]
+    cosine_floor: float | None = None
+    p95: bool = False
+    """Whether the p95 of a call counts."""
+
+
+class Looks:
+    """Takes the looks of a race, round by round."""
+
+    def __init__(
+        self, pipeline: Pipeline, store: ResultsStore, runs: Sequence[PlannedRun], wanted: Wanted
+    ) -> None:
+        """`runs` has one run of each candidate, in the order of the race."""
+        self._pipeline, self._store, self._runs, self._wanted = pipeline, store, runs, wanted
+        self.used_s = 0.0
+        """Seconds of all looks and compilations so far, also those of earlier commands, by their rows."""
+
+    def plan(self, turn: Round) -> Plan:
+        """The looks of this round that have no row yet."""
+        runs = self._of(turn)
+        stored = self._rows(runs.values())
+        missing = tuple(run for run in runs.values() if run.run_id not in stored)
+        return Plan(missing, missing, 0, (), CellProcesses())
+
+    def take(self, turn: Round, missing: Plan, workers: int) -> tuple[dict[int, Look], Ending]:
+        """Measure what is missing; return what is known of the round then, and why it may be incomplete.
+
+        Raises:
+            KeyboardInterrupt: after the current look has left an `interrupted` row.
+        """
+        ending = self._pipeline.run(missing, workers) if missing.queue else "done"
+        runs = self._of(turn)
+        rows = self._rows(runs.values())
+        self.used_s += sum(map(seconds_of, rows.values()))
+        looks = {
+            index: look(rows[run.run_id], run, self._wanted)
+            for index, run in runs.items()
+            if run.run_id in rows
+        }
+        return looks, ending
+
+    def _of(self, turn: Round) -> dict[int, PlannedRun]:
+        return {index: numbered(self._runs[index], turn.number) for index in turn.looks}
+
+    def _rows(self, runs: Collection[PlannedRun]) -> dict[str, Mapping[str, Any]]:
+        rows = self._store.of_runs([run.run_id for run in runs], _COLUMNS).to_pylist()
+        return {row["run_id"]: row for row in rows if row["status"] != "interrupted"}
+
+
+def numbered(run: PlannedRun, number: int) -> PlannedRun:
+    """The run of this candidate in a round."""
+    campaign = run.cell.experiment.campaign
+    return replace(run, repeat=number, run_id=run_id(campaign, run.cell, run.environment, number))
+
+
+def look(row: Mapping[str, Any], run: PlannedRun, wanted: Wanted) -> Look:
+    """What a row says about its candidate."""
+    if row["status"] != "ok":
+        error = str(row["error"] or "").partition("\n")[0]
+        return Look((), refused=f"{row['status']} at {row['stage']}: {error}")
+    cosine = row["cosine"]
+    if wanted.cosine_floor is not None and (cosine is None or cosine < wanted.cosine_floor):
+        found = "unknown" if cosine is None else f"{cosine:.6f}"
+        return Look((), refused=f"cosine {found} is below {wanted.cosine_floor:g}")
+    values = tuple(value(objective, row, run) for objective in wanted.objectives)
+    if None in values:
+        return Look((), refused=f"its row has no {wanted.objectives[values.index(None)]}")
+    if wanted.p95 and row["latency_p95_ms"] is None:
+        return Look((), refused="its row has no p95: too few calls; raise sampling.max_s")
+    return Look(tuple(one for one in values if one is not None), p95_ms=row["latency_p95_ms"])
+
+
+def value(objective: Objective, row: Mapping[str, Any], run: PlannedRun) -> float | None:
+    """An objective of a row as a number of which less is better: ms, seconds a unit, dollars a million."""
+    if objective == "latency":
+        return float(row["latency_p50_ms"]) if row["latency_p50_ms"] else None
+    if not row["throughput_per_s"]:
+        return None
+    unit_s = 1 / float(row["throughput_per_s"])
+    if objective == "throughput":
+        return unit_s
+    usd_per_hour = hourly(run)
+    return None if usd_per_hour is None else 1e6 * unit_s * usd_per_hour / 3600
+
+
+def seconds_of(row: Mapping[str, Any]) -> float:
+    """Seconds that a run took, without waiting for other commands."""
+    stages = dict(row["stage_seconds"] or ())
+    return float(sum(s for name, s in stages.items() if "." not in name and name not in _WAITS))
+
+
+def expectations(store: ResultsStore, runs: Sequence[PlannedRun], objective: Objective) -> dict[str, float]:
+    """Logarithm of an objective by earlier rows, by cell_id: of the cell itself, else of similar ones.
+
+    Similar are rows of the same model, compiler, arithmetic and batch on the same hardware.
+    """
+    if not store.exists:
+        return {}
+    models = pa.array(sorted({run.cell.experiment.model.name for run in runs}))
+    here = OWN & (pc.field("status") == "ok") & pc.field("model").isin(models)
+    names = ("cell_id", "model", "hardware", "compiler", "fast_math", "batch_size")
+    own: dict[str, Mapping[str, Any]] = {}
+    similar: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for row in store.recent([*names, "latency_p50_ms", "throughput_per_s"], here, 4000).to_pylist():
+        own[row["cell_id"]] = similar[tuple(row[name] for name in names[1:])] = row
+    found = {}
+    for run in runs:
+        e = run.cell.experiment
+        key = (e.model.name, e.hardware.name, e.compiler.name, e.compiler.fast_math, e.batch)
+        row = own.get(run.cell.cell_id) or similar.get(key)
+        if row and (known := value(objective, row, run)):
+            found[run.cell.cell_id] = math.log(known)
+    return found
