@@ -47,7 +47,7 @@ from benchmark.store.results import ResultsStore
 from benchmark.tuning.candidates import Question
 from benchmark.tuning.proposals import MOST, Proposals
 from benchmark.tuning.race import Race, Round
-from benchmark.tuning.verdict import Context, Verdict, figure, verdict
+from benchmark.tuning.verdict import Setting, Verdict, figure, verdict
 
 _OBJECTIVE: Final = "latency (p50 of a call), throughput, usd (cost per million), or two: latency,usd."
 
@@ -99,10 +99,10 @@ def tune(  # noqa: PLR0913, PLR0917 - a command line has that many
     console = Screen()
     with interpreters([run.cell.experiment for run in found.runs]) as children:
         race, looks, ending = _run(found, request, children, console)
-    context = _context(found, request, race, looks)
-    answer = verdict(race, context)
+    setting = _setting(found, request, race, looks)
+    answer = verdict(race, setting)
     if as_json:
-        say(json.dumps(_object(found, request, race, context, answer)))
+        say(json.dumps(_object(found, request, race, setting, answer)))
     else:
         console.print(answer.sentence, markup=False, highlight=False, soft_wrap=True)
     if ending == "interrupted":
@@ -211,7 +211,7 @@ def _rounds(  # noqa: PLR0913, PLR0917 - the parts of a race
         if ending == "interrupted":
             return ending
         race.add(turn, taken)
-        log.add(turn, taken, race, verdict(race, _context(found, request, race, looks)).sentence)
+        log.add(turn, taken, race, verdict(race, _setting(found, request, race, looks)).sentence)
         if ending != "done":
             return ending
 
@@ -242,8 +242,8 @@ def _being_done(display: RaceDisplay) -> str:
     return "the current look" if display.state is None else being_done(display.state)
 
 
-def _context(found: Space, request: Request, race: Race, looks: Looks) -> Context:
-    return Context(
+def _setting(found: Space, request: Request, race: Race, looks: Looks) -> Setting:
+    return Setting(
         labels=found.labels,
         objectives=request.wanted.objectives,
         baseline=_baseline(found, race),
@@ -306,7 +306,7 @@ _GRID_LOOKS: Final = 20
 """Looks at each with which a quiet machine shows 2 % for 60 candidates (2026-11)."""
 
 
-def _object(found: Space, request: Request, race: Race, context: Context, answer: Verdict) -> dict[str, Any]:
+def _object(found: Space, request: Request, race: Race, setting: Setting, answer: Verdict) -> dict[str, Any]:
     """The answer for programs."""
 
     def described(index: int) -> dict[str, Any]:
@@ -318,7 +318,7 @@ def _object(found: Space, request: Request, race: Race, context: Context, answer
             "hardware": e.hardware.name,
             "batch": e.batch,
             "overrides": list(e.overrides),
-            "figure": figure(race, index, context.objectives),
+            "figure": figure(race, index, setting.objectives),
             "looks": int(race.looks_of(index).shape[1]),
         }
 
@@ -343,7 +343,7 @@ def _object(found: Space, request: Request, race: Race, context: Context, answer
             "cant_run": dict(found.refused),
             "looks": sum(int(race.looks_of(index).shape[1]) for index in range(len(found.runs))),
             "whole_grid_s": found.making_s + grid_looks * found.one_look_s,
-            "used_s": context.used_s,
+            "used_s": setting.used_s,
             "seconds_more": answer.seconds_more,
             "campaign": found.first.campaign,
         }

@@ -37,7 +37,7 @@ class Verdict:
 
 
 @frozen
-class Context:
+class Setting:
     """What a sentence needs beside the race."""
 
     labels: Sequence[str]
@@ -49,7 +49,7 @@ class Context:
     budget_s: float | None
 
 
-def verdict(race: Race, context: Context) -> Verdict:
+def verdict(race: Race, setting: Setting) -> Verdict:
     """The answer, by the looks so far."""
     now = race.standing
     if not now.front:
@@ -57,9 +57,9 @@ def verdict(race: Race, context: Context) -> Verdict:
             sentence=_no_winner(race), winners=(), decided=False, within=None, gain=None, seconds_more=None
         )
     more_s = 0.0 if now.decided else seconds_more(race)
-    gain = _gain(race, context.baseline)
+    gain = _gain(race, setting.baseline)
     return Verdict(
-        sentence=f"{_answer(race, context, gain, more_s)}, {_used(context)}",
+        sentence=f"{_answer(race, setting, gain, more_s)}, {_used(setting)}",
         winners=now.front,
         decided=now.decided,
         within=now.within if math.isfinite(now.within) else None,
@@ -94,14 +94,14 @@ def seconds_more(race: Race) -> float:
     return most * sum(looking)
 
 
-def _answer(race: Race, context: Context, gain: float | None, more_s: float) -> str:
+def _answer(race: Race, setting: Setting, gain: float | None, more_s: float) -> str:
     now = race.standing
     several = len(now.front) > 1
-    names = [f"{context.labels[index]}: {figure(race, index, context.objectives)}" for index in now.front]
+    names = [f"{setting.labels[index]}: {figure(race, index, setting.objectives)}" for index in now.front]
     lead = f"{counted(len(names), 'candidate')} on the front: {'; '.join(names)}" if several else names[0]
-    if gain is not None and context.baseline is not None and gain >= 1:
+    if gain is not None and setting.baseline is not None and gain >= 1:
         lead += (
-            f", {significant(gain, 2)} {_FASTER[context.objectives[0]]} {context.labels[context.baseline]}"
+            f", {significant(gain, 2)} {_FASTER[setting.objectives[0]]} {setting.labels[setting.baseline]}"
         )
     looked = len(race.candidates) - len(now.waiting) - len(race.unproposed)
     those = f"{looked}" if looked == len(race.candidates) else f"the {looked} that were looked at"
@@ -121,7 +121,7 @@ def _answer(race: Race, context: Context, gain: float | None, more_s: float) -> 
     if now.decided:
         return f"{lead}; {within}"
     if now.rivals:
-        rivals = [context.labels[index] for index in now.rivals]
+        rivals = [setting.labels[index] for index in now.rivals]
         shown = ", ".join(rivals[:2]) + (f" and {len(rivals) - 2} more" if len(rivals) > 2 else "")  # noqa: PLR2004
         more = (
             f": about {_minutes(more_s)} more would show {_percent(race.question.tolerance)}"
@@ -129,7 +129,7 @@ def _answer(race: Race, context: Context, gain: float | None, more_s: float) -> 
             else ""
         )
         return (
-            f"not decided between {context.labels[now.front[0]]} and {shown}{more}. Leader: {lead}; {within}"
+            f"not decided between {setting.labels[now.front[0]]} and {shown}{more}. Leader: {lead}; {within}"
         )
     return f"not sure that it keeps p95 <= {race.question.p95_ms:g} ms: {lead}; {within}"
 
@@ -177,8 +177,8 @@ def _minutes(seconds: float) -> str:
     return counted(math.ceil(seconds / 60), "minute")
 
 
-def _used(context: Context) -> str:
-    if context.budget_s is None:
-        return f"{_minutes(context.used_s)} used"
-    used, budget = (f"{seconds / 60:.2g}" for seconds in (context.used_s, context.budget_s))
+def _used(setting: Setting) -> str:
+    if setting.budget_s is None:
+        return f"{_minutes(setting.used_s)} used"
+    used, budget = (f"{seconds / 60:.2g}" for seconds in (setting.used_s, setting.budget_s))
     return f"{used} of {budget} minutes used"
