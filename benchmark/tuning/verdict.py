@@ -12,6 +12,8 @@ from benchmark.formatting import counted, significant
 from benchmark.records import frozen
 from benchmark.tuning.race import Race
 
+_NOTABLE: Final = 1.05
+"""Gain over the baseline that a sentence names."""
 _FASTER: Final[Mapping[str, str]] = {
     "latency": "times faster than",
     "throughput": "times the throughput of",
@@ -99,13 +101,13 @@ def _answer(race: Race, setting: Setting, gain: float | None, more_s: float) -> 
     several = len(now.front) > 1
     names = [f"{setting.labels[index]}: {figure(race, index, setting.objectives)}" for index in now.front]
     lead = f"{counted(len(names), 'candidate')} on the front: {'; '.join(names)}" if several else names[0]
-    if gain is not None and setting.baseline is not None and gain >= 1:
+    if gain is not None and setting.baseline is not None and gain >= _NOTABLE:
         lead += (
             f", {significant(gain, 2)} {_FASTER[setting.objectives[0]]} {setting.labels[setting.baseline]}"
         )
     looked = len(race.candidates) - len(now.waiting) - len(race.unproposed)
     those = f"{looked}" if looked == len(race.candidates) else f"the {looked} that were looked at"
-    sure = f"{race.question.confidence:.0%}"
+    sure = _percent(race.question.confidence)
     within = "nothing is sure yet"
     if now.within == 0:
         within = f"surely the best of {those} ({sure})"
@@ -180,5 +182,5 @@ def _minutes(seconds: float) -> str:
 def _used(setting: Setting) -> str:
     if setting.budget_s is None:
         return f"{_minutes(setting.used_s)} used"
-    used, budget = (f"{seconds / 60:.2g}" for seconds in (setting.used_s, setting.budget_s))
+    used, budget = (significant(seconds / 60, 2) for seconds in (setting.used_s, setting.budget_s))
     return f"{used} of {budget} minutes used"
