@@ -29,6 +29,8 @@ _OF_LIMITS: Final = 0.2
 _CONFIRMED: Final = 3
 """Rounds in which the last few take turns once the race is decided."""
 _LAST_FEW: Final = 3
+_NOTHING: Final = math.log(10)
+"""A bound that is farther away than ten times says nothing: two looks at few candidates give such bounds."""
 
 
 class Dropped(NamedTuple):
@@ -227,7 +229,7 @@ class Race:
             rivals=rivals,
             resting=tuple(index for index in others if index not in rivals),
             waiting=waiting,
-            within=math.expm1(max(0.0, behind)) if behind < math.inf else math.inf,
+            within=math.expm1(max(0.0, behind)) if behind < _NOTHING else math.inf,
             sure_of_limits=limits is None or all(limits.hi[index] <= 0 for index in front),
         )
 

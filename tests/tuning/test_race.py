@@ -129,3 +129,8 @@ def test_in_simulated_landscapes_the_best_is_found_and_no_claim_is_wrong(world):
         ended = raced(land, history=True)
         assert land.truth[ended.chosen] <= math.log(1.02)
         assert not ended.false_drop
+
+
+def test_two_looks_at_few_candidates_show_nothing_yet():
+    ended = race([435.0, 402.0, 380.0, 431.0], Question(most_rounds=2), spread=0.05)
+    assert ended.standing.within == math.inf
