@@ -34,7 +34,7 @@ class Proposals:
         )
         keys = sorted({key for one in options for key in one})
         values = {key: sorted({one.get(key, "") for one in options}) for key in keys}
-        self._spaces = {
+        self._spaces: Any = {
             key: optuna.distributions.CategoricalDistribution(texts)
             for key, texts in values.items()
             if texts[1:]
