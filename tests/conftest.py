@@ -227,6 +227,8 @@ def group_of(nodeid):
     file = nodeid.partition("::")[0]
     if file.endswith("test_compiler_contract.py"):
         return f"{file} {next((name for name in COMPILERS if name in nodeid), '')}"
+    if file.startswith("tests/cluster/"):  # one test cluster at a time: each has processes by the dozen
+        return "tests/cluster/"
     return nodeid if "test_a_run_of_the_guides_works" in nodeid else file
 
 

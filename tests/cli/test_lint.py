@@ -119,5 +119,5 @@ def test_rules_are_listed_with_what_they_mean(typed):
         rule.name for rule in RULES
     ]
     lines = typed("--rules").stdout.splitlines()
-    assert lines[0] == "identical series       two different runs have exactly the same figures"
+    assert lines[0] == "identical series             two different runs have exactly the same figures"
     assert max(map(len, lines)) <= 80

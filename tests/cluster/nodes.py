@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,17 +43,20 @@ class TestCluster:
 
     def __init__(self, *resources, head_cpus=0, environment=None):
         arguments = [{"num_cpus": head_cpus, **SMALL}, *map(self._node, resources)]
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the cluster
         self._process = subprocess.Popen(
             [sys.executable, "-c", HOST, *map(json.dumps, arguments)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
         )
         self.address = self._process.stdout.readline().strip()
-        assert self.address, "Ray's test cluster did not start"
+        if not self.address:
+            self.close()
+            raise RuntimeError(f"Ray's test cluster did not start: {self._said}")
 
     @staticmethod
     def _node(resources):
@@ -85,6 +89,9 @@ class TestCluster:
             one.kill()
         psutil.wait_procs(alive, 10)
         self._process.stdout.close()
+        self._errors.seek(0)
+        self._said = self._errors.read()[-2000:].decode(errors="replace")
+        self._errors.close()
         return alive
 
 
