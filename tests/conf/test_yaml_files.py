@@ -74,7 +74,10 @@ def test_every_cell_of_an_experiment_composes(name):
     """Of a large one the cells of its first and last model: Hydra needs a quarter of a second for each."""
     diff, axes = read(name), params(name)
     include = diff.get("include", ())
-    models = str(axes["model"]).replace(" ", "").split(",") if axes else [one["model"] for one in include]
+    if "model" in axes:
+        models = str(axes["model"]).replace(" ", "").split(",")
+    else:  # of its cells, or the one that it overrides
+        models = [one["model"] for one in include] or ["its own"]
     ends = {models[0], models[-1]}
     only = [f"model={models[0]},{models[-1]}"] if len(models) > FEW else []
     swept = {**axes, **dict(word.split("=") for word in only)}
