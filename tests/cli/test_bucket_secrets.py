@@ -28,7 +28,7 @@ def ran(command, bucket):
     return {name: command(*words, timeout=120) for name, words in verbs.items()}
 
 
-def test_no_secret_is_in_a_row_a_log_a_configuration_a_plan_or_a_report(ran, tmp_path, bucket):
+def test_no_secret_is_in_a_row_a_file_a_configuration_a_plan_or_a_report(ran, tmp_path, bucket):
     assert [name for name, done in ran.items() if done.returncode] == ["absent"], ran
     texts = {
         f"{name} {stream}": getattr(done, stream).encode()
@@ -43,7 +43,7 @@ def test_no_secret_is_in_a_row_a_log_a_configuration_a_plan_or_a_report(ran, tmp
     }
     assert any("part-" in key for key in sent)  # the end of the grid has merged its rows
     assert any("cache/entries" in key for key in sent)
-    assert any(name.endswith("benchmark.log") for name in texts)
+    assert any(name.endswith("multirun.yaml") for name in texts)
     assert b"night" in texts["results stdout"]
     searched = {**texts, **sent}
     for secret in (SECRET.encode(), ACCESS_KEY.encode()):
