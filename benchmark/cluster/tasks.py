@@ -171,8 +171,12 @@ def _as_started() -> None:
     Raises:
         ConfigError: the priority can't be raised; what is timed at a low one waits for every other process.
     """
-    node = psutil.Process(os.getppid())
-    if (low := os.nice(0)) > (own := int(node.nice())):
+    try:
+        node = psutil.Process(os.getppid())
+        own, started_with = int(node.nice()), node.environ() if sys.platform == "linux" else {}
+    except psutil.NoSuchProcess:  # the node was killed: end as its other processes do, and the run is lost
+        os._exit(1)
+    if (low := os.nice(0)) > own:
         try:
             os.setpriority(os.PRIO_PROCESS, 0, own)
         except PermissionError:
@@ -180,7 +184,6 @@ def _as_started() -> None:
                 f"Ray runs its processes at niceness {low}, which would slow what is timed: start the node "
                 f"with {NICENESS}={own}"
             ) from None
-    started_with = node.environ() if sys.platform == "linux" else {}
     for name in _SET_BY_RAY:
         if (value := started_with.get(name)) is None:
             os.environ.pop(name, None)

@@ -23,7 +23,6 @@ from tests.cluster.nodes import SIMULATED, nodes
 from tests.cluster.slurm import lacking, slurm
 
 GRID = ("-m", "hardware=simulated", "batch=1,2,4", "compiler.fast_math=none,all", "sampling.repeats=1")
-ROOT = Path(__file__).parents[2]
 
 
 def run(folder, environment, *words):
@@ -75,7 +74,9 @@ def requeued(folder, environment):
     script = Path(folder, "array.sh")
     script.write_text(filled("slurm", texts, {"hour": 2, "cpus": 1, "memory_gib": 1}))
     Path(folder, ".venv", "bin").mkdir(parents=True)
-    Path(folder, ".venv", "bin", "python").symlink_to(sys.executable)
+    python = Path(folder, ".venv", "bin", "python")
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     experiments = Path(folder, "conf", "experiment")
     experiments.mkdir(parents=True)
     (experiments / "mine.yaml").write_text(
@@ -83,10 +84,7 @@ def requeued(folder, environment):
         '  sweeper:\n    params:\n      batch: "range(1,9)"\n'
     )
     Path(folder, "benchmark.yaml").write_text("searchpath: [conf]\n")
-    environment = {
-        **environment, "MODELS": "bert_tiny vit_tiny", "CAMPAIGN": "array",
-        "PYTHONPATH": f"{ROOT}:{ROOT}/benchmark",
-    }  # fmt: skip
+    environment = {**environment, "MODELS": "bert_tiny vit_tiny", "CAMPAIGN": "array"}
 
     def slurm_says(*command):
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
@@ -96,9 +94,10 @@ def requeued(folder, environment):
                      str(script), *words).strip()  # fmt: skip
     store = ResultsStore(Path(folder, "outputs", "results"))
     end = time.monotonic() + 120
-    while len(store.statuses("array")) < 3 and time.monotonic() < end:
+    while not (store.exists and len(store.statuses("array")) >= 3) and time.monotonic() < end:
         time.sleep(0.2)
     before = len(store.statuses("array"))
+    assert before, Path(folder, "array-0.txt").read_text()
     slurm_says("scontrol", "requeue", f"{job}_0")
     while "array" in slurm_says("squeue", "-h", "-o", "%F %o") and time.monotonic() < end + 120:
         time.sleep(0.5)

@@ -51,7 +51,7 @@ JobAcctGatherType=jobacct_gather/none
 PreemptType=preempt/none
 JobRequeue=1
 {nodes}
-PartitionName=all Nodes=ALL Default=YES MaxTime=60 State=UP
+PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 DBD_CONF = """\
 AuthType=auth/munge

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+import psutil
 import pytest
 
 from benchmark.cli.cluster import start_lines
-from benchmark.cluster import versions
+from benchmark.cluster import tasks, versions
 from benchmark.cluster.connection import TOKEN_FILE
 from benchmark.cluster.mailbox import Event, Receiver
 from benchmark.cluster.nodes import Node, missing, nodes_of
@@ -106,3 +107,18 @@ def test_the_lines_that_start_nodes_name_the_file_of_the_token_and_never_its_val
     assert f"{TOKEN_FILE}={tmp_path}/token ray start --head" in text
     assert "RAY_worker_niceness=0 ray start --address=HEAD" in text
     assert "secret" not in text
+
+
+def test_a_process_whose_node_was_killed_ends_with_it(monkeypatch):
+    """Its zombie has no environment; an error of ours would end the grid, a lost process runs again."""
+
+    def gone(_):
+        raise psutil.ZombieProcess(1)
+
+    def ended(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(tasks.psutil, "Process", gone)
+    monkeypatch.setattr(tasks.os, "_exit", ended)
+    with pytest.raises(SystemExit):
+        tasks._as_started()
