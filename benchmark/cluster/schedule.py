@@ -41,7 +41,7 @@ _MOST_LOSSES: Final = 3
 """A run whose process is lost so often is a crash."""
 _AT_ONCE: Final = 8
 """Runs that compute nothing wait so many for each node: they take milliseconds."""
-_LAST_WORDS_S: Final = 10.0
+_ENDING_S: Final = 10.0
 """Time for runs that are stopped to end their children."""
 
 
@@ -346,7 +346,7 @@ class Schedule:
         """End what runs now; what has begun leaves its own row, or else one that says `interrupted`."""
         self._cancel(self._under_way)
         self._show_events()
-        for task in self._done(len(self._under_way), _LAST_WORDS_S if self._events.begun else 0):
+        for task in self._done(len(self._under_way), _ENDING_S if self._events.begun else 0):
             with suppress(self._ray.exceptions.RayError):
                 result: Result = self._ray.get(task)
                 for one in result.rows:

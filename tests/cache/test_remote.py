@@ -193,7 +193,7 @@ def test_a_bucket_that_fails_stops_no_build(address, tmp_path, monkeypatch, capl
     assert "the credentials are wrong" in caplog.text
 
 
-def test_a_host_without_the_extra_is_told_the_command(address, monkeypatch):
+def test_a_host_without_the_extra_gets_the_command_that_installs_it(address, monkeypatch):
     monkeypatch.setitem(sys.modules, "obstore.store", None)
     with pytest.raises(BucketError, match=r"needs obstore: pip install 'benchmark-orchestrator\[bucket\]'"):
         Bucket(address).get("x")

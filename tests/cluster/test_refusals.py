@@ -78,7 +78,7 @@ def test_another_version_is_refused_with_both_named(refused, tokens):
     assert " here; code must be the same: bring both hosts to one commit" in line
 
 
-def test_a_host_without_ray_is_told_the_extra(refused, tmp_path):
+def test_a_host_without_ray_gets_the_command_that_installs_it(refused, tmp_path):
     absent = tmp_path / "absent" / "ray"
     absent.mkdir(parents=True)
     (absent / "__init__.py").write_text("raise ImportError('no ray')")

@@ -32,7 +32,7 @@ def generated(request, tmp_path_factory):
     e.task.make_weights(e.model, "random", 0, weights)
     inputs = e.task.inputs(e.model, shape, 0)
     module = e.task.module(weights, shape)
-    told = composite.write_reference(module, inputs, reference, None)
+    written = composite.write_reference(module, inputs, reference, None)
     assert module.kv_bytes_per_token == GIVEN_CACHE.get(request.param, module.kv_bytes_per_token)
     network = networks.read_network(e.task.auto_class, weights)
     for stop in ("eos_token_id", "forced_eos_token_id", "forced_bos_token_id", "suppress_tokens"):
@@ -44,7 +44,7 @@ def generated(request, tmp_path_factory):
         generate = GenerationMixin.generate
     with torch.inference_mode():
         theirs = generate(network, **inputs, max_new_tokens=MADE, do_sample=False)
-    return told, theirs[:, -MADE:], reference
+    return written, theirs[:, -MADE:], reference
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -57,9 +57,11 @@ def test_the_tokens_are_those_of_transformers_own_loop(generated):
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_call_is_one_prefill_and_a_decode_for_each_token_but_the_first(generated):
-    told, _, _ = generated
-    assert {part["name"]: part["calls"] for part in told["parts"]} == {"prefill": 1, "decode": MADE - 1}
-    assert told["flops_per_call"] == sum(part["flops_per_call"] * part["calls"] for part in told["parts"])
+    written, _, _ = generated
+    assert {part["name"]: part["calls"] for part in written["parts"]} == {"prefill": 1, "decode": MADE - 1}
+    assert written["flops_per_call"] == sum(
+        part["flops_per_call"] * part["calls"] for part in written["parts"]
+    )
 
 
 def test_a_compiled_model_is_held_to_the_reference_along_its_tokens(compose, tmp_path):

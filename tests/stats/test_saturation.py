@@ -1,4 +1,4 @@
-"""A queue that grows is told from one that only has a long moment."""
+"""A queue that grows differs from one that has a long moment: saturation is the first alone."""
 
 from __future__ import annotations
 

@@ -54,14 +54,14 @@ def test_nothing_is_decided_before_the_noise_allows_it():
     assert ended.standing.within > 0.02
 
 
-def test_who_is_surely_outside_the_limit_is_dropped_however_fast():
+def test_a_candidate_surely_outside_the_limit_is_dropped_however_fast():
     ended = race([5.0, 7.0, 9.0], Question(p95_ms=8.0), p95=[12.0, 7.5, 9.5])
     assert ended.standing.front == (1,)
     assert ended.dropped[0].why == "outside"
     assert "the limit is 8 ms" in ended.dropped[0].reason
 
 
-def test_limits_that_nobody_can_keep_end_the_race_as_soon_as_that_is_sure():
+def test_limits_that_no_candidate_keeps_end_the_race_as_soon_as_that_is_sure():
     ended = race([5.0, 7.0, 9.0], Question(p95_ms=2.0), p95=[6.0, 7.5, 9.5])
     assert ended.standing.front == ()
     assert {one.why for one in ended.dropped.values()} == {"outside"}
