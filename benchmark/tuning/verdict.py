@@ -148,7 +148,8 @@ def _no_winner(race: Race) -> str:
     detail = f" (for instance: {nearest[0]})" if nearest else ""
     waiting = race.standing.waiting
     rest = f"; {counted(len(waiting), 'candidate')} had no look" if waiting else ""
-    return f"no candidate keeps the limits: {listed}{detail}{rest}"
+    what = "keeps the limits" if nearest else "could be measured"
+    return f"no candidate {what}: {listed}{detail}{rest}"
 
 
 def _gain(race: Race, baseline: int | None) -> float | None:

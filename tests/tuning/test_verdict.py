@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from benchmark.tuning.candidates import Question
+from benchmark.tuning.candidates import Candidate, Look, Question
+from benchmark.tuning.race import Race
 from benchmark.tuning.verdict import Setting, verdict
 from tests.tuning.test_race import race
 
@@ -35,3 +36,9 @@ def test_without_a_winner_it_counts_the_reasons():
     found = said(race([5.0, 9.0], Question(p95_ms=2.0), p95=[6.0, 9.5]), "a", "b")
     assert found.winners == ()
     assert found.sentence.startswith("no candidate keeps the limits: 2 x outside the limit")
+
+
+def test_failures_are_not_taken_for_limits_that_were_missed():
+    ended = Race([Candidate(name="a"), Candidate(name="b")], Question())
+    ended.add(ended.next_round(), dict.fromkeys((0, 1), Look(values=(), refused="crashed")))
+    assert said(ended, "a", "b").sentence == "no candidate could be measured: 2 x crashed"
