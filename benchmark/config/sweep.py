@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +37,9 @@ from benchmark.config.hydra_settings import (
     sweeper_params,
 )
 from benchmark.errors import ConfigError
+
+_FUNCTION = re.compile(r"(choice|range|glob|sort)\(.*\)$", re.DOTALL)
+"""Sweeps that can't be mistaken for a plain text."""
 
 
 class Job(NamedTuple):
@@ -199,7 +202,11 @@ def _grid(
         axes=_axes(parser.parse_overrides(params)),
         requested=_axes(_once_each(parser.parse_overrides(list(arguments)))),
         pairs=tuple(_rows(parser, f"pair[{number}]", block) for number, block in enumerate(blocks)),
-        include=tuple(_line(parser, f"include[{n}]", line) for n, line in enumerate(written["include"])),
+        include=tuple(
+            line
+            for number, entry in enumerate(written["include"])
+            for line in _lines(parser, f"include[{number}]", entry)
+        ),
     )
 
 
@@ -250,10 +257,21 @@ def _rows(parser: OverridesParser, where: str, block: Any) -> tuple[Line, ...]:
     return tuple(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
 
 
-def _line(parser: OverridesParser, where: str, line: Any) -> Line:
-    if not isinstance(line, Mapping) or not line:
-        raise ConfigError(f"{where}: should be one cell such as {{model: bert, batch: 64}}, got {line!r}")
-    return {str(key): _text(parser, str(key), value) for key, value in line.items()}
+def _lines(parser: OverridesParser, where: str, entry: Any) -> Iterator[Line]:
+    """The cells of an entry: one, or the product of its values such as `choice(1,8)` or `range(4)`."""
+    if not isinstance(entry, Mapping) or not entry:
+        raise ConfigError(f"{where}: should be one cell such as {{model: bert, batch: 64}}, got {entry!r}")
+    texts = [_texts(parser, where, str(key), value) for key, value in entry.items()]
+    for choice in product(*texts):
+        yield dict(zip(map(str, entry), choice, strict=True))
+
+
+def _texts(parser: OverridesParser, where: str, key: str, value: Any) -> Texts:
+    """What a function of Hydra's grammar lists, or the one value. A text with commas is one value."""
+    if isinstance(value, str) and _FUNCTION.match(value):
+        axes = _axes(_parsed(parser, where, f"{key}={value}"))
+        return axes[key]
+    return (_text(parser, key, value),)
 
 
 def _text(parser: OverridesParser, key: str, value: Any) -> str:

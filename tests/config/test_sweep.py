@@ -25,6 +25,11 @@ def test_single_cells_may_be_added_on_the_command_line():
     assert sizes("seq_len=8,16", "include=[{batch:64,seq_len:8}]")[-1] == (64, 8)
 
 
+def test_an_entry_of_include_may_be_a_small_grid():
+    four = [(1, 8), (1, 9), (64, 8), (64, 9)]
+    assert sizes("include=[{batch:'choice(1,64)',seq_len:'range(8,10)'}]") == four
+
+
 def test_what_is_excluded_is_told_with_its_reason():
     laid = compose_grid([SIMULATED, "batch=1,64", "exclude=[{batch:'>32',reason:too slow}]"])
     assert [e.batch for e in laid.experiments] == [1]
@@ -53,6 +58,7 @@ def test_single_cells_are_not_excluded():
         (["pair=[{batch:[1,2],seq_len:[8]}]"], r"^pair\[0\]: zipped columns .* have: batch 2, seq_len 1"),
         (["pair=[3]"], r"^pair\[0\]: should be columns such as "),
         (["include=[3]"], r"^include\[0\]: should be one cell such as "),
+        (["include=[{batch:'choice(1,,2)'}]"], r"^include\[0\]: batch=choice\(1,,2\) can't be read"),
         (["pair=[{batch:'1,['}]"], r"^pair\[0\]: batch=1,\[ can't be read"),
         (["batch=interval(1,2)"], r"^batch=interval\(1,2\): a grid needs single values"),
     ],
