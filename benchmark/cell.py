@@ -22,6 +22,8 @@ from benchmark.identity import hashed, options_of, weights_digest
 from benchmark.paths import CampaignPaths
 from benchmark.placement import of_copy
 from benchmark.records import DeviceFacts, Exhausted, Shape, frozen
+from benchmark.request_trace import TraceError, read
+from benchmark.serving_records import CallSize
 from benchmark.stats.intervals import half_width
 
 Fate = Literal["run", "done", "incompatible", "unavailable", "dominated"]
@@ -118,6 +120,19 @@ class PlannedRun:
         e = self.cell.experiment
         larger = {size: cell_of(replace(e, batch=size * e.batch)) for size in e.scenario.sizes[1:]}
         return {1: self, **{size: replace(self, cell=cell) for size, cell in larger.items()}}
+
+    @property
+    def of_calls(self) -> Mapping[CallSize, PlannedRun]:
+        """What is compiled for it, by the requests and the prompts that a call has room for."""
+        runs = dict[CallSize, PlannedRun]()
+        for room, run in self.of_sizes.items():
+            e = run.cell.experiment
+            serving = e.scenario.serving
+            runs[CallSize(room, run.cell.shape.input_length or 0)] = run
+            for prompt in serving.prompt_lengths if serving else ():
+                cell = cell_of(replace(e, input_length=prompt))
+                runs[CallSize(room, prompt)] = replace(run, cell=cell)
+        return runs
 
     @property
     def log(self) -> Path:
@@ -285,7 +300,7 @@ def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
         "task": options_of(e.task),
         "hardware": options_of(e.hardware),
         "compiler": options_of(e.compiler),
-        "scenario": options_of(e.scenario),
+        "scenario": _scenario(e),
         "weights": _weights(e.weights),
         "seed": e.seed,
         "inputs": e.inputs,
@@ -293,6 +308,18 @@ def identity(experiment: Experiment, shape: Shape) -> dict[str, Any]:
         **({"dataset": _data(e)} if e.scenario.training and e.dataset else {}),
         **asdict(shape),
     }
+
+
+def _scenario(e: Experiment) -> Mapping[str, Any]:
+    """Its options; a trace of requests counts by what it holds."""
+    options = options_of(e.scenario)
+    if not (e.scenario.serving and e.scenario.serving.trace):
+        return options
+    try:
+        trace = read(e.scenario.serving.trace)
+    except TraceError as error:  # the plan refuses it
+        return {**options, "trace": str(error)}
+    return {**options, "trace": hashed([part.tolist() for part in trace])}
 
 
 def _labelled(e: Experiment) -> dict[str, Any]:

@@ -302,6 +302,9 @@ class Session:
     """Saves the image that `answers` made; returns False if it made none."""
     token_ns: Callable[[], Sequence[Sequence[int]]] | None = None
     """Nanoseconds from a call's start to each of its tokens, for each call since this was last called."""
+    generate: Callable[[int], Sequence[int]] | None = None
+    """Makes the first so many tokens alone, at most those of the workload; returns the nanoseconds from its
+    start to each."""
     clock: Callable[[], int] = time.perf_counter_ns
     """Nanoseconds; a simulated device has its own clock."""
     device_ns: Callable[[], Sequence[int]] | None = None
@@ -318,6 +321,9 @@ class Quality:
     """Least over the items of the batches and the outputs."""
     relative_error: float | None = None
     """Greatest distance to the reference, in distances between its answers to different inputs."""
+    difference_cosine: float | None = None
+    """Between the difference of the answers to both inputs and that of the reference's: least over items and
+    outputs."""
     max_abs_error: float | None = None
     top1_agreement: float | None = None
     """Share of items whose first output has its maximum at the same index; null where it has one entry."""

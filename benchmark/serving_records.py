@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal, NamedTuple, Optional
 
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Strict
 
 from benchmark.records import frozen
 
 Arrivals = Literal["poisson", "constant", "gamma"]
+Lengths = Literal["fixed", "uniform", "lognormal"]
 Interval = tuple[float, Optional[float], Optional[float]]  # noqa: UP045 - evaluated, in Python 3.9 too
 """A figure with its 95 % interval; the bounds are null where there are too few samples."""
 
@@ -19,13 +20,17 @@ class ServingOptions:
     """How requests arrive and are answered: the fields of conf/scenario/server.yaml."""
 
     rate: PositiveFloat | None = None
-    """Requests per second of one load; null: the highest rate within `slo_ms` is searched."""
+    """Requests per second of one load; null: those of `trace`, or the highest rate within `slo_ms`."""
     slo_ms: PositiveFloat | None = None
     """Limit of a request's latency, from its scheduled time to its answer."""
     percentile: Annotated[float, Field(ge=50, lt=100)] = 99.0
     """Percent of the requests that have to keep the limit."""
+    ttft_ms: PositiveFloat | None = None
+    """Limit of the time from a request's schedule to its first token."""
+    tpot_ms: PositiveFloat | None = None
+    """Limit of a request's mean time per token after the first."""
     preset: str | None = None
-    """Whose limit `slo_ms` and `percentile` are: a YAML of conf/scenario/preset."""
+    """Whose limits they are: a YAML of conf/scenario/preset."""
     arrivals: Arrivals = "poisson"
     """poisson: independent of each other; constant: equal gaps; gamma: gaps as `burstiness` has them."""
     burstiness: PositiveFloat = 1.0
@@ -44,6 +49,20 @@ class ServingOptions:
     """Most requests that one call answers together; powers of two are compiled beforehand."""
     max_delay_ms: NonNegativeFloat = 0.0
     """How long a request waits for others to fill its batch."""
+    lengths: Lengths = "fixed"
+    """How many tokens requests of a generation have: those of the cell; uniform: from 1 to those of the cell;
+    lognormal: most are short, and few nearly as long as those of the cell, where the distribution ends."""
+    prompt_median: PositiveInt | None = None
+    """Of lognormal prompts before the distribution is cut off; null: a quarter of the longest."""
+    output_median: PositiveInt | None = None
+    """Of lognormal outputs, likewise."""
+    length_sigma: PositiveFloat = 1.0
+    """Standard deviation of the logarithm of lognormal lengths."""
+    trace: str | None = None
+    """CSV file whose requests are issued again, when and as long as they were; with a rate: with lengths of
+    its requests, drawn."""
+    prompt_lengths: Annotated[tuple[PositiveInt, ...], Strict(False)] = ()  # noqa: FBT003 - YAML knows lists only
+    """Lengths below that of the cell that prompts are padded to: each is compiled beforehand."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -51,9 +70,43 @@ class ServingOptions:
         return tuple(2**power for power in range(self.max_batch.bit_length()))
 
     @property
+    def replays(self) -> bool:
+        """Whether requests come when those of the trace did."""
+        return self.trace is not None and self.rate is None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether requests have different lengths."""
+        return self.trace is not None or self.lengths != "fixed"
+
+    @property
+    def limits(self) -> tuple[float, float, float]:
+        """Seconds that latency, first token and time per token may take; infinite without a limit."""
+        given = (self.slo_ms, self.ttft_ms, self.tpot_ms)
+        return tuple(float("inf") if limit is None else limit / 1e3 for limit in given)  # type: ignore[return-value]
+
+    @property
     def limit_ns(self) -> float:
-        """The limit in nanoseconds; infinite without one."""
-        return float("inf") if self.slo_ms is None else self.slo_ms * 1e6
+        """The limit of latency in nanoseconds; infinite without one."""
+        return self.limits[0] * 1e9
+
+
+class Requests(NamedTuple):
+    """The requests of one load, in order of arrival."""
+
+    scheduled: np.ndarray
+    """Nanoseconds from the start of the load, int64."""
+    lengths: np.ndarray | None = None
+    """Tokens of (prompt, output), a row for each request; None: they are no generations."""
+
+
+class CallSize(NamedTuple):
+    """What a compiled call has room for."""
+
+    room: int
+    """Requests."""
+    prompt: int = 0
+    """Tokens of their prompts; 0: as many as the cell has, if any."""
 
 
 class Observed(NamedTuple):
@@ -71,6 +124,14 @@ class Observed(NamedTuple):
     """Requests that the call had room for."""
     first: np.ndarray
     """Whether it is the first request of its call."""
+    prompt: np.ndarray
+    """Tokens of its prompt; 0 where it is no generation, likewise below."""
+    output: np.ndarray
+    """Tokens of its answer."""
+    padded: np.ndarray
+    """Tokens of the prompt that the call read: a compiled length."""
+    first_token: np.ndarray
+    """When it had its first token."""
     growing: float | None
     """Requests by which the queue grew in a second, where the load was stopped for that."""
 
@@ -85,11 +146,48 @@ class Observed(NamedTuple):
         return np.where(self.answered, (self.ended - self.scheduled) / 1e9, np.inf)
 
     @property
+    def first_token_s(self) -> np.ndarray:
+        """Seconds from the scheduled time to the first token; infinite without one."""
+        return np.where(self.answered, (self.first_token - self.scheduled) / 1e9, np.inf)
+
+    @property
+    def per_token_s(self) -> np.ndarray:
+        """Mean seconds per token after the first; not a number where there is no other."""
+        several = self.answered & (self.output > 1)
+        took = (self.ended - self.first_token) / 1e9 / np.maximum(1, self.output - 1)
+        return np.where(several, took, np.nan)
+
+    def within(self, options: ServingOptions) -> np.ndarray:
+        """Which requests were answered within all limits."""
+        latency, first_token, per_token = options.limits
+        kept = self.answered & (self.latencies_s <= latency)
+        return kept & ~(self.first_token_s > first_token) & ~(self.per_token_s > per_token)
+
+    @property
     def services(self) -> dict[int, np.ndarray]:
         """Seconds of the calls, by their room, in order."""
-        of_calls = self.answered & self.first
-        took = (self.ended - self.started) / 1e9
-        return {int(size): took[of_calls & (self.room == size)] for size in np.unique(self.room[of_calls])}
+        begins = np.flatnonzero(self.first & self.answered)
+        if not len(begins):
+            return {}
+        took = (np.maximum.reduceat(self.ended, begins) - self.started[begins]) / 1e9
+        room = self.room[begins]
+        return {int(size): took[room == size] for size in np.unique(room)}
+
+
+@frozen
+class TokenFigures:
+    """Tokens of the requests of one load."""
+
+    first_token_ms: tuple[float, ...] = ()
+    """Mean, p50, p95 and p99 from the scheduled time to the first token; empty as `Load.latency_ms`."""
+    per_token_ms: tuple[float, ...] = ()
+    """Mean, p50, p95 and p99 over the requests of the time per token after the first; likewise."""
+    prompt: NonNegativeFloat
+    """Mean tokens of a prompt."""
+    output: NonNegativeFloat
+    """Mean tokens of an answer."""
+    padding_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the prompts' tokens that are padding."""
 
 
 @frozen
@@ -113,7 +211,9 @@ class Load:
     outstanding: tuple[float, ...]
     """Mean and greatest number of requests without an answer."""
     attainment: Interval | None = None
-    """Share of the requests answered within the limit; null without a limit."""
+    """Share of the requests answered within the limits; null without a limit."""
+    tokens: TokenFigures | None = None
+    """Null where requests are no generations."""
     batch: NonNegativeFloat
     """Mean number of requests in a call."""
     growing: float | None = None

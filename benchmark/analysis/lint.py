@@ -106,9 +106,12 @@ _RANGES: Final = {
     **dict.fromkeys((*LATENCIES, "latency_mean_ms", "first_call_ms"), (_ABOVE_0, _FINITE)),
     "latency_std_ms": (0.0, _FINITE),
     "throughput_per_s": (_ABOVE_0, _FINITE),
-    "cosine": (-1 - _SLACK, 1 + _SLACK),
+    **dict.fromkeys(("cosine", "difference_cosine"), (-1 - _SLACK, 1 + _SLACK)),
     "relative_error": (0.0, _FINITE),
-    **dict.fromkeys(("top1_agreement", "accuracy", "ops_on_device_fraction"), (0.0, 1 + _SLACK)),
+    **dict.fromkeys(
+        ("top1_agreement", "accuracy", "ops_on_device_fraction", "attainment", "padding_share"),
+        (0.0, 1 + _SLACK),
+    ),
     **dict.fromkeys(("roofline_fraction", "decode_roofline_fraction"), (0.0, 1.05)),
     "cpu_percent": (0.0, 102.0),
 }

@@ -32,12 +32,16 @@ Fault = Literal["none", "raise", "unsupported_op", "abort", "segfault", "kill", 
 
 @frozen
 class Simulated(CompilerDefaults):
-    """A call takes (call_ms + item_ms * batch * sequence_length / 128) times the factor of fast_math."""
+    """A call takes (call_ms + item_ms * batch * sequence_length / 128) times the factor of fast_math.
+
+    A generation takes that for its prompt and the first token, and `token_ms` for each token after it.
+    """
 
     fast_math: FastMath = "none"
     """none: times 1; matmult: times 0.7; all: times 0.5."""
     call_ms: NonNegativeFloat = 1.0
     item_ms: NonNegativeFloat = 0.5
+    token_ms: NonNegativeFloat = 0.0
     jitter: NonNegativeFloat = 0.0
     """Relative standard deviation, seeded by the batch size."""
     stall_calls: PositiveInt | None = None
@@ -71,34 +75,53 @@ class Simulated(CompilerDefaults):
     def compile(self, workload: Workload, folder: Path) -> CompileReport:
         """Write the latency to a file."""
         self._fail_in("compile")
-        latency_ms = self._latency_ms(workload)
-        (folder / "law.json").write_text(json.dumps({"latency_ms": latency_ms}), encoding="utf-8")
+        law = {"latency_ms": self._latency_ms(workload), "token_ms": self.token_ms * _SPEED[self.fast_math]}
+        (folder / "law.json").write_text(json.dumps(law), encoding="utf-8")
         return CompileReport(subgraphs=1, graph_breaks=0, ops_on_device_fraction=1.0)
 
     def load(self, workload: Workload, folder: Path | None) -> Session:
         """Return a session whose calls advance its own clock."""
         assert folder is not None  # noqa: S101 - leaves_artifact
         self._fail_in("load")
-        latency_ns = json.loads((folder / "law.json").read_text(encoding="utf-8"))["latency_ms"] * 1e6
+        law = json.loads((folder / "law.json").read_text(encoding="utf-8"))
+        latency_ns, token_ns = law["latency_ms"] * 1e6, law["token_ms"] * 1e6
         spread = random.Random(workload.shape.batch_size)  # noqa: S311 - no secret
         now = calls = 0
+        output = workload.shape.output_length or 1
 
-        def run() -> Any:
+        def first_token() -> None:
             nonlocal now, calls
             self._fail_in("call")
             now += round(latency_ns * max(0.1, spread.gauss(1, self.jitter)))
             calls += 1
             if self.stall_calls and calls % self.stall_calls == 0:
                 now += round(self.stall_ms * 1e6)
+
+        def generate(tokens: int) -> list[int]:
+            nonlocal now
+            began = now
+            first_token()
+            moments = [now - began + round(more * token_ns) for more in range(tokens)]
+            now = began + moments[-1]
+            return moments
+
+        def run() -> Any:
+            generate(output)
             return ()
 
         arithmetic = Arithmetic(
             model_dtype="fp32", matmul_dtype="fp32", other_dtype="fp32", autocast=self.fast_math
         )
-        return Session(run=run, arithmetic=arithmetic, clock=lambda: now)
+        return Session(
+            run=run,
+            arithmetic=arithmetic,
+            clock=lambda: now,
+            generate=generate if workload.shape.output_length else None,
+        )
 
     def _latency_ms(self, workload: Workload) -> float:
-        tokens = (workload.shape.sequence_length or _TOKENS) / _TOKENS
+        shape = workload.shape
+        tokens = (shape.sequence_length or shape.input_length or _TOKENS) / _TOKENS
         return (self.call_ms + self.item_ms * workload.shape.batch_size * tokens) * _SPEED[self.fast_math]
 
     def _fail_in(self, stage: str) -> None:

@@ -11,7 +11,7 @@ from benchmark.errors import ConfigError
 from benchmark.spelling import did_you_mean
 
 _LIMITS: Final = "scenario/preset"
-_NO_LIMIT: Final = {"slo_ms": None, "percentile": 99.0}
+_NO_LIMIT: Final = {"slo_ms": None, "percentile": 99.0, "ttft_ms": None, "tpot_ms": None}
 
 
 def neuron_cores(replicas: int, denoiser_data_parallel: bool | None) -> int:
@@ -20,7 +20,7 @@ def neuron_cores(replicas: int, denoiser_data_parallel: bool | None) -> int:
 
 
 def preset(name: str | None, field: str) -> Any:
-    """A field of a limit of conf/scenario/preset; without a name that of no limit.
+    """A field of the limits of conf/scenario/preset; what they lack has no limit.
 
     Raises:
         ConfigError: there is no limit of that name.
@@ -32,7 +32,7 @@ def preset(name: str | None, field: str) -> Any:
         raise ConfigError(
             f"scenario.preset={name}: {did_you_mean(name, known) or 'known: ' + ', '.join(known)}"
         )
-    return read(file_of(_LIMITS, name))[field]
+    return {**_NO_LIMIT, **read(file_of(_LIMITS, name))}[field]
 
 
 def register() -> None:

@@ -70,6 +70,12 @@ class CompositeModel:
         """Score given tokens; only models that make tokens can."""
         raise NotImplementedError
 
+    def run_short(
+        self, parts: Mapping[str, Network], inputs: Tensors, on_token: Callable[[], None], tokens: int
+    ) -> Tensors:
+        """Make the first tokens of a call only; only models that make tokens can."""
+        raise NotImplementedError
+
     def save_image(self, answers: Tensors, file: Path) -> bool:  # noqa: ARG002
         """Save an image of the answers to `file`; return whether there is one."""
         return False
@@ -185,6 +191,13 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         with torch.inference_mode():
             return [*model.run_scored(by_part, inputs, given).values()]
 
+    def generate(tokens: int) -> Sequence[int]:
+        moments: list[int] = []
+        start = time.perf_counter_ns()
+        with torch.inference_mode():
+            model.run_short(by_part, inputs, lambda: moments.append(time.perf_counter_ns() - start), tokens)
+        return moments
+
     def token_ns() -> Sequence[Sequence[int]]:
         finished = [*calls]
         calls.clear()
@@ -196,6 +209,7 @@ def composite_session(workload: Workload, sessions: Mapping[str, Session]) -> Se
         answers=answers,
         save_image=lambda file: model.save_image(latest, file),
         token_ns=token_ns if model.has_tokens else None,
+        generate=generate if model.has_tokens else None,
         kv_bytes_per_token=lambda: model.kv_bytes_per_token,
         score=score if model.has_tokens else None,
         keeps_states=any(session.write_states for session in sessions.values()),

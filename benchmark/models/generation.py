@@ -66,6 +66,12 @@ class Generation(CompositeModel):
         """Generate the tokens, each from the one before."""
         return self._generate(parts, inputs, on_token, None)
 
+    def run_short(
+        self, parts: Mapping[str, Network], inputs: Tensors, on_token: Callable[[], None], tokens: int
+    ) -> Tensors:
+        """Stop after so many tokens; the caches have room for all."""
+        return self._generate(parts, inputs, on_token, None, count=tokens)
+
     def run_reference(
         self,
         parts: Mapping[str, Network],
@@ -141,13 +147,14 @@ class Generation(CompositeModel):
         found = self._generate(parts, inputs, lambda: None, tokens, score)
         return {"nll": torch.stack(nats, dim=1), "next": found["tokens"]}
 
-    def _generate(
+    def _generate(  # noqa: PLR0913, PLR0917 - what to call, with what, and how often
         self,
         parts: Mapping[str, Network],
         inputs: Tensors,
         on_token: Callable[[], None],
         forced_tokens: torch.Tensor | None,
         on_logits: Callable[[torch.Tensor], None] = lambda _: None,
+        count: int | None = None,
     ) -> Tensors:
         logits, *states = parts["prefill"](*inputs.values())
         first, tokens = logits, [_likeliest(logits)]
@@ -165,7 +172,7 @@ class Generation(CompositeModel):
         encoded = [state.contiguous() for state in states[len(own) :]]
         if write:
             write([*caches, *encoded])
-        for step in range(self._output_length - 1):
+        for step in range((count or self._output_length) - 1):
             token = tokens[-1] if forced_tokens is None else _token_of(forced_tokens, step)
             position = torch.tensor([seen + step], device=token.device)
             if write:

@@ -24,6 +24,7 @@ from benchmark.execution.stage_calls import stage_calls
 from benchmark.pipeline.services import Services
 from benchmark.pipeline.stage_clock import INTERRUPTED, StageClock, by_accident
 from benchmark.records import Artifact, Failure, Workload
+from benchmark.serving_records import CallSize
 from benchmark.stages.build import build
 from benchmark.stages.compile import compile_
 from benchmark.stages.row import Attempt
@@ -61,7 +62,7 @@ class Preparation:
         members: dict[Hashable, list[PlannedRun]] = {}
         firsts: dict[Hashable, PlannedRun] = {}
         for run in runs:
-            for one in run.of_sizes.values():
+            for one in run.of_calls.values():
                 members.setdefault(one.artifact_group, []).append(run)
                 firsts.setdefault(one.artifact_group, one)
         since, started_at = time.monotonic(), datetime.now(timezone.utc)
@@ -90,9 +91,9 @@ class Preparation:
         """Whether the run has its attempt already."""
         return run.run_id in self._failed
 
-    def larger(self, run: PlannedRun, clock: StageClock) -> dict[int, tuple[Workload, Artifact]]:
-        """Workload and artefact of each larger number of requests that one call of the run answers."""
-        others = {size: one for size, one in run.of_sizes.items() if size > 1}
+    def others(self, run: PlannedRun, clock: StageClock) -> dict[CallSize, tuple[Workload, Artifact]]:
+        """Workload and artefact of each size of the run's calls but that of its cell."""
+        others = {size: one for size, one in run.of_calls.items() if one is not run}
         return {size: self.compiled(one, clock) for size, one in others.items()}
 
     def compiled(self, run: PlannedRun, clock: StageClock) -> tuple[Workload, Artifact]:

@@ -24,6 +24,7 @@ from benchmark.pipeline.stage_clock import StageClock, by_accident
 from benchmark.protocols import Device
 from benchmark.records import Artifact, Workload
 from benchmark.serving.replications import Kept
+from benchmark.serving_records import CallSize
 from benchmark.stages.items import prepare_exam
 from benchmark.stages.measure import measure
 from benchmark.stages.peak import peak
@@ -36,8 +37,8 @@ from benchmark.stages.verify import compare, judge
 from benchmark.store.history import RowsSince
 from benchmark.timing.roofline import Peak
 
-Compiled = Mapping[int, tuple[Workload, Artifact]]
-"""What a run calls, by the batches of its cell that a call takes."""
+Compiled = Mapping[CallSize, tuple[Workload, Artifact]]
+"""What a run calls, by the size of the call; that of its cell comes first."""
 
 
 class DoneElsewhere(Exception):
@@ -112,16 +113,18 @@ class Pipeline:
             attempt = replace(attempt, peak=self._peak(run, clock))
             exam = self._exam(run, workload, artifact, clock)
             attempt = replace(attempt, exam=exam)
-            compiled: Compiled = {1: (workload, artifact), **self._preparation.larger(run, clock)}
+            own = next(iter(run.of_calls))
+            compiled: Compiled = {own: (workload, artifact), **self._preparation.others(run, clock)}
             run, compiled = self._fastest(run, compiled, clock)
-            attempt = replace(attempt, chosen=run.cell, workload=compiled[1][0], artifact=compiled[1][1])
+            workload, artifact = _own(compiled)
+            attempt = replace(attempt, chosen=run.cell, workload=workload, artifact=artifact)
             with clock.stage("measure"):
                 measured = self._measured(run, compiled, exam)
             attempt = replace(attempt, measured=measured)
             with clock.stage("verify"):
                 if measured.trained:
                     judge_training(measured.trained)
-                quality = compare(compiled[1][0], measured, run.cell.experiment.compiler.tolerance)
+                quality = compare(workload, measured, run.cell.experiment.compiler.tolerance)
                 attempt = replace(attempt, quality=quality, score=scored(run.cell, exam) if exam else None)
                 judge(run.cell, quality)
                 if measured.served:
@@ -149,15 +152,16 @@ class Pipeline:
             return run, compiled
         call = stage_calls(run, self._services.interpreters).measure
         with clock.stage("seek"):
-            best = seek(run.of_sizes, variants, compiled, call)
+            by_batch = {size.room: made for size, made in compiled.items()}
+            best = seek(run.of_sizes, variants, by_batch, call)
         of_batch = run.of_sizes[best.size].cell
         cell = cell_of(replace(of_batch.experiment, scenario=variants[best.variant]))
-        return replace(run, cell=cell), {1: compiled[best.size]}
+        return replace(run, cell=cell), {CallSize(best.size): by_batch[best.size]}
 
     def _measured(self, run: PlannedRun, compiled: Compiled, exam: Exam | None) -> Measurement:
         """Train, load with requests, or call what was compiled, by the requests that one call answers."""
         call = stage_calls(run, self._services.interpreters).measure
-        workload, artifact = compiled[1]
+        workload, artifact = _own(compiled)
         if run.cell.experiment.scenario.training:
             return train(run.cell, workload, call, run.checkpoint)
         if run.cell.experiment.scenario.serving:
@@ -228,6 +232,11 @@ class Pipeline:
             if attempt.status != "interrupted":
                 loads.discard()
         self._rows.compact_if_due()
+
+
+def _own(compiled: Compiled) -> tuple[Workload, Artifact]:
+    """What was compiled for the cell itself."""
+    return next(iter(compiled.values()))
 
 
 def _now() -> datetime:

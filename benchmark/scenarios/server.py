@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+from benchmark import request_trace
 from benchmark.measurement import Timing
 from benchmark.protocols import Asking, Compiler, Dataset, Device, Task
 from benchmark.records import Sampling, Session, Shape, frozen
@@ -15,7 +16,7 @@ _LEAST_REQUESTS: Final = 20
 
 @frozen
 class Server(ServingOptions):
-    """One load at `rate`, or the highest rate at which so many percent of the requests keep `slo_ms`."""
+    """One load at `rate` or of a trace, or the highest rate at which enough requests keep `slo_ms`."""
 
     name: ClassVar[str] = "server"
     labelled: ClassVar[bool] = False
@@ -33,21 +34,32 @@ class Server(ServingOptions):
 
     def refuse(
         self,
-        task: Task,  # noqa: ARG002 - the same for all
-        compiler: Compiler,  # noqa: ARG002
+        task: Task,
+        compiler: Compiler,  # noqa: ARG002 - the same for all
         device: Device,  # noqa: ARG002
-        shape: Shape,  # noqa: ARG002
+        shape: Shape,
         dataset: Dataset | None = None,  # noqa: ARG002
     ) -> str | None:
         """Refuse options that contradict each other, say too little or have no effect."""
-        return self._refuse_load() or self._refuse_batches()
+        return (
+            self._refuse_tokens(task, shape)
+            or (self._refuse_trace(shape) if self.trace is not None else None)
+            or self._refuse_load()
+            or self._refuse_batches()
+        )
 
     def _refuse_load(self) -> str | None:
-        if self.rate is None and self.slo_ms is None:
-            return (
-                "scenario=server: give scenario.rate= for one load, or scenario.slo_ms= or scenario.preset= "
-                "for the highest rate within it"
-            )
+        if self.rate is None and not self.replays:
+            if self.ttft_ms is not None or self.tpot_ms is not None:
+                return (
+                    "scenario.ttft_ms and scenario.tpot_ms judge a given load: give scenario.rate=, several "
+                    "after -m, or scenario.trace="
+                )
+            if self.slo_ms is None:
+                return (
+                    "scenario=server: give scenario.rate= for one load, or scenario.slo_ms= or "
+                    "scenario.preset= for the highest rate within it"
+                )
         if self.rate is not None and (requests := self.rate * self.duration_s) < _LEAST_REQUESTS:
             return (
                 f"scenario.rate={self.rate:g} gives {requests:.3g} requests in scenario.duration_s="
@@ -58,6 +70,69 @@ class Server(ServingOptions):
                 f"scenario.burstiness={self.burstiness:g} has no effect with scenario.arrivals="
                 f"{self.arrivals}: use scenario.arrivals=gamma"
             )
+        return None
+
+    def _refuse_tokens(self, task: Task, shape: Shape) -> str | None:
+        """Refuse options about tokens where there are none, or where they have no effect."""
+        if shape.output_length is None:
+            names = ("ttft_ms", "tpot_ms", "trace", "prompt_median", "output_median")
+            given = [name for name in names if getattr(self, name) is not None]
+            given += ["lengths"] * (self.lengths != "fixed") + ["prompt_lengths"] * bool(self.prompt_lengths)
+            return f"scenario.{given[0]} is about tokens, and {task.name} makes none" if given else None
+        if self.trace is not None and self.lengths != "fixed":
+            return f"scenario.lengths={self.lengths} has no effect with scenario.trace, which has lengths"
+        if self.lengths != "lognormal" and (
+            self.prompt_median or self.output_median or self.length_sigma != 1
+        ):
+            return (
+                "scenario.prompt_median, output_median and length_sigma are those of a distribution: use "
+                "scenario.lengths=lognormal"
+            )
+        return self._refuse_prompts(task, shape)
+
+    def _refuse_prompts(self, task: Task, shape: Shape) -> str | None:
+        if shape.input_length is None:
+            unfit = self.prompt_lengths or self.trace or self.prompt_median
+            return f"prompts of {task.name} have one length: leave out its other ones" if unfit else None
+        if self.prompt_lengths and not self.mixed:
+            return (
+                "scenario.prompt_lengths has no effect where all prompts have input_length: use "
+                "scenario.lengths=uniform or lognormal, or scenario.trace="
+            )
+        given = list(self.prompt_lengths)
+        if given != sorted(set(given)) or (given and given[-1] >= shape.input_length):
+            return (
+                f"scenario.prompt_lengths={given} must ascend and stay below input_length="
+                f"{shape.input_length}, which is compiled anyway"
+            )
+        return None
+
+    def _refuse_trace(self, shape: Shape) -> str | None:
+        """Refuse a trace that can't be read, is too short, or has requests that don't fit."""
+        assert self.trace is not None  # noqa: S101 - asked for those only
+        try:
+            trace = request_trace.read(self.trace)
+        except request_trace.TraceError as error:
+            return f"scenario.trace={self.trace} {error}"
+        if self.replays:
+            if self.arrivals != "poisson" or self.burstiness != 1:
+                return (
+                    "scenario.arrivals and burstiness have no effect on a trace, which has its times: give "
+                    "scenario.rate= to draw lengths from it, or leave them out"
+                )
+            if len(used := trace.first(self.duration_s).lengths) < _LEAST_REQUESTS:
+                return (
+                    f"scenario.trace={self.trace} has {len(used)} requests in its first "
+                    f"scenario.duration_s={self.duration_s:g}: use at least {_LEAST_REQUESTS}"
+                )
+            trace = trace.first(self.duration_s)
+        for tokens, axis in zip(trace.lengths.max(axis=0), ("input_length", "output_length"), strict=True):
+            if tokens > (most := getattr(shape, axis)):
+                what = "a prompt" if axis == "input_length" else "an output"
+                return (
+                    f"scenario.trace={self.trace} has {what} of {tokens} tokens, above the longest that is "
+                    f"compiled, {axis}={most}: raise it, or shorten the trace"
+                )
         return None
 
     def _refuse_batches(self) -> str | None:

@@ -20,12 +20,15 @@ def schedule(
     return (times[times < seconds] * 1e9).astype(np.int64)
 
 
-def stream(seed: int, replication: int, *, confirming: bool = False) -> np.random.Generator:
+def stream(
+    seed: int, replication: int, *, confirming: bool = False, of_lengths: bool = False
+) -> np.random.Generator:
     """The generator of one replication: independent of all others, the same for the same seed.
 
-    Those that confirm a result have other streams than those that found it.
+    Those that confirm a result have other streams than those that found it, and lengths than arrivals.
     """
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(confirming), replication)))
+    key = (2 * of_lengths + confirming, replication)
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def _renewals(rate: float, seconds: float, rng: np.random.Generator, burstiness: float) -> np.ndarray:

@@ -9,13 +9,14 @@ from typing import Final
 import numpy as np
 
 from benchmark.errors import Incompatible
-from benchmark.serving_records import Observed
+from benchmark.serving_records import Observed, Requests
 
 MOST_REQUESTS: Final = 2**21
 """Of one load. Memory is taken as it is used."""
 _FORK = multiprocessing.get_context("fork")
 _COUNTERS: Final = ("count", "issued", "taken", "begin_ns", "stopped")
-_FIELDS: Final = ("scheduled", "issued", "started", "ended", "room", "first")
+_TIMES: Final = ("issued", "started", "ended", "first_token")
+_FIELDS: Final = ("scheduled", *_TIMES, "room", "first", "prompt", "output", "padded")
 
 
 class Board:
@@ -40,13 +41,13 @@ class Board:
     def __setitem__(self, counter: str, value: int) -> None:
         self._counters[_COUNTERS.index(counter)] = value
 
-    def prepare(self, schedule_ns: np.ndarray) -> None:
-        """Write the schedule of a load.
+    def prepare(self, requests: Requests) -> None:
+        """Write the requests of a load.
 
         Raises:
             Incompatible: it has too many requests.
         """
-        if (count := len(schedule_ns)) > MOST_REQUESTS:
+        if (count := len(requests.scheduled)) > MOST_REQUESTS:
             raise Incompatible(
                 f"{count} requests in one load are too many, at most {MOST_REQUESTS}: shorten "
                 "scenario.duration_s or scenario.search_s, or lower scenario.rate"
@@ -57,7 +58,9 @@ class Board:
         self["count"] = count
         for values in self.fields.values():
             values[:count] = 0
-        self.fields["scheduled"][:count] = schedule_ns
+        self.fields["scheduled"][:count] = requests.scheduled
+        if requests.lengths is not None:
+            self.fields["prompt"][:count], self.fields["output"][:count] = requests.lengths.T
 
     @property
     def outstanding(self) -> int:
@@ -74,6 +77,6 @@ class Board:
         """What happened to the requests that were issued; times count from the start of the load."""
         issued, begin = self["issued"], self["begin_ns"]
         found = {name: values[:issued].copy() for name, values in self.fields.items()}
-        for name in ("issued", "started", "ended"):
+        for name in _TIMES:
             found[name] = np.where(found[name] > 0, found[name] - begin, 0)
         return Observed(**{**found, "first": found["first"] > 0}, growing=growing)

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from benchmark.serving_records import Interval, Load, Observed, ServingOptions
+from benchmark.serving_records import Interval, Load, Observed, ServingOptions, TokenFigures
 
 _LATE_SHARE: Final = 0.05
 """Of the limit: a generator whose p99 lateness is greater is late."""
@@ -48,8 +48,8 @@ def is_late(replication: Replication, options: ServingOptions) -> bool:
     if not len(seen.issued):
         return False
     lateness = float(np.percentile(seen.issued - seen.scheduled, 99))
-    most = _LATE_SHARE * options.limit_ns
-    if options.slo_ms is None:
+    most = _LATE_SHARE * 1e9 * min(options.limits[:2])
+    if not np.isfinite(most):
         answered = (seen.ended - seen.scheduled)[seen.answered]
         most = max(_LATE_MS * 1e6, _LATE_SHARE * float(np.percentile(answered, 99)) if len(answered) else 0.0)
     asked = len(seen.scheduled) / replication.seconds
@@ -86,6 +86,7 @@ def figures(replications: Sequence[Replication], options: ServingOptions) -> Loa
         lateness_ms=(*_percentiles(lateness, 50, 99), float(lateness.max(initial=0))),
         outstanding=(float(np.mean(means)), float(max(most))),
         attainment=None if late else _attainment(replications, options),
+        tokens=_tokens(replications, trusted=not growing and not late),
         batch=sum(int(seen.answered.sum()) for seen, _ in parts) / max(1, calls),
         growing=float(np.mean(growing)) if growing else None,
         late=late,
@@ -109,10 +110,10 @@ def outstanding(replication: Replication) -> tuple[float, float]:
 
 
 def _attainment(replications: Sequence[Replication], options: ServingOptions) -> Interval | None:
-    """Share of requests within the limit; t interval over replications, or over the parts of a single one."""
-    if options.slo_ms is None:
+    """Share of requests within the limits; t interval over replications, or over the parts of one alone."""
+    if not np.isfinite(options.limits).any():
         return None
-    kept = [one.seen.latencies_s[one.counted] * 1e3 <= options.slo_ms for one in replications]
+    kept = [one.seen.within(options)[one.counted] for one in replications]
     whole = np.concatenate(kept)
     if not len(whole):
         return 0.0, None, None
@@ -125,6 +126,31 @@ def _attainment(replications: Sequence[Replication], options: ServingOptions) ->
     half = float(stdtrit(len(shares) - 1, 0.975) * shares.std(ddof=1) / np.sqrt(len(shares)))
     share = float(whole.mean())
     return share, max(0.0, share - half), min(1.0, share + half)
+
+
+def _tokens(replications: Sequence[Replication], *, trusted: bool) -> TokenFigures | None:
+    """Figures of generations; times only where latencies are trusted."""
+    answered = [one.counted & one.seen.answered & (one.seen.output > 0) for one in replications]
+
+    def joined(name: str) -> np.ndarray:
+        pairs = zip(replications, answered, strict=True)
+        return np.concatenate([getattr(one.seen, name)[kept] for one, kept in pairs])
+
+    output = joined("output")
+    if not len(output):
+        return None
+    prompt, padded, per_token = joined("prompt"), joined("padded"), joined("per_token_s")
+    return TokenFigures(
+        first_token_ms=_with_mean(1e3 * joined("first_token_s")) if trusted else (),
+        per_token_ms=_with_mean(1e3 * per_token[np.isfinite(per_token)]) if trusted else (),
+        prompt=float(prompt.mean()),
+        output=float(output.mean()),
+        padding_share=1 - float(prompt.sum() / max(1, padded.sum())) if padded.any() else 0.0,
+    )
+
+
+def _with_mean(values: np.ndarray) -> tuple[float, ...]:
+    return (float(values.mean()), *_percentiles(values, 50, 95, 99)) if len(values) else ()
 
 
 def _percentiles(values: np.ndarray, *percents: float) -> tuple[float, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmark.serving_records import Served, ServingOptions
+import numpy as np
+
+from benchmark.serving_records import Served, ServingOptions, TokenFigures
 
 
 def columns(served: Served | None, options: ServingOptions | None) -> dict[str, Any]:
@@ -18,9 +20,9 @@ def columns(served: Served | None, options: ServingOptions | None) -> dict[str, 
         [point.latency_ms[place] if point.latency_ms else None for point in curve] for place in (0, 2)
     )
     return {
-        "arrivals": options.arrivals,
+        "arrivals": "trace" if options.replays else options.arrivals,
         "slo_ms": options.slo_ms,
-        "slo_percentile": None if options.slo_ms is None else options.percentile,
+        "slo_percentile": options.percentile if np.isfinite(options.limits).any() else None,
         **dict(zip(("qps_under_slo", "qps_under_slo_lo", "qps_under_slo_hi"), found, strict=True)),
         "offered_per_s": load.offered_per_s,
         "achieved_per_s": load.achieved_per_s,
@@ -38,4 +40,23 @@ def columns(served: Served | None, options: ServingOptions | None) -> dict[str, 
         "curve_p50_ms": p50s,
         "curve_p99_ms": p99s,
         "curve_attainment": [point.attainment[0] if point.attainment else None for point in curve],
+        **(_tokens(load.tokens, options) if load.tokens else {}),
+    }
+
+
+def _tokens(found: TokenFigures, options: ServingOptions) -> dict[str, Any]:
+    """Columns of a load of generations."""
+    statistics = ("mean", "p50", "p95", "p99")
+    first, per_token = (
+        dict(zip(statistics, values, strict=False)) for values in (found.first_token_ms, found.per_token_ms)
+    )
+    return {
+        "lengths": "trace" if options.trace else options.lengths,
+        "prompt_tokens_mean": found.prompt,
+        "output_tokens_mean": found.output,
+        "padding_share": found.padding_share,
+        "ttft_slo_ms": options.ttft_ms,
+        "tpot_slo_ms": options.tpot_ms,
+        **{f"first_token_{name}_ms": value for name, value in first.items()},
+        **{f"tpot_{name}_ms": value for name, value in per_token.items()},
     }

@@ -10,16 +10,16 @@ import numpy as np
 
 from benchmark.errors import Incompatible, Saturated
 from benchmark.formatting import significant
-from benchmark.serving.arrivals import schedule, stream
 from benchmark.serving.figures import Replication, figures, is_late
 from benchmark.serving.replications import Kept
-from benchmark.serving_records import Observed, Served, ServingOptions
+from benchmark.serving.requests import Source
+from benchmark.serving_records import Observed, Requests, Served, ServingOptions
 from benchmark.stats.queue_model import QueueModel
 from benchmark.stats.queueing import highest_load
 from benchmark.stats.rate_search import WARMUP, Next, RateSearch, Trial
 
-Run = Callable[[np.ndarray], Observed]
-"""Runs a load: nanoseconds from its start to each request."""
+Run = Callable[[Requests], Observed]
+"""Runs a load."""
 
 _MOST_LATE: Final = 5
 """Replications with a late generator that are made again, at least; else as many as have counted so far."""
@@ -29,16 +29,20 @@ _LEAST_LOAD, _BATCHED_LOAD = 0.05, 0.7
 """First rate of a search as a share of the capacity: at least, and where calls answer several requests."""
 
 
-def one_load(options: ServingOptions, run: Run, kept: Kept, retries: int) -> tuple[Replication, int]:
-    """The load at `rate`; a replication whose generator was late is made again, at most `retries` times.
+def one_load(source: Source, run: Run, kept: Kept, retries: int) -> tuple[Replication, int]:
+    """The load at `rate`, or of the trace; made again, at most `retries` times, while its generator is late.
 
     Returns it and the number of attempts.
     """
-    assert options.rate is not None  # noqa: S101 - else it is a search
-    done = kept.all()
+    options, done = source.options, kept.all()
     while not done or (is_late(done[-1], options) and len(done) <= retries):
-        times = _schedule(options, options.rate, options.duration_s, len(done))
-        done.append(Replication(options.rate, options.duration_s, 0.0, run(times)))
+        if options.rate is None:
+            requests, seconds = source.replay()
+        else:
+            seconds = options.duration_s
+            requests = source.requests(options.rate, seconds, len(done))
+        rate = options.rate or len(requests.scheduled) / seconds
+        done.append(Replication(rate, seconds, 0.0, run(requests)))
         kept.keep(done[-1])
     return done[-1], len(done)
 
@@ -46,15 +50,14 @@ def one_load(options: ServingOptions, run: Run, kept: Kept, retries: int) -> tup
 class Search:
     """The search for the highest rate; replications that are kept already aren't made again."""
 
-    def __init__(
-        self, options: ServingOptions, services: Mapping[int, np.ndarray], run: Run, kept: Kept
-    ) -> None:
+    def __init__(self, source: Source, services: Mapping[int, np.ndarray], run: Run, kept: Kept) -> None:
         """`services` are seconds of calls in a closed loop, by the requests that a call has room for.
 
         Raises:
             Saturated: a call alone takes longer than the limit.
         """
-        self._options, self._run, self._kept = options, run, kept
+        self._source, self._run, self._kept = source, run, kept
+        self._options = options = source.options
         self._limit_s = options.limit_ns / 1e9
         self._refuse_slow(services)
         self._rates = RateSearch(
@@ -117,8 +120,8 @@ class Search:
     def _made(self, wanted: Next) -> Replication:
         seconds, confirms = self._rates.replication_s, wanted.role == "confirm"
         number = len(self.replications) + len(self.late)
-        times = _schedule(self._options, wanted.rate, seconds, number, confirming=confirms)
-        return Replication(wanted.rate, seconds, WARMUP * seconds, self._run(times), confirms)
+        requests = self._source.requests(wanted.rate, seconds, number, confirming=confirms)
+        return Replication(wanted.rate, seconds, WARMUP * seconds, self._run(requests), confirms)
 
     def _add(self, replication: Replication) -> None:
         if is_late(replication, self._options):
@@ -187,10 +190,3 @@ def served(  # noqa: PLR0913 - all that a run has
         found=found,
         replications=len(row),
     )
-
-
-def _schedule(
-    options: ServingOptions, rate: float, seconds: float, number: int, *, confirming: bool = False
-) -> np.ndarray:
-    rng = stream(options.arrival_seed, number, confirming=confirming)
-    return schedule(options.arrivals, rate, seconds, rng, options.burstiness)

@@ -16,7 +16,8 @@ from benchmark.serving_records import Observed
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ARRAYS: Final = ("scheduled", "issued", "started", "ended", "room", "first")
+_TIMES: Final = ("scheduled", "issued", "started", "ended")
+_ARRAYS: Final = (*_TIMES, "room", "first", "prompt", "output", "padded", "first_token")
 
 
 class Kept:
@@ -38,7 +39,7 @@ class Kept:
         arrays = {name: getattr(replication.seen, name) for name in _ARRAYS}
         temporary = self._folder / f".{os.getpid()}.npz"
         np.savez(temporary, allow_pickle=False, about=np.array(json.dumps(about)), **arrays)
-        temporary.replace(self._folder / f"replication-{len(self._files):05d}.npz")
+        temporary.replace(self._folder / f"load-{len(self._files):05d}.npz")
 
     def all(self) -> list[Replication]:
         """All of them, in order."""
@@ -56,9 +57,10 @@ class Kept:
                 "seconds": one.seconds,
                 "counted_from_s": one.counted_from_s,
                 "growing_per_s": one.seen.growing,
-                **{f"{name}_ns": getattr(one.seen, name) for name in _ARRAYS[:4]},
+                **{f"{name}_ns": getattr(one.seen, name) for name in _TIMES},
                 "batch_room": one.seen.room,
                 "first_of_batch": one.seen.first,
+                **(_tokens(one.seen) if one.seen.output.any() else {}),
             }
             for number, one in enumerate(self.all())
         ]
@@ -70,7 +72,7 @@ class Kept:
 
     @property
     def _files(self) -> list[Path]:
-        return sorted(self._folder.glob("replication-*.npz"))
+        return sorted(self._folder.glob("load-*.npz"))
 
     @staticmethod
     def _read(file: Path) -> Replication:
@@ -79,3 +81,12 @@ class Kept:
             growing = about.pop("growing")
             seen = Observed(**{name: stored[name] for name in _ARRAYS}, growing=growing)
         return Replication(seen=seen, **about)
+
+
+def _tokens(seen: Observed) -> dict[str, np.ndarray]:
+    return {
+        "first_token_ns": seen.first_token,
+        "prompt_tokens": seen.prompt,
+        "output_tokens": seen.output,
+        "padded_to": seen.padded,
+    }

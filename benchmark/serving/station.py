@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -17,13 +17,13 @@ from benchmark.execution.team import Barrier, Team
 from benchmark.records import Sampling, Workload
 from benchmark.serving.board import Board
 from benchmark.serving.generator import Generator
-from benchmark.serving.queue import Batching, serve
-from benchmark.serving_records import Observed, ServingOptions
+from benchmark.serving.queue import Batching, generate, serve
+from benchmark.serving_records import CallSize, Observed, Requests, ServingOptions
 from benchmark.stats.saturation import growth
 from benchmark.timing.copies import First, Replica, Replicas
 from benchmark.timing.noise import Usage, usage
 from benchmark.timing.session import load
-from benchmark.timing.waiting import in_real_time
+from benchmark.timing.waiting import generated_in_real_time, in_real_time
 
 _LEAD_S: Final = 0.05
 """From the order to the start of a load: all processes are ready then."""
@@ -37,9 +37,9 @@ _SERVICE_CALLS, _SERVICE_S = 20, 1.0
 
 
 class Loaded(NamedTuple):
-    """What one size of calls needs: requests that it has room for, and the compiled workload."""
+    """What one size of calls needs: the compiled workload."""
 
-    room: int
+    size: CallSize
     workload: Workload
     folder: Path | None
 
@@ -59,32 +59,50 @@ class _Copy(Replica):
         first, *others = sizes
         super().__init__(cell, first.workload, first.folder, shares, number, barrier)
         e, (session,) = cell.experiment, self.sessions
-        self._calls = {first.room: in_real_time(session)}
-        for size in others:
-            more, seconds = load(e.hardware, e.compiler, size.workload, size.folder, shares[number])
-            self._calls[size.room] = in_real_time(more)
+        loaded = {first.size: session}
+        for other in others:
+            loaded[other.size], seconds = load(
+                e.hardware, e.compiler, other.workload, other.folder, shares[number]
+            )
             self.load_s += seconds
+        self._calls = {size.room: in_real_time(one) for size, one in loaded.items()}
+        self._generators = {
+            size: generated_in_real_time(one) for size, one in loaded.items() if session.generate
+        }
         self._board = board
 
     def warm_up(self, sampling: Sampling) -> dict[int, np.ndarray]:
-        """Call each size in a closed loop; return the seconds of the calls after the warm-up, by size."""
-        found = {}
-        for room, call in self._calls.items():
-            calls, began = 0, time.perf_counter()
-            while calls < sampling.warmup_calls or time.perf_counter() - began < sampling.warmup_s:
-                call()
-                calls += 1
-            seconds, began = list[float](), time.perf_counter()
-            while len(seconds) < _SERVICE_CALLS and (not seconds or time.perf_counter() - began < _SERVICE_S):
-                since = time.perf_counter()
-                call()
-                seconds.append(time.perf_counter() - since)
-            found[room] = np.array(seconds)
+        """Call each size in a closed loop; return the seconds of the calls after the warm-up, by room.
+
+        Generations have their full length; of several prompts those of the longest count.
+        """
+        found: dict[int, np.ndarray] = {}
+        longest = self._cell.shape.output_length or 1
+        for size, generator in sorted(self._generators.items()):
+            found[size.room] = self._seconds(partial(generator, longest), sampling)
+        for room, call in () if found else self._calls.items():
+            found[room] = self._seconds(call, sampling)
         return found
+
+    @staticmethod
+    def _seconds(call: Callable[[], Any], sampling: Sampling) -> np.ndarray:
+        calls, began = 0, time.perf_counter()
+        while calls < sampling.warmup_calls or time.perf_counter() - began < sampling.warmup_s:
+            call()
+            calls += 1
+        seconds, began = list[float](), time.perf_counter()
+        while len(seconds) < _SERVICE_CALLS and (not seconds or time.perf_counter() - began < _SERVICE_S):
+            since = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - since)
+        return np.array(seconds)
 
     def serve(self, batching: Batching) -> None:
         """Answer requests until the load is over."""
-        serve(self._board, batching, self._calls)
+        if self._generators:
+            generate(self._board, batching, self._generators)
+        else:
+            serve(self._board, batching, self._calls)
 
     def serve_nothing(self) -> None:
         """Take requests and return at once: what remains is the cost of the transport."""
@@ -110,22 +128,22 @@ class Station:
     def transport_ms(self) -> float:
         """Median time from a request's issue to the start of its call, while copies wait for requests."""
         schedule = (np.arange(_NULL_CALLS) * _NULL_GAP_S * 1e9).astype(np.int64)
-        seen = self._run(schedule, "serve_nothing")
+        seen = self._run(Requests(schedule), "serve_nothing")
         return float(np.median(seen.started - seen.issued)) / 1e6
 
-    def run(self, schedule_ns: np.ndarray) -> Observed:
-        """Run one load: nanoseconds from its start to each request. It stops early if the queue grows."""
+    def run(self, requests: Requests) -> Observed:
+        """Run one load. It stops early if the queue grows."""
         options = self._options
-        return self._run(schedule_ns, "serve", Batching(options.max_batch, round(options.max_delay_ms * 1e6)))
+        return self._run(requests, "serve", Batching(options.max_batch, round(options.max_delay_ms * 1e6)))
 
     def usage(self) -> Usage:
         """CPU time of this process, of all copies and of the generator."""
         members = [*self._copies.call("usage"), *self._generator.call("usage")]
         return Usage(*map(sum, zip(usage(), *members, strict=True)))
 
-    def _run(self, schedule_ns: np.ndarray, method: str, *arguments: object) -> Observed:
+    def _run(self, requests: Requests, method: str, *arguments: object) -> Observed:
         board = self._board
-        board.prepare(schedule_ns)
+        board.prepare(requests)
         board["begin_ns"] = time.perf_counter_ns() + round(_LEAD_S * 1e9)
         with ThreadPoolExecutor(2) as threads:
             serving = threads.submit(self._copies.call, method, *arguments)

@@ -253,9 +253,12 @@ def _throughput(measured: Measurement, cell: Cell) -> dict[str, Any]:
     """Units per second of the timed calls; the bounds follow from those of the mean latency."""
     timing, (mean, lo, hi) = measured.timing, measured.summary.mean
     shape, unit = cell.shape, cell.experiment.task.unit_of(cell.experiment.model)
-    made = shape.batch_size * (shape.output_length or 0)
+    prompt, output = float(shape.input_length or 0), float(shape.output_length or 0)
+    if measured.served and (tokens := measured.served.load.tokens):
+        prompt, output = tokens.prompt, tokens.output
+    made = shape.batch_size * output
     # As in the Neuron SDK's tables: input tokens and output tokens.
-    units = made + shape.batch_size * (shape.input_length or 0) if unit == "tokens" else shape.batch_size
+    units = made + shape.batch_size * prompt if unit == "tokens" else shape.batch_size
     if measured.trained:
         units, unit = measured.trained.step_items, "items" if unit == "tokens" else unit
     if not timing.wall_s or not timing.nanoseconds:

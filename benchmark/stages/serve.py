@@ -19,8 +19,9 @@ from benchmark.records import Artifact, Workload
 from benchmark.serving.figures import Replication
 from benchmark.serving.loads import Search, one_load, served
 from benchmark.serving.replications import Kept
+from benchmark.serving.requests import Source
 from benchmark.serving.station import Loaded, Station, opened
-from benchmark.serving_records import Served, ServingOptions
+from benchmark.serving_records import CallSize, Served, ServingOptions
 from benchmark.stats.intervals import summary
 from benchmark.timing import harness
 from benchmark.timing.noise import Watch
@@ -29,16 +30,16 @@ _NOTHING = Summary(**dict.fromkeys(("mean", "p50", "p90", "p95", "p99"), (None,)
 
 
 def serve(
-    cell: Cell, compiled: Mapping[int, tuple[Workload, Artifact]], call: Call, loads: Path
+    cell: Cell, compiled: Mapping[CallSize, tuple[Workload, Artifact]], call: Call, loads: Path
 ) -> Measurement:
-    """Run the loads of the cell's scenario. `compiled` has a workload for each number of requests in a call.
+    """Run the loads of the cell's scenario. `compiled` has a workload for each size of call.
 
     Finished replications are kept in the folder `loads`, and not made again.
 
     Raises:
         RunFailure: the model couldn't be loaded or called, no rate keeps the limit, or how its process ended.
     """
-    sizes = [Loaded(room, workload, artifact.folder) for room, (workload, artifact) in compiled.items()]
+    sizes = [Loaded(size, workload, artifact.folder) for size, (workload, artifact) in compiled.items()]
     return call(_serve, cell, sizes, loads)
 
 
@@ -76,7 +77,7 @@ def _serve(cell: Cell, sizes: Sequence[Loaded], loads: Path) -> Measurement:
         services = station.warm_up(e.sampling)
         warmup_s = time.perf_counter() - warming
         watch = None if e.hardware.simulated else Watch(e.hardware.state(), station.usage)
-        made = _made(options, services, station, Kept(loads), e.sampling.noise_retries)
+        made = _made(Source(options, cell.shape), services, station, Kept(loads), e.sampling.noise_retries)
         noise = watch.noise(e.hardware.state(), e.sampling.least_on_cpu) if watch else Noise()
         peak_host_bytes = station.replicas.peak_host_bytes()
         second_answers = station.replicas.second_answers()
@@ -107,14 +108,14 @@ def _options(cell: Cell) -> ServingOptions:
 
 
 def _made(
-    options: ServingOptions, services: Mapping[int, np.ndarray], station: Station, kept: Kept, retries: int
+    source: Source, services: Mapping[int, np.ndarray], station: Station, kept: Kept, retries: int
 ) -> _Made:
     """Measure the transport, then run one load, or search."""
-    transport_ms = station.transport_ms()
-    if options.rate is not None:
-        load, attempts = one_load(options, station.run, kept, retries)
+    transport_ms, options = station.transport_ms(), source.options
+    if options.rate is not None or options.replays:
+        load, attempts = one_load(source, station.run, kept, retries)
         return _Made([load], served(options, [load], [load], transport_ms, None, late=False), attempts)
-    search = Search(options, services, station.run, kept)
+    search = Search(source, services, station.run, kept)
     found = search.made()
     row = search.confirming or search.late
     every = search.replications or search.late

@@ -43,13 +43,19 @@ def latencies() -> Iterator[Described]:
 
 
 def generations() -> Sequence[Described]:
-    """Columns of a generation's tokens. All count from the start of the call, without any queue."""
+    """Columns of a generation's tokens. All count from the start of the call.
+
+    Under `scenario=server` the first token counts from the scheduled time of its request.
+    """
     return (
         (
             "first_token_mean_ms",
             _REAL,
             "ms",
-            "mean time from the start of a generation to its first token (TTFT)",
+            (
+                "mean time from the start of a generation, of `scenario=server` from the schedule of its "
+                "request, to its first token (TTFT)"
+            ),
         ),
         ("first_token_p50_ms", _REAL, "ms", "median of that time"),
         ("first_token_p95_ms", _REAL, "ms", "95th percentile of that time"),
@@ -65,6 +71,8 @@ def generations() -> Sequence[Described]:
             ),
         ),
         ("tpot_p50_ms", _REAL, "ms", "median of that time over the generations"),
+        ("tpot_p95_ms", _REAL, "ms", "95th percentile, under `scenario=server`"),
+        ("tpot_p99_ms", _REAL, "ms", "99th percentile, under `scenario=server`"),
         (
             "token_latency_p50_ms",
             _REAL,
@@ -110,12 +118,24 @@ def generations() -> Sequence[Described]:
 def loads() -> Sequence[Described]:
     """Columns of `scenario=server`; its latency is from a request's scheduled time to its answer."""
     return (
-        ("arrivals", _TEXT, "", "how requests arrive: `poisson`, `constant` or `gamma`"),
-        ("slo_percentile", _REAL, "%", "percent of the requests that have to keep `slo_ms`"),
+        (
+            "arrivals",
+            _TEXT,
+            "",
+            "how requests arrive: `poisson`, `constant`, `gamma` or as those of a `trace`",
+        ),
+        ("slo_percentile", _REAL, "%", "percent of the requests that have to keep the limits"),
+        ("ttft_slo_ms", _REAL, "ms", "limit of the time from a request's schedule to its first token"),
+        ("tpot_slo_ms", _REAL, "ms", "limit of a request's time per token after the first"),
         ("offered_per_s", _REAL, "calls/s", "requests that the schedule asks for in a second"),
         ("achieved_per_s", _REAL, "calls/s", "requests that were issued in a second"),
-        ("goodput_per_s", _REAL, "calls/s", "requests answered within `slo_ms` in a second"),
-        ("attainment", _REAL, "0…1", "share of the requests that were answered within `slo_ms`"),
+        ("goodput_per_s", _REAL, "calls/s", "requests answered within all limits in a second"),
+        (
+            "attainment",
+            _REAL,
+            "0…1",
+            "share of the requests that were answered within `slo_ms`, `ttft_slo_ms` and `tpot_slo_ms`",
+        ),
         *bounds("attainment", "0…1"),
         ("queueing_p50_ms", _REAL, "ms", "median time from the schedule to the start of the call"),
         ("queueing_p99_ms", _REAL, "ms", "99th percentile of that time"),
@@ -134,6 +154,17 @@ def loads() -> Sequence[Described]:
             "median time from a request's issue to an idle copy's call, part of latency",
         ),
         ("requests_per_call", _REAL, "", "requests that a call answered together, mean"),
+        (
+            "lengths",
+            _TEXT,
+            "",
+            (
+                "how many tokens requests have: `fixed`, `uniform` or `lognormal` up to `input_length` and "
+                "`output_length`, or as those of a `trace`"
+            ),
+        ),
+        ("prompt_tokens_mean", _REAL, "tokens", "tokens of a prompt, mean; without padding"),
+        ("output_tokens_mean", _REAL, "tokens", "tokens of an answer, mean"),
         ("load_points", _INT, "", "rates that were tried"),
         (
             "curve_per_s",
@@ -148,7 +179,7 @@ def loads() -> Sequence[Described]:
             "median latency at each; null where the queue grew or requests were late",
         ),
         ("curve_p99_ms", _REALS, "ms", "99th percentile of the latency at each"),
-        ("curve_attainment", _REALS, "0…1", "share of the requests within `slo_ms` at each"),
+        ("curve_attainment", _REALS, "0…1", "share of the requests within the limits at each"),
     )
 
 

@@ -15,7 +15,7 @@ from benchmark.errors import Status
 from benchmark.records import frozen
 from benchmark.store.figure_columns import accuracies, bounds, generations, latencies, loads
 
-SCHEMA_VERSION: Final = 14
+SCHEMA_VERSION: Final = 15
 """Raised whenever a column is added."""
 
 _TEXT, _INT, _REAL, _BOOL = pa.string(), pa.int64(), pa.float64(), pa.bool_()
@@ -196,7 +196,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
         ("output_length", _INT, "tokens", "generated tokens of a generation"),
         ("steps", _INT, "", "denoising steps of a diffusion"),
         ("input_source", _TEXT, "", "`random` values, or `real` texts and images"),
-        ("padding_share", _REAL, "0…1", "share of the tokens that are padding; null without tokens"),
+        (
+            "padding_share",
+            _REAL,
+            "0…1",
+            (
+                "share of the tokens that are padding, of `scenario=server` of those of prompts; null "
+                "without tokens"
+            ),
+        ),
         ("scenario", _TEXT, "", "how the model was called, such as `latency` or `throughput`"),
         ("replicas", _INT, "", "loaded copies of the model"),
         ("workers", _INT, "", "threads that call each copy"),
@@ -380,6 +388,15 @@ COLUMNS: Final[tuple[Column, ...]] = (
             (
                 "distance to the fp32 reference, divided by the distance between its answers to different "
                 "inputs: largest over items and outputs"
+            ),
+        ),
+        (
+            "difference_cosine",
+            _REAL,
+            "-1…1",
+            (
+                "similarity of the difference between the answers to two inputs to that of the fp32 "
+                "reference's: lowest over items and outputs"
             ),
         ),
         ("max_abs_error", _REAL, "", "largest difference from the fp32 reference"),

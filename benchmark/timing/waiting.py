@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from benchmark.records import Session
@@ -33,3 +33,19 @@ def in_real_time(session: Session) -> Callable[[], Any]:
         return answer
 
     return run
+
+
+def generated_in_real_time(session: Session) -> Callable[[int], Sequence[int]]:
+    """Generations of a session, likewise."""
+    generate = session.generate
+    assert generate is not None  # noqa: S101 - asked for sessions that have it only
+    if session.clock is time.perf_counter_ns:
+        return generate
+
+    def generated(tokens: int) -> Sequence[int]:
+        began = time.perf_counter_ns()
+        moments = generate(tokens)
+        wait_until(began + moments[-1])
+        return moments
+
+    return generated

@@ -26,6 +26,7 @@ PLUGINS_STAND_ON = {
     "precision",
     "protocols",
     "redaction",
+    "request_trace",
     "spelling",
     "serving_records",
     "training_records",

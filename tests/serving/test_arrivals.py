@@ -46,3 +46,4 @@ def test_the_same_seed_is_the_same_schedule_to_the_nanosecond(arrivals):
     assert made(1, 2) != made(1, 3)
     assert made(1, 2) != made(2, 2)
     assert made(1, 2) != made(1, 2, confirming=True)
+    assert made(1, 2) != made(1, 2, of_lengths=True) != made(1, 2, confirming=True)

@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 
 from benchmark.errors import Incompatible, Saturated
+from benchmark.records import Shape
 from benchmark.serving.figures import Replication, figures, is_late
 from benchmark.serving.loads import Search, one_load
 from benchmark.serving.replications import Kept
-from benchmark.serving_records import Observed, ServingOptions
+from benchmark.serving.requests import Source
+from benchmark.serving_records import Observed, Requests, ServingOptions
 from tests.benchmarks.rate_search_targets import answered
 
 SERVICE_S = 0.01
 WITHIN = ServingOptions(slo_ms=50.0, percentile=95.0, search_s=60.0)
 SERVICES = {1: np.full(20, SERVICE_S)}
+
+
+def of(options):
+    return Source(options, Shape(batch_size=1))
 
 
 class Queue:
@@ -23,7 +29,8 @@ class Queue:
     def __init__(self, late_ns=0, most=None):
         self.loads, self.late_ns, self.most = [], late_ns, most
 
-    def __call__(self, schedule_ns):
+    def __call__(self, requests):
+        schedule_ns = requests.scheduled
         if len(self.loads) == self.most:
             raise KeyboardInterrupt
         self.loads.append(schedule_ns)
@@ -37,24 +44,25 @@ class Queue:
             ended=ended,
             room=ones,
             first=ones > 0,
+            **dict.fromkeys(("prompt", "output", "padded", "first_token"), 0 * ones),
             growing=None,
         )
 
 
 def test_a_search_that_was_stopped_goes_on_with_what_it_has(tmp_path):
     whole, stopped = Queue(), Queue(most=4)
-    expected = Search(WITHIN, SERVICES, whole, Kept(tmp_path / "whole")).made()
+    expected = Search(of(WITHIN), SERVICES, whole, Kept(tmp_path / "whole")).made()
     with pytest.raises(KeyboardInterrupt):
-        Search(WITHIN, SERVICES, stopped, Kept(tmp_path / "stopped")).made()
+        Search(of(WITHIN), SERVICES, stopped, Kept(tmp_path / "stopped")).made()
     rest = Queue()
-    assert Search(WITHIN, SERVICES, rest, Kept(tmp_path / "stopped")).made() == pytest.approx(expected)
+    assert Search(of(WITHIN), SERVICES, rest, Kept(tmp_path / "stopped")).made() == pytest.approx(expected)
     assert len(rest.loads) == len(whole.loads) - 4
     assert Kept(tmp_path / "stopped").table().num_rows == len(whole.loads)
 
 
 def test_what_confirms_a_rate_has_other_arrivals_than_what_found_it(tmp_path):
     queue = Queue()
-    search = Search(WITHIN, SERVICES, queue, Kept(tmp_path))
+    search = Search(of(WITHIN), SERVICES, queue, Kept(tmp_path))
     rate, lo, hi = search.made()
     assert rate == pytest.approx(69.4, rel=0.05)  # 0.6938 of the capacity, 100/s
     assert lo < rate < hi
@@ -72,12 +80,12 @@ def test_a_limit_below_a_call_alone_needs_no_load(tmp_path):
     with pytest.raises(
         Saturated, match=r"no rate keeps 5.00 ms: one call alone takes 10.0 ms: raise scenario"
     ):
-        Search(options, SERVICES, queue, Kept(tmp_path))
+        Search(of(options), SERVICES, queue, Kept(tmp_path))
     assert not queue.loads
 
 
 def test_a_late_generator_gives_no_rate_and_no_percentile(tmp_path):
-    search = Search(WITHIN, SERVICES, Queue(late_ns=3_000_000), Kept(tmp_path))
+    search = Search(of(WITHIN), SERVICES, Queue(late_ns=3_000_000), Kept(tmp_path))
     assert search.made() is None
     assert not search.replications
     load = figures(search.late, WITHIN)
@@ -87,15 +95,17 @@ def test_a_late_generator_gives_no_rate_and_no_percentile(tmp_path):
 
 def test_one_load_is_made_again_while_its_generator_is_late(tmp_path):
     options = ServingOptions(rate=50.0, duration_s=2.0, slo_ms=50.0)
-    load, attempts = one_load(options, Queue(late_ns=3_000_000), Kept(tmp_path), retries=2)
+    load, attempts = one_load(of(options), Queue(late_ns=3_000_000), Kept(tmp_path), retries=2)
     assert attempts == 3
     assert is_late(load, options)
-    assert one_load(options, Queue(), Kept(tmp_path / "other"), retries=2)[1] == 1
+    assert one_load(of(options), Queue(), Kept(tmp_path / "other"), retries=2)[1] == 1
 
 
 def test_little_s_law_holds_for_what_is_counted():
     schedule = (np.arange(1000) * 12e6).astype(np.int64)
-    load = figures([Replication(1000 / 12, 12.0, 0.0, Queue()(schedule))], ServingOptions(rate=1000 / 12))
+    load = figures(
+        [Replication(1000 / 12, 12.0, 0.0, Queue()(Requests(schedule)))], ServingOptions(rate=1000 / 12)
+    )
     mean, most = load.outstanding
     assert mean == pytest.approx(load.achieved_per_s * 0.01, rel=0.01)
     assert most == 1
@@ -106,7 +116,7 @@ def test_little_s_law_holds_for_what_is_counted():
 def test_goodput_counts_what_is_within_the_limit():
     schedule = (np.repeat(np.arange(100), 2) * 50e6).astype(np.int64)  # pairs: the second waits for 10 ms
     options = ServingOptions(rate=40.0, slo_ms=15.0)
-    load = figures([Replication(40.0, 5.0, 0.0, Queue()(schedule))], options)
+    load = figures([Replication(40.0, 5.0, 0.0, Queue()(Requests(schedule)))], options)
     assert load.attainment[0] == pytest.approx(0.5)
     assert load.latency_ms == pytest.approx((15, 20, 20), abs=5.1)
 
@@ -116,4 +126,41 @@ def test_a_search_that_sees_no_late_answers_has_no_rate(tmp_path, limit_ms):
     """A queue this close to its capacity needs minutes to grow as long as the limit allows."""
     options = ServingOptions(slo_ms=limit_ms, percentile=90.0, search_s=8.0)
     with pytest.raises(Incompatible, match=r"scenario.search_s=8 is too short to see a queue at its limit"):
-        Search(options, SERVICES, Queue(), Kept(tmp_path)).made()
+        Search(of(options), SERVICES, Queue(), Kept(tmp_path)).made()
+
+
+def test_goodput_of_generations_keeps_the_limits_of_first_token_and_time_per_token():
+    """Four requests at once, alone in their calls: only the last is late, and only the third is slow."""
+    each = np.ones(4, int)
+    first_token = np.array([10, 20, 30, 90]) * 1_000_000
+    seen = Observed(
+        scheduled=0 * each,
+        issued=0 * each,
+        started=first_token - 1,
+        ended=first_token + np.array([0, 30, 90, 30]) * 1_000_000,
+        room=each,
+        first=each > 0,
+        prompt=np.array([3, 4, 8, 9]),
+        output=np.array([1, 4, 4, 4]),
+        padded=np.array([8, 8, 8, 16]),
+        first_token=first_token,
+        growing=None,
+    )
+    options = ServingOptions(rate=40.0, ttft_ms=50.0, tpot_ms=15.0)
+    load = figures([Replication(40.0, 0.1, 0.0, seen)], options)
+    assert load.attainment[0] == 0.5
+    assert load.tokens.first_token_ms[:2] == pytest.approx((37.5, 25))
+    assert load.tokens.per_token_ms[:2] == pytest.approx(
+        (50 / 3, 10)
+    )  # one token alone has no time per token
+    assert load.tokens.padding_share == pytest.approx(1 - 24 / 40)
+    assert (load.tokens.prompt, load.tokens.output) == (6, 3.25)
+    assert figures([Replication(40.0, 0.1, 0.0, seen)], ServingOptions(rate=40.0)).attainment is None
+
+
+def test_the_service_of_a_call_ends_with_the_last_of_its_requests():
+    seen = Queue()(Requests(np.arange(3) * 1_000_000_000))
+    batch = seen._replace(
+        started=np.full(3, 5), first=np.array([True, False, True]), ended=np.array([25, 105, 55])
+    )
+    assert batch.services[1].tolist() == pytest.approx([100e-9, 50e-9])

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from benchmark.cell import cell_of
+from benchmark.serving.board import Board
+from benchmark.serving.queue import Batching, generate
+from benchmark.serving_records import CallSize, Requests
 from benchmark.store.results import ResultsStore
 
 SERVER = ("compiler=simulated", "scenario=server", "compiler.item_ms=0", "sampling.warmup_s=0")
@@ -65,6 +70,114 @@ def test_copies_and_batches_answer_what_one_alone_does_not(loaded):
     assert row["replicas"] == 2
 
 
+DECODER = ("model=llama_tiny", "input_length=128", "output_length=32")
+
+
+def test_a_trace_of_a_decoder_is_replayed_with_prompts_padded_and_answers_of_their_length(loaded, tmp_path):
+    trace = tmp_path / "trace.csv"
+    lines = [f"{0.05 * number},{(20, 100)[number % 2]},{(1, 9)[number % 2]}" for number in range(24)]
+    trace.write_text("\n".join(["arrival_s,prompt_tokens,output_tokens", *lines]), encoding="utf-8")
+    row, requests = loaded(
+        *DECODER,
+        f"scenario.trace={trace}",
+        "scenario.prompt_lengths=[32]",
+        *("scenario.ttft_ms=1000", "scenario.tpot_ms=1.5"),
+        *("compiler.call_ms=0", "compiler.item_ms=8", "compiler.token_ms=2"),
+    )
+    assert (row["status"], row["arrivals"], row["lengths"]) == ("ok", "trace", "trace")
+    assert requests["padded_to"][0].as_py() == [32, 128] * 12
+    assert row["padding_share"] == pytest.approx(1 - 120 / 160)
+    assert row["tpot_p50_ms"] == pytest.approx(2)  # of those that have several tokens
+    assert row["attainment"] == 0.5
+    assert row["goodput_per_s"] == pytest.approx(row["achieved_per_s"] / 2)
+    assert row["output_tokens_per_s"] == pytest.approx(5 * 24 / 1.15, rel=0.05)
+    times = [np.array(requests[f"{name}_ns"][0].as_py()) for name in ("started", "first_token", "ended")]
+    took = [np.diff(times, axis=0)[:, kind::2].min(axis=1) / 1e6 for kind in (0, 1)]
+    assert np.ravel(took) == pytest.approx([2, 0, 8, 16], abs=0.01)
+
+
+def test_requests_of_one_call_have_a_prompt_of_the_same_length_and_end_with_their_own_answer():
+    board = Board()
+    board.prepare(Requests(np.zeros(3, int), np.array([[5, 3], [9, 1], [2, 2]])))
+    board["issued"] = 3
+    for _ in range(4):
+        board.ready.release()
+    board.close(1)
+    asked = []
+
+    def call(size):
+        return lambda tokens: asked.append((*size, tokens)) or [1000 * (1 + n) for n in range(tokens)]
+
+    sizes = [CallSize(room, prompt) for room in (1, 2) for prompt in (8, 16)]
+    generate(board, Batching(2, 0), {size: call(size) for size in sizes})
+    assert asked == [(2, 16, 3), (1, 8, 2)]
+    seen = board.observed(None)
+    assert (seen.ended - seen.started).tolist() == [3000, 1000, 2000]
+    assert (seen.first_token - seen.started).tolist() == [1000, 1000, 1000]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ("scenario.ttft_ms=9",),
+            "scenario.ttft_ms and scenario.tpot_ms judge a given load: give scenario.r",
+        ),
+        (
+            ("scenario.rate=9", "scenario.length_sigma=2"),
+            "are those of a distribution: use scenario.lengths=",
+        ),
+        (
+            ("scenario.rate=9", "scenario.prompt_lengths=[32]"),
+            "has no effect where all prompts have input_len",
+        ),
+        (
+            ("scenario.rate=9", "scenario.lengths=uniform", "scenario.prompt_lengths=[64,32]"),
+            "scenario.prompt_lengths=[64, 32] must ascend and stay below input_length=128",
+        ),
+        (("scenario.trace=TRACE", "scenario.lengths=uniform"), "has no effect with scenario.trace"),
+        (
+            ("scenario.trace=TRACE", "scenario.arrivals=gamma"),
+            "have no effect on a trace, which has its times",
+        ),
+        (
+            ("scenario.trace=TRACE", "scenario.duration_s=5"),
+            "has 5 requests in its first scenario.duration_s=5",
+        ),
+        (
+            ("scenario.trace=TRACE",),
+            "has a prompt of 200 tokens, above the longest that is compiled, input_le",
+        ),
+        (
+            ("scenario.trace=TRACE", "input_length=200"),
+            "has an output of 40 tokens, above the longest that is",
+        ),
+        (("scenario.trace=none.csv",), "scenario.trace=none.csv can't be read"),
+        (
+            ("model=bert_tiny", "scenario.rate=9", "scenario.tpot_ms=9"),
+            "scenario.tpot_ms is about tokens, and text-classification makes none",
+        ),
+    ],
+)
+def test_loads_of_generations_that_cannot_work_are_refused(simulated, tmp_path, overrides, sentence):
+    trace = tmp_path / "trace.csv"
+    trace.write_text(
+        "arrival_s,prompt_tokens,output_tokens\n" + "".join(f"{n},200,40\n" for n in range(25)),
+        encoding="utf-8",
+    )
+    given = [override.replace("TRACE", str(trace)) for override in overrides]
+    e = simulated(*SERVER, *DECODER, *given)
+    assert sentence in e.scenario.refuse(e.task, e.compiler, e.hardware, cell_of(e).shape)
+
+
+def test_a_trace_counts_by_what_it_holds(simulated, tmp_path):
+    def cell_id(name, text):
+        (tmp_path / name).write_text(f"arrival_s,prompt_tokens,output_tokens\n{text}", encoding="utf-8")
+        return cell_of(simulated(*SERVER, *DECODER, f"scenario.trace={tmp_path / name}")).cell_id
+
+    assert cell_id("one.csv", "1,2,3\n") == cell_id("two.csv", "1,2,3\n") != cell_id("three.csv", "1,2,4\n")
+
+
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
@@ -80,7 +193,7 @@ def test_copies_and_batches_answer_what_one_alone_does_not(loaded):
 )
 def test_options_that_say_too_little_or_contradict_each_other_are_refused(simulated, overrides, sentence):
     e = simulated(*SERVER, *overrides)
-    assert sentence in e.scenario.refuse(e.task, e.compiler, e.hardware, None)
+    assert sentence in e.scenario.refuse(e.task, e.compiler, e.hardware, cell_of(e).shape)
 
 
 def test_a_preset_is_a_limit_of_mlperf_unless_another_is_given(simulated):

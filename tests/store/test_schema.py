@@ -28,7 +28,7 @@ def test_each_column_is_nullable_and_carries_its_unit_and_meaning():
 
 
 def test_the_schema_carries_its_version():
-    assert schema.SCHEMA.metadata == {b"schema_version": b"14"}
+    assert schema.SCHEMA.metadata == {b"schema_version": b"15"}
 
 
 def test_figures_name_their_unit():

@@ -103,7 +103,7 @@ def measured(simulated, tmp_path, monkeypatch):
         environment = type("Environment", (), {"facts": e.hardware.facts()})
         workload = _imagined(cell, environment)
         (tmp_path / "model").mkdir(exist_ok=True)
-        (tmp_path / "model" / "law.json").write_text('{"latency_ms": 1.0}', encoding="utf-8")
+        (tmp_path / "model" / "law.json").write_text('{"latency_ms": 1.0, "token_ms": 0.0}', encoding="utf-8")
         return measure(cell, workload, replace(NOTHING, folder=tmp_path), inline, tmp_path / "picture")
 
     return run
