@@ -10,5 +10,5 @@ AutocastDtype = Literal["bf16", "fp16"]
 """Type that autocast casts to. GPUs before Ampere have tensor cores for fp16 only."""
 MatmulPrecision = Literal["highest", "high", "medium"]
 """Torch's setting of this name (torch.set_float32_matmul_precision), most exact first."""
-Tolerance = Literal["none", "matmult", "all", "int8"]
-"""The least exact arithmetic that a compiler's options allow; `verify.min_cosine` has a floor for each."""
+Tolerance = Literal["none", "matmult", "all", "int8", "int4"]
+"""The least exact arithmetic that a compiler's options allow; `verify` has limits for each."""

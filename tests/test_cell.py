@@ -41,7 +41,7 @@ def test_sampling_limits_and_thresholds_do_not_change_a_cell(simulated, cell_id)
     for name, change in [
         ("sampling", {"min_calls": 1}),
         ("limits", {"memory_gib": 1.0}),
-        ("verify", {"min_cosine": dict.fromkeys(("none", "matmult", "all", "int8"), 0.0)}),
+        ("verify", {"min_cosine": dict.fromkeys(("none", "matmult", "all", "int8", "int4"), 0.0)}),
         ("verify", {"max_relative_error": dict.fromkeys(("none", "matmult", "all", "int8"), 9.0)}),
     ]:
         changed = replace(experiment, **{name: replace(getattr(experiment, name), **change)})

@@ -81,8 +81,8 @@ class OnnxRuntime(CompilerDefaults):
 
     @property
     def tolerance(self) -> Tolerance:
-        """int8 if quantised, else that of its fast_math."""
-        return self.fast_math if self.quantization == "none" else "int8"
+        """That of its quantization, else of its fast_math."""
+        return self.fast_math if self.quantization == "none" else self.quantization
 
     def refuse(self, kind: str) -> str | None:
         """Refuse casts that the provider lacks, and options that don't work or have no effect."""

@@ -49,8 +49,8 @@ class OpenVino(CompilerDefaults):
 
     @property
     def tolerance(self) -> Tolerance:
-        """int8 if quantised, else that of its fast_math."""
-        return self.fast_math if self.quantization == "none" else "int8"
+        """That of its quantization, else of its fast_math."""
+        return self.fast_math if self.quantization == "none" else self.quantization
 
     def refuse(self, kind: str) -> str | None:  # noqa: ARG002 - the same on every device
         """Refuse casts that it lacks."""

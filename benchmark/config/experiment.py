@@ -51,10 +51,15 @@ _ELSEWHERE = {"store_root": "store.root", "cache_root": "cache.root", "cache_rem
 class Verify:
     """When the outputs of a compiled model count as right."""
 
-    min_cosine: Annotated[Mapping[Tolerance, Annotated[float, Field(ge=-1, le=1)]], Field(min_length=4)]
+    min_cosine: Annotated[Mapping[Tolerance, Annotated[float, Field(ge=-1, le=1)]], Field(min_length=5)]
     """Least cosine similarity to the fp32 reference, by the least exact arithmetic that is allowed."""
     max_relative_error: Annotated[Mapping[Tolerance, PositiveFloat], Field(min_length=4)]
     """Greatest error, relative to the distance between the reference's answers to different inputs."""
+    min_difference_cosine: Mapping[Tolerance, Annotated[float, Field(ge=-1, le=1)]] = Field(
+        default_factory=dict
+    )
+    """Least cosine between differences of answers, ours and the reference's, which are those to two inputs.
+    It decides in place of the error for the arithmetic that it names."""
 
 
 @frozen

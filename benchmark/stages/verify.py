@@ -15,7 +15,13 @@ from benchmark.measurement import Measurement
 from benchmark.precision import Tolerance
 from benchmark.records import Quality, Workload
 
-_LEAST_SPREAD: Mapping[Tolerance, float] = {"none": 0.01, "matmult": 0.05, "all": 0.05, "int8": 0.05}
+_LEAST_SPREAD: Mapping[Tolerance, float] = {
+    "none": 0.01,
+    "matmult": 0.05,
+    "all": 0.05,
+    "int8": 0.05,
+    "int4": 0.05,
+}
 """Least distance between the reference's answers to different inputs, of their norm. Rounding is 1e-6 of
 the norm in fp32 and 4e-3 in bf16: beside a smaller distance it looks like a wrong answer."""
 
@@ -36,11 +42,17 @@ def compare(workload: Workload, measured: Measurement, tolerance: Tolerance = "n
     with np.errstate(invalid="ignore"):
         errors = [np.max(np.abs(answer - reference), initial=0) for answer, reference in every]
         by_output = [relative_error(*both, least_spread) for both in zip(pairs, second_pairs, strict=False)]
+        differing = [
+            cosine(first[0] - other[0], first[1] - other[1])
+            for first, other, error in zip(pairs, second_pairs, by_output, strict=False)
+            if error is not None
+        ]
     relative = [error for error in by_output if error is not None]
     return Quality(
         # numpy's min and max: Python's ignore a NaN that isn't the first.
         cosine=float(np.min([cosine(answer, reference) for answer, reference in every])),
         relative_error=float(np.max(relative)) if relative else None,
+        difference_cosine=float(np.min(differing)) if differing else None,
         max_abs_error=float(np.max(errors)),
         top1_agreement=_top1_agreement(*pairs[0]),
         verify_flags=("one_input",) if not second else ("untellable",) if None in by_output else (),
@@ -83,22 +95,29 @@ def judge(cell: Cell, quality: Quality) -> None:
 
     Raises:
         WrongAnswer: for this `tolerance` the relative error is above `verify.max_relative_error`, or
-            the cosine is below `verify.min_cosine`; or one isn't a number.
+            a cosine is below its floor; or one isn't a number.
     """
     if quality.cosine is None:
         return
     tolerance, limits = cell.experiment.compiler.tolerance, cell.experiment.verify
-    floor, most = limits.min_cosine[tolerance], limits.max_relative_error[tolerance]
-    error, similarity = quality.relative_error, quality.cosine
-    if np.isnan(similarity) or ((error is None or quality.verify_flags) and similarity < floor):
-        raise WrongAnswer(
-            f"cosine to the fp32 reference is {similarity:.6f}, below verify.min_cosine.{tolerance}={floor:g}"
-        )
-    if error is not None and not error <= most:  # also true for NaN
+    if np.isnan(quality.cosine) or quality.relative_error is None or quality.verify_flags:
+        _judge_cosine("cosine", quality.cosine, f"min_cosine.{tolerance}", limits.min_cosine[tolerance])
+    if quality.relative_error is None:
+        return
+    if (floor := limits.min_difference_cosine.get(tolerance)) is not None:
+        found = math.nan if quality.difference_cosine is None else quality.difference_cosine
+        what = "cosine between differences of answers"
+        _judge_cosine(what, found, f"min_difference_cosine.{tolerance}", floor)
+    elif not (error := quality.relative_error) <= (most := limits.max_relative_error[tolerance]):  # NaN too
         raise WrongAnswer(
             f"the error is {error:.3g} times the distance between the fp32 reference's answers to different "
             f"inputs, above verify.max_relative_error.{tolerance}={most:g}"
         )
+
+
+def _judge_cosine(what: str, found: float, key: str, floor: float) -> None:
+    if not found >= floor:  # NaN too
+        raise WrongAnswer(f"{what} to the fp32 reference is {found:.6f}, below verify.{key}={floor:g}")
 
 
 def cosine(answer: np.ndarray, reference: np.ndarray) -> float:

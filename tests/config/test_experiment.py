@@ -142,7 +142,7 @@ def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose
         (
             "verify.min_cosine.all",
             ...,
-            "verify.min_cosine={'none': 0.9999, 'matmult': 0.95, 'int8': 0.85}: should have at least 4",
+            "verify.min_cosine={'none': 0.9999, 'matmult': 0.95, 'int8': 0.85, 'int4': 0.6}: should have at",
         ),
         ("store", "local", "store=local: should be a mapping; its keys: store.root"),
         ("store.root", None, "store.root=null: should be a valid string"),

@@ -258,7 +258,7 @@ def test_a_number_that_is_none_shows_in_whichever_output_it_stands(compared, bro
 
 @pytest.mark.parametrize("fast_math", ["none", "matmult", "all"])
 def test_the_threshold_is_that_of_the_arithmetic_asked_for(simulated, fast_math):
-    floors = {"none": 0.9, "matmult": 0.8, "all": 0.7, "int8": 0.6}
+    floors = {"none": 0.9, "matmult": 0.8, "all": 0.7, "int8": 0.6, "int4": 0.5}
     experiment = simulated(f"compiler.fast_math={fast_math}")
     cell = cell_of(replace(experiment, verify=replace(experiment.verify, min_cosine=floors)))
     judge(cell, Quality(cosine=floors[fast_math]))
@@ -286,3 +286,21 @@ def test_the_threshold_is_that_of_the_least_exact_option(compose, asked, floor):
 def test_true_fp32_is_held_to_more_than_casts_are_and_they_to_more_than_int8(simulated):
     floors = simulated().verify.min_cosine
     assert 1 > floors["none"] > floors["matmult"] >= floors["all"] > floors["int8"] > 0.8
+
+
+def test_int4_is_judged_by_whether_answers_differ_as_the_reference_s_do(compared, compose):
+    """Rounding to 4 bits changes an answer by as much as one that doesn't depend on the input at all."""
+    rng = np.random.default_rng(0)
+    one, two, noise, more = rng.normal(size=(4, 1, 1000))
+    cell = cell_of(compose("compiler=openvino", "compiler.quantization=int4"))
+    rounded = compared([one + noise], [one], ([two + more], [two]), "int4")
+    assert rounded.relative_error > 0.7
+    assert rounded.difference_cosine == pytest.approx(0.7, abs=0.05)
+    judge(cell, rounded)
+    mean = (one + two) / 2
+    for said in (([mean], [mean]), ([two], [one]), ([one], [one]), ([0 * one], [0 * one])):
+        wrong = compared(said[0], [one], (said[1], [two]), "int4")
+        with pytest.raises(
+            WrongAnswer, match=r"differences of answers .* below verify.min_difference_cosine"
+        ):
+            judge(cell, wrong)
