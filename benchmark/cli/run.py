@@ -98,7 +98,7 @@ def run_grid(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], 
         try:
             with ProgressDisplay(console, state, engine.host_of) as progress:
                 services = Services(store, cache, engine.interpreters, progress, budget)
-                ending = engine.run(planned, services, workers)
+                ending = engine.runner(services).run(planned, workers)
         except KeyboardInterrupt:
             pass
         except (BrokenPipeError, SystemExit) as error:

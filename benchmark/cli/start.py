@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
@@ -16,6 +17,10 @@ from benchmark.execution import leftovers
 from benchmark.execution.preload import can_run, distinct, interpreters
 from benchmark.execution.server_connection import end_early
 from benchmark.paths import CampaignPaths
+
+if TYPE_CHECKING:
+    from benchmark.config.sweep import TypedGrid
+    from benchmark.pipeline.engine import Engine
 
 
 def start(
@@ -52,12 +57,42 @@ def start_on_cluster(experiments: Sequence[Experiment], excluded: tuple[Excluded
     set_environment(experiments)
     leftovers.clear()
     from benchmark.cli.run import refuse_hopeless, run_grid
-    from benchmark.cluster.engine import joined
 
     refuse_hopeless(experiments)
-    shared = [replace(e, cache_root=_absolute(e.cache_root)) for e in experiments]
-    with joined(shared) as cluster:
+    with _nodes(experiments) as (shared, cluster):
         return run_grid(shared, excluded, cluster)
+
+
+@contextmanager
+def hosts(grid: TypedGrid, *, reads_only: bool = False) -> Iterator[tuple[list[Experiment], Engine]]:
+    """The cells of a grid, and what runs them: this host, or the nodes of a cluster while the block runs.
+
+    `reads_only`: nothing will run.
+
+    Raises:
+        LibraryMissing: Ray isn't installed here.
+        ConfigError: no cluster, one that refuses this command, or nodes with another version.
+    """
+    if grid.on_cluster:
+        with _nodes(grid.experiments, reads_only=reads_only) as nodes:
+            yield nodes
+        return
+    from benchmark.pipeline.engine import ThisHost
+
+    with interpreters(grid.experiments) as children:
+        yield grid.experiments, ThisHost(children)
+
+
+@contextmanager
+def _nodes(
+    experiments: Sequence[Experiment], *, reads_only: bool = False
+) -> Iterator[tuple[list[Experiment], Engine]]:
+    """Cells whose places the nodes of a cluster find, and the cluster."""
+    from benchmark.cluster.engine import joined
+
+    shared = [replace(e, cache_root=_absolute(e.cache_root)) for e in experiments]
+    with joined(shared, reads_only=reads_only) as cluster:
+        yield shared, cluster
 
 
 def set_environment(experiments: Sequence[Experiment]) -> None:

@@ -25,19 +25,26 @@ from benchmark.cli.run import (
     stoppable,
     workers_of,
 )
-from benchmark.cli.tune_space import Space, below_accuracy, proposals, refuse_short, space
+from benchmark.cli.start import hosts
+from benchmark.cli.tune_space import (
+    Accuracies,
+    Space,
+    accuracies,
+    composed,
+    proposals,
+    refuse_short,
+    space,
+)
 from benchmark.errors import ConfigError
-from benchmark.execution.interpreters import Interpreters
-from benchmark.execution.preload import interpreters
 from benchmark.formatting import counted, finite
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline import race_log
 from benchmark.pipeline.budget import BudgetTracker, Ending
+from benchmark.pipeline.engine import Engine
 from benchmark.pipeline.estimate import Estimate, Forecast
 from benchmark.pipeline.looks import Looks, Objective, Wanted, numbered
 from benchmark.pipeline.progress import GridProgress
 from benchmark.pipeline.race_log import RaceLog
-from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.pipeline.time_left import TimeLeft
 from benchmark.records import frozen
@@ -91,15 +98,18 @@ def tune(  # noqa: PLR0913, PLR0917 - a command line has that many
     Exit code 0: decided. 2: no cell keeps the limits. 4: the minutes ended before the decision.
     """
     request = _request(objective, p95_ms, cosine_floor, accuracy_floor, tolerance, minutes)
-    found = space(context.args, request.wanted)
-    if only_plan:
-        _show_plan(found, request, as_json=as_json)
-        return OK
-    refuse_short(found, request.budget_s)
+    grid = composed(context.args, request.wanted)
     console = Screen()
-    with interpreters([run.cell.experiment for run in found.runs]) as children:
-        race, looks, ending = _run(found, request, children, console)
-    setting = _setting(found, request, race, looks)
+    with hosts(grid, reads_only=only_plan) as (experiments, engine):
+        found = space(experiments, request.wanted, engine.look)
+        if only_plan:
+            _show_plan(found, request, as_json=as_json)
+            return OK
+        refuse_short(found, request.budget_s)
+        floor = request.accuracy_floor
+        judged = Accuracies() if floor is None else accuracies(found, floor)
+        race, used_s, ending = _run(found, request, judged, engine, console)
+    setting = _setting(found, request, race, used_s, judged)
     answer = verdict(race, setting)
     if as_json:
         say(json.dumps(_object(found, request, race, setting, answer)))
@@ -147,12 +157,11 @@ def _request(  # noqa: PLR0913, PLR0917
 
 
 def _run(
-    found: Space, request: Request, children: Interpreters, console: Console
-) -> tuple[Race, Looks, Ending]:
-    """Run the race to its end, or until the user or the budget stops it."""
+    found: Space, request: Request, judged: Accuracies, engine: Engine, console: Console
+) -> tuple[Race, float, Ending]:
+    """Run the race to its end, or until the user or the budget stops it; the seconds that it took too."""
     first, wanted = found.first, request.wanted
     store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
-    outside = {} if request.accuracy_floor is None else below_accuracy(found, request.accuracy_floor)
     names = [run.run_id for run in found.runs]
     asked = race_log.asked(request.question, wanted, names) | {"accuracy_floor": request.accuracy_floor}
     log = RaceLog(race_log.file_of(first.output_folder), asked, found.labels)
@@ -160,21 +169,21 @@ def _run(
     for place in (store, cache):
         place.prepare()
     if any(run.cell.experiment.hardware.isolated for run in found.runs):
-        children.start()
+        engine.interpreters.start()
     sampler = proposals(found)
     race = Race(candidates, request.question, proposed=sampler is not None)
-    for index, reason in outside.items():
+    for index, reason in judged.below.items():
         race.refuse(index, reason)
     limits = first.budget
     budget = BudgetTracker(limits)
     ending: Ending = "interrupted"
     with RaceDisplay(console) as display:
-        pipeline = Pipeline(Services(store, cache, children, display, budget))
-        looks = Looks(pipeline, store, found.runs, wanted)
+        runner = engine.runner(Services(store, cache, engine.interpreters, display, budget))
+        looks = Looks(runner, store, found.runs, wanted)
         console.print(_announced(found), markup=False, highlight=False, soft_wrap=True)
         with stoppable(budget, partial(_being_done, display), console) as unstoppable:
             try:
-                ending = _rounds(race, looks, found, request, budget, log, display, sampler)
+                ending = _rounds(race, looks, found, request, judged, budget, log, display, sampler)
             except KeyboardInterrupt:
                 pass
             finally:
@@ -182,7 +191,7 @@ def _run(
                 if display.state is not None:
                     display.state.finish(ending)
                 store.compact()
-    return race, looks, ending
+    return race, looks.used_s, ending
 
 
 def _rounds(  # noqa: PLR0913, PLR0917 - the parts of a race
@@ -190,6 +199,7 @@ def _rounds(  # noqa: PLR0913, PLR0917 - the parts of a race
     looks: Looks,
     found: Space,
     request: Request,
+    judged: Accuracies,
     budget: BudgetTracker,
     log: RaceLog,
     display: RaceDisplay,
@@ -211,7 +221,10 @@ def _rounds(  # noqa: PLR0913, PLR0917 - the parts of a race
         if ending == "interrupted":
             return ending
         race.add(turn, taken)
-        log.add(turn, taken, race, verdict(race, _setting(found, request, race, looks)).sentence)
+        for index, reason in looks.too_large(race.standing.waiting).items():
+            race.refuse(index, reason)
+        setting = _setting(found, request, race, looks.used_s, judged)
+        log.add(turn, taken, race, verdict(race, setting).sentence)
         if ending != "done":
             return ending
 
@@ -242,13 +255,14 @@ def _being_done(display: RaceDisplay) -> str:
     return "the current look" if display.state is None else being_done(display.state)
 
 
-def _setting(found: Space, request: Request, race: Race, looks: Looks) -> Setting:
+def _setting(found: Space, request: Request, race: Race, used_s: float, judged: Accuracies) -> Setting:
     return Setting(
         labels=found.labels,
         objectives=request.wanted.objectives,
         baseline=_baseline(found, race),
-        used_s=looks.used_s,
+        used_s=used_s,
         budget_s=request.budget_s,
+        doubts=judged.unsure,
     )
 
 

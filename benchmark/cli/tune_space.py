@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import pyarrow.compute as pc
@@ -15,13 +16,14 @@ from benchmark.cli.progress import duration, labels
 from benchmark.cli.run import ahead_of, refuse_different_places, refuse_hopeless, workers_of
 from benchmark.cli.start import set_environment
 from benchmark.config.experiment import Experiment
-from benchmark.config.sweep import compose_grid
+from benchmark.config.sweep import TypedGrid, compose_grid
 from benchmark.errors import ConfigError, LibraryMissing
 from benchmark.formatting import counted
 from benchmark.host.libraries import command_for
 from benchmark.identity import options_of
 from benchmark.pipeline.budget import hourly
 from benchmark.pipeline.looks import Wanted, expectations
+from benchmark.stages.plan import Look as LookAtHost
 from benchmark.stages.plan import plan
 from benchmark.stats.intervals import samples_needed
 from benchmark.store import history
@@ -73,18 +75,14 @@ class Space(NamedTuple):
         return sum({one.making or one.name: one.making_s for one in self.candidates}.values())
 
 
-def space(words: Sequence[str], wanted: Wanted) -> Space:
-    """Compose the cells of these overrides and estimate what each costs.
+def space(experiments: Sequence[Experiment], wanted: Wanted, look: LookAtHost) -> Space:
+    """Estimate what each cell of a grid costs; `look` looks at the hosts that can run it.
 
     Raises:
-        ConfigError: no two candidates do the same work on this host, or a key isn't for a race.
+        ConfigError: no two candidates do the same work on these hosts.
     """
-    experiments = _experiments(words, p95=wanted.p95)
-    set_environment(experiments)
-    refuse_hopeless(experiments)
-    refuse_different_places(experiments)
     store = ResultsStore(experiments[0].store_root)
-    planned = plan(experiments, lambda _: {}, exhausted=partial(history.exhausted, store))
+    planned = plan(experiments, lambda _: {}, exhausted=partial(history.exhausted, store), look=look)
     runs = tuple(run for run in planned.of_cells if run.fate == "run")
     _refuse(planned, runs, wanted)
     ahead = ahead_of(planned, store, workers_of(experiments[0].launcher))
@@ -107,15 +105,24 @@ def space(words: Sequence[str], wanted: Wanted) -> Space:
     return Space(runs, names, tuple(candidates), planned)
 
 
-def _experiments(words: Sequence[str], *, p95: bool) -> list[Experiment]:
+def composed(words: Sequence[str], wanted: Wanted) -> TypedGrid:
+    """Compose the cells of these overrides, with looks for sampling.
+
+    Raises:
+        ConfigError: a key isn't for a race, or no cell can ever run.
+    """
     given = {word.lstrip("+").partition("=")[0] for word in words}
     if own := [key for key in _OWN_KEYS if key in given]:
         raise ConfigError(f"{own[0]}: a race decides this itself: leave it out")
     more = [] if "sampling" in given else ["sampling=look"]
     more += ["sampling.repeats=1", "sampling.min_repeats=1", "sampling.repeat_precision=null"]
-    if p95 and not {"sampling.min_calls", "sampling"} & given:
+    if wanted.p95 and not {"sampling.min_calls", "sampling"} & given:
         more += [f"sampling.min_calls={samples_needed(0.95)}", "sampling.max_s=5"]
-    return compose_grid([*words, *more], "tune").experiments
+    grid = compose_grid([*words, *more], "tune")
+    set_environment(grid.experiments)
+    refuse_hopeless(grid.experiments)
+    refuse_different_places(grid.experiments)
+    return grid
 
 
 def _refuse(planned: Plan, runs: Sequence[PlannedRun], wanted: Wanted) -> None:
@@ -192,33 +199,45 @@ def refuse_short(found: Space, budget_s: float | None) -> None:
         )
 
 
-def below_accuracy(found: Space, floor: float) -> dict[int, str]:
-    """Why candidates are below an accuracy floor, by their measured accuracies.
+class Accuracies(NamedTuple):
+    """Candidates by an accuracy floor."""
+
+    below: Mapping[int, str] = MappingProxyType({})
+    """Why these are out."""
+    unsure: Mapping[int, str] = MappingProxyType({})
+    """Of those that keep the floor: whose interval reaches below it."""
+
+
+def accuracies(found: Space, floor: float) -> Accuracies:
+    """Hold candidates to an accuracy floor, by their measured accuracies.
 
     Raises:
         ConfigError: candidates whose accuracy was never measured.
     """
     store = ResultsStore(found.first.store_root)
-    known: dict[tuple[Any, ...], float] = {}
+    known: dict[tuple[Any, ...], tuple[float, float | None]] = {}
     if store.exists:
         rows = store.table(
-            [*_SAME_MODEL, "accuracy"],
+            [*_SAME_MODEL, "accuracy", "accuracy_lo"],
             among=OWN & (pc.field("status") == "ok") & pc.field("accuracy").is_valid(),
         )
         for row in rows.to_pylist():
-            known[tuple(row[name] for name in _SAME_MODEL)] = row["accuracy"]
-    accuracies = [known.get(_key(run)) for run in found.runs]
-    if lacking := [label for label, one in zip(found.labels, accuracies, strict=True) if one is None]:
+            known[tuple(row[name] for name in _SAME_MODEL)] = row["accuracy"], row["accuracy_lo"]
+    measured = {index: one for index, run in enumerate(found.runs) if (one := known.get(_key(run)))}
+    if lacking := [label for index, label in enumerate(found.labels) if index not in measured]:
         few = ", ".join(lacking[:_FEW]) + (f" and {len(lacking) - _FEW} more" if len(lacking) > _FEW else "")
         raise ConfigError(
             f"--accuracy-floor: {len(lacking)} of {counted(len(found.runs), 'candidate')} have no measured "
             f"accuracy ({few}): run the same overrides with scenario=accuracy and a dataset= first"
         )
-    return {
-        index: f"accuracy {one:.4f} is below {floor:g}"
-        for index, one in enumerate(accuracies)
-        if one is not None and one < floor
+    below = {i: f"accuracy {one:.4f} is below {floor:g}" for i, (one, _) in measured.items() if one < floor}
+    unsure = {
+        index: "unknown" if lo is None else f"{lo:.4f}"
+        for index, (_, lo) in measured.items()
+        if index not in below and (lo is None or lo < floor)
     }
+    doubt = f"its accuracy may be below {floor:g}: the lower bound is "
+    return Accuracies(below, {index: doubt + lo for index, lo in unsure.items()})
 
 
 def _key(run: PlannedRun) -> tuple[Any, ...]:

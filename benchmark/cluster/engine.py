@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +18,7 @@ from benchmark.cluster.survey import Survey
 from benchmark.config.experiment import Experiment
 from benchmark.execution.interpreters import Interpreters
 from benchmark.pipeline.budget import Ending
+from benchmark.pipeline.engine import Runner
 from benchmark.pipeline.runner import Pipeline
 from benchmark.pipeline.services import Services
 from benchmark.records import Row
@@ -37,7 +38,7 @@ class Cluster:
             ConfigError: nodes run another version of this program.
         """
         self._ray = ray
-        self._hosts: Mapping[str, str] = {}
+        self._hosts: dict[str, str] = {}
         self.interpreters = Interpreters(set(), {})  # children run on the nodes
         self._survey = Survey(ray, experiments, probe)
         self._wait(experiments[0].launcher.wait_s)
@@ -51,14 +52,9 @@ class Cluster:
         """The environment on the nodes that have the hardware, and what they lack."""
         return self._survey.look(experiment)
 
-    def run(self, plan: Plan, services: Services, workers: int) -> Ending:  # noqa: ARG002 - each node has its own
-        """Give every run its row: refused ones here, the others where they are timed."""
-        ending = Pipeline(services).run(plan._replace(queue=plan.refused))
-        if not plan.pending:
-            return ending
-        schedule = Schedule(self._ray, self._survey, plan, services)
-        self._hosts = schedule.hosts
-        return schedule.run()
+    def runner(self, services: Services) -> Runner:
+        """Gives refused runs their rows here, and the others where they are timed."""
+        return _OnNodes(self._ray, self._survey, services, self._hosts)
 
     def host_of(self, row: Row) -> str:
         """Name of the node that a row comes from; that of this host for cells that were refused."""
@@ -72,6 +68,21 @@ class Cluster:
                 said = True
             time.sleep(_LOOK_S)
             self._survey.refresh()
+
+
+class _OnNodes:
+    """Runs plans on the nodes."""
+
+    def __init__(self, ray: Any, survey: Survey, services: Services, hosts: dict[str, str]) -> None:
+        """`hosts` takes the name of the node that each row comes from, by run_id."""
+        self._ray, self._survey, self._services, self._hosts = ray, survey, services, hosts
+
+    def run(self, plan: Plan, workers: int) -> Ending:  # noqa: ARG002 - each node has its own
+        """Give every run its row."""
+        ending = Pipeline(self._services).run(plan._replace(queue=plan.refused))
+        if not plan.pending:
+            return ending
+        return Schedule(self._ray, self._survey, plan, self._services, self._hosts).run()
 
 
 @contextmanager

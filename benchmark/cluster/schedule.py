@@ -56,7 +56,10 @@ class _UnderWay(NamedTuple):
 class Schedule:
     """Runs the pending part of a plan."""
 
-    def __init__(self, ray: Any, survey: Survey, plan: Plan, services: Services) -> None:
+    def __init__(
+        self, ray: Any, survey: Survey, plan: Plan, services: Services, hosts: dict[str, str]
+    ) -> None:
+        """`hosts` takes the name of the node that each row comes from, by run_id."""
         self._ray, self._survey, self._plan, self._services = ray, survey, plan, services
         self._rows = RowWriter(services.store, services.observer)
         self._rows_since = RowsSince(services.store)
@@ -74,8 +77,7 @@ class Schedule:
         self._ready: dict[Hashable, deque[PlannedRun]] = defaultdict(deque)
         """Runs that can be timed; those of one hardware take turns."""
         self._looked_at = time.monotonic()
-        self.hosts: dict[str, str] = {}
-        """Name of the node that a row comes from, by run_id."""
+        self._hosts = hosts
 
     def run(self) -> Ending:
         """Run until every run has its row, or until the user or the budget stops it.
@@ -263,7 +265,7 @@ class Schedule:
             raise ConfigError(f"node {self._survey.name(result.node_id)}: {result.error}")
         self._services.budget.spend(result.seconds, run)
         for one in result.rows:
-            self.hosts[one.run_id] = self._survey.name(result.node_id)
+            self._hosts[one.run_id] = self._survey.name(result.node_id)
             with defer_signals():
                 if (answers := result.answers.get(one.run_id)) is not None:
                     self._services.store.keep_answers(one.run_id, answers)

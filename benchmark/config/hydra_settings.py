@@ -98,7 +98,8 @@ def refuse_in_verb(master: DictConfig, verb: str) -> None:
     Raises:
         ConfigError: says what to change.
     """
-    written = {"hydra/launcher": master.hydra.launcher._target_ != _LAUNCHER}
+    launchers = {_LAUNCHER, _ON_CLUSTER} if verb == "tune" else {_LAUNCHER}
+    written = {"hydra/launcher": master.hydra.launcher._target_ not in launchers}
     written["hydra.callbacks"] = bool(master.hydra.callbacks)
     advice = "`stage=compile` in a run" if verb == "compile" else "hydra/launcher=staged and ~hydra.callbacks"
     _refuse([f"{key}: {verb} doesn't use it: use {advice}" for key, value in written.items() if value])

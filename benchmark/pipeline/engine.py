@@ -14,6 +14,17 @@ from benchmark.records import Row
 from benchmark.stages.plan import look_here
 
 
+class Runner(Protocol):
+    """Runs plans; what it learned in one plan holds in the next."""
+
+    def run(self, plan: Plan, workers: int) -> Ending:
+        """Give every run of the queue its row, or stop when the user or the budget says so.
+
+        Raises:
+            KeyboardInterrupt: the runs under way have left `interrupted` rows.
+        """
+
+
 class Engine(Protocol):
     """Looks at hosts for the plan of a grid, and runs the plan on them."""
 
@@ -30,12 +41,8 @@ class Engine(Protocol):
     def look(self, experiment: Experiment) -> tuple[Environment, str | None]:
         """The environment of an experiment, and what the hosts lack for it; None: nothing."""
 
-    def run(self, plan: Plan, services: Services, workers: int) -> Ending:
-        """Give every run of the queue its row, or stop when the user or the budget says so.
-
-        Raises:
-            KeyboardInterrupt: the runs under way have left `interrupted` rows.
-        """
+    def runner(self, services: Services) -> Runner:
+        """What runs the plans of a command."""
 
 
 class ThisHost:
@@ -54,6 +61,6 @@ class ThisHost:
         """The environment here, and what is missing."""
         return look_here(experiment)
 
-    def run(self, plan: Plan, services: Services, workers: int) -> Ending:
-        """Run the queue cell by cell; compile `workers` at a time before."""
-        return Pipeline(services).run(plan, workers)
+    def runner(self, services: Services) -> Runner:
+        """Runs a queue cell by cell; compiles `workers` at a time before."""
+        return Pipeline(services)

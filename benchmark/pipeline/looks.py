@@ -6,7 +6,7 @@ A look that has its row is not taken again, so a race that was stopped goes on w
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from benchmark.cell import CellProcesses, Plan, PlannedRun, run_id
+from benchmark.cell import CellProcesses, MemoryLimits, Plan, PlannedRun, run_id
 from benchmark.pipeline.budget import Ending, hourly
-from benchmark.pipeline.runner import Pipeline
+from benchmark.pipeline.engine import Runner
 from benchmark.records import frozen
 from benchmark.store.results import ResultsStore
 from benchmark.store.selection import OWN
@@ -46,12 +46,13 @@ class Looks:
     """Takes the looks of a race, round by round."""
 
     def __init__(
-        self, pipeline: Pipeline, store: ResultsStore, runs: Sequence[PlannedRun], wanted: Wanted
+        self, runner: Runner, store: ResultsStore, runs: Sequence[PlannedRun], wanted: Wanted
     ) -> None:
         """`runs` has one run of each candidate, in the order of the race."""
-        self._pipeline, self._store, self._runs, self._wanted = pipeline, store, runs, wanted
+        self._runner, self._store, self._runs, self._wanted = runner, store, runs, wanted
         self.used_s = 0.0
         """Seconds of all looks and compilations so far, also those of earlier commands, by their rows."""
+        self._memory = MemoryLimits()
 
     def plan(self, turn: Round) -> Plan:
         """The looks of this round that have no row yet."""
@@ -66,16 +67,24 @@ class Looks:
         Raises:
             KeyboardInterrupt: after the current look has left an `interrupted` row.
         """
-        ending = self._pipeline.run(missing, workers) if missing.queue else "done"
+        ending = self._runner.run(missing, workers) if missing.queue else "done"
         runs = self._of(turn)
         rows = self._rows(runs.values())
         self.used_s += sum(map(seconds_of, rows.values()))
+        for run in runs.values():
+            if rows.get(run.run_id, {}).get("status") in {"oom_host", "oom_device"}:
+                self._memory.add_run(run)
         looks = {
             index: look(rows[run.run_id], run, self._wanted)
             for index, run in runs.items()
             if run.run_id in rows
         }
         return looks, ending
+
+    def too_large(self, indices: Iterable[int]) -> dict[int, str]:
+        """Which of these candidates need more memory than one that had too little, and why."""
+        found = {i: self._memory.dominate(self._runs[i].cell, self._runs[i].environment) for i in indices}
+        return {index: f"dominated: {why}" for index, why in found.items() if why}
 
     def _of(self, turn: Round) -> dict[int, PlannedRun]:
         return {index: numbered(self._runs[index], turn.number) for index in turn.looks}
@@ -95,7 +104,8 @@ def look(row: Mapping[str, Any], run: PlannedRun, wanted: Wanted) -> Look:
     """What a row says about its candidate."""
     if row["status"] != "ok":
         error = str(row["error"] or "").partition("\n")[0]
-        return Look((), refused=f"{row['status']} at {row['stage']}: {error}")
+        chance = row["status"] == "crashed" and row["stage"] == "measure"
+        return Look((), refused=f"{row['status']} at {row['stage']}: {error}", perhaps=chance)
     cosine = row["cosine"]
     if wanted.cosine_floor is not None and (cosine is None or cosine < wanted.cosine_floor):
         found = "unknown" if cosine is None else f"{cosine:.6f}"

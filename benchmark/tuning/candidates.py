@@ -34,6 +34,8 @@ class Look(NamedTuple):
     p95_ms: float | None = None
     refused: str = ""
     """Why the candidate is out, whatever its speed: it failed, or is below a floor."""
+    perhaps: bool = False
+    """Whether it may have failed by chance, so that it is tried once more."""
 
 
 @frozen

@@ -93,6 +93,8 @@ class Race:
         self.unproposed = {*everyone} if proposed else set[int]()
         """Candidates that take no part, since they weren't proposed."""
         shape = (question.objectives, len(self.candidates), 0)
+        self._failed: set[int] = set()
+        """Candidates with a look that may have failed by chance."""
         self._logs = np.full(shape, math.nan)
         self._p95 = np.full(shape[1:], math.nan)
         self._against: dict[int, list[Bounds]] = {}
@@ -126,7 +128,10 @@ class Race:
         self._logs = np.pad(self._logs, ((0, 0), (0, 0), (0, 1)), constant_values=math.nan)
         self._p95 = np.pad(self._p95, ((0, 0), (0, 1)), constant_values=math.nan)
         for index, look in looks.items():
-            if look.refused:
+            if look.perhaps and index not in self._failed:
+                self._failed.add(index)
+                self._again(index)
+            elif look.refused:
                 self.dropped[index] = Dropped(turn.number, "refused", look.refused)
             else:
                 self._logs[:, index, -1] = np.log(look.values)
@@ -158,6 +163,11 @@ class Race:
         self.dropped[index] = Dropped(self.rounds, "refused", reason)
         self._starts.leave(index)
         self.standing = self._stand(None)
+
+    def _again(self, index: int) -> None:
+        """Let a candidate without any look be started again; the others are looked at in any case."""
+        if np.isnan(self._logs[0, index]).all():
+            self._starts.waiting.append(index)
 
     # What the looks say
 

@@ -49,6 +49,8 @@ class Setting:
     """Candidate that the winner is compared with."""
     used_s: float
     budget_s: float | None
+    doubts: Mapping[int, str]
+    """What isn't sure of a candidate, beside its speed."""
 
 
 def verdict(race: Race, setting: Setting) -> Verdict:
@@ -61,7 +63,7 @@ def verdict(race: Race, setting: Setting) -> Verdict:
     more_s = 0.0 if now.decided else seconds_more(race)
     gain = _gain(race, setting.baseline)
     return Verdict(
-        sentence=f"{_answer(race, setting, gain, more_s)}, {_used(setting)}",
+        sentence=f"{_answer(race, setting, gain, more_s)}, {_used(setting)}{_doubts(now.front, setting)}",
         winners=now.front,
         decided=now.decided,
         within=now.within if math.isfinite(now.within) else None,
@@ -134,6 +136,15 @@ def _answer(race: Race, setting: Setting, gain: float | None, more_s: float) -> 
             f"not decided between {setting.labels[now.front[0]]} and {shown}{more}. Leader: {lead}; {within}"
         )
     return f"not sure that it keeps p95 <= {race.question.p95_ms:g} ms: {lead}; {within}"
+
+
+def _doubts(front: Sequence[int], setting: Setting) -> str:
+    several = len(front) > 1
+    return "".join(
+        f"; {setting.labels[index] + ': ' if several else ''}{setting.doubts[index]}"
+        for index in front
+        if index in setting.doubts
+    )
 
 
 def _no_winner(race: Race) -> str:

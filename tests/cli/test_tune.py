@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import signal
 
+import pyarrow as pa
 import pytest
 
 from benchmark.__main__ import main
 from benchmark.pipeline.looks import Looks
+from benchmark.store.results import ResultsStore
 
 NINE = ("hardware=simulated", "compiler.fast_math=none,matmult,all", "compiler.call_ms=1,2,3")
 
@@ -123,6 +125,31 @@ def test_a_candidate_that_fails_leaves_the_race_with_its_reason(verb):
     failed = [one for one in answer(printed)["dropped"] if one["why"] == "refused"]
     assert len(failed) == 3
     assert failed[0]["reason"].startswith("crashed at measure: ")
+    table = rows(answer(printed)["campaign"])
+    assert (table[table["status"] == "crashed"].groupby("cell_id").size() == 2).all()  # once by chance
+
+
+def test_an_accuracy_below_the_floor_is_out_and_one_that_may_be_below_it_is_said(verb, monkeypatch):
+    words = ("hardware=simulated", "compiler.fast_math=none,matmult,all")
+    verb("tune", *words, "campaign=first")
+    table, measured = ResultsStore.table, {"none": (0.97, 0.95), "matmult": (0.92, 0.89), "all": (0.89, 0.8)}
+
+    def with_accuracies(self, names, among=None):
+        if "accuracy" not in names:
+            return table(self, names, among=among)
+        found = table(self, [name for name in names if not name.startswith("accuracy")]).to_pylist()
+        of = [measured[row["fast_math"]] for row in found]
+        both = ({"accuracy": point, "accuracy_lo": lo} for point, lo in of)
+        return pa.Table.from_pylist([{**row, **one} for row, one in zip(found, both, strict=True)])
+
+    monkeypatch.setattr(ResultsStore, "table", with_accuracies)
+    code, printed = verb("tune", *words, "--accuracy-floor", ".9", "--json")
+    said = answer(printed)
+    assert code == 0
+    (out,) = (one for one in said["dropped"] if one["why"] == "refused")
+    assert (out["label"], out["reason"]) == ("all", "accuracy 0.8900 is below 0.9")
+    assert [one["label"] for one in said["winners"]] == ["matmult"]
+    assert said["sentence"].endswith("; its accuracy may be below 0.9: the lower bound is 0.8900")
 
 
 REFUSED = {

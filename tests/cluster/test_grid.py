@@ -107,6 +107,18 @@ def test_the_rows_are_those_of_one_host(grid, start, tmp_path):
     assert len({row["environment_id"] for row in rows}) == 1  # nothing that Ray sets for its tasks counts
 
 
+def test_a_race_takes_its_looks_on_the_nodes(start, tmp_path):
+    words = ("hardware=simulated", "compiler.call_ms=1,2,4", "campaign=race")
+    tuned = start("tune", "hydra/launcher=ray", *words, "--json")
+    said, _ = tuned.communicate(timeout=120)
+    assert tuned.returncode == 0, said
+    answer = json.loads(said.splitlines()[-1])
+    assert [one["label"] for one in answer["winners"]] == ["call_ms=1"]
+    rows = ResultsStore(tmp_path / "outputs" / "results").table().to_pylist()
+    assert len(rows) == answer["looks"]
+    assert {row["status"] for row in rows} == {"ok"}
+
+
 def test_a_failed_cell_is_a_row_and_the_progress_names_its_node(grid):
     code, rows, said = grid(*ISOLATED, "compiler.fault=none,kill,raise")
     assert Counter(row["status"] for row in rows) == {"ok": 1, "crashed": 2}, said

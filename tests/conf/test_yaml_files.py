@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import yaml
@@ -68,6 +69,13 @@ def test_the_first_and_the_last_cell_of_an_experiment_compose(compose, name):
         assert compose(f"experiment={name}", *overrides)
 
 
+def _values(text):
+    """How many values a value of `include` stands for."""
+    if match := re.fullmatch(r"(choice|range)\((.*)\)", str(text)):
+        return len(match[2].split(",")) if match[1] == "choice" else int(match[2])
+    return 1
+
+
 @pytest.mark.real
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_cell_of_an_experiment_composes(name):
@@ -84,13 +92,13 @@ def test_every_cell_of_an_experiment_composes(name):
     product = math.prod(len(str(values).split(",")) for values in swept.values()) if axes else 0
     rows = math.prod(len(next(iter(block.values()))) for block in diff.get("pair", ()))
     # A single cell without a model gets each of those on the command line.
-    singles = (
-        sum(one["model"] in ends if "model" in one else len(ends) for one in include)
-        if only
-        else len(include)
-    )
+    wanted = [
+        math.prod(map(_values, one.values())) * (len(ends) if only and "model" not in one else 1)
+        for one in include
+        if not only or one.get("model") in {None, *ends}
+    ]
     laid = compose_grid([f"experiment={name}", *only])
-    assert len(laid.experiments) + len(laid.excluded) == product * rows + singles
+    assert len(laid.experiments) + len(laid.excluded) == product * rows + sum(wanted)
 
 
 def test_the_help_of_a_run_names_every_verb():

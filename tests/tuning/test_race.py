@@ -75,6 +75,19 @@ def test_a_failed_look_ends_its_candidate_and_no_other():
     assert running.standing.front == (1,)
 
 
+def test_a_look_that_may_have_failed_by_chance_is_taken_once_more():
+    chance, found = Look(values=(), refused="crashed at measure", perhaps=True), Look(values=(3.0,))
+    running = Race([Candidate(name="a"), Candidate(name="b")], Question())
+    running.add(running.next_round(), {0: chance, 1: found})
+    assert running.dropped == {}
+    turn = running.next_round()
+    assert 0 in turn.looks
+    running.add(turn, {0: Look(values=(1.0,)), 1: found})
+    assert running.standing.front == (0,)
+    running.add(running.next_round(), {0: chance, 1: found})
+    assert running.dropped[0].reason == "crashed at measure"
+
+
 def test_two_objectives_leave_a_front():
     ended = race([(1.0, 9.0), (9.0, 1.0), (3.0, 3.0), (5.0, 5.0), (9.5, 9.5)], Question(objectives=2))
     assert {*ended.standing.front} == {0, 1, 2}
