@@ -49,6 +49,10 @@ def tables(tmp_path_factory):
     return {table.name: frame(table) for section in page.sections for table in section.tables}
 
 
+def test_steps_of_trainings_are_no_calls(tables):
+    assert {*tables} & {"speed-up", "best-by-model"} == set()
+
+
 def half(values):
     return stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
 
