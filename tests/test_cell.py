@@ -117,7 +117,7 @@ def test_hardware_versions_and_settings_change_the_environment_and_so_the_run(
     assert run_id("nightly", cell, before) != run_id("nightly", cell, after)
 
 
-def test_the_order_in_which_versions_are_told_does_not_matter():
+def test_the_order_in_which_versions_are_said_does_not_matter():
     one = environment_of(FACTS, {"a": "1", "b": "2"}, {})
     other = environment_of(FACTS, {"b": "2", "a": "1"}, {})
     assert one.environment_id == other.environment_id

@@ -51,7 +51,7 @@ class Call(NamedTuple):
 
 
 class Asking:
-    """Asks the items that have no answer yet. `ask` makes the calls, whoever times them."""
+    """Asks the items that have no answer yet. `ask` makes the calls, timed or not."""
 
     def __init__(
         self, items: Sequence[Item], questions: Questions, batch: int, names: Sequence[str], folder: Path

@@ -1,4 +1,4 @@
-"""A console of rich on which texts of rows and files are harmless, whoever prints them; see also `say`."""
+"""A console of rich on which texts of rows and files are harmless; see also `say`."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class SoundFiles:
         return [file for file in files if not self._is_flawed(file)]
 
     def _is_flawed(self, file: Path) -> bool:
-        with suppress(FileNotFoundError):  # whoever reads it will see
+        with suppress(FileNotFoundError):  # reading it will show that
             state = identity(file.stat())
             if (known := self._found.get(file)) and known[0] == state:
                 return known[1] is not None

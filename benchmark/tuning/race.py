@@ -2,7 +2,7 @@
 
 A candidate is dropped for good when it is surely worse than a leader by more than the tolerance, or surely
 outside a limit. It rests while it is surely no better than a leader by more than the tolerance. The race is
-decided when everybody else is dropped or rests. Expensive compilations start late, in the order of what they
+decided when every other one is dropped or rests. Expensive compilations start late, in the order of what they
 may win for their cost; what is known of earlier runs decides that order and nothing else.
 
 No torch, no files, no clock: the same looks give the same decisions, so a race can be resumed from its rows.

@@ -180,7 +180,7 @@ def test_limits_that_no_cell_keeps_are_answered_with_the_nearest(limits, note):
     assert notes == (note,)
 
 
-def test_an_accuracy_that_nobody_measured_is_asked_for_in_vain():
+def test_an_accuracy_that_was_never_measured_gives_no_answer():
     ((answer,), (notes,)) = asked(*GROWING, accuracy_floor=0.8)
     assert (answer.chosen, len(answer.front)) == (None, 0)
     assert notes[0] == "no cell has an accuracy: scenario=latency,accuracy with dataset= measures both"
@@ -224,8 +224,8 @@ def test_too_few_calls_for_an_interval_are_not_certainly_within():
     ],
 )
 def test_a_limit_that_was_not_reached_comes_with_what_to_try(more, note):
-    (_, ((told,),)) = asked(*GROWING, *more, p95_ms=100.0)
-    assert told == f"every measured cell is within p95 <= 100 ms: the limit is not reached; {note}"
+    (_, ((message,),)) = asked(*GROWING, *more, p95_ms=100.0)
+    assert message == f"every measured cell is within p95 <= 100 ms: the limit is not reached; {note}"
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ def test_a_request_of_tokens_is_one_generation():
     assert answer.best["machines"] == 15
 
 
-def test_a_published_cell_is_told_by_what_its_document_says_of_it():
+def test_a_published_cell_is_said_by_what_its_document_says_of_it():
     bare = {"hardware": None, "compiler": None, "fast_math": None, "batch_size": None, "model": None}
     printed = {"latency_p95_ms_lo": None, "latency_p95_ms_hi": None, "throughput_per_s": 500.0}
     ((answer,), (notes,)) = asked({"source": "published", **bare, **printed, "batch_size": None}, p95_ms=20.0)

@@ -217,7 +217,7 @@ def test_repeats_of_a_cell_are_its_spread():
     assert said_by(frame, "latency falls") == []
 
 
-def test_rows_that_say_they_are_noisy_are_not_also_told_to_fall():
+def test_rows_that_say_they_are_noisy_are_not_also_said_to_fall():
     frame = rows({"noise_flags": ["cpu_share"]}, {"latency_p50_ms": 5.0, "batch_size": 2})
     assert said_by(frame, "latency falls") == []
     ((found, reason),) = said_by(frame, "noisy")
@@ -371,7 +371,7 @@ def test_a_first_call_does_what_all_calls_do():
     assert [ids for ids, _ in said_by(frame, "first call too fast")] == [("r0",)]
 
 
-def test_unsteady_rows_are_told():
+def test_unsteady_rows_are_said():
     frame = rows(
         {"steady": False}, {"steady": True}, {"steady": None}, {"steady": False, "status": "timeout"}
     )
@@ -428,7 +428,7 @@ def test_answers_that_were_compared_item_by_item_are_judged_by_that():
     )
 
 
-def test_models_within_their_noise_are_told_in_the_longest_stretches():
+def test_models_within_their_noise_are_said_in_the_longest_stretches():
     shares = {"a": 0.80, "b": 0.82, "c": 0.83, "d": 0.85}
     frame = rows(
         *({"model": model, "accuracy": share} for model, share in shares.items()),

@@ -155,13 +155,13 @@ def peer(work, environment, launcher, cells, tag):
 
 def _peer_timed_s(report):
     """Timed calls from its report; warm-up, which no report tells, from its log less the first call."""
-    told, log = json.loads(report.read_text()), report.with_name("benchmark.log").read_text()
+    message, log = json.loads(report.read_text()), report.with_name("benchmark.log").read_text()
     warming, timing = (
         datetime.fromisoformat(re.search(rf"(\d{{4}}-\S+ [\d:]+,\d{{3}}).*{said}", log)[1].replace(",", "."))
         for said in ("Warming up backend", "Running Inference latency")
     )
-    first = told["first_forward"]["latency"]["total"]
-    return (timing - warming).total_seconds() - first + told["forward"]["latency"]["total"]
+    first = message["first_forward"]["latency"]["total"]
+    return (timing - warming).total_seconds() - first + message["forward"]["latency"]["total"]
 
 
 def parts(row):
@@ -213,10 +213,10 @@ def show_comparison(rounds):
     print(f"\n{'':46}" + "".join(f"{name:>10}" for name in rounds[0]))
     by_name = {label: {n: [of(*r[n]) for r in rounds] for n in rounds[0]} for label, of in figures.items()}
     for label in ("wall, 6 cells, s", "wall / added cell = (6 cells - 1 cell) / 5, s"):
-        ratios = {n: map(truediv, told, by_name[label]["ours"]) for n, told in by_name[label].items()}
+        ratios = {n: map(truediv, message, by_name[label]["ours"]) for n, message in by_name[label].items()}
         by_name[f"ratio to ours, {label.split(' =')[0].removesuffix(', s')}"] = ratios
-    for label, told in by_name.items():
-        print(f"{label:46}" + "".join(f"{median(values):10.2f}" for values in told.values()))
+    for label, message in by_name.items():
+        print(f"{label:46}" + "".join(f"{median(values):10.2f}" for values in message.values()))
 
 
 def show_whole(runs):
@@ -248,8 +248,8 @@ def install(environment):
         subprocess.run([sys.executable, "-m", "venv", environment], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", *PEER], check=True)
     for who, here in (("ours", sys.executable), (PEER[0], python)):
-        told = subprocess.run([here, "-c", VERSIONS], capture_output=True, text=True, check=True)
-        print(f"{who}: {told.stdout.strip()}")
+        message = subprocess.run([here, "-c", VERSIONS], capture_output=True, text=True, check=True)
+        print(f"{who}: {message.stdout.strip()}")
 
 
 def main():

@@ -55,7 +55,7 @@ TorchScript.load = _slower
 """
 
 
-class Told(NamedTuple):
+class Duels(NamedTuple):
     """One duel."""
 
     ratio_test: RatioTest
@@ -101,15 +101,15 @@ def play(sides, seed, options):
         for number in range(options.alone)
     ]
     found = ratio_test([turns_ratio(pair.a.blocks, pair.b.blocks) for pair in pairs])
-    told = Told(found, seconds, [p50["B"] / p50["A"] for p50 in alone])
+    ended = Duels(found, seconds, [p50["B"] / p50["A"] for p50 in alone])
     idle_ms = 1e3 * statistics.fmean(t.idle_cpu_s for p in pairs for s in (p.a, p.b) for t in s.turns)
     print(
         f"  {found.ratio:.4f} [{found.lo:.4f}, {found.hi:.4f}] {found.verdict}, {seconds:.0f} s, "
         f"blocks of {calls}, idle {idle_ms:.2f} ms CPU a turn, load {os.getloadavg()[0]:.1f}; "
-        f"p50 one after the other: {min(told.p50s):.3f} to {max(told.p50s):.3f}",
+        f"p50 one after the other: {min(ended.p50s):.3f} to {max(ended.p50s):.3f}",
         flush=True,
     )
-    return told
+    return ended
 
 
 @contextmanager
@@ -150,13 +150,13 @@ def main():
             since = time.perf_counter()
             with duel.seated({"A": honest, "B": rival}, folder / kind[0]) as sides:
                 print(f"  both sides started in {time.perf_counter() - since:.0f} s")
-                told = [play(sides, number, options) for number in range(options.duels)]
-            by_turns = [one.ratio_test.verdict in {"regression", "improvement"} for one in told]
-            usual = [alarm for one in told for alarm in one.by_p50]
+                ended = [play(sides, number, options) for number in range(options.duels)]
+            by_turns = [one.ratio_test.verdict in {"regression", "improvement"} for one in ended]
+            usual = [alarm for one in ended for alarm in one.by_p50]
             summary.append(
-                f"{kind}, {verdict}: by turns {sum(by_turns)} of {len(told)}, "
+                f"{kind}, {verdict}: by turns {sum(by_turns)} of {len(ended)}, "
                 f"by p50 of one process each {sum(usual)} of {len(usual)}; "
-                f"median {statistics.median(one.seconds for one in told):.0f} s a duel"
+                f"median {statistics.median(one.seconds for one in ended):.0f} s a duel"
             )
     print(*summary, sep="\n")
 

@@ -105,13 +105,13 @@ def one_process(rng, times):
             found = np.array([intervals(kind.draw(rng, n), qs) for _ in range(times)])
             for place, q in enumerate(qs):
                 lo, hi = found[:, place, 1], found[:, place, 2]
-                told = ~np.isnan(lo)
-                refused.append(1 - told.mean())
-                if told.mean() > 0.2:
+                message = ~np.isnan(lo)
+                refused.append(1 - message.mean())
+                if message.mean() > 0.2:
                     right = (lo <= kind.truth(q)) & (kind.truth(q) <= hi)
-                    covered.append((right[told].mean(), f"{kind.name}, n {n}, p{100 * q:g}"))
-    told = f"refused {np.mean(refused):.3f} on average"
-    summary("1  one process, 95 % intervals", covered, told)
+                    covered.append((right[message].mean(), f"{kind.name}, n {n}, p{100 * q:g}"))
+    message = f"refused {np.mean(refused):.3f} on average"
+    summary("1  one process, 95 % intervals", covered, message)
 
 
 def several_processes(rng, times):
@@ -123,18 +123,18 @@ def several_processes(rng, times):
                     continue
                 for spread in (0.005, 0.03):
                     for q in (0.5, 0.95):
-                        right = told = 0
+                        right = message = 0
                         for _ in range(times):
                             groups = [
                                 math.exp(spread * rng.standard_normal()) * kind.draw(rng, n)
                                 for _ in range(processes)
                             ]
                             _, lo, hi = estimate_groups(groups, q)
-                            told += not math.isnan(lo)
+                            message += not math.isnan(lo)
                             right += lo <= kind.truth(q) <= hi
-                        if told > 0.2 * times:
+                        if message > 0.2 * times:
                             case = f"{kind.name}, {processes} x {n}, spread {spread}, p{100 * q:g}"
-                            covered.append((right / told, case))
+                            covered.append((right / message, case))
     summary("1  several processes, 95 % intervals", covered, "")
 
 
@@ -162,7 +162,7 @@ def verdicts(rng, times):
     for rounds in (8, 12):
         for drift in (0.0, 0.3):
             said = {1.0: [], 1.05: []}
-            for effect, told in said.items():
+            for effect, message in said.items():
                 for _ in range(times):
                     host = np.exp(0.15 * rng.standard_normal(rounds))
                     trend = np.exp(np.linspace(0, 1, 200)[None] * drift * rng.standard_normal((rounds, 1)))
@@ -174,7 +174,7 @@ def verdicts(rng, times):
                         * np.exp(0.03 * np.array([remembering(rng, 200, 0.7) for _ in range(rounds)]))
                         for scale in (1.0, effect)
                     ]
-                    told.append(compare(*sides))
+                    message.append(compare(*sides))
             alarms = np.mean([verdict in {"regression", "improvement"} for verdict in said[1.0]])
             found = np.mean([verdict == "regression" for verdict in said[1.05]])
             print(

@@ -58,7 +58,7 @@ def ask(store: ResultsStore) -> None:
         "statuses of a campaign": lambda: store.statuses(name),
         "statuses of all": store.statuses,
         f"of {len(own):,} runs of a campaign": lambda: store.of_runs(own, shown, name),
-        "the same, not told which campaign": lambda: store.of_runs(own, shown),
+        "the same, without the campaign": lambda: store.of_runs(own, shown),
         f"of {len(scattered):,} runs all over": lambda: store.of_runs(scattered, shown),
         "fresh in one environment": lambda: history.fresh(store, everywhere[:1]),
         "fresh in all": lambda: history.fresh(store, everywhere),

@@ -114,8 +114,8 @@ def autocorrelated(before, fresh, memory: float):
     return memory * before + (1 - memory**2) ** 0.5 * fresh
 
 
-def watch(world: World, seed: int, told: Counter) -> None:
-    """Watch a world from its first night on; `told` counts what is printed."""
+def watch(world: World, seed: int, counts: Counter) -> None:
+    """Watch a world from its first night on; `counts` counts what is printed."""
     simulation, detector = Simulation(world, seed), NightlyDetector()
     burn_in = (30, 40)[seed % 2]
     waiting = list(np.random.default_rng(seed).permutation(SERIES))
@@ -129,30 +129,30 @@ def watch(world: World, seed: int, told: Counter) -> None:
                 place = waiting.pop()
                 simulation.slower[place] = np.log1p(size)
                 since[str(place)] = (t, size)
-                told["injected", size] += 1
+                counts["injected", size] += 1
         data, before = simulation.night(), simulation.runs
         started = time.perf_counter()
         alarms = detector.night(t, data, simulation.rerun)
-        told["seconds"] += time.perf_counter() - started
-        told["nights"] += 1
-        told["false"] += sum(series not in since for series in alarms)
-        told["repeated"] += sum(series in found for series in alarms)
+        counts["seconds"] += time.perf_counter() - started
+        counts["nights"] += 1
+        counts["false"] += sum(series not in since for series in alarms)
+        counts["repeated"] += sum(series in found for series in alarms)
         for series in set(alarms) & since.keys() - found:
             start, size = since[series]
-            told["found", size] += t - start < (3 if size == SIZES[0] else 1)
+            counts["found", size] += t - start < (3 if size == SIZES[0] else 1)
         found |= set(alarms) & since.keys()
         nightly, extra = sum(map(len, data.values())), simulation.runs - before
-        told["runs"] += nightly
-        told["extra"] += extra
-        told["most"] = max(told["most"], extra / nightly)
+        counts["runs"] += nightly
+        counts["extra"] += extra
+        counts["most"] = max(counts["most"], extra / nightly)
 
 
-def line(told: Counter) -> str:
-    nights = told["nights"]
-    shares = [told["found", size] / told["injected", size] for size in SIZES]
+def line(of: Counter) -> str:
+    nights = of["nights"]
+    shares = [of["found", size] / of["injected", size] for size in SIZES]
     return (
-        f"{told['false'] / nights:7.3f} {shares[0]:8.2f} {shares[1]:8.2f} {told['extra'] / told['runs']:7.2f}"
-        f" {told['most']:6.2f} {told['repeated'] / nights:9.3f} {1000 * told['seconds'] / nights:6.0f}"
+        f"{of['false'] / nights:7.3f} {shares[0]:8.2f} {shares[1]:8.2f} {of['extra'] / of['runs']:7.2f}"
+        f" {of['most']:6.2f} {of['repeated'] / nights:9.3f} {1000 * of['seconds'] / nights:6.0f}"
     )
 
 
@@ -166,10 +166,10 @@ def main() -> None:
     print(f" {'repeated':>9} {'ms':>6}")
     for name, world in WORLDS.items():
         if asked.worlds in name:
-            told: Counter = Counter()
+            counts: Counter = Counter()
             for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-                watch(world, seed, told)
-            print(f"{name:<48}{line(told)}", flush=True)
+                watch(world, seed, counts)
+            print(f"{name:<48}{line(counts)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -74,8 +74,8 @@ def table(title, costs, few):
     each = {cells: (cost.wall_s - few.wall_s) / (cells - 4) * 1e3 for cells, cost in costs.items()}
     first = next(iter(each.values()))
     for cells, spent in costs.items():
-        told = f"{cells:8} {spent.wall_s:8.2f} {spent.cpu_s:8.2f} {each[cells]:8.3f}"
-        print(told, f"{each[cells] / first:9.2f} {spent.peak_mb:6.0f}", flush=True)
+        message = f"{cells:8} {spent.wall_s:8.2f} {spent.cpu_s:8.2f} {each[cells]:8.3f}"
+        print(message, f"{each[cells] / first:9.2f} {spent.peak_mb:6.0f}", flush=True)
 
 
 def main():

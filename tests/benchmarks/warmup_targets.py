@@ -215,7 +215,7 @@ def judged(rng) -> dict:
     samples = samples * path.level
     began = time.perf_counter()
     start = steady_start(samples)
-    told = {
+    message = {
         "ms": 1e3 * (time.perf_counter() - began),
         "noise": make_noise.__name__,
         "path": make_path.__name__,
@@ -227,19 +227,19 @@ def judged(rng) -> dict:
     }
     if start is not None and path.start < n:
         found = np.median(samples[start:])
-        told["bias %"] = 100 * (found / np.median(others) - 1)
-        told["own bias %"] = 100 * (found / np.median(samples[path.start :]) - 1)
-    return told
+        message["bias %"] = 100 * (found / np.median(others) - 1)
+        message["own bias %"] = 100 * (found / np.median(samples[path.start :]) - 1)
+    return message
 
 
 def summary(rows: pd.DataFrame, parts: dict[str, pd.Series]) -> pd.DataFrame:
     """Bias against the truth is that of the detector and of chance, own bias against the same trace from the
     true start that of the detector alone.
     """
-    told = {}
+    message = {}
     for name, part in parts.items():
         own = rows.loc[part, "own bias %"].dropna().abs()
-        told[name] = {
+        message[name] = {
             "traces": part.sum(),
             "refused": rows.loc[part, "refused"].mean(),
             "accepted": 1 - rows.loc[part, "refused"].mean(),
@@ -247,7 +247,7 @@ def summary(rows: pd.DataFrame, parts: dict[str, pd.Series]) -> pd.DataFrame:
             "mean |own bias| %": own.mean(),
             "share of |own bias| > 1 %": (own > 1).mean(),
         }
-    return pd.DataFrame(told).T
+    return pd.DataFrame(message).T
 
 
 def tables(rows: pd.DataFrame) -> Iterator[pd.DataFrame]:

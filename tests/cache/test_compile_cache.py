@@ -488,7 +488,7 @@ def test_gc_removes_the_least_recently_used_first_until_the_rest_fits(cache):
     assert list((cache.root / ".tmp").iterdir()) == []
 
 
-def test_gc_keeps_what_it_is_told_to_and_what_was_just_used(cache):
+def test_gc_keeps_what_it_is_said_to_and_what_was_just_used(cache):
     kept, fresh, old = (cache.get_or_build("artifact", {"n": n}, write_model) for n in range(3))
     used_ago(kept, 500)
     used_ago(old, 400)

@@ -103,7 +103,7 @@ def resumed(folders, stopped):
 
 
 @pytest.mark.parametrize("story", STORIES)
-def test_the_exit_code_is_130_and_the_way_to_resume_is_told(stopped, story):
+def test_the_exit_code_is_130_and_the_way_to_resume_is_said(stopped, story):
     assert stopped[story].code == 130
     assert "to resume: python -m benchmark" in stopped[story].out
     assert "Traceback" not in stopped[story].out

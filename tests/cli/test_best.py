@@ -80,7 +80,7 @@ def typed(root, monkeypatch):
     return typed
 
 
-def test_one_work_is_told_with_its_front_and_the_price_basis(typed):
+def test_one_work_is_said_with_its_front_and_the_price_basis(typed):
     code, text = typed("model=vit", "--p95-ms", "8", "price.as_of=2024-09-16")
     assert code == 0
     assert "the cheapest within p95 <= 8 ms is batch 4, inf2.xlarge, neuronx: p95 7.80 ms" in text
@@ -169,7 +169,7 @@ def test_a_machine_without_a_price_is_answered_with_the_fastest(typed):
     assert "1 row has no instance_type, so no cost (cpu on here): set hardware.instance_type=" in text
 
 
-def test_a_fleet_is_told_with_its_rule(typed):
+def test_a_fleet_is_said_with_its_rule(typed):
     _, text = typed("model=vit", "--requests-per-s", "1000", "--utilisation", "0.5")
     assert "4 machines for $2,214 a month" in text
     assert "a request is one item; each machine runs at 50% of its measured throughput; 730 h a month" in text

@@ -174,7 +174,7 @@ def test_simulated_rows_are_never_mixed_with_measured_ones(typed):
         (("model=bert", "model=vit", "--run", "--percentile", "95"), "--run compares medians"),
     ],
 )
-def test_mistakes_are_told(typed, arguments, outcome_text):
+def test_mistakes_are_said(typed, arguments, outcome_text):
     with pytest.raises(ConfigError, match=outcome_text):
         typed(*arguments)
 

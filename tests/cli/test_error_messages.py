@@ -24,7 +24,7 @@ SIMULATED = "hardware=simulated"
         ("experiment=zzz", "known: "),
     ],
 )
-def test_an_unknown_name_is_told_with_the_nearest_and_all_known_ones(outcome_text, override, hint):
+def test_an_unknown_name_is_said_with_the_nearest_and_all_known_ones(outcome_text, override, hint):
     group = override.partition("=")[0]
     assert outcome_text(override).startswith(f"{override}: there is no such {group}; {hint}")
 
@@ -36,7 +36,7 @@ def test_an_unknown_name_is_told_with_the_nearest_and_all_known_ones(outcome_tex
         ("zzz=1", "zzz: unknown key; `python -m benchmark --cfg job` shows every key"),
     ],
 )
-def test_an_unknown_key_is_told_with_the_nearest(outcome_text, override, expected):
+def test_an_unknown_key_is_said_with_the_nearest(outcome_text, override, expected):
     assert outcome_text(override) == expected
 
 
@@ -53,7 +53,7 @@ def test_a_request_of_which_nothing_can_ever_run_is_a_mistake(outcome_text):
 
 
 @pytest.mark.parametrize("override", ["batch=[1", "'", "a b", "{", "batch=1,2]"])
-def test_what_cannot_be_read_as_an_override_is_told_how_one_is_written(outcome_text, override):
+def test_what_cannot_be_read_as_an_override_is_said_how_one_is_written(outcome_text, override):
     assert outcome_text(override).startswith(f"{override}: can't be read as an override: write key=value, ")
 
 
@@ -74,7 +74,7 @@ def test_several_values_need_a_grid(outcome_text):
         (["--resolve"], "The --resolve flag can only be used"),
     ],
 )
-def test_what_hydra_refuses_is_told_in_a_line(outcome_text, arguments, expected):
+def test_what_hydra_refuses_is_said_in_a_line(outcome_text, arguments, expected):
     assert outcome_text(*arguments).startswith(expected)
 
 
@@ -83,7 +83,7 @@ def test_an_unknown_flag_is_exit_code_1_like_any_other_mistake(main):
     assert (code, lines) == (1, ["error: --bogus: there is no such flag; --hydra-help lists them"])
 
 
-def test_a_folder_that_cannot_be_made_is_told_with_the_keys_that_change_it(outcome_text, tmp_path):
+def test_a_folder_that_cannot_be_made_is_said_with_the_keys_that_change_it(outcome_text, tmp_path):
     (tmp_path / "a file").write_text("in the way")
     message = outcome_text(SIMULATED, f"output_folder='{tmp_path}/a file/below'")
     assert message.startswith(
@@ -127,13 +127,13 @@ def own_model(tmp_path):
     return written
 
 
-def test_a_yaml_with_a_tab_is_told_with_its_place(outcome_text, own_model, tmp_path):
+def test_a_yaml_with_a_tab_is_said_with_its_place(outcome_text, own_model, tmp_path):
     message = outcome_text(*own_model("name: own\n\tparameters: 1\n"))
     assert message.startswith(f"{tmp_path}/mine/model/own.yaml, line 2, column 1: found character '\\t'")
     assert message.endswith("indent with spaces, YAML allows no tabs")
 
 
-def test_a_yaml_of_a_wrong_type_is_told_with_the_full_key(outcome_text, own_model):
+def test_a_yaml_of_a_wrong_type_is_said_with_the_full_key(outcome_text, own_model):
     text = (CONF / "model" / "bert_tiny.yaml").read_text()
     assert "text_classification: 4386178" in text
     message = outcome_text(
@@ -150,7 +150,7 @@ def test_a_yaml_of_a_wrong_type_is_told_with_the_full_key(outcome_text, own_mode
         (b"name: caf\xe9\n", "a YAML file is not UTF-8: "),
     ],
 )
-def test_a_yaml_that_is_none_is_told_in_two_lines_at_most(outcome_text, own_model, text, expected):
+def test_a_yaml_that_is_none_is_said_in_two_lines_at_most(outcome_text, own_model, text, expected):
     assert expected in outcome_text(*own_model(text))
 
 

@@ -143,7 +143,7 @@ def differences(before: dict[str, object], after: dict[str, object]) -> dict[str
     return {section: changed for section, changed in found.items() if changed}
 
 
-def test_a_run_is_told_from_what_ran_to_what_differs(typed, shelved):
+def test_a_run_is_said_from_what_ran_to_what_differs(typed, shelved):
     config = {**CONFIG, "batch": 2, "campaign": "b", "verify": {"min_cosine": {"none": 0.9999, "all": 0.95}}}
     shelved(
         measured("aaaa0"),
@@ -256,7 +256,7 @@ def test_what_is_the_same_is_said_to_be_as_far_as_that_is_known(typed, shelved, 
     assert f"  the same     {outcome_text}" in typed("aaaa1")
 
 
-def test_stages_of_any_name_are_told_and_the_rest_is_never_below_zero():
+def test_stages_of_any_name_are_said_and_the_rest_is_never_below_zero():
     outcome_text = work_out(
         Row(values=measured("r", stage_seconds={"measure.load": 4.0, "upload": 16.0})), None
     )
@@ -288,7 +288,7 @@ def test_parts_add_up_to_their_whole_and_percents_to_100():
     assert sum(of_parts) == round(100 * 43.0 / total)
 
 
-def test_what_a_simulated_clock_told_is_no_share_of_the_time(typed, shelved):
+def test_what_a_simulated_clock_said_is_no_share_of_the_time(typed, shelved):
     shelved(measured("aaaa0", simulated=True))
     shown = typed("aaaa0")
     assert "    calls   1.000 s" in shown
@@ -297,7 +297,7 @@ def test_what_a_simulated_clock_told_is_no_share_of_the_time(typed, shelved):
     assert "  hardware     cpu, nothing was measured" in shown
 
 
-def test_what_changed_is_told_with_its_relative_change():
+def test_what_changed_is_said_with_its_relative_change():
     before = measured("a", environment_variables={"OMP_NUM_THREADS": "4"}, driver_version="1")
     after = measured("b", hostname="there", latency_p95_ms=9.0, status="accuracy_fail", cosine=-0.5)
     assert differences(before, after) == {

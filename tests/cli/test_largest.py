@@ -32,7 +32,7 @@ def test_nothing_may_fit():
     assert search(lambda _: False, 100) == (0, 1)
 
 
-def test_what_cannot_be_told_ends_the_search():
+def test_what_cannot_be_said_ends_the_search():
     assert search(lambda batch: None if batch == 4 else True, 100) == (2, 4)
 
 
@@ -61,7 +61,7 @@ def test_every_batch_that_was_tried_has_left_its_row(verb):
     assert sorted(rows["batch_size"]) == [1, 2, 4, 6]
 
 
-def test_a_failure_that_is_not_of_memory_is_told_and_ends_the_search(verb):
+def test_a_failure_that_is_not_of_memory_is_said_and_ends_the_search(verb):
     code, printed = verb("hardware=simulated", "compiler.fault=raise")
     assert code == 2
     assert "not even a batch of 1 fits; 1: crashed, " in printed.out

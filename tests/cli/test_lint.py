@@ -53,7 +53,7 @@ def typed(root, monkeypatch):
     return lambda *arguments: CliRunner().invoke(program, ["--store", str(root), *arguments])
 
 
-def test_findings_are_told_by_rule_in_80_columns_with_exit_code_2(typed):
+def test_findings_are_said_by_rule_in_80_columns_with_exit_code_2(typed):
     outcome = typed("campaign=c")
     assert outcome.exit_code == 2
     assert outcome.stdout.splitlines() == [
@@ -82,12 +82,12 @@ def test_notes_alone_leave_the_exit_code_at_0(typed):
     assert outcome.stdout.endswith("no findings, 1 note in 1 row\n")
 
 
-def test_nothing_wrong_is_told_in_one_line(typed):
+def test_nothing_wrong_is_said_in_one_line(typed):
     outcome = typed("model=m3")
     assert (outcome.exit_code, outcome.stdout) == (0, "no findings in 1 row\n")
 
 
-def test_no_rows_are_told_as_such(typed):
+def test_no_rows_are_said_as_such(typed):
     assert typed("model=nix").stdout == "no rows: model=nix isn't in this store; it has 17 others\n"
 
 

@@ -212,7 +212,7 @@ def test_a_store_of_a_newer_program_is_left_alone(simulated, run):
 
 @pytest.mark.parametrize("key", ["store_root", "cache_root", "output_folder"])
 @pytest.mark.parametrize("place", ["{folder}/a file/below", "/proc/benchmark"])
-def test_a_place_that_cannot_be_written_is_told_with_its_key(simulated, run, tmp_path, key, place):
+def test_a_place_that_cannot_be_written_is_said_with_its_key(simulated, run, tmp_path, key, place):
     (tmp_path / "a file").write_text("in the way")
     place = place.format(folder=tmp_path)
     with pytest.raises((StoreError, CacheError, OSError)) as refused:
@@ -282,7 +282,7 @@ def test_a_grid_resumes_from_another_folder_on_the_same_store(
     assert "1 done before" in printed
 
 
-def test_a_table_that_is_too_long_is_told_where_to_be_found(simulated, run):
+def test_a_table_that_is_too_long_is_said_where_to_be_found(simulated, run):
     code, printed = run(*(simulated(f"batch={n}") for n in range(1, 72)))
     assert code == 0
     assert "71 rows: python -m benchmark results campaign=test --simulated" in printed

@@ -66,7 +66,7 @@ def test_a_yaml_states_what_differs_and_counts_every_task(verb, folder, tmp_path
     assert e.model.max_sequence_length == 512  # of the configuration
 
 
-def test_it_overwrites_only_when_told(verb, folder):
+def test_it_overwrites_only_when_said(verb, folder):
     assert "a bert with" in verb("new", str(folder), "--out", "out", "--name", "mine")
     assert "out/model/mine.yaml: is there already: add --force" in verb(
         "new", str(folder), "--out", "out", "--name", "mine"

@@ -50,7 +50,7 @@ def run(*arguments):
     return start(laid.experiments, laid.excluded)
 
 
-def test_cells_are_told_by_fate(sums, capsys):
+def test_cells_are_said_by_fate(sums, capsys):
     run("batch=1", "campaign=night")
     run("batch=2", "campaign=other")
     last, cells = sums(

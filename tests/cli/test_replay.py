@@ -130,7 +130,7 @@ def test_the_new_row_goes_to_the_store_of_the_old_and_artefacts_where_asked(
     assert [path for path in (tmp_path / "kept").iterdir() if path.is_dir()]
 
 
-def test_a_program_that_has_changed_since_is_told(replay, stored, store):
+def test_a_program_that_has_changed_since_is_said(replay, stored, store):
     store.append(Row(values={**stored(), "run_id": "old", "cell_id": "another"}))
     _, shown = replay("old")
     assert shown[0] == "the program has changed since: the same configuration is another cell now"
@@ -159,7 +159,7 @@ def test_a_model_or_plugin_takes_no_keys_of_todays_default_one(stored):
     assert (experiment.compiler.call_ms, experiment.compiler.item_ms) == (2.0, 0.5)
 
 
-def test_a_replay_keeps_the_places_it_is_not_told_to_change(stored):
+def test_a_replay_keeps_the_places_it_is_not_said_to_change(stored):
     row = stored()
     experiment = configured(row, campaign="mine")
     assert (experiment.store_root, experiment.cache_root) == ("s", "compile_cache")

@@ -139,7 +139,7 @@ def test_a_rejected_line_is_printed_and_the_exit_code_is_2_but_the_others_are_st
         (["{yaml}"], "is no document: its _target_ must be one"),
     ],
 )
-def test_mistakes_are_told_in_one_line(tmp_path, arguments, reason):
+def test_mistakes_are_said_in_one_line(tmp_path, arguments, reason):
     names = {"file": "a.csv", "other": "b.csv", "yaml": "c.yaml"}
     (tmp_path / "a.csv").write_text(TABLE)
     (tmp_path / "b.csv").write_text("a,b\n1,2\n")

@@ -84,7 +84,7 @@ def test_the_basis_says_what_a_reserved_price_leaves_open():
 
 
 @pytest.mark.parametrize(
-    ("name", "chosen", "told"),
+    ("name", "chosen", "message"),
     [
         (
             "trn2.48xlarge",
@@ -95,10 +95,10 @@ def test_the_basis_says_what_a_reserved_price_leaves_open():
         ("inf2.2xlarge", ON_DEMAND, "no such instance type: did you mean 'inf2.xlarge'?"),
     ],
 )
-def test_a_machine_without_such_a_price_is_named_with_the_nearest_that_there_is(name, chosen, told):
+def test_a_machine_without_such_a_price_is_named_with_the_nearest_that_there_is(name, chosen, message):
     (warning,) = priced(rows((name, 1.0, "items"), (name, 2.0, "items")), chosen).warnings
     assert warning.startswith(f"{name} has no price ({chosen.kind}, us-east-1), so 2 rows have no cost")
-    assert told in warning
+    assert message in warning
 
 
 def test_the_override_that_a_warning_gives_finds_a_price():
@@ -123,7 +123,7 @@ def test_no_rows_have_no_basis_and_no_warning():
     assert (len(found.frame), found.lines, found.warnings) == (0, (), ())
 
 
-def test_words_about_prices_are_told_from_conditions():
+def test_words_about_prices_are_said_from_conditions():
     assert split(["model=vit", "price=spot", "price.as_of=2024-01-01", "batch<=4"]) == (
         ["price=spot", "price.as_of=2024-01-01"],
         ["model=vit", "batch<=4"],
@@ -146,7 +146,7 @@ def test_yaml_and_overrides_make_a_basis(words, found):
 
 
 @pytest.mark.parametrize(
-    ("word", "told"),
+    ("word", "message"),
     [
         ("price=reservd", "price=reservd: there is no such price; did you mean 'reserved'?"),
         ("price.as_off=2024-01-01", "price.as_off: unknown key; did you mean 'as_of'?"),
@@ -159,10 +159,10 @@ def test_yaml_and_overrides_make_a_basis(words, found):
         ("price=spot,reserved", "price=spot,reserved: write price= with one value"),
     ],
 )
-def test_what_can_not_be_meant_is_refused_with_its_key(word, told):
+def test_what_can_not_be_meant_is_refused_with_its_key(word, message):
     with pytest.raises(ConfigError, match=r".") as refused:
         basis([word])
-    assert str(refused.value).startswith(told)
+    assert str(refused.value).startswith(message)
 
 
 def test_a_yaml_that_lacks_a_key_is_refused():

@@ -18,8 +18,8 @@ def book(tmp_path, monkeypatch):
 
     def book(*lines):
         file = tmp_path / "prices.csv"
-        told = [f"x1.large,{region},{kind},linux,{usd},{day},r,p,c\n" for region, kind, usd, day in lines]
-        file.write_text(HEAD + "".join(told), encoding="utf-8")
+        message = [f"x1.large,{region},{kind},linux,{usd},{day},r,p,c\n" for region, kind, usd, day in lines]
+        file.write_text(HEAD + "".join(message), encoding="utf-8")
         monkeypatch.setattr(prices, "BOOK", file)
         prices._book.cache_clear()
 

@@ -258,7 +258,7 @@ def test_a_build_for_cpus_is_answered_with_the_command(workload, artefact):
 
 @pytest.mark.filterwarnings("ignore")
 def test_what_onnxruntime_would_leave_to_the_cpu_is_a_fallback(monkeypatch, workload, artefact):
-    """The real library without CUDA: it would take the CPU for all of the graph, and says so to nobody."""
+    """The real library without CUDA: it would take the CPU for all of the graph, and does not say so."""
     onnxruntime = pytest.importorskip("onnxruntime")
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, "CPUExecutionProvider"])
     with pytest.raises(Fallback, match=rf"to the CPU: {CUDA} lacks a library.*pip install onnxruntime-gpu"):
@@ -287,7 +287,7 @@ def test_a_graph_of_which_tensorrt_takes_nothing_is_a_fallback(monkeypatch, work
 
 @pytest.fixture
 def library(monkeypatch):
-    """Torch-TensorRT that makes as many engines as it is told to; its arguments are those of 2.14."""
+    """Torch-TensorRT that makes as many engines as it is asked to; its arguments are those of 2.14."""
     library = SimpleNamespace(engines=2, options=None)
 
     class Converted(torch.nn.Module):

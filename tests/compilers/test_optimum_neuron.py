@@ -1,4 +1,4 @@
-"""optimum-neuron: what its exporter is told, what is refused, and its rows with a stand-in for it."""
+"""optimum-neuron: what its exporter is given, what is refused, and its rows with a stand-in for it."""
 
 from __future__ import annotations
 
@@ -59,14 +59,14 @@ def workload(folder, task="text-classification", **fields):
     ],
 )
 def test_the_cast_is_always_given_as_the_exporter_spells_it(options, cast):
-    told = OptimumNeuron(**options).arguments("trn1")
-    assert told["compiler_kwargs"] == {**cast, "instance_type": "trn1"}
+    asked = OptimumNeuron(**options).arguments("trn1")
+    assert asked["compiler_kwargs"] == {**cast, "instance_type": "trn1"}
     assert OptimumNeuron(**options).tolerance == options.get("fast_math", "none")
 
 
 def test_every_option_reaches_the_exporter_and_its_own_cache_is_off():
-    told = OptimumNeuron(optlevel=3, inline_weights=False).arguments(None)
-    assert {name: value for name, value in told.items() if name != "compiler_kwargs"} == {
+    asked = OptimumNeuron(optlevel=3, inline_weights=False).arguments(None)
+    assert {name: value for name, value in asked.items() if name != "compiler_kwargs"} == {
         "optlevel": "3",
         "inline_weights_to_neff": False,
         "dynamic_batch_size": False,
@@ -111,7 +111,7 @@ def test_sizes_are_given_by_the_names_that_the_registry_asks_for(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("architecture", "task", "told"),
+    ("architecture", "task", "asked"),
     [
         ({"model_type": "detr"}, "object-detection", "no detr as one network for object-detection .*: yolos"),
         ({"model_type": "resnet"}, "image-classification", "no resnet .*: beit, clip, convnext, .*, vit"),
@@ -122,14 +122,14 @@ def test_sizes_are_given_by_the_names_that_the_registry_asks_for(tmp_path):
         ({"model_type": "yolos", "image_size": [512, 864]}, "object-detection", "512 x 864 only"),
     ],
 )
-def test_a_model_that_it_cannot_have_is_refused_with_those_it_can(tmp_path, architecture, task, told):
+def test_a_model_that_it_cannot_have_is_refused_with_those_it_can(tmp_path, architecture, task, asked):
     architecture = {name: value for name, value in architecture.items() if value is not None}
     model = Model(name="m", architecture=architecture, parameters={})
     refusal = OptimumNeuron().refuse_model(model, task)
     assert refusal.endswith("use compiler=neuronx")
-    with pytest.raises(CompileFailed, match=told):
+    with pytest.raises(CompileFailed, match=asked):
         OptimumNeuron().compile(workload(tmp_path, task, config=architecture), tmp_path)
-    with pytest.raises(CompileFailed, match=told):
+    with pytest.raises(CompileFailed, match=asked):
         raise CompileFailed(refusal)
 
 
@@ -163,9 +163,9 @@ def exporter(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("target", "told"), [("inf2", "trn1"), ("trn1n", "trn1"), ("trn2", "trn2"), (None, None)]
+    ("target", "asked"), [("inf2", "trn1"), ("trn1n", "trn1"), ("trn2", "trn2"), (None, None)]
 )
-def test_the_target_is_given_to_the_exporter_and_to_its_libraries(tmp_path, exporter, target, told):
+def test_the_target_is_given_to_the_exporter_and_to_its_libraries(tmp_path, exporter, target, asked):
     seen = {}
 
     def main_export(name, output, compiler_workdir, **named):
@@ -179,8 +179,8 @@ def test_the_target_is_given_to_the_exporter_and_to_its_libraries(tmp_path, expo
     folder, before = tmp_path / "unet" / "artefact", Path.cwd()
     folder.mkdir(parents=True)
     report = OptimumNeuron().compile(workload(folder, target=target), folder)
-    assert seen["override"] == (told or "elsewhere")
-    assert seen["compiler_kwargs"]["instance_type"] == told
+    assert seen["override"] == (asked or "elsewhere")
+    assert seen["compiler_kwargs"]["instance_type"] == asked
     assert (seen["name"], seen["files"]) == ("weights", ["config.json"])
     assert (seen["task"], seen["do_validation"]) == ("text-classification", False)
     assert {"optlevel=2", "batch_size=4", "sequence_length=128"} <= set(report.flags)
@@ -274,19 +274,19 @@ def test_its_rows_are_right_and_simulated_and_the_target_stays_in_the_child(
     processes = {(call["core"], call["pid"]) for call in calls}
     assert sorted(core for core, _ in processes) == [0, 0, 1]  # of the first cell's, and of two replicas
     assert not any(call["recorded"] for call in calls)  # gradients, in no thread of callers
-    told = sorted(_told(cells[0].cache_root), key=lambda one: one["compiler_args"])
-    assert [one["compiler_args"] for one in told] == [
+    asked = sorted(_arguments(cells[0].cache_root), key=lambda one: one["compiler_args"])
+    assert [one["compiler_args"] for one in asked] == [
         "--auto-cast matmult --auto-cast-type bf16 --optlevel 2 --target trn1 --model-type transformer",
         "--auto-cast none --optlevel 2 --target trn1 --model-type transformer",
     ]
-    for one in told:
+    for one in asked:
         assert one["name"] == "weights"
         assert one["disable_neuron_cache"]
         assert one["has_compiler_workdir"]
         assert not one["do_validation"]
 
 
-def _told(root):
+def _arguments(root):
     """What the stand-in's exporter left in the artefacts."""
     files = Path(root).rglob("model.neuron")
     return [json.loads((file.parent / "config.json").read_text())["neuron"] for file in files]

@@ -43,7 +43,7 @@ def test_onnxruntime_refuses_what_has_no_effect(options, advice):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"fast_math": "all"}, "use fast_math=matmult for tf32, or provider=tensorrt for fp16"),
         ({"fast_math": "all", "provider": "cuda"}, "or provider=tensorrt for fp16"),
@@ -53,8 +53,8 @@ def test_onnxruntime_refuses_what_has_no_effect(options, advice):
         ({"inter_op_threads": 4}, "use execution_mode=parallel, or inter_op_threads=null"),
     ],
 )
-def test_onnxruntime_refuses_on_a_gpu_what_its_providers_there_lack(options, told):
-    assert OnnxRuntime(**options).refuse("cuda").endswith(told)
+def test_onnxruntime_refuses_on_a_gpu_what_its_providers_there_lack(options, message):
+    assert OnnxRuntime(**options).refuse("cuda").endswith(message)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_a_price_on_the_command_line_wins_over_the_reports_own():
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["price=cheap"], "price=cheap: there is no such price"),
         (["price.asof=2024"], "price.asof: unknown key; did you mean 'as_of'"),
@@ -53,20 +53,20 @@ def test_a_price_on_the_command_line_wins_over_the_reports_own():
         (["modle=vit"], "there is no column modle: did you mean 'model'"),
     ],
 )
-def test_a_mistake_in_what_is_asked_names_its_key(words, told):
+def test_a_mistake_in_what_is_asked_names_its_key(words, message):
     with pytest.raises(ConfigError) as error:
         report.composed("overview", words)
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_an_unknown_report_is_told_with_the_nearest():
+def test_an_unknown_report_is_said_with_the_nearest():
     with pytest.raises(
         ConfigError, match=r"report=overwiev: there is no such report; did you mean 'overview'"
     ):
         report.composed("overwiev", [])
 
 
-def test_a_store_without_rows_of_a_report_is_told_what_would_give_some(tmp_path):
+def test_a_store_without_rows_of_a_report_is_said_what_would_give_some(tmp_path):
     ResultsStore(tmp_path).prepare()
     with pytest.raises(ConfigError) as error:
         report.report("encoder_latency", store=str(tmp_path))

@@ -1,4 +1,4 @@
-"""The gate: what passes is typed and immutable, what doesn't is told with its full key."""
+"""The gate: what passes is typed and immutable, what doesn't is refused with its full key."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def load(composed):
 def mistakes(load):
     """The sentences of the ConfigError that a changed configuration raises."""
 
-    def told(changes):
+    def message(changes):
         with pytest.raises(ConfigError) as refused:
             load(changes)
         return str(refused.value).splitlines()
 
-    return told
+    return message
 
 
 def test_every_part_of_an_experiment_is_typed(load):
@@ -156,9 +156,9 @@ def test_hardware_chooses_its_natural_compiler_but_the_command_line_wins(compose
         ("seed", "???", "seed: Missing mandatory value: seed"),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_told_with_its_full_key(mistakes, key, value, sentence):
-    (told,) = mistakes({key: value})
-    assert told.startswith(sentence)
+def test_a_value_that_cannot_be_meant_is_said_with_its_full_key(mistakes, key, value, sentence):
+    (message,) = mistakes({key: value})
+    assert message.startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_a_value_that_cannot_be_meant_is_told_with_its_full_key(mistakes, key, v
         ("resolved", "resolved: unknown key; "),
     ],
 )
-def test_an_unknown_key_is_told_with_the_nearest_or_all_known_ones(mistakes, key, sentence):
-    (told,) = mistakes({key: 1})
-    assert told.startswith(sentence)
+def test_an_unknown_key_is_said_with_the_nearest_or_all_known_ones(mistakes, key, sentence):
+    (message,) = mistakes({key: 1})
+    assert message.startswith(sentence)
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def test_a_plug_in_in_the_wrong_slot_is_refused(mistakes, slot, target, seam, ab
 
 @pytest.mark.parametrize("target", ["benchmark.compilers.simulated.Imagined", "benchmark.compilers.no.Thing"])
 def test_a_plug_in_that_cannot_be_imported_is_refused(mistakes, target):
-    (told,) = mistakes({"compiler._target_": target})
-    assert told.startswith(f"compiler._target_={target}: cannot be imported (")
+    (message,) = mistakes({"compiler._target_": target})
+    assert message.startswith(f"compiler._target_={target}: cannot be imported (")
 
 
 @pytest.mark.parametrize("target", ["os.system", "no.such.Thing", "Thing", "", "benchmark.cli.side.main"])
@@ -313,7 +313,7 @@ def test_a_plug_in_without_a_target_is_refused(mistakes, slot):
 
 
 def test_every_mistake_is_reported_at_once(mistakes):
-    told = mistakes(
+    message = mistakes(
         {
             "batch": 0,
             "seed": -1,
@@ -325,7 +325,7 @@ def test_every_mistake_is_reported_at_once(mistakes):
             "btach": 2,
         }
     )
-    assert sorted(sentence.partition("=")[0].partition(":")[0] for sentence in told) == [
+    assert sorted(sentence.partition("=")[0].partition(":")[0] for sentence in message) == [
         "batch",
         "btach",
         "campaign",

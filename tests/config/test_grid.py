@@ -43,7 +43,7 @@ def test_the_command_line_keeps_the_rows_of_a_pair_that_have_its_value():
     assert cells(pairs=(ROWS,), requested={"batch": ("8", "9")}) == ["batch=8 seq_len=128"]
 
 
-def test_a_value_that_no_row_of_a_pair_has_is_told_with_the_rows():
+def test_a_value_that_no_row_of_a_pair_has_is_said_with_the_rows():
     with pytest.raises(
         ConfigError, match=r"^pair: no row has batch=3; choose one of batch=1 seq_len=512; batch="
     ):
@@ -134,7 +134,7 @@ def test_an_exclusion_without_a_reason_tells_its_conditions():
 
 
 @pytest.mark.parametrize("written", ["a", {"a": 1}, ["a"], [{}], [{"reason": "r"}], [[1]]])
-def test_what_is_no_exclusion_is_told_how_one_is_written(written):
+def test_what_is_no_exclusion_is_said_how_one_is_written(written):
     with pytest.raises(ConfigError, match=r"^exclude"):
         exclusions(written)
 

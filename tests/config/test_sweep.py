@@ -30,7 +30,7 @@ def test_an_entry_of_include_may_be_a_small_grid():
     assert sizes("include=[{batch:'choice(1,64)',seq_len:'range(8,10)'}]") == four
 
 
-def test_what_is_excluded_is_told_with_its_reason():
+def test_what_is_excluded_is_said_with_its_reason():
     laid = compose_grid([SIMULATED, "batch=1,64", "exclude=[{batch:'>32',reason:too slow}]"])
     assert [e.batch for e in laid.experiments] == [1]
     (excluded,) = laid.excluded
@@ -51,7 +51,7 @@ def test_single_cells_are_not_excluded():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["exclude=[{bacth:1}]"], r"^exclude\[0\]\.bacth: no cell has this key; did you mean 'batch'\?"),
         (["exclude=[{batch:1}]"], r"^the grid has no cell: exclude removes all \(batch=1\)"),
@@ -63,8 +63,8 @@ def test_single_cells_are_not_excluded():
         (["batch=interval(1,2)"], r"^batch=interval\(1,2\): a grid needs single values"),
     ],
 )
-def test_what_cannot_be_meant_is_told_with_its_place(arguments, told):
-    with pytest.raises(ConfigError, match=told):
+def test_what_cannot_be_meant_is_said_with_its_place(arguments, message):
+    with pytest.raises(ConfigError, match=message):
         compose_grid([SIMULATED, *arguments])
 
 

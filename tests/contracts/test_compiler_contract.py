@@ -218,7 +218,7 @@ import json, sys
 from importlib import import_module
 from benchmark.errors import LibraryMissing
 
-told = {}
+message = {}
 for name in sys.argv[1:]:
     module, _, kind = name.rpartition(".")
     before = set(sys.modules)
@@ -226,13 +226,13 @@ for name in sys.argv[1:]:
         versions = dict(getattr(import_module(module), kind)().versions())
     except LibraryMissing as error:
         versions = str(error)
-    told[name] = [versions, sorted({module.partition(".")[0] for module in set(sys.modules) - before})]
-print(json.dumps(told))
+    message[name] = [versions, sorted({module.partition(".")[0] for module in set(sys.modules) - before})]
+print(json.dumps(message))
 """
 
 
 @pytest.fixture(scope="module")
-def told():
+def message():
     names = [f"{kind.__module__}.{kind.__name__}" for kind in COMPILERS.values()]
     ran = subprocess.run(
         [sys.executable, "-c", TELL_VERSIONS, *names], capture_output=True, timeout=60, check=True
@@ -241,8 +241,8 @@ def told():
 
 
 @pytest.mark.parametrize("name", COMPILERS)
-def test_versions_are_reported_without_importing_the_library(told, name):
-    versions, imported = told[name]
+def test_versions_are_reported_without_importing_the_library(message, name):
+    versions, imported = message[name]
     assert not {
         "torch",
         "transformers",

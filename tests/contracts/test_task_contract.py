@@ -108,7 +108,7 @@ def look_at_all(every, root):
             for seed in seeds:
                 with TemporaryDirectory(dir=root) as folder:
                     seen.append(look(asked, weights, Path(folder), seed))
-        except Exception:  # noqa: BLE001 - told by the tests of this model alone
+        except Exception:  # noqa: BLE001 - the tests of this model alone say why
             found[name, stem] = traceback.format_exc()
     return found
 

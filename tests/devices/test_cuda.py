@@ -289,10 +289,10 @@ def test_without_nvml_torch_alone_states_of_memory(library, monkeypatch):
 def test_beside_another_process_it_refuses_and_says_both_ways_out(library):
     with pytest.raises(Unavailable) as refused:
         Cuda(index=2).configure_process()
-    told = str(refused.value)
-    assert told.startswith("hardware.exclusive=true: GPU 2 is in use by process 1 (")
-    assert "hardware.index" in told
-    assert "hardware.exclusive=false" in told
+    message = str(refused.value)
+    assert message.startswith("hardware.exclusive=true: GPU 2 is in use by process 1 (")
+    assert "hardware.index" in message
+    assert "hardware.exclusive=false" in message
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
 
 

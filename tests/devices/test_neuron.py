@@ -1,4 +1,4 @@
-"""Which Neuron device a host has, which of its cores a run takes, and what it is told of them."""
+"""Which Neuron device a host has, which of its cores a run takes, and what it is given."""
 
 from __future__ import annotations
 
@@ -261,9 +261,9 @@ def test_too_few_free_cores_name_who_holds_the_others(listed):
     listed("neuron-ls-busy.json")
     with pytest.raises(Unavailable) as caught:
         Neuron(name="inf2", instance_type="inf2.24xlarge", cores=5).configure_process()
-    told = "; ".join(f"pid 400000{n} (python serve.py) uses device {n}" for n in (0, 2, 5))
+    message = "; ".join(f"pid 400000{n} (python serve.py) uses device {n}" for n in (0, 2, 5))
     assert str(caught.value) == (
-        f"hardware.cores=5: 6 of 12 NeuronCores are free: {told}: wait for it, stop it, or use fewer"
+        f"hardware.cores=5: 6 of 12 NeuronCores are free: {message}: wait for it, stop it, or use fewer"
     )
 
 

@@ -173,7 +173,7 @@ def test_a_command_line_can_not_write_to_the_terminal():
     assert len(shown) < 220
 
 
-def test_nobody_holds_it_beside_another_and_nobody_starves(leases):
+def test_one_holds_it_at_a_time_and_each_gets_it(leases):
     """Each takes it again and again: never both at once, and they take turns."""
     holding, turns, overlaps = [], [], []
 

@@ -62,12 +62,12 @@ def call(interpreters, limits):
 
 @pytest.fixture
 def python(tmp_path):
-    """An interpreter that tells of itself what it is told to."""
+    """An interpreter that says of itself what it is given."""
 
     def written(version, **distributions):
         path = tmp_path / "python"
-        told = json.dumps([version, list(distributions.items())])
-        path.write_text(f"#!/bin/sh\necho '{told}'\n")
+        wanted_text = json.dumps([version, list(distributions.items())])
+        path.write_text(f"#!/bin/sh\necho '{wanted_text}'\n")
         path.chmod(0o755)
         libraries._queried.cache_clear()
         return str(path)
@@ -95,7 +95,7 @@ def test_each_call_has_a_child_of_its_own_and_all_have_one_worker(call):
     assert len({server for _, server in family}) == 1
 
 
-def test_it_finds_this_program_and_has_loaded_what_it_was_told_to(call):
+def test_it_finds_this_program_and_has_loaded_what_it_was_said_to(call):
     found = Path(call(eval, "__import__('os').path.realpath(__import__('benchmark').__file__)"))
     assert found == Path(benchmark.__file__).resolve()
     assert call(eval, "'benchmark.execution.forkserver' in __import__('sys').modules")
@@ -119,7 +119,7 @@ def test_an_error_of_ours_keeps_its_status_and_text(call):
         )
 
 
-def test_a_foreign_error_is_told_with_its_class(call, limits):
+def test_a_foreign_error_is_said_with_its_class(call, limits):
     with pytest.raises(Crashed, match=r"^ValueError: invalid literal") as raised:
         call(int, "three")
     assert raised.value.raised == "ValueError"
@@ -247,7 +247,7 @@ def test_what_is_no_interpreter_is_refused_with_what_to_write(tmp_path, content,
 
 
 @pytest.mark.parametrize(
-    ("version", "distributions", "told"),
+    ("version", "distributions", "wanted_text"),
     [
         ((3, 8, 18), {}, "is Python 3.8.18: use one from 3.9 on"),
         (
@@ -263,11 +263,11 @@ def test_what_is_no_interpreter_is_refused_with_what_to_write(tmp_path, content,
         ),
     ],
 )
-def test_an_interpreter_that_lacks_something_is_told_what(python, version, distributions, told):
+def test_an_interpreter_that_lacks_something_is_said_what(python, version, distributions, wanted_text):
     path = python(version, **distributions)
     with pytest.raises(LibraryMissing) as raised:
         libraries.fit(path)
-    assert str(raised.value).endswith(told.format(path))
+    assert str(raised.value).endswith(wanted_text.format(path))
 
 
 def test_libraries_are_looked_for_where_they_are_needed(python):

@@ -50,7 +50,7 @@ def test_a_host_without_firmware_tables_has_no_instance_type(dmi):
 
 
 @pytest.mark.parametrize(
-    ("told", "cpus"),
+    ("message", "cpus"),
     [
         ({"cpu.max": "150000 100000\n"}, 1.5),
         ({"cpu.max": "max 100000\n"}, None),
@@ -60,8 +60,8 @@ def test_a_host_without_firmware_tables_has_no_instance_type(dmi):
         ({}, None),
     ],
 )
-def test_the_cpu_quota_is_read_from_either_version_of_control_groups(cgroup, told, cpus):
-    for name, text in told.items():
+def test_the_cpu_quota_is_read_from_either_version_of_control_groups(cgroup, message, cpus):
+    for name, text in message.items():
         (cgroup / name).write_text(text)
     assert machine._cpu_quota() == cpus
 

@@ -53,12 +53,12 @@ def test_clocks_are_read_of_each_cpu_that_may_be_used(host):
     assert sensors.frequency_mhz(root) == (2100.0,) * len(CPUS)
 
 
-def test_governors_that_differ_are_all_told(host):
+def test_governors_that_differ_are_all_said(host):
     files = each_cpu("cpufreq/scaling_governor", "powersave") | {
         f"{FIRST}/cpufreq/scaling_governor": "performance"
     }
-    told = sensors.governor(host(files))
-    assert told == ("performance,powersave" if len(CPUS) > 1 else "performance")
+    message = sensors.governor(host(files))
+    assert message == ("performance,powersave" if len(CPUS) > 1 else "performance")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_governors_that_differ_are_all_told(host):
         ("cpufreq/boost", "1\n", True),
     ],
 )
-def test_boost_is_told_by_either_driver(host, file, text, on):
+def test_boost_is_said_by_either_driver(host, file, text, on):
     assert sensors.boost(host({f"sys/devices/system/cpu/{file}": text})) is on
 
 
@@ -122,9 +122,9 @@ def test_the_tightest_quota_around_a_process_counts(host):
     )
     assert sensors.cpu_quota(root) == 1.5
     assert sensors.throttling(root) == sensors.Throttling(periods=40, throttled=12)
-    told = tuning.quota(root)
-    assert (told.good, told.found) == (False, "1.5 CPUs, spent in 12 of 40 periods")
-    assert told.advice.startswith("python -m benchmark hardware.threads=1 …\n")
+    message = tuning.quota(root)
+    assert (message.good, message.found) == (False, "1.5 CPUs, spent in 12 of 40 periods")
+    assert message.advice.startswith("python -m benchmark hardware.threads=1 …\n")
 
 
 @pytest.mark.parametrize(("quota", "cpus"), [("200000", 2.0), ("-1", None)])
@@ -149,8 +149,8 @@ def test_one_thread_of_each_core_is_named(host):
 
 
 def test_a_host_that_tells_nothing_is_not_judged(host):
-    told = {one.name: one for one in tuning.look(host({}), seconds=0)}
-    unread = [one for one in told.values() if one.found == tuning.UNREADABLE]
+    message = {one.name: one for one in tuning.look(host({}), seconds=0)}
+    unread = [one for one in message.values() if one.found == tuning.UNREADABLE]
     assert {one.name for one in unread} == {
         *("load", "waiting", "steal", "CPU quota", "governor", "boost", "heat", "SMT", "swap", "huge pages"),
         *("clock", "isolated", "power"),
@@ -159,8 +159,8 @@ def test_a_host_that_tells_nothing_is_not_judged(host):
 
 
 def test_a_quiet_host_needs_no_advice():
-    told = tuning.load(BEFORE, LATER, 0.1, [tuning.Busy("sshd", 7, 1.0)])
-    assert told == tuning.Probe(
+    message = tuning.load(BEFORE, LATER, 0.1, [tuning.Busy("sshd", 7, 1.0)])
+    assert message == tuning.Probe(
         name="load", found="1% of all CPUs busy; 0.10 tasks, mean of a minute", good=True
     )
 
@@ -168,10 +168,10 @@ def test_a_quiet_host_needs_no_advice():
 def test_who_disturbs_most_is_named_with_the_command_that_moves_it(monkeypatch):
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     busiest = [tuning.Busy("java", 42, 80.4), tuning.Busy("sh", 43, 0.5)]
-    told = tuning.load(BEFORE, BUSY, None, busiest)
-    assert told.good is False
-    assert told.found == "40% of all CPUs busy, java 80 %"
-    assert told.advice.startswith("taskset -a -cp 0 42\nKeeps java on CPU 0;")
+    message = tuning.load(BEFORE, BUSY, None, busiest)
+    assert message.good is False
+    assert message.found == "40% of all CPUs busy, java 80 %"
+    assert message.advice.startswith("taskset -a -cp 0 42\nKeeps java on CPU 0;")
 
 
 def test_noise_from_elsewhere_has_no_name():
@@ -254,10 +254,10 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_disturbs_comes_with_the_command_that_changes_it(host, name):
     probe, files, found, command = CHANGES[name]
-    told = probe(host(files))
-    assert (told.found, told.good) == (found, False)
-    assert told.advice.split("\n")[0] == command
-    assert len(told.advice.split("\n")) == 2
+    message = probe(host(files))
+    assert (message.found, message.good) == (found, False)
+    assert message.advice.split("\n")[0] == command
+    assert len(message.advice.split("\n")) == 2
 
 
 STEADY = [
@@ -275,21 +275,21 @@ STEADY = [
 
 @pytest.mark.parametrize(("probe", "files"), STEADY)
 def test_what_is_steady_needs_no_advice(host, probe, files):
-    told = probe(host(files))
-    assert (told.good, told.advice) == (True, "")
+    message = probe(host(files))
+    assert (message.good, message.advice) == (True, "")
 
 
-def test_passive_waiting_is_advised_against_and_other_settings_are_told():
-    told = tuning.settings({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"})
-    assert (told.found, told.good) == ("OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE", False)
-    assert told.advice.startswith("unset OMP_WAIT_POLICY\n")
+def test_passive_waiting_is_advised_against_and_other_settings_are_said():
+    message = tuning.settings({"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "PASSIVE"})
+    assert (message.found, message.good) == ("OMP_NUM_THREADS=2 OMP_WAIT_POLICY=PASSIVE", False)
+    assert message.advice.startswith("unset OMP_WAIT_POLICY\n")
     assert tuning.settings({"LD_PRELOAD": "libtcmalloc.so.4"}).good is True
 
 
-def test_a_gpu_is_known_by_its_driver_and_judged_by_nobody(host):
-    told = tuning.gpu(host({"sys/module/nvidia/version": "550.54\n"}))
-    assert (told.found, told.good) == ("driver 550.54; its clocks stand in no file", None)
-    assert told.advice.startswith("nvidia-smi -q -d CLOCK,PERFORMANCE\n")
+def test_a_gpu_is_known_by_its_driver_and_not_judged(host):
+    message = tuning.gpu(host({"sys/module/nvidia/version": "550.54\n"}))
+    assert (message.found, message.good) == ("driver 550.54; its clocks stand in no file", None)
+    assert message.advice.startswith("nvidia-smi -q -d CLOCK,PERFORMANCE\n")
 
 
 def test_a_balancer_of_interrupts_is_seen():
@@ -302,8 +302,8 @@ def typed(monkeypatch, host):
     """Type `doctor --quiet` on a host with one thing to change."""
     root = host(each_cpu("cpufreq/scaling_governor", "powersave"))
     monkeypatch.setenv("COLUMNS", "80")
-    told = tuning.look(root, seconds=0)
-    monkeypatch.setattr(tuning, "look", lambda: told)
+    message = tuning.look(root, seconds=0)
+    monkeypatch.setattr(tuning, "look", lambda: message)
     program = typer.Typer()
     program.command()(doctor)
     return lambda *arguments: CliRunner().invoke(program, ["--quiet", *arguments]).stdout
@@ -321,5 +321,5 @@ def test_doctor_tells_what_to_change_in_80_columns(typed):
 
 
 def test_doctor_tells_it_as_json(typed):
-    (told,) = (one for one in json.loads(typed("--json"))["quiet"] if one["name"] == "governor")
-    assert (told["found"], told["good"]) == ("powersave", False)
+    (message,) = (one for one in json.loads(typed("--json"))["quiet"] if one["name"] == "governor")
+    assert (message["found"], message["good"]) == ("powersave", False)

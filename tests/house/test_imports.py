@@ -84,10 +84,10 @@ def test_every_import_contract_is_kept():
     assert linted.returncode == 0, linted.stdout
 
 
-@pytest.mark.parametrize("told", BREACHES)
-def test_a_breach_is_seen(breached, told):
+@pytest.mark.parametrize("message", BREACHES)
+def test_a_breach_is_seen(breached, message):
     assert breached.returncode == 1
-    assert told in breached.stdout
+    assert message in breached.stdout
 
 
 def test_every_module_is_either_open_or_closed_to_plugins():

@@ -165,8 +165,8 @@ def test_lines_that_cannot_be_mapped_are_rejected_with_number_and_reason(read):
 
 def test_a_line_without_an_instance_type_outside_such_a_folder_says_what_to_give(read):
     text = "Model,Throughput (inference/sec)\nm,1\n"
-    (told,) = read(text, "other").rejected
-    assert told.reason.endswith("give `hardware`")
+    (message,) = read(text, "other").rejected
+    assert message.reason.endswith("give `hardware`")
     assert only(read(text, "other", hardware="inf1"))["compiler"] == "neuron"
 
 

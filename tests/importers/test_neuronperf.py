@@ -116,7 +116,7 @@ def test_json_without_any_report_of_it_is_refused(write):
         NeuronPerf().read(write("a.json", json.dumps({"report": {"forward": {}}}, indent=1)))
 
 
-def test_levels_that_are_one_fast_math_are_told_apart(write):
+def test_levels_that_are_one_fast_math_are_said_apart(write):
     flags = [
         NeuronPerf().read(write("a.csv", as_csv({**REPORT, "performance_level": level}))).figures[0].values
         for level in (1, 2)

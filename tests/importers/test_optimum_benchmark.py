@@ -113,8 +113,8 @@ def test_a_report_that_cannot_be_mapped_is_rejected(read):
         "ValueError: neither latency nor throughput in any target"
     ]
     hours = {**FORWARD, "latency": {**FORWARD["latency"], "unit": "h"}}
-    (told,) = read({"config": CONFIG, "report": {"forward": hours}}).rejected
-    assert "latency is in h, not in seconds" in told.reason
+    (message,) = read({"config": CONFIG, "report": {"forward": hours}}).rejected
+    assert "latency is in h, not in seconds" in message.reason
 
 
 @pytest.mark.parametrize("whole", ["{", "[]", {"report": {"load": {}}}])

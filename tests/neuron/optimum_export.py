@@ -32,7 +32,7 @@ LOOK = [
 ]
 
 
-def told(overrides, cache):
+def message(overrides, cache):
     """Everything about one cell."""
     (experiment,) = grid([*LOOK, "compiler=optimum_neuron", *overrides])
     (planned,) = plan([experiment], lambda _: {}).runs
@@ -60,7 +60,7 @@ def main(folder, *words):
     cache.prepare()
     for is_separator, group in groupby(words, "--".__eq__):
         if not is_separator:
-            print(json.dumps(told(list(group), cache), default=str), flush=True)
+            print(json.dumps(message(list(group), cache), default=str), flush=True)
 
 
 if __name__ == "__main__":

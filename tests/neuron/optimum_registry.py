@@ -82,14 +82,14 @@ def main():
         for model in models
         for task in model["parameters"]
     }
-    told = {
+    wanted_text = {
         "version": __version__,
         "changed": changed,
         "warned": [str(one.message) for one in warned],
         "registry": registry(TasksManager),
         "ours": ours,
     }
-    print(json.dumps(told))
+    print(json.dumps(wanted_text))
 
 
 if __name__ == "__main__":

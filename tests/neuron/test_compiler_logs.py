@@ -30,17 +30,17 @@ Neuron: Num Partitions: 2
 
 
 def test_a_log_of_inf1_states_subgraphs_operators_and_their_share():
-    told = compiler_logs.read(INF1)
-    assert told.subgraphs == 15
-    assert told.ops_on_device_fraction == 242 / 249
-    assert told.unsupported_ops == ("aten::embedding", "aten::repeat")
+    message = compiler_logs.read(INF1)
+    assert message.subgraphs == 15
+    assert message.ops_on_device_fraction == 242 / 249
+    assert message.unsupported_ops == ("aten::embedding", "aten::repeat")
 
 
 def test_a_log_of_the_partitioner_states_the_same():
-    told = compiler_logs.read(PARTITIONER)
-    assert told.subgraphs == 2
-    assert told.ops_on_device_fraction == 6 / 7
-    assert told.unsupported_ops == ("aten::sort",)
+    message = compiler_logs.read(PARTITIONER)
+    assert message.subgraphs == 2
+    assert message.ops_on_device_fraction == 6 / 7
+    assert message.unsupported_ops == ("aten::sort",)
 
 
 def test_the_other_wording_of_the_share_is_understood():
@@ -51,8 +51,8 @@ def test_the_other_wording_of_the_share_is_understood():
 
 
 def test_a_log_that_says_nothing_leaves_all_unknown():
-    told = compiler_logs.read("Compiler status PASS\n")
-    assert (told.subgraphs, told.ops_on_device_fraction, told.unsupported_ops) == (None, None, ())
+    message = compiler_logs.read("Compiler status PASS\n")
+    assert (message.subgraphs, message.ops_on_device_fraction, message.unsupported_ops) == (None, None, ())
 
 
 def test_nothing_of_nothing_is_no_share():
@@ -143,9 +143,9 @@ def test_listening_keeps_messages_and_leaves_the_logger_as_it_was():
 def test_logs_of_the_compiler_are_shown_by_their_ends(tmp_path, capsys):
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "log-neuron-cc.txt").write_text("\n".join(map(str, range(100))))
-    told = compiler_logs.show_logs(tmp_path)
-    assert told.splitlines()[:2] == ["--- end of sub/log-neuron-cc.txt", "60"]
-    assert capsys.readouterr().err == told
+    message = compiler_logs.show_logs(tmp_path)
+    assert message.splitlines()[:2] == ["--- end of sub/log-neuron-cc.txt", "60"]
+    assert capsys.readouterr().err == message
 
 
 def test_the_size_of_what_is_loaded_is_that_of_all_neffs(tmp_path):

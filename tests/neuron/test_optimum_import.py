@@ -40,19 +40,19 @@ def ask(script, *words):
 
 
 @pytest.fixture(scope="module")
-def told():
+def message():
     (answer,) = ask("optimum_registry.py")
     return answer
 
 
-def test_importing_it_changes_the_environment_so_it_is_imported_in_children_alone(told):
-    assert told["version"] == optimum_registry.VERSION
-    assert told["changed"] == {"NEURON_PLATFORM_TARGET_OVERRIDE": "trn1"}
-    assert any("we override the platform target to trn1" in warning for warning in told["warned"])
+def test_importing_it_changes_the_environment_so_it_is_imported_in_children_alone(message):
+    assert message["version"] == optimum_registry.VERSION
+    assert message["changed"] == {"NEURON_PLATFORM_TARGET_OVERRIDE": "trn1"}
+    assert any("we override the platform target to trn1" in warning for warning in message["warned"])
 
 
-def test_our_table_is_its_registry(told):
-    registry = {tuple(key.split()): tuple(axes) for key, axes in told["registry"].items()}
+def test_our_table_is_its_registry(message):
+    registry = {tuple(key.split()): tuple(axes) for key, axes in message["registry"].items()}
     table = {key: entry.axes for key, entry in optimum_registry.table().items()}
     assert table.items() <= registry.items()
     left_out = registry.keys() - table.keys()
@@ -61,8 +61,8 @@ def test_our_table_is_its_registry(told):
         assert model_type in NOT_CALLED or task in {"feature-extraction", "image-segmentation"}
 
 
-def test_it_takes_of_our_models_those_that_our_table_has_with_the_same_inputs(told):
-    for key, inputs in told["ours"].items():
+def test_it_takes_of_our_models_those_that_our_table_has_with_the_same_inputs(message):
+    for key, inputs in message["ours"].items():
         model, task = key.split()
         written = yaml.safe_load((CONF / "model" / f"{model}.yaml").read_text(encoding="utf-8"))
         entry = optimum_registry.exported(written["architecture"].get("model_type"), task.replace("_", "-"))

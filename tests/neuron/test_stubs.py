@@ -55,7 +55,7 @@ class Told:
 
 
 @pytest.fixture
-def told(command, stubs):
+def message(command, stubs):
     def ran(*words):
         done = command(*words, env=stubs, timeout=120)
         return Told(done.stdout + done.stderr, done.returncode)
@@ -85,13 +85,13 @@ def test_the_stubs_are_as_pypi_has_them(stubs):
     ],
     ids=["neuronx", "neuron", "optimum_neuron"],
 )
-def test_a_row_says_that_the_library_is_a_stub(told, choices, named):
-    run = told("-m", "model=bert_tiny", *choices)
+def test_a_row_says_that_the_library_is_a_stub(message, choices, named):
+    run = message("-m", "model=bert_tiny", *choices)
     (line,) = [line for line in run.text.splitlines() if line.startswith("[1/1]")]
     assert "unavailable at plan" in line
     assert named in line
     assert "PyPI" in line
     assert "pip.repos.neuron.amazonaws.com" in line
     assert "Traceback" not in run.text
-    assert "Please install the package" not in run.text  # nobody imported it
+    assert "Please install the package" not in run.text  # it was not imported
     assert run.code == 2

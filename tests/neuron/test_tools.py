@@ -74,8 +74,8 @@ def neuron_tool(monkeypatch):
     def stands_in(tool, **words):
         monkeypatch.setenv("PATH", f"{BIN}{os.pathsep}{os.environ['PATH']}")
         for word, value in words.items():
-            told = FIXTURES / value if word == "says" else value
-            monkeypatch.setenv(f"{tool.replace('-', '_')}_{word}".upper(), str(told))
+            message = FIXTURES / value if word == "says" else value
+            monkeypatch.setenv(f"{tool.replace('-', '_')}_{word}".upper(), str(message))
 
     return stands_in
 
@@ -111,8 +111,8 @@ def test_a_value_that_cannot_be_read_is_null_and_the_others_are_reported(name):
     found = read(name)
     (complaint,), (runtime,) = found.complaints, found.runtimes
     assert complaint == f"neuron-monitor: neuron_runtime_data[0].{why}"
-    told = {"memory_bytes": 445_000_000, "utilisation": 0.2075, "latency_p50_s": 0.00092}
-    assert {key: getattr(runtime, key) for key in told} == told | {lost: None}
+    message = {"memory_bytes": 445_000_000, "utilisation": 0.2075, "latency_p50_s": 0.00092}
+    assert {key: getattr(runtime, key) for key in message} == message | {lost: None}
 
 
 @pytest.mark.parametrize("printed", ["", " \n"])
@@ -334,12 +334,12 @@ def left_by_a_child(environment):
 
 def test_a_monitor_ends_with_the_child_that_started_it(neuron_tool, interpreters, tmp_path):
     neuron_tool("neuron-monitor", says="neuron-monitor.json", period=0.02)
-    told = {name: value for name, value in os.environ.items() if name == "PATH" or "MONITOR" in name}
-    told |= {"TMPDIR": str(tmp_path)}
+    message = {name: value for name, value in os.environ.items() if name == "PATH" or "MONITOR" in name}
+    message |= {"TMPDIR": str(tmp_path)}
     limits = ChildLimits(log=tmp_path / "log", timeout_s=20)
-    pid = interpreters.call_in(None)(limits, started_in_a_child, told)
+    pid = interpreters.call_in(None)(limits, started_in_a_child, message)
     assert not psutil.pid_exists(pid)
     with pytest.raises(Crashed):
-        interpreters.call_in(None)(limits, left_by_a_child, told)
+        interpreters.call_in(None)(limits, left_by_a_child, message)
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(one.info["cmdline"])]

@@ -85,7 +85,7 @@ def test_rows_with_the_same_sampling_decide_alone(on_cpu, ahead):
     assert found.by_minima == 0
 
 
-def test_cells_by_rows_and_cells_by_minima_are_told_apart(on_cpu, ahead):
+def test_cells_by_rows_and_cells_by_minima_are_said_apart(on_cpu, ahead):
     found = ahead(on_cpu(), on_cpu("model=vit_tiny"), past=measured(on_cpu()))
     assert found.basis.startswith(
         "estimated from 1 earlier run with this sampling, 1 of 2 processes from its minimum times"

@@ -74,7 +74,7 @@ def test_cells_that_share_an_artefact_are_prepared_once(isolated, run_cells, wat
     )
 
 
-def test_a_failed_compilation_is_told_at_once_and_by_every_cell_of_its_group(isolated, run_cells, silent):
+def test_a_failed_compilation_is_said_at_once_and_by_every_cell_of_its_group(isolated, run_cells, silent):
     bad = [
         replace(isolated("compiler.fault=raise", "compiler.fault_stage=compile"), campaign=c) for c in "ab"
     ]

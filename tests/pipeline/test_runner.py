@@ -86,7 +86,7 @@ def test_all_runs_the_cells_again_and_each_keeps_one_row(grid, run_cells):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (
             ["compiler.fault=raise"],
@@ -107,9 +107,9 @@ def test_all_runs_the_cells_again_and_each_keeps_one_row(grid, run_cells):
         ),
     ],
 )
-def test_a_failure_becomes_a_row_and_the_grid_goes_on(simulated, run_cells, options, told):
+def test_a_failure_becomes_a_row_and_the_grid_goes_on(simulated, run_cells, options, message):
     bad, good = run_cells(simulated(*options), simulated())
-    assert f"{bad['status']} at {bad['stage']}: {bad['error']}".startswith(told)
+    assert f"{bad['status']} at {bad['stage']}: {bad['error']}".startswith(message)
     assert (bad["latency_p50_ms"], bad["latency_ns"], bad["throughput_per_s"]) == (None, None, None)
     assert (good["status"], good["latency_p50_ms"]) == ("ok", 1.5)
 
@@ -138,7 +138,7 @@ def test_a_row_is_in_the_store_before_the_next_cell_starts(simulated, run_cells,
     assert seen == [0, 1, 2]
 
 
-def test_whoever_watches_is_told_every_cell_stage_and_row(grid, run_cells, silent):
+def test_whoever_watches_is_said_every_cell_stage_and_row(grid, run_cells, silent):
     seen = []
 
     class Watcher(silent):

@@ -114,7 +114,7 @@ def test_accuracies_are_shares_with_their_interval():
     assert (paper["accuracy"], paper["as_printed"]["variant"]) == (0.7791, "original paper")
 
 
-def test_two_ways_to_compile_a_model_are_told_apart():
+def test_two_ways_to_compile_a_model_are_said_apart():
     rows = shipped.frame("vision_inferentia").query("model == 'layoutlmv3' and hardware == 'inf1'")
     assert rows["script_modules"].tolist() == [15, 15, 13, 13]
     assert list(rows["unsupported_ops"].iloc[0]) == ["aten::amax", "aten::embedding", "aten::repeat"]
@@ -155,7 +155,7 @@ def test_threads_and_hyper_threading_tell_cells_of_a_cpu_apart():
     assert rows["environment_id"].nunique() == 2
 
 
-def test_tokens_are_told_from_calls():
+def test_tokens_are_said_from_calls():
     rows = shipped.frame("inf2_performance")
     t5 = rows[rows["model"] == "t5_3b"].iloc[0]
     assert (t5["throughput_unit"], t5["task"], t5["token_latency_p50_ms"]) == (
@@ -173,15 +173,15 @@ def test_lint_finds_in_published_rows_what_it_finds_in_measured_ones():
     assert names == {"identical series", "latency falls", "no difference"}
 
 
-def test_lint_tells_rounded_figures_of_two_models_that_nobody_can_tell_apart():
+def test_lint_finds_rounded_figures_that_do_not_distinguish_two_models():
     rows = shipped.frame("encoder_latency").copy()
     rows["latency_p95_ms"] = [
         printed_figures.number(said.get("printed latency_p95_ms", "")) for said in rows["as_printed"]
     ]
     rows["latency_mean_ms"] = np.nan
-    told = [one.reason for one in findings(rows) if one.rule == "identical series"]
+    message = [one.reason for one in findings(rows) if one.rule == "identical series"]
     assert any(
-        "bert cpu eager and model roberta have the same latency in 3 cells" in reason for reason in told
+        "bert cpu eager and model roberta have the same latency in 3 cells" in reason for reason in message
     )
 
 

@@ -116,7 +116,7 @@ def test_every_file_is_a_recipe_or_what_they_run():
         ("kubernetes", {"image": ""}, r"--image ''"),
     ],
 )
-def test_mistakes_are_told(name, values, said):
+def test_mistakes_are_said(name, values, said):
     with pytest.raises(ConfigError, match=said):
         made(name, **values)
 
@@ -326,7 +326,7 @@ case $* in
   *) exit $RUN ;;
 esac
 """
-"""An interpreter that runs nothing and leaves as it is told to."""
+"""An interpreter that runs nothing and ends as it is asked to."""
 
 
 @pytest.mark.parametrize(

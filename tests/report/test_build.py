@@ -52,7 +52,7 @@ def test_a_pivot_has_a_line_for_each_value_and_a_column_for_each_machine(tmp_pat
     assert any(note == "-: not measured" for note in table.notes)
 
 
-def test_a_measured_and_a_published_column_of_one_name_stay_two_and_are_told_apart(tmp_path):
+def test_a_measured_and_a_published_column_of_one_name_stay_two_and_are_said_apart(tmp_path):
     published = {"source": "published", "document": "d", "campaign": "published-d", "latency_p95_ms": 9.0}
     store = store_of(tmp_path, {"sequence_length": 8}, {"sequence_length": 8, **published})
     table = table_of(made(store, page(LENGTHS), ["measured", "published"]))

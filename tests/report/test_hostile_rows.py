@@ -87,6 +87,6 @@ def test_results_as_markdown_is_harmless_too(folder, capsys):
     assert not {tag for tag, _ in Tags(made).found} & {"script", "a", "img"}
 
 
-def test_the_terminal_is_told_no_code(folder, capsys):
+def test_the_terminal_is_said_no_code(folder, capsys):
     report.report("overview", store=str(folder.parent / "rows"))
     assert "\x1b]0" not in capsys.readouterr().out

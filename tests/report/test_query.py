@@ -71,7 +71,7 @@ def test_conditions_of_the_command_line_narrow_the_rows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("report", "told"),
+    ("report", "message"),
     [
         ({"where": "modle = 'vit'"}, r"^where: .*modle"),
         ({"columns": {"x": "1 +"}}, r"^columns.x: .*syntax"),
@@ -79,6 +79,6 @@ def test_conditions_of_the_command_line_narrow_the_rows(tmp_path):
         ({"columns": {"x": "(select content from read_text('/etc/hostname'))"}}, r"disabled"),
     ],
 )
-def test_a_mistake_in_a_reports_sql_names_its_key_and_files_are_out_of_reach(tmp_path, report, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_mistake_in_a_reports_sql_names_its_key_and_files_are_out_of_reach(tmp_path, report, message):
+    with pytest.raises(ConfigError, match=message):
         asked(store_of(tmp_path, {}), report)

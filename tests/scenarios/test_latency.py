@@ -170,10 +170,10 @@ def test_inputs_are_changed_before_each_block_and_never_timed():
 
 
 def test_the_devices_own_times_are_those_of_the_samples():
-    clock, told = Clock(3, 3, 1), [0]
+    clock, message = Clock(3, 3, 1), [0]
 
     def device_ns():
-        since, told[0] = told[0], clock.calls
+        since, message[0] = message[0], clock.calls
         return range(since, clock.calls)  # each call's number, as what it took
 
     session = replace(clock.session, device_ns=device_ns)
@@ -183,10 +183,10 @@ def test_the_devices_own_times_are_those_of_the_samples():
 
 
 def test_the_tokens_of_a_call_stay_with_it():
-    clock, told = Clock(3, 3, 1), [0]
+    clock, message = Clock(3, 3, 1), [0]
 
     def token_ns():
-        since, told[0] = told[0], clock.calls
+        since, message[0] = message[0], clock.calls
         return [(number, number + 1) for number in range(since, clock.calls)]
 
     session = replace(clock.session, token_ns=token_ns)

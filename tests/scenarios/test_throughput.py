@@ -1,4 +1,4 @@
-"""Several callers of several copies: rates add up, and nobody's calls are lost."""
+"""Several callers of several copies: rates add up, and no caller's calls are lost."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_values_are_varied_once_a_block_for_each_copy():
     assert len(varied) == 1
 
 
-def test_an_error_of_a_caller_is_everybody_s():
+def test_an_error_of_a_caller_ends_all_of_them():
     def fail():
         raise RuntimeError("no more")
 

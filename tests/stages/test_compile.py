@@ -58,7 +58,7 @@ def slow(simulated):
     return replace(simulated(), compiler=Slow())
 
 
-def test_what_the_compiler_told_is_in_the_artefact(slow, compiled):
+def test_what_the_compiler_said_is_in_the_artefact(slow, compiled):
     artifact = compiled(slow)
     assert artifact.report == CompileReport(flags=FLAGS, subgraphs=2, unsupported_ops=("aten::bar",))
     assert (artifact.folder / "model" / "law.json").is_file()
@@ -164,7 +164,7 @@ def test_a_compiler_that_leaves_nothing_behind_is_not_run(compose, cache, simula
         ({"error": "memory"}, OutOfMemory, "MemoryError: use a smaller batch or length"),
     ],
 )
-def test_a_compiler_that_gives_up_is_told_apart(slow, compiled, options, kind, text):
+def test_a_compiler_that_gives_up_is_said_apart(slow, compiled, options, kind, text):
     with pytest.raises(kind) as failed:
         compiled(replace(slow, compiler=Slow(fault_stage="compile", **options)))
     assert type(failed.value) is kind

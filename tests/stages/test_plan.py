@@ -221,7 +221,7 @@ def test_a_missing_device_makes_a_cell_unavailable_and_says_where_to_go(
     assert "run on inf2.xlarge" in reason
 
 
-def test_everything_that_is_missing_is_told_at_once(compose, fates, installed, tmp_path, monkeypatch):
+def test_everything_that_is_missing_is_said_at_once(compose, fates, installed, tmp_path, monkeypatch):
     installed()
     monkeypatch.setattr(neuron, "DEVICES", tmp_path / "absent")
     ((_, reason),) = fates(compose("hardware=inf2"))
@@ -234,7 +234,7 @@ def test_a_host_that_has_everything_runs_the_cell(compose, fates, installed, neu
     assert fates(compose("hardware=inf2")) == [("run", "")]
 
 
-def test_what_can_never_work_is_told_before_what_is_missing_here(compose, fates, installed):
+def test_what_can_never_work_is_said_before_what_is_missing_here(compose, fates, installed):
     installed()
     ((fate, _),) = fates(compose("hardware=inf2", "seq_len=1000000"))
     assert fate == "incompatible"
@@ -330,7 +330,7 @@ def test_a_compilation_needs_one_process(simulated):
     assert len(plan([simulated("sampling.repeats=5", "stage=compile")], nothing_done).runs) == 1
 
 
-def test_what_can_not_be_measured_is_told_once_whatever_the_repeats(simulated):
+def test_what_can_not_be_measured_is_said_once_whatever_the_repeats(simulated):
     (run,) = plan([simulated("compiler=eager", "sampling.repeats=5")], nothing_done).runs
     assert run.fate == "incompatible"
 
@@ -438,7 +438,7 @@ def test_a_random_order_is_that_of_its_seed(simulated):
     assert sorted(batches(1)) == list(range(1, 9))
 
 
-def test_what_is_excluded_is_no_run_but_is_told(simulated):
+def test_what_is_excluded_is_no_run_but_is_said(simulated):
     left_out = (Excluded(overrides=("batch=2",), reason="too slow"),)
     planned = plan([simulated()], nothing_done, excluded=left_out)
     assert (len(planned.runs), planned.excluded) == (1, left_out)
@@ -452,8 +452,8 @@ def test_a_compiler_that_knows_some_models_only_says_so_before_anything_starts(c
 
 def test_a_model_cut_over_more_cores_than_there_are_is_refused(compose):
     words = ("model=bert", "hardware=inf1", "compiler.pipeline_cores=4")
-    told = "compiler.pipeline_cores=4 needs hardware.cores=4, not 1"
-    assert refuse(cell_of(compose(*words))) == told
+    message = "compiler.pipeline_cores=4 needs hardware.cores=4, not 1"
+    assert refuse(cell_of(compose(*words))) == message
     assert refuse(cell_of(compose(*words, "hardware.cores=4"))) is None
 
 

@@ -168,8 +168,8 @@ def test_throughput_counts_items_over_the_wall_time_of_all_calls(attempt):
 )
 def test_a_percentile_of_too_few_samples_stays_null(attempt, samples, known):
     values = row(attempt(*[2] * samples)).values
-    told = {name for name in ("p50", "p90", "p95", "p99") if values[f"latency_{name}_ms"] is not None}
-    assert told == known
+    message = {name for name in ("p50", "p90", "p95", "p99") if values[f"latency_{name}_ms"] is not None}
+    assert message == known
 
 
 def test_bounds_come_with_enough_independent_samples(attempt):
@@ -294,8 +294,8 @@ def test_the_log_is_named_only_if_there_is_one(attempt):
 def test_the_arithmetic_in_the_row_is_the_effective_one(attempt):
     values = row(attempt(1)).values
     assert values["fast_math"] == "none"
-    told = {field.name: values[field.name] for field in fields(Arithmetic)}
-    assert told == {
+    message = {field.name: values[field.name] for field in fields(Arithmetic)}
+    assert message == {
         "model_dtype": "fp32",
         "matmul_dtype": "bf16",
         "other_dtype": "fp32",
@@ -313,7 +313,7 @@ def test_an_image_model_tells_its_image_size_and_no_sequence_length(attempt):
     ("weights", "pinned", "revision"),
     [("random", "0123456", None), ("pretrained", "0123456", "0123456"), ("pretrained", None, "main")],
 )
-def test_the_revision_is_told_of_published_weights_only(attempt, weights, pinned, revision):
+def test_the_revision_is_said_of_published_weights_only(attempt, weights, pinned, revision):
     values = row(attempt(1, weights=weights, hub_id="google-bert/bert", revision=pinned)).values
     assert (values["weights"], values["revision"]) == (weights, revision)
     assert values["model_id"] == "google-bert/bert"

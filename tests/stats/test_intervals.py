@@ -74,7 +74,7 @@ def test_intervals_scale_with_the_unit():
         ([], 0.5),
     ],
 )
-def test_what_can_not_be_told_is_refused(samples, q):
+def test_what_can_not_be_said_is_refused(samples, q):
     assert refused(estimate(samples, q))
 
 
@@ -134,10 +134,10 @@ def test_groups_too_short_for_the_tail_are_refused():
 
 
 def test_a_summary_tells_no_percentile_of_too_few_samples():
-    for samples, told in ((35, 1), (36, 2), (72, 3), (368, 4)):
+    for samples, message in ((35, 1), (36, 2), (72, 3), (368, 4)):
         found = summary(RNG(6).lognormal(size=samples))
         points = [getattr(found, name)[0] for name in NAMES]
-        assert [point is not None for point in points] == [True] * told + [False] * (4 - told)
+        assert [point is not None for point in points] == [True] * message + [False] * (4 - message)
 
 
 def test_sampling_ends_when_the_interval_is_narrow():

@@ -125,7 +125,7 @@ def test_forty_nights_of_noise_alarm_nothing():
     assert nights.asked
 
 
-def test_an_improvement_is_no_alarm_and_blinds_nobody():
+def test_an_improvement_is_no_alarm_and_hides_no_later_one():
     detector, nights = NightlyDetector(), Nights()
     watch(detector, nights, range(20))
     nights.host["s3"] = 0.8
@@ -165,7 +165,7 @@ def test_a_night_slow_for_all_series_is_no_alarm():
     assert all(finding.night_ratio > 1.2 for finding in sentinels)
 
 
-def test_a_build_that_slows_all_series_is_seen_by_the_sentinels_and_told_once():
+def test_a_build_that_slows_all_series_is_seen_by_the_sentinels_and_said_once():
     detector, nights = NightlyDetector(), Nights(processes=10)
     watch(detector, nights, range(20))
     nights.slower = dict.fromkeys(NAMES, 1.1)

@@ -75,7 +75,7 @@ def config(memory_gib):
     return json.dumps({"batch": 1, "limits": {"memory_gib": memory_gib}})
 
 
-def test_rows_that_ran_out_of_memory_are_told_with_the_limit_they_ran_under(store, add):
+def test_rows_that_ran_out_of_memory_are_said_with_the_limit_they_ran_under(store, add):
     add("r1", "oom_host", family_id="f", batch_size=8, sequence_length=128, config=config(4))
     add("r2", "oom_device", family_id="f", batch_size=16, cell_id="y", config=config(None))
     add("r3", "oom_device", family_id="g", batch_size=16, cell_id="z")

@@ -34,8 +34,8 @@ def lines(*rows):
 def test_percentiles_of_processes_have_a_geometric_mean_and_a_t_interval():
     (line,) = lines(row(0, 10.0), row(1, 12.0), row(2, 11.0))
     found = of_processes([10.0, 12.0, 11.0])
-    told = [line[f"latency_p95_ms{bound}"] for bound in ("", "_lo", "_hi")]
-    assert told == pytest.approx(list(found))
+    message = [line[f"latency_p95_ms{bound}"] for bound in ("", "_lo", "_hi")]
+    assert message == pytest.approx(list(found))
     assert (line["processes"], line["samples"]) == (3, 300)
 
 

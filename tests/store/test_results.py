@@ -241,7 +241,7 @@ def test_load_reads_a_store_for_a_notebook(store):
 # Places
 
 
-def test_readers_are_told_that_there_is_no_store(tmp_path):
+def test_readers_are_said_that_there_is_no_store(tmp_path):
     with pytest.raises(StoreError, match=rf"no results at {tmp_path}/none: run a benchmark first"):
         load(tmp_path / "none")
 

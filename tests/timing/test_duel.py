@@ -1,4 +1,4 @@
-"""Two sides take turns; whatever becomes of one is told by its name, and no process is left."""
+"""Two sides take turns; how each ended is said with its name, and no process is left."""
 
 from __future__ import annotations
 
@@ -38,26 +38,26 @@ CALL_NS = 1_000_000
 FAKE = f"""#!{sys.executable} -IS
 import json, os, signal, sys, time
 said = dict(isolated=False, call_ns=1000000, at="never", does="nothing")
-told = json.loads(sys.stdin.readline())
-said.update(json.loads(told["overrides"][0]))
+message = json.loads(sys.stdin.readline())
+said.update(json.loads(message["overrides"][0]))
 def answer(key, **values):
     if key == said["at"]:
         exec(said["does"])
     print(json.dumps({{key: values or True}}), flush=True)
 answer("planned", isolated=said["isolated"], prepare_s=9, measure_s=9)
 for line in sys.stdin:
-    told = json.loads(line)
-    if "prepare" in told:
+    message = json.loads(line)
+    if "prepare" in message:
         answer("ready", label="fake", cell_id="c", environment_id="e", versions={{}}, git_commit=None,
             cache_hit=None, simulated=True)
-    elif "pair" in told:
+    elif "pair" in message:
         answer("warmed", load_s=0, first_call_ns=1, call_ns=said["call_ns"])
-    elif "block" in told:
-        answer("block", nanoseconds=[said["call_ns"]] * told["block"], wall_s=1, cpu_s=1, idle_cpu_s=0)
+    elif "block" in message:
+        answer("block", nanoseconds=[said["call_ns"]] * message["block"], wall_s=1, cpu_s=1, idle_cpu_s=0)
     else:
         answer("done")
 """
-"""A side that plays without this program, in milliseconds, and misbehaves where it is told to."""
+"""A side that plays without this program, in milliseconds, and misbehaves where it is asked to."""
 
 
 @pytest.fixture(scope="module")
@@ -161,15 +161,17 @@ def test_no_process_is_left(request, story):
     assert request.getfixturevalue(story).left == []
 
 
-def test_overrides_that_make_no_cell_are_told_as_those_of_a_run_are(tmp_path):
+def test_overrides_that_make_no_cell_are_said_as_those_of_a_run_are(tmp_path):
     spec = SideSpec(overrides=("compiler=torchscribt",))
-    told = r"^side A \(compiler=torchscribt\): compiler=torchscribt: there is no such compiler; did you mean"
-    with pytest.raises(BenchmarkError, match=told), duel.seated({"A": spec}, tmp_path):
+    message = (
+        r"^side A \(compiler=torchscribt\): compiler=torchscribt: there is no such compiler; did you mean"
+    )
+    with pytest.raises(BenchmarkError, match=message), duel.seated({"A": spec}, tmp_path):
         pass
 
 
 @pytest.mark.parametrize(
-    ("overrides", "kind", "told"),
+    ("overrides", "kind", "message"),
     [
         (["batch=1,2"], ConfigError, r"^a side is one cell, but batch=1,2 makes 2: choose one$"),
         (["hardware=simulated", "compiler=eager"], Incompatible, r"^compiler=eager runs on "),
@@ -180,14 +182,14 @@ def test_overrides_that_make_no_cell_are_told_as_those_of_a_run_are(tmp_path):
         ),
     ],
 )
-def test_a_side_refuses_what_is_not_one_cell_that_can_run_here(tmp_path, overrides, kind, told):
-    with pytest.raises(kind, match=told):
+def test_a_side_refuses_what_is_not_one_cell_that_can_run_here(tmp_path, overrides, kind, message):
+    with pytest.raises(kind, match=message):
         next(side.play(iter([{"overrides": overrides, "folder": str(tmp_path)}]), ExitStack()))
 
 
 @pytest.fixture
 def fake(tmp_path):
-    """A side that misbehaves as it is told to."""
+    """A side that misbehaves as it is asked to."""
     python = executable(tmp_path / "fake", FAKE)
     return lambda **said: SideSpec(overrides=(json.dumps(said),), python=python)
 
@@ -196,7 +198,7 @@ KILLED = ("os.kill(os.getpid(), signal.SIGKILL)", "it was ended by SIGKILL")
 
 
 @pytest.mark.parametrize(
-    ("at", "does", "told"),
+    ("at", "does", "message"),
     [
         *((at, *KILLED) for at in ("planned", "ready", "warmed", "block", "done")),
         ("ready", "print(json.dumps({'error': 'no such luck'}))", "no such luck"),
@@ -206,7 +208,7 @@ KILLED = ("os.kill(os.getpid(), signal.SIGKILL)", "it was ended by SIGKILL")
         ("ready", "print('[]')", "is no answer: is python="),
     ],
 )
-def test_whatever_a_side_does_amid_the_duel_is_told_by_its_name(fake, tmp_path, at, does, told):
+def test_whatever_a_side_does_amid_the_duel_is_said_by_its_name(fake, tmp_path, at, does, message):
     seen = []
     with (
         pytest.raises(BenchmarkError) as caught,
@@ -214,7 +216,7 @@ def test_whatever_a_side_does_amid_the_duel_is_told_by_its_name(fake, tmp_path, 
     ):
         seen += playing.pairs
     assert str(caught.value).startswith("side B (")
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert not seen
 
 
@@ -239,18 +241,18 @@ def test_the_end_of_one_side_is_noticed_while_the_other_works(fake, tmp_path, mo
         pass
 
 
-def test_an_interpreter_that_is_none_is_told(tmp_path):
+def test_an_interpreter_that_is_none_is_said(tmp_path):
     nowhere = SideSpec(overrides=(), python=str(tmp_path / "python"))
-    told = r"^side A \(all defaults\): python=.*: No such file or directory"
-    with pytest.raises(BenchmarkError, match=told), duel.seated({"A": nowhere}, tmp_path):
+    message = r"^side A \(all defaults\): python=.*: No such file or directory"
+    with pytest.raises(BenchmarkError, match=message), duel.seated({"A": nowhere}, tmp_path):
         pass
 
 
-def test_an_interpreter_without_this_program_is_told(tmp_path):
+def test_an_interpreter_without_this_program_is_said(tmp_path):
     python = executable(tmp_path / "python", f"#!/bin/sh\nexec {sys.executable} -IS $*\n")
-    told = r"exit code 1; last words: .*No module named '?benchmark"
+    message = r"exit code 1; last words: .*No module named '?benchmark"
     with (
-        pytest.raises(BenchmarkError, match=told),
+        pytest.raises(BenchmarkError, match=message),
         duel.seated({"A": SideSpec(overrides=(), python=python)}, tmp_path),
     ):
         pass

@@ -1,4 +1,4 @@
-"""A measuring child waits between its blocks, makes as many calls as it is told, and says how it ended."""
+"""A measuring child waits between its blocks, makes as many calls as it is asked, and says how it ended."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def start(simulated, interpreters):
 
 
 @pytest.mark.parametrize("isolated", ["hardware.isolated=false", "hardware.isolated=true"])
-def test_a_block_has_as_many_calls_as_it_is_told(start, isolated):
+def test_a_block_has_as_many_calls_as_it_is_said(start, isolated):
     player = start(isolated)
     assert player.warmed().call_ns == CALL_NS
     assert [player.block(0, calls).nanoseconds for calls in (3, 1, 2)] == [(CALL_NS,) * n for n in (3, 1, 2)]
     player.end()
 
 
-def test_the_wall_of_a_block_is_told_by_the_clock_of_its_device(start):
+def test_the_wall_of_a_block_is_said_by_the_clock_of_its_device(start):
     player = start()
     player.warmed()
     assert player.block(0, 4).wall_s == pytest.approx(4 * CALL_NS / 1e9)
@@ -61,16 +61,16 @@ def test_a_child_sleeps_while_it_waits(start):
 
 
 @pytest.mark.parametrize(
-    ("stage", "fault", "told"),
+    ("stage", "fault", "message"),
     [
         ("load", "raise", r"^RuntimeError: simulated fault 'raise'$"),
         ("call", "kill", r"^the child was ended by SIGKILL"),
         ("call", "exit", r"^the child left with exit code 3"),
     ],
 )
-def test_a_child_that_fails_says_why(start, stage, fault, told):
+def test_a_child_that_fails_says_why(start, stage, fault, message):
     player = start("hardware.isolated=true", f"compiler.fault={fault}", f"compiler.fault_stage={stage}")
-    with pytest.raises(Crashed, match=told):
+    with pytest.raises(Crashed, match=message):
         player.warmed()
 
 

@@ -117,9 +117,9 @@ def test_a_process_that_shares_its_cpu_is_contended():
     burners.append(context.Process(target=_burn, args=(0.5, cpu, answer)))
     for burner in burners:
         burner.start()
-    told = end.recv()
+    message = end.recv()
     for burner in burners:
         burner.join()
-    assert isinstance(told, Noise)
-    assert told.on_cpu < 0.9
-    assert "contended" in told.flags
+    assert isinstance(message, Noise)
+    assert message.on_cpu < 0.9
+    assert "contended" in message.flags

@@ -100,7 +100,7 @@ from benchmark.cell import cell_of
 from benchmark.config.sweep import grid
 from benchmark.models import composite, flops
 
-told = {}
+message = {}
 for name in sys.argv[1:]:
     model, _, batch = name.partition(" ")
     (e,) = grid([f"model={model}", f"batch={batch}", "seq_len=128"])
@@ -108,7 +108,7 @@ for name in sys.argv[1:]:
     with tempfile.TemporaryDirectory() as folder:
         e.task.make_weights(e.model, "random", 0, Path(folder))
         inputs = e.task.inputs(e.model, shape, 0)
-        told[name] = composite.write_reference(e.task.module(Path(folder), shape), inputs, Path(folder), 1)
+        message[name] = composite.write_reference(e.task.module(Path(folder), shape), inputs, Path(folder), 1)
 
 
 class Tied(torch.nn.Module):
@@ -125,9 +125,9 @@ class Choosy(torch.nn.Linear):
         return (super().forward(x) if x.sum() > 0 else x,)
 
 
-told["tied"] = flops.weight_bytes(Tied())
-told["choosy"] = flops.flops_per_call(Choosy(4, 4), (torch.ones(1, 4),))
-print(json.dumps(told))
+message["tied"] = flops.weight_bytes(Tied())
+message["choosy"] = flops.flops_per_call(Choosy(4, 4), (torch.ones(1, 4),))
+print(json.dumps(message))
 """
 
 TINY = [f"{name}_tiny {batch}" for name in ("bert", "albert", "distilbert", "vit") for batch in (1, 3)]
@@ -141,7 +141,7 @@ def ran():
 
 
 @pytest.fixture(scope="module")
-def told(ran):
+def message(ran):
     return json.loads(ran.stdout.splitlines()[-1])
 
 
@@ -166,27 +166,27 @@ THEORY = {
 @pytest.mark.real
 @pytest.mark.alone
 @pytest.mark.parametrize("name", TINY)
-def test_operations_are_those_of_theory_and_grow_with_the_batch(told, name):
+def test_operations_are_those_of_theory_and_grow_with_the_batch(message, name):
     model, _, batch = name.partition(" ")
-    assert told[name]["flops_per_call"] == THEORY[model] * int(batch)
+    assert message[name]["flops_per_call"] == THEORY[model] * int(batch)
 
 
 @pytest.mark.real
 @pytest.mark.alone
-def test_every_weight_is_read_but_those_of_embedding_tables(told):
-    assert told["bert_tiny 1"]["weight_bytes"] == 4 * (4_386_178 - (30_522 + 512 + 2) * 128)
-    assert told["albert_tiny 1"]["weight_bytes"] == 4 * (320_386 - (1_000 + 512 + 2) * 64)
-    assert told["vit_tiny 1"]["weight_bytes"] == told["vit_tiny 3"]["weight_bytes"] == 4 * 114_250
+def test_every_weight_is_read_but_those_of_embedding_tables(message):
+    assert message["bert_tiny 1"]["weight_bytes"] == 4 * (4_386_178 - (30_522 + 512 + 2) * 128)
+    assert message["albert_tiny 1"]["weight_bytes"] == 4 * (320_386 - (1_000 + 512 + 2) * 64)
+    assert message["vit_tiny 1"]["weight_bytes"] == message["vit_tiny 3"]["weight_bytes"] == 4 * 114_250
 
 
 @pytest.mark.real
 @pytest.mark.alone
-def test_a_table_that_is_also_the_head_is_read_once(told):
-    assert told["tied"] == 4 * (10 * 4 + 10)
+def test_a_table_that_is_also_the_head_is_read_once(message):
+    assert message["tied"] == 4 * (10 * 4 + 10)
 
 
 @pytest.mark.real
 @pytest.mark.alone
-def test_a_module_that_looks_at_its_inputs_has_no_count_and_the_log_says_why(ran, told):
-    assert told["choosy"] is None
+def test_a_module_that_looks_at_its_inputs_has_no_count_and_the_log_says_why(ran, message):
+    assert message["choosy"] is None
     assert "flops_per_call is null: operations can't be counted: DataDependentOutputException" in ran.stderr

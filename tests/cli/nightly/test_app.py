@@ -106,7 +106,7 @@ def test_a_slow_night_of_an_equal_build_is_not_confirmed(checked):
     assert "No slow-down" in outcome_text
 
 
-def test_without_an_accepted_build_suspects_are_only_told(checked, nights):
+def test_without_an_accepted_build_suspects_are_only_said(checked, nights):
     code, outcome_text = checked()
     assert code == 0
     assert "suspected" in outcome_text
@@ -188,7 +188,7 @@ def test_a_night_that_is_not_there_is_a_mistake(checked):
         checked("model=vit")
 
 
-def test_cells_of_the_night_that_failed_are_told(checked, nights, tmp_path):
+def test_cells_of_the_night_that_failed_are_said(checked, nights, tmp_path):
     at = START + timedelta(days=NIGHTS - 1)
     lost = {"campaign": "night11", "cell_id": "x", "environment_id": "e", "started_at": at, "finished_at": at}
     axes = {"model": "<script>alert(1)</script>|`x`\n# h", "hardware": "simulated", "batch_size": 1}

@@ -45,9 +45,9 @@ def table(texts, name="t"):
 
 
 def summary(text, **more):
-    told = {"changes": table([text]), "notes": (text,), "folded": (table([text]),), "footer": (text,)}
+    message = {"changes": table([text]), "notes": (text,), "folded": (table([text]),), "footer": (text,)}
     verdict = (Span(text="It is "), Span(text=text, code=True), Span(text=f" {text}."))
-    return Summary(title=text, verdict=verdict, **{**told, **more})
+    return Summary(title=text, verdict=verdict, **{**message, **more})
 
 
 def texts(tokens):
@@ -109,8 +109,8 @@ def test_a_word_keeps_its_underscores():
 
 
 def test_an_annotation_is_one_line_whatever_it_says():
-    told = annotation("a: b, c", "100 % slower\n::warning::x\r\n")
-    assert told == "::error title=a%3A b%2C c::100 %25 slower ::warning::x"
+    message = annotation("a: b, c", "100 % slower\n::warning::x\r\n")
+    assert message == "::error title=a%3A b%2C c::100 %25 slower ::warning::x"
 
 
 def test_a_gallery_shows_each_picture_with_its_words():

@@ -77,7 +77,7 @@ def cost_table():
         Head(text="Throughput (inferences/s)", figures=True),
         Head(text="US$ per 1M", figures=True),
     )
-    told = [
+    message = [
         ("ViT", "inf1.2xlarge", 536.718, 0.187, "published"),
         ("ViT", "g5.xlarge", 376.5, 0.743, "published"),
         ("ViT", "cpu (this host)", 41.2, 2.41, "measured"),
@@ -90,7 +90,7 @@ def cost_table():
             Field(text=f"{rate:,.1f}", value=rate, origin=origin),
             Field(text=f"${usd:.3f}", value=usd, origin=origin, best=usd == 0.187),
         )
-        for model, hardware, rate, usd, origin in told
+        for model, hardware, rate, usd, origin in message
     )
     return Table(name="vision_cost", caption="Cost, cheapest first", heads=heads, lines=lines)
 

@@ -154,7 +154,7 @@ def test_charts_have_names_and_their_data_as_text():
     assert "Data of this chart as a table" in page()
 
 
-def test_origins_are_told_in_heads_fields_and_words():
+def test_origins_are_said_in_heads_fields_and_words():
     assert re.search(r'Inf1 \(inf1.2xlarge\) <span class="badge published">published</span>', page())
     assert re.search('<td class="figures published" [^>]*>3.9ms</td>', page())
     assert '<span class="unseen"> (published)</span>' in page()
@@ -176,9 +176,9 @@ def test_a_figure_names_the_rows_it_was_made_of():
 
 def test_rows_come_back_as_they_were():
     frame = sample.all_rows(50)
-    told = json.loads(unpacked(html.packed(frame)))
-    assert told["count"] == 50
-    columns = {one["name"]: one for one in told["columns"]}
+    message = json.loads(unpacked(html.packed(frame)))
+    assert message["count"] == 50
+    columns = {one["name"]: one for one in message["columns"]}
     for name in ("model", "batch_size", "sequence_length", "status"):
         column = columns[name]
         values = [None if code < 0 else column["words"][code] for code in column["codes"]]
@@ -186,16 +186,16 @@ def test_rows_come_back_as_they_were():
     assert columns["batch_size"]["figures"]
     assert columns["run_id"]["values"] == [*frame["run_id"]]
     assert columns["started_at"]["values"][0] == f"{frame['started_at'][0]:%Y-%m-%d %H:%M:%S}"
-    assert "\x1b" not in json.dumps(told, ensure_ascii=False)
+    assert "\x1b" not in json.dumps(message, ensure_ascii=False)
 
 
 def test_figures_are_rounded_by_digits_and_keep_what_is_missing():
     values = [123456.789, 0.000123456, np.nan, np.inf, -1.5, 0.0, 1e300, 5e-324, 12345678.0]
     frame = pd.DataFrame({"ms": np.resize(values, 3000) + np.r_[np.zeros(9), np.arange(2991) / 7]})
-    told = json.loads(unpacked(html.packed(frame)))["columns"][0]["values"]
-    assert told[:6] == [123460, 0.00012346, None, None, -1.5, 0]
-    assert told[6] == pytest.approx(1e300)
-    assert told[8] == 12345678
+    message = json.loads(unpacked(html.packed(frame)))["columns"][0]["values"]
+    assert message[:6] == [123460, 0.00012346, None, None, -1.5, 0]
+    assert message[6] == pytest.approx(1e300)
+    assert message[8] == 12345678
 
 
 def joined(column):

@@ -198,7 +198,7 @@ def test_a_point_tells_its_figures_as_text(opened):
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
     ActionChains(browser).move_to_element(point).perform()
     wait(browser, "return !document.getElementById('hint').hidden")
-    told = browser.find_element("id", "hint").text
-    assert "model: BERT" in told
-    assert "batch_size: " in told
+    wanted_text = browser.find_element("id", "hint").text
+    assert "model: BERT" in wanted_text
+    assert "batch_size: " in wanted_text
     assert complaints(browser) == []

@@ -18,8 +18,8 @@ def test_every_special_character_is_text():
     page = latex.page(
         replace(sample.document(), intro=(r"\input{x} 50% & $5 #1 a_b ~ ^ < > | ` ' 中 ≥ [x] *",))
     )
-    told = next(line for line in page.splitlines() if "50" in line)
-    assert told == (
+    message = next(line for line in page.splitlines() if "50" in line)
+    assert message == (
         r"\textbackslash{}input\{x\} 50\% \& \$5 \#1 a\_b \textasciitilde{} \textasciicircum{} \textless{} "
         r"\textgreater{} \textbar{} \textasciigrave{} \textquotesingle{} {[}U+4E2D{]} $\geq$ {[}x{]} {*}\par"
     )

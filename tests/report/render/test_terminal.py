@@ -42,7 +42,7 @@ def test_hostile_texts_are_printed_as_they_are():
     assert "\x1b]" not in coloured
 
 
-def test_origins_are_told_apart_without_colours():
+def test_origins_are_said_apart_without_colours():
     text = " ".join(printed(sample.document()).split())
     assert "3.9ms°" in text
     assert "° published by others" in text

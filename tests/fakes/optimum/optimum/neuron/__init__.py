@@ -47,8 +47,8 @@ class _Traced:
             raise NotImplementedError("this stand-in exports by main_export")
         folder = Path(model_id)
         (file,) = folder.glob("*.neuron")
-        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return cls(torch.jit.load(str(file)), told)
+        message = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        return cls(torch.jit.load(str(file)), message)
 
     def _forward(self, **inputs):
         import torch

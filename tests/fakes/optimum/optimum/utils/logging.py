@@ -1,4 +1,4 @@
-"""A stand-in for optimum's verbosity: it has a level and nothing that is told at it."""
+"""A stand-in for optimum's verbosity: it has a level and prints nothing."""
 
 LEVEL = "INFO"
 

@@ -65,7 +65,7 @@ def main_export(  # noqa: PLR0913, PLR0917 - the real signature
     flags += ["--optlevel", optlevel]
     if compiler_kwargs["instance_type"] is not None:
         flags += ["--target", compiler_kwargs["instance_type"]]
-    told = {
+    message = {
         "compiler_args": " ".join([*flags, "--model-type", "transformer"]),
         "optlevel": optlevel,
         **compiler_kwargs,
@@ -81,10 +81,10 @@ def main_export(  # noqa: PLR0913, PLR0917 - the real signature
         "has_compiler_workdir": Path(compiler_workdir).is_dir(),
         **{f"static_{axis}": size for axis, size in input_shapes.items()},
     }
-    _trace(model_name_or_path, Path(output), task, input_shapes, told)
+    _trace(model_name_or_path, Path(output), task, input_shapes, message)
 
 
-def _trace(name, output, task, sizes, told):
+def _trace(name, output, task, sizes, message):
     import torch
     import transformers
 
@@ -114,6 +114,6 @@ def _trace(name, output, task, sizes, told):
     with torch.no_grad():
         traced = torch.jit.trace(ByName(), tuple(inputs.values()), strict=False, check_trace=False)
     torch.jit.save(traced, str(output / "model.neuron"))
-    told["shapes"] = {one: list(tensor.shape) for one, tensor in inputs.items()}
-    written = {**config.to_dict(), "neuron": told}
+    message["shapes"] = {one: list(tensor.shape) for one, tensor in inputs.items()}
+    written = {**config.to_dict(), "neuron": message}
     (output / "config.json").write_text(json.dumps(written, default=str), encoding="utf-8")
