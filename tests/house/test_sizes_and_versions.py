@@ -41,4 +41,6 @@ def test_the_package_speaks_plainly():
     """Words that make a reader guess: a program doesn't tell, and nobody is in it."""
     riddles = re.compile(r"\b(told|tells|somebody|nobody|becomes of)\b")
     hits = {path for path in (ROOT / "benchmark").rglob("*.py") if riddles.search(path.read_text("utf-8"))}
-    assert hits == set()
+    rarer = re.compile(r"(?<![a-z])(told|somebody|nobody)(?![a-z])")
+    others = {*(ROOT / "tests").rglob("*.py")} - {Path(__file__)}
+    assert hits | {path for path in others if rarer.search(path.read_text("utf-8"))} == set()
