@@ -35,8 +35,10 @@ from benchmark.cli.tune_space import (
     refuse_short,
     space,
 )
+from benchmark.config.experiment import Experiment
 from benchmark.errors import ConfigError
 from benchmark.formatting import counted, finite
+from benchmark.identity import options_of
 from benchmark.paths import CampaignPaths
 from benchmark.pipeline import race_log
 from benchmark.pipeline.budget import BudgetTracker, Ending
@@ -108,11 +110,11 @@ def tune(  # noqa: PLR0913, PLR0917 - a command line has that many
         refuse_short(found, request.budget_s)
         floor = request.accuracy_floor
         judged = Accuracies() if floor is None else accuracies(found, floor)
-        race, used_s, ending = _run(found, request, judged, engine, console)
-    setting = _setting(found, request, race, used_s, judged)
+        race, spent, ending = _run(found, request, judged, engine, console)
+    setting = _setting(found, request, race, spent.used_s, judged)
     answer = verdict(race, setting)
     if as_json:
-        say(json.dumps(_object(found, request, race, setting, answer)))
+        say(json.dumps(_object(found, request, race, setting, answer, spent.made_s)))
     else:
         console.print(answer.sentence, markup=False, highlight=False, soft_wrap=True)
     if ending == "interrupted":
@@ -158,8 +160,8 @@ def _request(  # noqa: PLR0913, PLR0917
 
 def _run(
     found: Space, request: Request, judged: Accuracies, engine: Engine, console: Console
-) -> tuple[Race, float, Ending]:
-    """Run the race to its end, or until the user or the budget stops it; the seconds that it took too."""
+) -> tuple[Race, Looks, Ending]:
+    """Run the race to its end, or until the user or the budget stops it."""
     first, wanted = found.first, request.wanted
     store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
     names = [run.run_id for run in found.runs]
@@ -191,7 +193,7 @@ def _run(
                 if display.state is not None:
                     display.state.finish(ending)
                 store.compact()
-    return race, looks.used_s, ending
+    return race, looks, ending
 
 
 def _rounds(  # noqa: PLR0913, PLR0917 - the parts of a race
@@ -234,7 +236,7 @@ def _progress(  # noqa: PLR0913, PLR0917
 ) -> GridProgress:
     """State of one round, for the screen and for `status`."""
     index_of = {numbered(found.runs[index], turn.number).run_id: index for index in turn.looks}
-    seconds = {run.run_id: race.candidates[index_of[run.run_id]].look_s for run in missing.queue}
+    seconds = {run.run_id: race.pace.look_s(index_of[run.run_id]) for run in missing.queue}
     ahead = Forecast(
         runs={run_id: Estimate(work_s=one) for run_id, one in seconds.items()},
         shares=dict.fromkeys(seconds, 1.0),
@@ -267,14 +269,21 @@ def _setting(found: Space, request: Request, race: Race, used_s: float, judged: 
 
 
 def _baseline(found: Space, race: Race) -> int | None:
-    """The eager candidate of the winner's batch that comes first in the grid, else the first candidate."""
+    """The best of eager fp32 at the winner's batch, else of eager fp32, else the first candidate."""
     if not race.standing.front:
         return None
     batch = found.runs[race.standing.front[0]].cell.experiment.batch
     experiments = [run.cell.experiment for run in found.runs]
-    eager = [index for index, e in enumerate(experiments) if e.compiler.name == "eager"]
+    eager = [index for index, e in enumerate(experiments) if _is_plain(e)]
     same = [index for index in eager if experiments[index].batch == batch]
-    return next(iter([*same, *eager, 0]))
+    known = race.means()
+    return min(same or eager or [0], key=lambda index: known.get(index, math.inf))
+
+
+def _is_plain(e: Experiment) -> bool:
+    """Whether this is PyTorch as it comes."""
+    exact = e.compiler.fast_math == "none" and options_of(e.compiler).get("quantization", "none") == "none"
+    return e.compiler.name == "eager" and exact
 
 
 def _announced(found: Space) -> str:
@@ -320,8 +329,10 @@ _GRID_LOOKS: Final = 20
 """Looks at each with which a quiet machine shows 2 % for 60 candidates (2026-11)."""
 
 
-def _object(found: Space, request: Request, race: Race, setting: Setting, answer: Verdict) -> dict[str, Any]:
-    """The answer for programs."""
+def _object(  # noqa: PLR0913, PLR0917
+    found: Space, request: Request, race: Race, setting: Setting, answer: Verdict, made_s: float
+) -> dict[str, Any]:
+    """The answer for programs; `made_s` are the seconds of compilations so far."""
 
     def described(index: int) -> dict[str, Any]:
         e = found.runs[index].cell.experiment
@@ -339,6 +350,8 @@ def _object(found: Space, request: Request, race: Race, setting: Setting, answer
     now = race.standing
     winner = now.front[0] if now.front else None
     grid_looks = 0 if winner is None else int(race.looks_of(winner).shape[1])
+    everyone = range(len(found.runs))
+    grid_s = made_s + race.making_left_s + grid_looks * sum(map(race.pace.look_s, everyone))
     return finite(
         {
             "sentence": answer.sentence,
@@ -355,8 +368,8 @@ def _object(found: Space, request: Request, race: Race, setting: Setting, answer
                 {"label": found.labels[index], **one._asdict()} for index, one in sorted(race.dropped.items())
             ],
             "cant_run": dict(found.refused),
-            "looks": sum(int(race.looks_of(index).shape[1]) for index in range(len(found.runs))),
-            "whole_grid_s": found.making_s + grid_looks * found.one_look_s,
+            "looks": sum(int(race.looks_of(index).shape[1]) for index in everyone),
+            "whole_grid_s": grid_s,
             "used_s": setting.used_s,
             "seconds_more": answer.seconds_more,
             "campaign": found.first.campaign,

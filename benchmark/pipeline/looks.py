@@ -30,6 +30,7 @@ _COLUMNS: Final = (
     *("latency_p50_ms", "latency_p95_ms", "throughput_per_s"),
 )
 _WAITS: Final = frozenset({"wait", "plan"})
+_MAKES: Final = ("build", "compile")
 
 
 @frozen
@@ -52,6 +53,8 @@ class Looks:
         self._runner, self._store, self._runs, self._wanted = runner, store, runs, wanted
         self.used_s = 0.0
         """Seconds of all looks and compilations so far, also those of earlier commands, by their rows."""
+        self.made_s = 0.0
+        """Those of building and compiling."""
         self._memory = MemoryLimits()
 
     def plan(self, turn: Round) -> Plan:
@@ -71,11 +74,12 @@ class Looks:
         runs = self._of(turn)
         rows = self._rows(runs.values())
         self.used_s += sum(map(seconds_of, rows.values()))
+        self.made_s += sum(map(making_of, rows.values()))
         for run in runs.values():
             if rows.get(run.run_id, {}).get("status") in {"oom_host", "oom_device"}:
                 self._memory.add_run(run)
         looks = {
-            index: look(rows[run.run_id], run, self._wanted)
+            index: _timed(look(rows[run.run_id], run, self._wanted), rows[run.run_id])
             for index, run in runs.items()
             if run.run_id in rows
         }
@@ -135,6 +139,16 @@ def seconds_of(row: Mapping[str, Any]) -> float:
     """Seconds that a run took, without waiting for other commands."""
     stages = dict(row["stage_seconds"] or ())
     return float(sum(s for name, s in stages.items() if "." not in name and name not in _WAITS))
+
+
+def making_of(row: Mapping[str, Any]) -> float:
+    """Seconds in which a run built and compiled."""
+    stages = dict(row["stage_seconds"] or ())
+    return float(sum(stages.get(name, 0.0) for name in _MAKES))
+
+
+def _timed(found: Look, row: Mapping[str, Any]) -> Look:
+    return found._replace(seconds=max(0.0, seconds_of(row) - making_of(row)))
 
 
 def expectations(store: ResultsStore, runs: Sequence[PlannedRun], objective: Objective) -> dict[str, float]:

@@ -36,6 +36,8 @@ class Look(NamedTuple):
     """Why the candidate is out, whatever its speed: it failed, or is below a floor."""
     perhaps: bool = False
     """Whether it may have failed by chance, so that it is tried once more."""
+    seconds: float = 0.0
+    """How long it took, without building and compiling; 0: not known."""
 
 
 @frozen

@@ -20,6 +20,7 @@ import numpy as np
 from benchmark.stats.pareto import unbeaten
 from benchmark.tuning.bounds import Bounds, bounds
 from benchmark.tuning.candidates import Candidate, Look, Question
+from benchmark.tuning.pace import Pace
 from benchmark.tuning.starts import Starts
 
 Why = Literal["worse", "outside", "refused"]
@@ -89,7 +90,8 @@ class Race:
         self.leaders: list[int | None] = []
         """Leader after each round."""
         everyone = range(len(self.candidates))
-        self._starts = Starts(self.candidates, () if proposed else everyone)
+        self.pace = Pace(self.candidates)
+        self._starts = Starts(self.candidates, () if proposed else everyone, self.pace)
         self.unproposed = {*everyone} if proposed else set[int]()
         """Candidates that take no part, since they weren't proposed."""
         shape = (question.objectives, len(self.candidates), 0)
@@ -128,6 +130,8 @@ class Race:
         self._logs = np.pad(self._logs, ((0, 0), (0, 0), (0, 1)), constant_values=math.nan)
         self._p95 = np.pad(self._p95, ((0, 0), (0, 1)), constant_values=math.nan)
         for index, look in looks.items():
+            if look.seconds:
+                self.pace.took(index, look.seconds)
             if look.perhaps and index not in self._failed:
                 self._failed.add(index)
                 self._again(index)
@@ -157,6 +161,11 @@ class Race:
         """Mean logarithm of the first objective of every candidate with a look."""
         known = np.flatnonzero(~np.isnan(self._logs[0]).all(axis=1)) if self.rounds else np.array([], int)
         return {int(index): float(np.nanmean(self._logs[0, index])) for index in known}
+
+    @property
+    def making_left_s(self) -> float:
+        """Estimated seconds of the compilations of those that wait."""
+        return self._starts.making_s(self._starts.waiting)
 
     def refuse(self, index: int, reason: str) -> None:
         """Drop a candidate before its first look, for a floor that it is known to miss."""
@@ -288,5 +297,5 @@ class Race:
 
     def _seconds(self, looks: Iterable[int], starts: Iterable[int]) -> float:
         """Estimated seconds of a round."""
-        looking = sum(self.candidates[index].look_s for index in dict.fromkeys(looks))
+        looking = sum(map(self.pace.look_s, dict.fromkeys(looks)))
         return looking + self._starts.making_s(starts)

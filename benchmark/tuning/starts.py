@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from benchmark.tuning.candidates import Candidate
+from benchmark.tuning.pace import Pace
 
 _CHEAP: Final = 5.0
 """Looks that a compilation may cost at the start."""
@@ -28,8 +29,8 @@ _UNKNOWN: Final = 0.5
 class Starts:
     """Which candidates wait, and which are started next."""
 
-    def __init__(self, candidates: Sequence[Candidate], waiting: Iterable[int]) -> None:
-        self._candidates = candidates
+    def __init__(self, candidates: Sequence[Candidate], waiting: Iterable[int], pace: Pace) -> None:
+        self._candidates, self._pace = candidates, pace
         self.waiting: list[int] = list(waiting)
         """Those not started yet."""
         self._made: set[str] = set()
@@ -45,7 +46,7 @@ class Starts:
         if not self.waiting:
             return []
         affordable = [index for index in self.waiting if self._cost([index]) <= seconds_left * (1 - _RESERVE)]
-        cheap = [i for i in affordable if self.making_s([i]) <= _CHEAP * self._candidates[i].look_s]
+        cheap = [i for i in affordable if self.making_s([i]) <= _CHEAP * self._pace.look_s(i)]
         if number == 0 and len(cheap) < 2:  # noqa: PLR2004 - a race needs two
             cheap = sorted(affordable, key=lambda index: self._cost([index]))[:2]
         if number < _FIRST_ROUNDS:
@@ -74,7 +75,7 @@ class Starts:
         return taken
 
     def _cost(self, indices: Sequence[int]) -> float:
-        return self.making_s(indices) + _LOOKS * sum(self._candidates[index].look_s for index in indices)
+        return self.making_s(indices) + _LOOKS * sum(map(self._pace.look_s, indices))
 
     def _worth(self, index: int, leader_log: float | None) -> float:
         """Chance to beat the leader, for each second that it costs."""

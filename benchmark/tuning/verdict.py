@@ -94,7 +94,7 @@ def seconds_more(race: Race) -> float:
             n, half = int(one.rounds[index]), float(one.half[index])
             lengths.append(n * (half / room) ** 2 - n if room > 0 and math.isfinite(half) else math.inf)
         most = max(most, min(lengths))
-    looking = [race.candidates[index].look_s for index in (*now.front, *now.rivals)]
+    looking = [race.pace.look_s(index) for index in (*now.front, *now.rivals)]
     return most * sum(looking)
 
 
