@@ -58,7 +58,8 @@ def tables(tmp_path_factory):
 def test_steps_of_trainings_are_neither_calls_nor_published(tmp_path):
     kinds = (("eager", "none", None), ("eager", "all", None), ("inductor", "none", 2.0))
     rows = [
-        training(compiler, fast_math, 1, seed, 100) | {"compile_s": compile_s, "dataset": "mnist"}
+        training(compiler, fast_math, 1, seed, 100)
+        | {"compile_s": compile_s, "dataset": "mnist", "image_size": 28}
         for compiler, fast_math, compile_s in kinds
         for seed in range(2)
     ]
