@@ -37,11 +37,11 @@ from benchmark.store.parquet import (
     PART_FORMAT,
     highest,
     newest,
-    one_row,
     read,
     read_few,
     read_recent,
     serialised,
+    table_of,
     version,
 )
 from benchmark.store.place import Place
@@ -119,9 +119,9 @@ class ResultsStore:
         with self._in_words("write", "free some space or make it writable, then run the missing cells"):
             for row, number in zip(rows, self._numbers.take(len(rows)), strict=True):
                 values = {**row.values, "schema_version": SCHEMA_VERSION, "sequence": number}  # noqa: PD011
-                made[selection.origin(values)].append(one_row(values))
-            for origin, tables in made.items():
-                self._append(self._folder(origin), tables)
+                made[selection.origin(values)].append(values)
+            for origin, table in [(origin, table_of(several)) for origin, several in made.items()]:
+                self._append(self._folder(origin), table)
 
     def keep_answers(self, run_id: str, answers: pa.Table) -> None:
         """Store the answers of a run to the items of a data set, in a file beside the rows.
@@ -200,12 +200,12 @@ class ResultsStore:
             return 0
         return highest(self._scan(lambda files: read(files, _LOCAL, ["sequence"])))
 
-    def _append(self, paths: StorePaths, tables: Sequence[pa.Table]) -> None:
-        if len(tables) > 1:
-            rows = newest(pa.concat_tables(tables).combine_chunks())
+    def _append(self, paths: StorePaths, rows: pa.Table) -> None:
+        if len(rows) > 1:
+            rows = newest(rows)
             self._place.publish(serialised(rows, PART_FORMAT), new_part(paths, highest(rows)), paths)
         else:
-            self._place.add(tables[0], paths)
+            self._place.add(rows, paths)
 
     def _folder(self, origin: str) -> StorePaths:
         """Folder of rows of that origin; it exists from its first row on."""

@@ -10,7 +10,7 @@ from benchmark.analysis.lint import findings
 from benchmark.errors import ConfigError
 from benchmark.importers.neuron_docs import NeuronDocs
 from benchmark.published import documents, printed_figures
-from benchmark.store.parquet import one_row
+from benchmark.store.parquet import table_of
 from tests.importers import shipped
 
 ROWS = {
@@ -42,7 +42,7 @@ def test_every_line_of_a_document_becomes_a_row_of_its_cell(name, count):
     assert (len(reading.figures), reading.rejected) == (count, ())
     rows = documents.rows(shipped.document(name), reading.figures, shipped.DAY)
     assert len({row.run_id for row in rows}) == count
-    one_row(rows[0].values)
+    table_of([rows[0].values])
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmark.store.compaction import new_part
-from benchmark.store.parquet import PART_FORMAT, one_row, serialised
+from benchmark.store.parquet import PART_FORMAT, serialised, table_of
 from benchmark.store.results import ResultsStore
 from benchmark.store.schema import SCHEMA_VERSION
 from tests.chaos.bit_flips import LONG, flip
@@ -73,7 +73,7 @@ def test_a_run_that_has_an_earlier_row_is_no_lost_one(kinds):
 
 def test_groups_of_rows_whose_pages_are_intact_are_kept(store):
     tables = [
-        one_row({**row(number, **LONG).values, "schema_version": SCHEMA_VERSION, "sequence": number + 1})
+        table_of([{**row(number, **LONG).values, "schema_version": SCHEMA_VERSION, "sequence": number + 1}])
         for number in range(4)
     ]
     data = serialised(pa.concat_tables(tables), {**PART_FORMAT, "row_group_size": 2, "use_dictionary": False})

@@ -19,7 +19,7 @@ from benchmark.errors import StoreError
 from benchmark.records import Row
 from benchmark.store.compaction import separate
 from benchmark.store.local_folder import LocalFolder
-from benchmark.store.parquet import one_row
+from benchmark.store.parquet import table_of
 from benchmark.store.results import ResultsStore, load
 from benchmark.store.schema import SCHEMA_VERSION
 from benchmark.store.soundness import SoundFiles
@@ -72,7 +72,7 @@ def mixed(folder: Path) -> ResultsStore:
     """A store as older versions left it: all rows in one folder, in a part and in files of runs."""
     made = ResultsStore(folder)
     made.prepare()
-    tables = [one_row({**one.values, "schema_version": SCHEMA_VERSION}) for one in of_each_origin()]  # noqa: PD011
+    tables = [table_of([{**one.values, "schema_version": SCHEMA_VERSION}]) for one in of_each_origin()]  # noqa: PD011
     older = {"schema_version": "8"}
     pq.write_table(
         pa.concat_tables(tables).replace_schema_metadata(older), made.paths.part("20260101T000000Z-0")

@@ -17,7 +17,7 @@ import pytest
 from benchmark.errors import ConfigError, StoreError
 from benchmark.records import Row
 from benchmark.store import query
-from benchmark.store.parquet import PART_FORMAT, PLAIN, one_row, serialised
+from benchmark.store.parquet import PART_FORMAT, PLAIN, serialised, table_of
 from benchmark.store.results import ResultsStore, load
 from benchmark.store.schema import SCHEMA, SCHEMA_VERSION
 
@@ -122,7 +122,7 @@ def test_rows_stay_in_order_if_the_counter_is_lost(store, lost):
 
 def test_rows_of_older_versions_are_ordered_by_time_and_come_first(store):
     for name, attempt in (("a", 7), ("b", 3)):
-        old = one_row({**row(1, attempt=attempt).values, "schema_version": 8})  # noqa: PD011 - a row's
+        old = table_of([{**row(1, attempt=attempt).values, "schema_version": 8}])  # noqa: PD011 - a row's
         pq.write_table(old.replace_schema_metadata({"schema_version": "8"}), store.paths.part(name))
     assert attempts(store) == {"r1": 7}
     store.append(row(1, attempt=1))
