@@ -124,6 +124,15 @@ def _locked(file: Path) -> _Taken | None:
     return taken
 
 
+def scope() -> str:
+    """Equal for processes whose locks exclude each other: those of a host, or of a container."""
+    try:
+        network = Path("/proc/self/ns/net").stat().st_ino
+    except OSError:
+        network = 0
+    return f"{_boot_id()}-{network}"
+
+
 @lru_cache(maxsize=1)
 def _boot_id() -> str:
     with suppress(OSError):

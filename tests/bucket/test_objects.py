@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -56,6 +58,29 @@ def test_a_lease_is_one_hosts_and_is_taken_over_when_it_is_old(objects, monkeypa
         assert taken.held
         objects.put("lease", b"of another host, whose clock is ahead")
     assert objects.get("lease").data.startswith(b"of another")
+
+
+def test_a_lease_is_renewed_while_it_is_held(objects, monkeypatch):
+    monkeypatch.setattr(lease, "LEASE_S", 1.0)
+    with Lease(objects, "lease"):
+        first = objects.get("lease").tag
+        time.sleep(0.9)
+        assert objects.get("lease").tag != first
+        assert not Lease(objects, "lease").__enter__().held
+
+
+def test_a_lease_whose_holder_was_killed_is_free_at_once_on_its_host(objects):
+    """And stays another host's as long as it may live."""
+    held = Lease(objects, "lease").__enter__()
+    body = json.loads(objects.get("lease").data)
+    held._sign_of_life.close()  # as a kill does
+    objects.put("lease", json.dumps({**body, "scope": "another host"}).encode())
+    with Lease(objects, "lease") as other:
+        assert not other.held
+    objects.put("lease", json.dumps(body).encode())
+    with Lease(objects, "lease") as other:
+        assert other.held
+    held._ended.set()
 
 
 def test_a_bucket_that_does_what_is_needed_passes_the_check_and_keeps_nothing_of_it(objects):
