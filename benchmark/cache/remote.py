@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
-from benchmark.bucket.objects import Bucket
+from benchmark.bucket.objects import Bucket, Found
 from benchmark.cache import trust
 from benchmark.cache.manifest import KEY, FileFacts, Manifest
 from benchmark.errors import BucketError, CacheError
@@ -85,9 +85,31 @@ class RemoteCache:
         found = self._bucket.get(self._manifest(key))
         if found is None:
             return None
+        manifest = self._usable(key, found)
+        try:
+            for name in manifest.files:
+                target = folder / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._download(name, manifest.files[name], target)
+        except CacheError:
+            self._damaged[key] = found.tag
+            raise
+        CachePaths(root=folder.parent).manifest(folder).write_bytes(found.data)
+        return manifest
+
+    def usable(self, key: str) -> Manifest | None:
+        """Manifest of an entry that `pull` would take; None if there is none.
+
+        Raises:
+            CacheError: the manifest is damaged, or its entry may not be loaded from here.
+            BucketError: the bucket can't be read.
+        """
+        found = self._bucket.get(self._manifest(key))
+        return self._usable(key, found) if found else None
+
+    def _usable(self, key: str, found: Found) -> Manifest:
         try:
             manifest = _manifest_of(key, found.data)
-            names = [*map(_inside, manifest.files)]
         except CacheError:
             self._damaged[key] = found.tag
             raise
@@ -96,15 +118,6 @@ class RemoteCache:
                 "torch unpickles it, which can run any code: if you trust all who can write there: "
                 f"{program()} cache trust {self.address}"
             )
-        try:
-            for name in names:
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._download(name, manifest.files[name], target)
-        except CacheError:
-            self._damaged[key] = found.tag
-            raise
-        CachePaths(root=folder.parent).manifest(folder).write_bytes(found.data)
         return manifest
 
     def push(self, folder: Path, manifest: Manifest) -> bool:
@@ -172,11 +185,13 @@ def _manifest_of(key: str, data: bytes) -> Manifest:
     manifest = Manifest.parse(data, "its manifest")
     if manifest.key != key or manifest.kind in OWN:
         raise CacheError(f"its manifest belongs to the {manifest.kind} {manifest.key}")
+    for name in manifest.files:
+        _refuse_outside(name)
     return manifest
 
 
-def _inside(name: str) -> str:
-    """A file's name, if it leads into its entry and to no manifest.
+def _refuse_outside(name: str) -> None:
+    """Refuse the name of a file that doesn't lead into its entry, or to a manifest.
 
     Raises:
         CacheError: it leads elsewhere.
@@ -184,4 +199,3 @@ def _inside(name: str) -> str:
     steps = name.split("/")
     if not name.isprintable() or "\\" in name or {"", ".", ".."} & {*steps} or name == "manifest.json":
         raise CacheError(f"{name!r} leads out of the entry")
-    return name

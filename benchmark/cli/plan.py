@@ -12,11 +12,11 @@ import typer
 from rich.console import Console
 
 from benchmark import placement
-from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.cell import Plan, PlannedRun
 from benchmark.cli.progress import duration, options_that_differ, time_ahead
 from benchmark.cli.run import (
     ahead_of,
+    cached,
     laid_out,
     refuse_different_places,
     refuse_hopeless,
@@ -51,7 +51,7 @@ def plan(
     A cell is one combination of model, compiler, flags and sizes. The column `fate` says what happens to it:
 
     \b
-    cached        to be measured; it was compiled before
+    cached        to be measured; it was compiled before, here or where cache.remote= names
     compile       to be compiled and measured
     run           to be measured; there is nothing to compile
     done          has a result already
@@ -73,9 +73,9 @@ def plan(
 
             look = stack.enter_context(joined(grid.experiments, reads_only=True)).look
         planned = laid_out(grid.experiments, grid.excluded, store, look)
-    cache = ReadOnlyCache(first.cache_root)
+    cache = cached(first)
     needs = {run.run_id: need_of(run, cache) for run in planned.queue if run.fate == "run"}
-    ahead = ahead_of(planned, store, workers_of(first.launcher))
+    ahead = ahead_of(planned, store, cache, workers_of(first.launcher))
     if as_json:
         for run in planned.of_cells:
             lines = commands(run.cell.experiment, run.environment.versions)

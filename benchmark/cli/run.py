@@ -91,7 +91,8 @@ def run_grid(experiments: Sequence[Experiment], excluded: tuple[Excluded, ...], 
     budget = BudgetTracker(first.budget)
     paths = CampaignPaths(folder=Path(first.output_folder))
     workers = workers_of(first.launcher)
-    left = TimeLeft(planned, ahead_of(planned, store, workers), workers, engine.timed_at_once)
+    ahead = ahead_of(planned, store, cached(first), workers)
+    left = TimeLeft(planned, ahead, workers, engine.timed_at_once)
     state = GridProgress(planned, left, budget, paths, labels(planned.runs))
     ending: Ending = "interrupted"
     with stoppable(budget, partial(being_done, state), console) as unstoppable:
@@ -179,11 +180,15 @@ def workers_of(launcher: LauncherOptions) -> int:
     return launcher.compile_workers or max(1, min(machine.usable_cores(), fits))
 
 
-def ahead_of(planned: Plan, store: ResultsStore, workers: int) -> Forecast:
+def cached(first: Experiment) -> ReadOnlyCache:
+    """What the cache of a grid has, here and in its bucket."""
+    return ReadOnlyCache(first.cache_root, first.cache_remote)
+
+
+def ahead_of(planned: Plan, store: ResultsStore, cache: ReadOnlyCache, workers: int) -> Forecast:
     """Estimate what the pending runs of a plan take, by the rows of the store and by what the cache has."""
     pending = [run.cell.experiment for run in planned.queue if run.fate == "run"]
     models, hardware = {e.model.name for e in pending}, {e.hardware.name for e in pending}
-    cache = ReadOnlyCache(planned.runs[0].cell.experiment.cache_root)
     return forecast(planned, cache, durations(store, models, hardware), workers)
 
 

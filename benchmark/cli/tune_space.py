@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from benchmark.cell import Plan, PlannedRun
 from benchmark.cli.progress import duration, labels
-from benchmark.cli.run import ahead_of, refuse_different_places, refuse_hopeless, workers_of
+from benchmark.cli.run import ahead_of, cached, refuse_different_places, refuse_hopeless, workers_of
 from benchmark.cli.start import set_environment
 from benchmark.config.experiment import Experiment
 from benchmark.config.sweep import TypedGrid, compose_grid
@@ -85,7 +85,7 @@ def space(experiments: Sequence[Experiment], wanted: Wanted, look: LookAtHost) -
     planned = plan(experiments, lambda _: {}, exhausted=partial(history.exhausted, store), look=look)
     runs = tuple(run for run in planned.of_cells if run.fate == "run")
     _refuse(planned, runs, wanted)
-    ahead = ahead_of(planned, store, workers_of(experiments[0].launcher))
+    ahead = ahead_of(planned, store, cached(experiments[0]), workers_of(experiments[0].launcher))
     makers: dict[Any, tuple[str, float]] = {}
     for run in runs:
         if run.run_id in ahead.making:

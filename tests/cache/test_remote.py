@@ -13,8 +13,10 @@ from benchmark.bucket import objects
 from benchmark.bucket.objects import Bucket
 from benchmark.cache import trust
 from benchmark.cache.compile_cache import CompileCache
+from benchmark.cache.lookup import NotCached
 from benchmark.cache.manifest import Manifest, entry_key
 from benchmark.cache.remote import RemoteCache
+from benchmark.cli.run import cached
 from benchmark.errors import BucketError, CacheError, ConfigError
 from benchmark.sealed import opened, sealed
 from tests.buckets import answering
@@ -72,6 +74,19 @@ def test_what_one_host_built_is_a_hit_on_another(host):
     assert second.folder != first.folder
     assert second.manifest == first.manifest
     assert (second.folder / "deep" / "er" / "model.so").read_bytes() == b"code"
+
+
+def test_a_plan_counts_what_another_host_has_built_and_may_be_loaded(host, address, compose):
+    pickled = {**MADE_OF, "pickled": True}
+    for made_of in (MADE_OF, pickled):
+        host().get_or_build("artifact", made_of, build)
+    here, shared = (cached(compose(*words)) for words in ((), (f"cache.remote={address}",)))
+    assert shared.get_or_build("artifact", MADE_OF, unbuilt).hit
+    for cache, made_of in ((here, MADE_OF), (shared, pickled), (shared, {"model": "b"})):
+        with pytest.raises(NotCached):
+            cache.get_or_build("artifact", made_of, unbuilt)
+    trust.mark(address)
+    assert shared.get_or_build("artifact", pickled, unbuilt).hit
 
 
 def test_without_the_remote_cache_the_same_folder_builds(host):
