@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
 from benchmark.cell import MemoryLimits, Plan, PlannedRun
+from benchmark.cluster.batches import Batches
 from benchmark.cluster.mailbox import Mailbox, Receiver
 from benchmark.cluster.nodes import TIMING, only_on
 from benchmark.cluster.survey import Survey
@@ -39,8 +40,8 @@ _LOOK_S: Final = 1.0
 """How often the living nodes are looked at."""
 _MOST_LOSSES: Final = 3
 """A run whose process is lost so often is a crash."""
-_AT_ONCE: Final = 8
-"""Runs that compute nothing wait so many for each node: they take milliseconds."""
+_AT_ONCE: Final = 2
+"""Tasks of runs that compute nothing for each node: it has the next one while the results of one travel."""
 _ENDING_S: Final = 10.0
 """Time for runs that are stopped to end their children."""
 
@@ -69,6 +70,7 @@ class Schedule:
         self._mailbox: Any = None
         self._under_way: dict[Any, _UnderWay] = {}
         self._losses = Counter[str]()
+        self._batches = Batches()
         self._failed: set[Hashable] = set()
         """Groups whose artefact can't be made."""
         self._to_prepare: deque[tuple[PlannedRun, ...]] = deque()
@@ -135,15 +137,33 @@ class Schedule:
             while runs and (nodes := self._home_of(runs)):
                 if timing[key] >= len(nodes) * (1 if _computes(runs[0]) else _AT_ONCE):
                     break
-                run = runs.popleft()
-                if not self._may_start(run):
+                job = self._next_job(runs)
+                if job is None:
                     continue
                 timing[key] += 1
-                e, job = run.cell.experiment, Job((run,), prepare_only=False, workers=1)
+                e = job.runs[0].cell.experiment
                 if e.needs_no_device:  # nothing is timed
                     self._hand_out(job, nodes, {}, cpus=1)
                 else:
                     self._hand_out(job, nodes, {e.hardware.name: 1, TIMING: 1}, cpus=0)
+
+    def _next_job(self, runs: deque[PlannedRun]) -> Job | None:
+        """The first of these runs; with it the next ones, where they take milliseconds. None may be left."""
+        taken: list[PlannedRun] = []
+        cells, home = set[Hashable](), runs[0].environment.environment_id
+        most = 1 if _computes(runs[0]) else self._batches.size
+        while runs and len(taken) < most:
+            run = runs[0]
+            is_alone = self._losses[run.run_id] > 0  # it may be the one that ended the process of all
+            if taken and (is_alone or run.processes_of in cells or run.environment.environment_id != home):
+                break
+            runs.popleft()
+            if self._may_start(run):
+                taken.append(run)
+                cells.add(run.processes_of)
+                if is_alone:
+                    break
+        return Job(tuple(taken), prepare_only=False, workers=1) if taken else None
 
     def _submit_preparations(self, preparing: Counter[frozenset[str]]) -> None:
         """Hand out artefacts to be made: a task makes as many as its node can at a time."""
@@ -260,10 +280,13 @@ class Schedule:
             self._store(job, result)
 
     def _store(self, job: Job, result: Result) -> None:
-        run = job.runs[0]
+        runs = {run.run_id: run for run in job.runs}
         if result.error:
             raise ConfigError(f"node {self._survey.name(result.node_id)}: {result.error}")
-        self._services.budget.spend(result.seconds, run)
+        self._services.budget.spend(result.seconds, job.runs[0])
+        if not _computes(job.runs[0]):
+            self._batches.add(len(job.runs), result.seconds)
+        is_first = not self.hosts
         for one in result.rows:
             self._hosts[one.run_id] = self._survey.name(result.node_id)
             with defer_signals():
@@ -271,8 +294,8 @@ class Schedule:
                     self._services.store.keep_answers(one.run_id, answers)
                 if (requests := result.loads.get(one.run_id)) is not None:
                     self._services.store.keep_loads(one.run_id, requests)
-                self._rows.write(one, at_once=_computes(run))
-            self._remember(one, next(each for each in job.runs if each.run_id == one.run_id))
+                self._rows.write(one, at_once=is_first or _computes(job.runs[0]))
+            self._remember(one, runs[one.run_id])
         self._rows.compact_if_due()
         if job.prepare_only:
             failed = {one.run_id for one in result.rows}
@@ -295,16 +318,18 @@ class Schedule:
 
     def _lost(self, job: Job, how: str) -> None:
         """Run it again: its process or its node is gone."""
-        run = job.runs[0]
-        self._losses[run.run_id] += 1
-        if self._losses[run.run_id] > _MOST_LOSSES:
+        first = job.runs[0]
+        self._losses.update(run.run_id for run in job.runs)
+        if self._losses[first.run_id] > _MOST_LOSSES:  # of several timed runs none was lost before
             self._fail(job, "crashed", f"the process on its node was lost {_MOST_LOSSES + 1} times ({how})")
             return
-        logger.warning("%s: its process or node was lost (%s); it runs again", run.cell.label, how)
+        others = f" and {len(job.runs) - 1} more" if len(job.runs) > 1 else ""
+        again = "they run again" if others else "it runs again"
+        logger.warning("%s%s: its process or node was lost (%s); %s", first.cell.label, others, how, again)
         if job.prepare_only:
             self._to_prepare.extendleft(_groups(job.runs))
         else:
-            self._ready[_home_key(run)].appendleft(run)
+            self._ready[_home_key(first)].extendleft(reversed(job.runs))
 
     def _fail(self, job: Job, status: str, text: str) -> None:
         stage = "compile" if job.prepare_only else "measure"

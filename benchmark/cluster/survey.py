@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import platform
 import time
 from collections import defaultdict
@@ -13,7 +14,7 @@ from typing import Any, Final
 from benchmark.cell import Environment, environment_of
 from benchmark.cluster import versions
 from benchmark.cluster.nodes import Node, missing, nodes_of, only_on
-from benchmark.cluster.tasks import Host, Looked, look
+from benchmark.cluster.tasks import Host, Looked
 from benchmark.cluster.versions import Version
 from benchmark.config.experiment import Experiment
 from benchmark.errors import ConfigError
@@ -32,11 +33,12 @@ class Survey:
 
     def __init__(self, ray: Any, experiments: Sequence[Experiment], probe: Path | None) -> None:
         """`probe` is a file in the cache of this command."""
-        self._ray, self._probe = ray, probe
+        self._ray = ray
         self._experiments = list({environment_key(e): e for e in experiments}.values())
         self._places = {environment_key(e): place for place, e in enumerate(self._experiments)}
         self._hardware = dict.fromkeys(e.hardware.name for e in self._experiments)
         self._mine = versions.here()
+        self._asked = pickle.dumps((self._experiments, probe))
         self._hosts: dict[str, Host] = {}
         """By node id; only nodes that run this version."""
         self._seen: set[str] = set()
@@ -68,12 +70,11 @@ class Survey:
 
     def _look_at(self, nodes: Sequence[Node]) -> None:
         """Compare the version of these nodes, and see what they have."""
-        answers = ask(self._ray, nodes, versions.reader())
-        found = {node: Version(*answer) for node, answer in answers.items()}
+        answers = ask(self._ray, nodes, versions.look_if_same(self._mine, self._asked))
+        found = {node: Version(*version) for node, (version, _) in answers.items()}
         versions.refuse_others(found, self._mine, f"Python {platform.python_version()}")
-        hosts = ask(self._ray, list(found), look, self._experiments, self._probe)
-        self._hosts |= {node.node_id: host for node, host in hosts.items()}
-        self._name_those_that_differ(list(hosts))
+        self._hosts |= {node.node_id: host for node, (_, host) in answers.items()}
+        self._name_those_that_differ(list(answers))
 
     def not_offered(self) -> list[str]:
         """For each hardware of the grid that no node can time: what is missing."""
@@ -177,7 +178,7 @@ class Survey:
                     )
 
 
-def ask(ray: Any, nodes: Sequence[Node], function: Callable[..., Any], *arguments: Any) -> dict[Node, Any]:
+def ask(ray: Any, nodes: Sequence[Node], function: Callable[[], Any]) -> dict[Node, Any]:
     """Call a function on each of these nodes.
 
     Raises:
@@ -187,7 +188,7 @@ def ask(ray: Any, nodes: Sequence[Node], function: Callable[..., Any], *argument
     asked = {
         task.options(
             num_cpus=0, max_retries=0, label_selector=only_on([node.node_id]), name="benchmark look"
-        ).remote(*arguments): node
+        ).remote(): node
         for node in nodes
     }
     done, late = ray.wait(list(asked), num_returns=len(asked), timeout=_ANSWER_S) if asked else ((), ())

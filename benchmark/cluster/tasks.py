@@ -63,7 +63,7 @@ class Job(NamedTuple):
     """What a task is asked to do."""
 
     runs: tuple[PlannedRun, ...]
-    """One run to be timed; or all runs of some artefacts, which are then only made."""
+    """To be timed: one, or several that compute nothing; or all of some artefacts, which are only made."""
     prepare_only: bool
     workers: int
     """Artefacts made at a time."""
