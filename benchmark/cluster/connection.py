@@ -24,6 +24,8 @@ _SAME_TOKEN: Final = (
 )
 _AUTHENTICATION: Final = re.compile(r"authenticat|auth token|unauthorized|RAY_AUTH", re.IGNORECASE)
 _REACH_S: Final = 5.0
+_TRIES: Final = "5"
+"""Of Ray, a second each, with a head that doesn't take the token; its own 20 show nothing more."""
 _VERSIONS: Final = re.compile(r"Version mismatch.*", re.DOTALL)
 
 
@@ -34,6 +36,7 @@ def library() -> Any:
         LibraryMissing: it isn't installed here.
     """
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else Ray warns on each host
+    os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", _TRIES)
     try:
         import ray
     except ImportError:

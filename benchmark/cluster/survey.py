@@ -107,17 +107,19 @@ class Survey:
     def compilers(self, experiment: Experiment, environment: Environment) -> frozenset[str]:
         """Ids of the living nodes that make this experiment's artefacts, and put them where its home looks.
 
-        Empty where the nodes of its home have caches of their own: each then compiles for itself.
+        Empty where the nodes of its home have caches of their own: each then compiles for itself. A bucket
+        is shared by all, but for what torch unpickles, which only a host that trusts it would take.
         """
         home = self.home(experiment, environment)
-        if not all(self._hosts[node_id].shares_cache for node_id in home):
+        in_bucket = experiment.cache_remote is not None and not experiment.compiler.unpickles
+        if not (in_bucket or all(self._hosts[node_id].shares_cache for node_id in home)):
             return frozenset()
         place = self._places[environment_key(experiment)]
         for_a_target = experiment.hardware.facts().target is not None
         return frozenset(
             node.node_id
             for node in self.nodes
-            if (host := self._hosts.get(node.node_id)) and host.shares_cache and node.cpus
+            if (host := self._hosts.get(node.node_id)) and (in_bucket or host.shares_cache) and node.cpus
             if (there := host.looked[place]).compiles
             and there.environment.versions == environment.versions
             and (for_a_target or there.environment.environment_id == environment.environment_id)

@@ -140,7 +140,7 @@ def work(job: Job, mailbox: Any, arguments: Sequence[str]) -> Result:
     try:
         _as_started()
         Path(first.output_folder).mkdir(parents=True, exist_ok=True)
-        cache = CompileCache(first.cache_root)
+        cache = CompileCache(first.cache_root, first.cache_remote)
         cache.prepare()
         with interpreters([_kept_warm(run.cell.experiment) for run in job.runs]) as children:
             budget = BudgetTracker(Budget(hours=None, usd=None, usd_per_hour=None))

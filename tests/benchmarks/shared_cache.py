@@ -1,4 +1,5 @@
-"""One host compiles, another runs what it compiled, without a C++ compiler; what is damaged is refused.
+"""One host compiles, another runs what it compiled, without a C++ compiler; what is damaged is refused; of
+what two hosts compile at the same time one is kept.
 
 python -m tests.benchmarks.shared_cache --compilers torchscript,aot_inductor,inductor
 
@@ -16,9 +17,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmark.bucket.objects import Bucket
+from benchmark.cache.remote import RemoteCache
+from benchmark.execution.host_lock import LOCK_NAME
 from tests.buckets import BucketServer
 
 BUILDERS = ("gcc", "g++", "cc", "c++", "clang", "clang++", "ld", "as")
@@ -37,6 +41,7 @@ class Host:
             "XDG_CACHE_HOME": str(folder / "cache"),
             "XDG_CONFIG_HOME": str(folder / "config"),
             "NO_COLOR": "1",
+            LOCK_NAME: f"{os.getpid()}-{folder.name}",
         }
         if not builds:
             self.environment["PATH"] = str(programs)
@@ -114,6 +119,20 @@ def shown(compiler: str, folder: Path, bucket: str) -> None:
     objects.put(largest, bytes(data))
     third = Host(folder / "c", bucket, builds=True)
     say(compiler, "one byte flipped, C runs", third.cell(compiler, "c"))
+    at_once(compiler, folder, bucket)
+
+
+def at_once(compiler: str, folder: Path, bucket: str) -> None:
+    """Two hosts with nothing of their own compile the same cell: the bucket keeps one artefact."""
+    twins = [Host(folder / name, f"{bucket}/twins", builds=True) for name in ("d", "e")]
+    with ThreadPoolExecutor(2) as both:
+        done = [*both.map(lambda host: host.cell(compiler, host.folder.name, "compile"), twins)]
+    for host, one in zip(twins, done, strict=True):
+        say(compiler, f"both compile, {host.folder.name.upper()}", one)
+    there = RemoteCache(f"{bucket}/twins/team/cache")
+    kept = [manifest.key for manifest in there.manifests() if manifest.kind == "artifact"]
+    print(f"{'':<14}artefacts in the bucket: {len(kept)}")
+    assert kept == [done[0][1]["artifact_key"]] == [done[1][1]["artifact_key"]]
 
 
 def say(compiler: str, words: str, done: tuple[float, dict[str, object], str]) -> None:

@@ -28,11 +28,20 @@ def token(tokens):
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tokens / "right")}
 
 
+SOON_MISSED = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "3000",
+    "RAY_health_check_failure_threshold": "2",
+}
+"""Settings by which the head knows in seconds that a node is lost, not in a quarter of a minute."""
+
+
 @pytest.fixture(scope="session")
 def cluster(token):
-    """A head and two nodes. Tests that kill a node start another one first."""
-    with_lock = {LOCK_NAME: f"{os.getpid()}-cluster"}
-    running = TestCluster(SIMULATED, SIMULATED, environment={**with_lock, **token})
+    """A head and two nodes. A test that kills a node starts another one."""
+    own = {LOCK_NAME: f"{os.getpid()}-cluster"}
+    running = TestCluster(SIMULATED, SIMULATED, environment={**own, **SOON_MISSED, **token})
     yield running
     assert running.close() == []
 

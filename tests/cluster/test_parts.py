@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from benchmark.cli.cluster import start_lines
-from benchmark.cluster import tasks, versions
+from benchmark.cluster import survey, tasks, versions
 from benchmark.cluster.connection import TOKEN_FILE
 from benchmark.cluster.mailbox import Event, Receiver
 from benchmark.cluster.nodes import Node, missing, nodes_of
 from benchmark.cluster.versions import Version
 from benchmark.errors import ConfigError
+from benchmark.stages.plan import look_here
 
 
 def listed(node_id, hostname="a", *, alive=True, **resources):
@@ -69,6 +71,30 @@ def test_the_version_follows_code_and_conf(monkeypatch, tmp_path):
     third = versions.reader()()
     assert [one != two for one, two in zip(first[1:], second[1:], strict=True)] == [True, False]
     assert [one != two for one, two in zip(second[1:], third[1:], strict=True)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "shares", "makers"),
+    [
+        ((), False, set()),
+        ((), True, {"1", "2"}),
+        (("cache.remote=s3://bucket/cache",), False, {"1", "2"}),
+        (("cache.remote=s3://bucket/cache", "compiler=inductor", "hardware=cpu"), False, set()),
+    ],
+)
+def test_any_node_compiles_what_the_home_finds_in_a_shared_folder_or_bucket(
+    compose, monkeypatch, words, shares, makers
+):
+    """But not what torch unpickles: only a host that trusts the bucket takes that."""
+    e = compose("hardware=simulated", *words)
+    looked = tasks.Looked(look_here(e)[0], None, compiles=True)
+    answer = (versions.here(), tasks.Host(workers=1, shares_cache=shares, looked=(looked,)))
+    monkeypatch.setattr(survey, "ask", lambda _, nodes, __: dict.fromkeys(nodes, answer))
+    home = {e.hardware.name: 1, "timing": 1}
+    every = [listed("1", CPU=1, **home), listed("2", "b", CPU=1), listed("3", "c", **home)]
+    found = survey.Survey(SimpleNamespace(nodes=lambda: every), [e], None)
+    assert found.home(e, looked.environment) == {"1", "3"}
+    assert found.compilers(e, looked.environment) == makers
 
 
 class Seen:

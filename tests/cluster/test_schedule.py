@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from benchmark.cache.compile_cache import CompileCache
+from benchmark.cache.remote import RemoteCache
 from benchmark.cli.run import laid_out
 from benchmark.cluster import batches, tasks
 from benchmark.cluster.batches import Batches
@@ -109,6 +110,12 @@ def test_a_run_that_ends_its_process_crashes_and_those_beside_it_run_again_alone
     assert len(beside) > 1
     assert times[25] == 4
     assert all(times[run.cell.experiment.batch] == 2 for run in beside if run.cell.experiment.batch != 25)
+
+
+def test_what_a_node_builds_goes_to_the_bucket_of_the_cache(played, bucket):
+    address = f"{bucket}/team/cache"
+    played([1], f"cache.remote={address}")
+    assert [manifest.kind for manifest in RemoteCache(address).manifests()] == ["artifact"]
 
 
 def test_a_task_grows_to_a_quarter_of_a_second():
