@@ -273,6 +273,9 @@ class Schedule:
         except errors.RayTaskError as error:  # a fault of this program: everything else is a row
             raise error.cause from error
         except errors.OutOfMemoryError as error:
+            if len(job.runs) > 1 and not job.prepare_only:  # alone each shows whether it was the one
+                self._lost(job, type(error).__name__)
+                return
             self._fail(job, "oom_host", f"Ray ended its process, for its node ran out of memory: {error}")
         except errors.RayError as error:
             self._lost(job, type(error).__name__)

@@ -34,8 +34,8 @@ class Played:
         OutOfMemoryError=type("OutOfMemoryError", (Lost,), {}),
     )
 
-    def __init__(self, ends_its_process):
-        self._ends_its_process = ends_its_process
+    def __init__(self, ends_its_process, how):
+        self._ends_its_process, self._how = ends_its_process, how
         self.jobs = {}
 
     def remote(self, function):
@@ -50,7 +50,7 @@ class Played:
 
     def get(self, task):
         if any(map(self._ends_its_process, self.jobs[task].runs)):
-            raise Lost
+            raise self.exceptions.__dict__[self._how]
         return task()
 
     @staticmethod
@@ -77,14 +77,14 @@ def played(simulated, silent, monkeypatch, tmp_path):
     monkeypatch.setattr(batches, "_TASK_S", 10.0)  # however slow this host is
     monkeypatch.setattr(sys, "argv", ["benchmark"])
 
-    def run(sizes, *words, ends_its_process=lambda _: False):
+    def run(sizes, *words, ends_its_process=lambda _: False, how="RayError"):
         experiments = [simulated(f"batch={batch}", *words) for batch in sizes]
         store = ResultsStore(experiments[0].store_root)
         store.prepare()
         cache = CompileCache(tmp_path / "cache")
         budget = BudgetTracker(experiments[0].budget)
         services = Services(store, cache, Interpreters(set(), {}), silent(), budget)
-        ray = Played(ends_its_process)
+        ray = Played(ends_its_process, how)
         assert Schedule(ray, NODE, laid_out(experiments, (), store), services).run() == "done"
         return [job.runs for job in ray.jobs.values()], store.table().to_pylist()
 
@@ -100,16 +100,21 @@ def test_runs_that_compute_nothing_share_tasks_but_not_those_of_one_cell(played)
     assert all(len({run.processes_of for run in runs}) == len(runs) for runs in shared)
 
 
-def test_a_run_that_ends_its_process_crashes_and_those_beside_it_run_again_alone(played):
-    shared, rows = played(range(1, 31), ends_its_process=lambda run: run.cell.experiment.batch == 25)
-    statuses = {row["batch_size"]: row["status"] for row in rows}
-    assert (len(rows), statuses[25]) == (30, "crashed")
-    assert Counter(statuses.values()) == {"ok": 29, "crashed": 1}
+@pytest.mark.parametrize(
+    ("how", "status", "attempts"), [("RayError", "crashed", 4), ("OutOfMemoryError", "oom_host", 2)]
+)
+def test_a_run_that_ends_its_process_has_its_row_and_those_beside_it_run_again_alone(
+    played, how, status, attempts
+):
+    shared, rows = played(range(1, 31), ends_its_process=lambda run: run.cell.experiment.batch == 30, how=how)
+    assert len(rows) == 30
+    assert {row["batch_size"]: row["status"] for row in rows if row["status"] != "ok"} == {30: status}
     times = Counter(run.cell.experiment.batch for runs in shared for run in runs)
-    beside = next(runs for runs in shared if any(run.cell.experiment.batch == 25 for run in runs))
+    beside = {run.cell.experiment.batch for runs in shared if len(runs) > 1 for run in runs} & {
+        batch for batch, count in times.items() if count > 1
+    }
     assert len(beside) > 1
-    assert times[25] == 4
-    assert all(times[run.cell.experiment.batch] == 2 for run in beside if run.cell.experiment.batch != 25)
+    assert {batch: times[batch] for batch in beside} == {**dict.fromkeys(beside, 2), 30: attempts}
 
 
 def test_what_a_node_builds_goes_to_the_bucket_of_the_cache(played, bucket):
