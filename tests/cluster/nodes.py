@@ -44,6 +44,7 @@ class TestCluster:
     def __init__(self, *resources, head_cpus=0, environment=None):
         arguments = [{"num_cpus": head_cpus, **SMALL}, *map(self._node, resources)]
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the cluster
+        self._sockets = tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp")  # their paths must be short
         self._process = subprocess.Popen(
             [sys.executable, "-c", HOST, *map(json.dumps, arguments)],
             stdin=subprocess.PIPE,
@@ -51,7 +52,7 @@ class TestCluster:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env={**os.environ, **(environment or {})},
+            env={**os.environ, "RAY_TMPDIR": self._sockets.name, **(environment or {})},
         )
         self.address = self._process.stdout.readline().strip()
         if not self.address:
@@ -92,6 +93,7 @@ class TestCluster:
         self._errors.seek(0)
         self._said = self._errors.read()[-2000:].decode(errors="replace")
         self._errors.close()
+        self._sockets.cleanup()
         return alive
 
 
