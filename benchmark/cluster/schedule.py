@@ -289,7 +289,7 @@ class Schedule:
         self._services.budget.spend(result.seconds, job.runs[0])
         if not _computes(job.runs[0]):
             self._batches.add(len(job.runs), result.seconds)
-        is_first = not self.hosts
+        is_first = not self._hosts
         for one in result.rows:
             self._hosts[one.run_id] = self._survey.name(result.node_id)
             with defer_signals():

@@ -85,7 +85,7 @@ def played(simulated, silent, monkeypatch, tmp_path):
         budget = BudgetTracker(experiments[0].budget)
         services = Services(store, cache, Interpreters(set(), {}), silent(), budget)
         ray = Played(ends_its_process, how)
-        assert Schedule(ray, NODE, laid_out(experiments, (), store), services).run() == "done"
+        assert Schedule(ray, NODE, laid_out(experiments, (), store), services, {}).run() == "done"
         return [job.runs for job in ray.jobs.values()], store.table().to_pylist()
 
     return run
