@@ -22,7 +22,7 @@ _UNITS: Final[Mapping[str, str]] = {
 }
 _FATES: Final[Mapping[str, str]] = {
     "winner": "#1b7837",
-    "as good": "#2166ac",
+    "no better": "#2166ac",
     "undecided": "#b35806",
     "worse": FAINT,
     "outside a limit": "#b2182b",
@@ -119,7 +119,7 @@ def _fate(index: int, log: Mapping[str, Any], *, looked: bool) -> str:
     if index in log["front"]:
         return "winner"
     if index in log["resting"]:
-        return "as good"
+        return "no better"
     return "undecided" if looked else "no look"
 
 
