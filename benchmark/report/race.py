@@ -32,7 +32,7 @@ _FATES: Final[Mapping[str, str]] = {
 """How a candidate ended, and its colour."""
 _RULE: Final = (
     "A candidate leaves when it is surely worse than a leader by more than {tolerance:.1%}, or surely "
-    "outside a limit. Bounds hold at every look."
+    "outside a limit; it rests while it is surely no better by more than that. Bounds hold at every look."
 )
 _OF_DROPPED: Final = {"worse": "worse", "outside": "outside a limit", "refused": "refused"}
 
