@@ -13,7 +13,7 @@ from benchmark.analysis.best import WORK, Answer, Wanted
 from benchmark.report.sanitize import one_line
 
 _SHOWN_BESIDE: Final = ("model", "task", "compiler", "instance_type", *axes.SIZES)
-_TOLD_APART: Final = {
+_DISTINCT: Final = {
     **{axis.column: axis.header for axis in axes.AXES if axis.column not in _SHOWN_BESIDE},
     "matmul_dtype": "matmul",
     "model_dtype": "dtype",
@@ -62,7 +62,7 @@ def _lines(chosen: pd.DataFrame, wanted: Wanted, first: Sequence[tuple[str, Any]
         for _, cell in chosen.iterrows()
     ]
     lines = pd.DataFrame(shown | {"compiler": chosen["compiler"].map(word), "batch": chosen["batch_size"]})
-    for name, head in _TOLD_APART.items():
+    for name, head in _DISTINCT.items():
         wider = lines.assign(**{head: [word(value) for value in chosen[name]]})
         if _kinds(wider) > _kinds(lines):
             lines = wider

@@ -10,10 +10,11 @@ import typer
 from benchmark.cell import cell_of
 from benchmark.cli.start import start
 from benchmark.config.sweep import compose_grid
+from benchmark.frames import json_lines
 from benchmark.report.sanitize import say
 from benchmark.store.results import ResultsStore
 
-_TOLD = (
+_PRINTED = (
     *(
         "run_id",
         "model",
@@ -56,6 +57,6 @@ def compile_(
         mine = pc.field("cell_id").isin(
             list({cell_of(experiment).cell_id for experiment in laid.experiments})
         )
-        rows = ResultsStore(first.store_root).frame(_TOLD, (pc.field("campaign") == first.campaign) & mine)
-        say(rows.to_json(orient="records", lines=True), end="")
+        rows = ResultsStore(first.store_root).frame(_PRINTED, (pc.field("campaign") == first.campaign) & mine)
+        say(json_lines(rows), end="")
     return code

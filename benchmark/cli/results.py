@@ -12,6 +12,7 @@ import typer
 
 from benchmark.cli.no_rows import no_rows
 from benchmark.errors import ConfigError
+from benchmark.frames import json_lines
 from benchmark.report.display import table
 from benchmark.report.display.computed import FASTER, WIDTH, in_lines_of_cells
 from benchmark.report.render.csv import harmless
@@ -149,10 +150,7 @@ def _write(frame: pd.DataFrame, form: str, *, usual: bool) -> None:
 
 def as_json_text(frame: pd.DataFrame) -> str:
     """Rows as one JSON array, a line each."""
-    lines = frame.to_json(
-        orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15
-    )
-    return "[" + ",\n".join(lines.splitlines()) + "]\n"
+    return "[" + ",\n".join(json_lines(frame).splitlines()) + "]\n"
 
 
 def as_csv_text(frame: pd.DataFrame) -> str:
