@@ -9,9 +9,9 @@ if TYPE_CHECKING:
 
 
 def json_lines(frame: pd.DataFrame) -> str:
-    """A JSON object a line for each row, times in ISO 8601.
+    r"""A JSON object a line for each row, times in ISO 8601.
 
-    pandas writes `/` as `\\/`, which JSON allows; a path is written as it can be copied.
+    pandas writes `/` as `\/`, which JSON allows; a path is written as it can be copied.
     """
     lines = frame.to_json(
         orient="records", lines=True, date_format="iso", date_unit="us", double_precision=15
