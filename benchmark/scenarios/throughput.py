@@ -12,7 +12,7 @@ from pydantic import PositiveInt
 from benchmark.measurement import Timing
 from benchmark.protocols import Asking, Compiler, Dataset, Device, ScenarioDefaults, Task
 from benchmark.records import Sampling, Session, Shape, frozen
-from benchmark.timing.callers import Caller, call_repeatedly, calls_per_ns, in_order
+from benchmark.timing.callers import Caller, call_together, calls_per_ns, in_order
 from benchmark.timing.energy import Energy
 from benchmark.timing.sampler import Sampler
 
@@ -138,12 +138,8 @@ class _Callers:
         (first, *_) = self._sessions
         if first.block:
             return first.block(self._workers, most, block_ns)
-        jobs = [
-            self._threads.submit(call_repeatedly, session, most, block_ns)
-            for session in self._sessions
-            for _ in range(self._workers)
-        ]
-        return [job.result() for job in jobs], 0.0
+        called = [session for session in self._sessions for _ in range(self._workers)]
+        return call_together(self._threads, called, most, block_ns), 0.0
 
     def since(self, start: int) -> tuple[float, float]:
         """Wall and CPU seconds of the calls from `start` on; a block that `start` divides counts in part."""

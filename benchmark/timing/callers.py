@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,17 @@ def call_repeatedly(session: Session, most: int, block_ns: int) -> Caller:
         latencies += made
         spent += sum(made)
     return Caller(began, session.clock() if shared else spent, latencies)
+
+
+def call_together(threads: Executor, sessions: Sequence[Session], most: int, block_ns: int) -> list[Caller]:
+    """Let one caller for each of these call at the same time, in `threads`; one alone calls in this thread.
+
+    So a single caller is timed as in a plain loop: PyTorch's operators may be slower in another thread.
+    """
+    if len(sessions) == 1:
+        return [call_repeatedly(sessions[0], most, block_ns)]
+    jobs = [threads.submit(call_repeatedly, session, most, block_ns) for session in sessions]
+    return [job.result() for job in jobs]
 
 
 def calls_per_ns(callers: Sequence[Caller]) -> float:

@@ -20,7 +20,7 @@ from benchmark.execution.failures import cause, describe, is_ours
 from benchmark.execution.team import Barrier, Team
 from benchmark.records import Arithmetic, Session, Workload
 from benchmark.timing import harness
-from benchmark.timing.callers import Caller, call_repeatedly
+from benchmark.timing.callers import Caller, call_together
 from benchmark.timing.choice import fastest
 from benchmark.timing.noise import Usage, usage
 from benchmark.timing.session import host_arrays, load
@@ -124,8 +124,7 @@ class Replica(Copies):
             session.before_block()
         cpu_s = time.process_time()
         self._barrier.wait()
-        jobs = [self._threads.submit(call_repeatedly, session, most, block_ns) for _ in range(workers)]
-        callers = [job.result() for job in jobs]
+        callers = call_together(self._threads, [session] * workers, most, block_ns)
         return callers, time.process_time() - cpu_s
 
     def call_once(self) -> None:

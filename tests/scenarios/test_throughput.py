@@ -57,6 +57,13 @@ def test_samples_stand_in_the_order_in_which_the_calls_ended():
     assert timing.nanoseconds[:5] == (1_000_000, 1_000_000, 1_000_000, 1_000_000, 4_000_000)
 
 
+@pytest.mark.parametrize(("workers", "here"), [(1, True), (2, False)])
+def test_a_single_caller_calls_as_a_plain_loop_does(workers, here):
+    inside = []
+    Throughput(workers=workers).measure([sleeping(0.001, inside)], sampling(min_calls=4))
+    assert (threading.get_ident() in inside) is here
+
+
 def test_callers_of_one_copy_are_in_it_at_a_time():
     inside = []
     timing = Throughput(workers=3).measure([sleeping(0.01, inside)], sampling(min_calls=30, max_calls=60))
