@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from pydantic import Field
 
 from benchmark.formatting import counted, significant
 from benchmark.records import frozen
@@ -49,7 +50,7 @@ class Setting:
     """Candidate that the winner is compared with."""
     used_s: float
     budget_s: float | None
-    doubts: Mapping[int, str]
+    doubts: Mapping[int, str] = Field(default_factory=dict)
     """What isn't sure of a candidate, beside its speed."""
 
 

