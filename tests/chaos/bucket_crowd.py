@@ -21,6 +21,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from benchmark.bucket.objects import Bucket
+from benchmark.paths import write_whole
 from benchmark.records import Row
 from benchmark.store.results import ResultsStore
 from tests.buckets import BucketServer
@@ -43,7 +44,7 @@ def write(address: str, writer: int, rows: int, done: Path) -> None:
     for number in range(first, rows):
         for _ in range(2):
             store.append(row(writer, number))
-        done.write_text(str(number + 1))
+        write_whole(done, str(number + 1).encode())
         if number % 25 == 24:
             store.compact(thorough=number % 50 == 49)
 
