@@ -39,6 +39,8 @@ _TICK_S: Final = 0.25
 _LOOK_S: Final = 1.0
 """How often the living nodes are looked at."""
 _MOST_LOSSES: Final = 3
+_LONGEST_UNPLACED_S: Final = 30.0
+"""Until a run for which Ray has no node, though one seems to be there, counts as lost."""
 """A run whose process is lost so often is a crash."""
 _AT_ONCE: Final = 2
 """Tasks of runs that compute nothing for each node: it has the next one while the results of one travel."""
@@ -70,6 +72,8 @@ class Schedule:
         self._mailbox: Any = None
         self._under_way: dict[Any, _UnderWay] = {}
         self._losses = Counter[str]()
+        self._not_placed = Counter[str]()
+        """How often Ray had no node for a run, by run_id."""
         self._batches = Batches()
         self._failed: set[Hashable] = set()
         """Groups whose artefact can't be made."""
@@ -272,6 +276,8 @@ class Schedule:
             return
         except errors.RayTaskError as error:  # a fault of this program: everything else is a row
             raise error.cause from error
+        except errors.TaskUnschedulableError as error:
+            self._not_begun(job, type(error).__name__)
         except errors.OutOfMemoryError as error:
             if len(job.runs) > 1 and not job.prepare_only:  # alone each shows whether it was the one
                 self._lost(job, type(error).__name__)
@@ -319,6 +325,19 @@ class Schedule:
         if one.status in {"oom_host", "oom_device"}:
             self._limits.add_run(run)
 
+    def _not_begun(self, job: Job, how: str) -> None:
+        """Hand it out again, and look at the nodes before: those that it was for are gone; Ray knows first.
+
+        That is no loss of a run, which no node had begun.
+        """
+        self._not_placed.update(run.run_id for run in job.runs)
+        if self._not_placed[job.runs[0].run_id] * _TICK_S > _LONGEST_UNPLACED_S:
+            self._lost(job, how)
+            return
+        time.sleep(_TICK_S)
+        self._looked_at = -math.inf
+        self._hand_back(job)
+
     def _lost(self, job: Job, how: str) -> None:
         """Run it again: its process or its node is gone."""
         first = job.runs[0]
@@ -329,10 +348,13 @@ class Schedule:
         others = f" and {len(job.runs) - 1} more" if len(job.runs) > 1 else ""
         again = "they run again" if others else "it runs again"
         logger.warning("%s%s: its process or node was lost (%s); %s", first.cell.label, others, how, again)
+        self._hand_back(job)
+
+    def _hand_back(self, job: Job) -> None:
         if job.prepare_only:
             self._to_prepare.extendleft(_groups(job.runs))
         else:
-            self._ready[_home_key(first)].extendleft(reversed(job.runs))
+            self._ready[_home_key(job.runs[0])].extendleft(reversed(job.runs))
 
     def _fail(self, job: Job, status: str, text: str) -> None:
         stage = "compile" if job.prepare_only else "measure"

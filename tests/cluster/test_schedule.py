@@ -11,7 +11,7 @@ import pytest
 from benchmark.cache.compile_cache import CompileCache
 from benchmark.cache.remote import RemoteCache
 from benchmark.cli.run import laid_out
-from benchmark.cluster import batches, tasks
+from benchmark.cluster import batches, schedule, tasks
 from benchmark.cluster.batches import Batches
 from benchmark.cluster.schedule import Schedule
 from benchmark.execution.interpreters import Interpreters
@@ -32,6 +32,7 @@ class Played:
         RayTaskError=type("RayTaskError", (Lost,), {}),
         TaskCancelledError=type("TaskCancelledError", (Lost,), {}),
         OutOfMemoryError=type("OutOfMemoryError", (Lost,), {}),
+        TaskUnschedulableError=type("TaskUnschedulableError", (Lost,), {}),
     )
 
     def __init__(self, ends_its_process, how):
@@ -98,6 +99,18 @@ def test_runs_that_compute_nothing_share_tasks_but_not_those_of_one_cell(played)
     assert {row["status"] for row in rows} == {"ok"}
     assert len(shared) < 15
     assert all(len({run.processes_of for run in runs}) == len(runs) for runs in shared)
+
+
+def test_a_run_for_which_ray_has_no_node_yet_is_not_lost(played, monkeypatch):
+    monkeypatch.setattr(schedule, "_TICK_S", 0.01)
+    tries = Counter()
+
+    def too_early(run):
+        tries[run.run_id] += 1
+        return tries[run.run_id] <= 6
+
+    _, rows = played([1], ends_its_process=too_early, how="TaskUnschedulableError")
+    assert [row["status"] for row in rows] == ["ok"]
 
 
 @pytest.mark.parametrize(
