@@ -163,7 +163,7 @@ def _run(
 ) -> tuple[Race, Looks, Ending]:
     """Run the race to its end, or until the user or the budget stops it."""
     first, wanted = found.first, request.wanted
-    store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root)
+    store, cache = ResultsStore(first.store_root), CompileCache(first.cache_root, first.cache_remote)
     names = [run.run_id for run in found.runs]
     asked = race_log.asked(request.question, wanted, names) | {"accuracy_floor": request.accuracy_floor}
     log = RaceLog(race_log.file_of(first.output_folder), asked, found.labels)

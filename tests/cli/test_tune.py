@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from benchmark.__main__ import main
+from benchmark.cache.compile_cache import CompileCache
+from benchmark.cache.lookup import ReadOnlyCache
 from benchmark.pipeline.looks import Looks
 from benchmark.store.results import ResultsStore
 
@@ -150,6 +152,22 @@ def test_an_accuracy_below_the_floor_is_out_and_one_that_may_be_below_it_is_said
     assert (out["label"], out["reason"]) == ("all", "accuracy 0.8900 is below 0.9")
     assert [one["label"] for one in said["winners"]] == ["matmult"]
     assert said["sentence"].endswith("; its accuracy may be below 0.9: the lower bound is 0.8900")
+
+
+def test_looks_use_the_bucket_of_the_cache(verb, monkeypatch):
+    places = []
+
+    class Local(CompileCache):
+        """Notes its places, and reaches no bucket."""
+
+        def __init__(self, root, remote=None):
+            places.append(remote)
+            super().__init__(root)
+
+    monkeypatch.setattr("benchmark.cli.tune.CompileCache", Local)
+    monkeypatch.setattr("benchmark.cli.tune_space.cached", lambda first: ReadOnlyCache(first.cache_root))
+    verb("tune", *NINE, "cache.remote=s3://shared/cache")
+    assert places == ["s3://shared/cache"]
 
 
 REFUSED = {
