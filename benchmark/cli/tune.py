@@ -291,7 +291,7 @@ def _announced(found: Space) -> str:
     lines += [f"of which a sampler proposes {MOST}"] if len(found.runs) > MOST else []
     cached = sum(one.making_s == 0 for one in found.candidates)
     lines.append(f"{len(found.runs) - cached} to be compiled")
-    lines.append(f"one look at each takes about {duration(found.one_look_s)}")
+    lines.append(f"one look at each takes {found.looking(found.one_look_s)}")
     if found.making_s:
         lines.append(f"all compilations {duration(found.making_s)}")
     refused = [f"{count} can't run: {reason}" for reason, count in found.refused.items()]
@@ -317,7 +317,7 @@ def _show_plan(found: Space, request: Request, *, as_json: bool) -> None:
         say(json.dumps(document))
         return
     console = Screen()
-    grid = f"the whole grid with {_GRID_LOOKS} looks at each takes about {duration(grid_s)}"
+    grid = f"the whole grid with {_GRID_LOOKS} looks at each takes {found.looking(grid_s)}"
     order = f"earlier rows say what to expect of {known}: that decides the order of compilations alone"
     for line in (*found.labels, _announced(found), order, grid):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -22,7 +22,8 @@ from benchmark.formatting import counted
 from benchmark.host.libraries import command_for
 from benchmark.identity import options_of
 from benchmark.pipeline.budget import hourly
-from benchmark.pipeline.looks import Wanted, expectations
+from benchmark.pipeline.looks import Wanted
+from benchmark.pipeline.prior import expectations
 from benchmark.stages.plan import Look as LookAtHost
 from benchmark.stages.plan import plan
 from benchmark.stats.intervals import samples_needed
@@ -53,6 +54,8 @@ class Space(NamedTuple):
     candidates: tuple[Candidate, ...]
     plan: Plan
     """Of all cells, also those that can't run here."""
+    at_least: bool = False
+    """Whether looks are estimated from the minimum times of their sampling."""
 
     @property
     def refused(self) -> Counter[str]:
@@ -73,6 +76,10 @@ class Space(NamedTuple):
     def making_s(self) -> float:
         """Seconds of all compilations."""
         return sum({one.making or one.name: one.making_s for one in self.candidates}.values())
+
+    def looking(self, seconds: float) -> str:
+        """How long looks take, as a part of a sentence."""
+        return f"{'at least' if self.at_least else 'about'} {duration(seconds)}"
 
 
 def space(experiments: Sequence[Experiment], wanted: Wanted, look: LookAtHost) -> Space:
@@ -102,7 +109,7 @@ def space(experiments: Sequence[Experiment], wanted: Wanted, look: LookAtHost) -
         )
         for run, label in zip(runs, names, strict=True)
     ]
-    return Space(runs, names, tuple(candidates), planned)
+    return Space(runs, names, tuple(candidates), planned, ahead.at_least)
 
 
 def composed(words: Sequence[str], wanted: Wanted) -> TypedGrid:
@@ -195,7 +202,7 @@ def refuse_short(found: Space, budget_s: float | None) -> None:
     if budget_s is not None and least_s > budget_s:
         raise ConfigError(
             f"--minutes {budget_s / 60:g}: one look at each of {counted(len(found.runs), 'candidate')} takes "
-            f"about {duration(least_s)}: give more minutes, or fewer candidates"
+            f"{found.looking(least_s)}: give more minutes, or fewer candidates"
         )
 
 

@@ -5,13 +5,10 @@ A look that has its row is not taken again, so a race that was stopped goes on w
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final, Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from benchmark.cell import CellProcesses, MemoryLimits, Plan, PlannedRun, run_id
@@ -19,7 +16,6 @@ from benchmark.pipeline.budget import Ending, hourly
 from benchmark.pipeline.engine import Runner
 from benchmark.records import frozen
 from benchmark.store.results import ResultsStore
-from benchmark.store.selection import OWN
 from benchmark.tuning.candidates import Look
 from benchmark.tuning.race import Round
 
@@ -149,27 +145,3 @@ def making_of(row: Mapping[str, Any]) -> float:
 
 def _timed(found: Look, row: Mapping[str, Any]) -> Look:
     return found._replace(seconds=max(0.0, seconds_of(row) - making_of(row)))
-
-
-def expectations(store: ResultsStore, runs: Sequence[PlannedRun], objective: Objective) -> dict[str, float]:
-    """Logarithm of an objective by earlier rows, by cell_id: of the cell itself, else of similar ones.
-
-    Similar are rows of the same model, compiler, arithmetic and batch on the same hardware.
-    """
-    if not store.exists:
-        return {}
-    models = pa.array(sorted({run.cell.experiment.model.name for run in runs}))
-    here = OWN & (pc.field("status") == "ok") & pc.field("model").isin(models)
-    names = ("cell_id", "model", "hardware", "compiler", "fast_math", "batch_size")
-    own: dict[str, Mapping[str, Any]] = {}
-    similar: dict[tuple[Any, ...], Mapping[str, Any]] = {}
-    for row in store.recent([*names, "latency_p50_ms", "throughput_per_s"], here, 4000).to_pylist():
-        own[row["cell_id"]] = similar[tuple(row[name] for name in names[1:])] = row
-    found = {}
-    for run in runs:
-        e = run.cell.experiment
-        key = (e.model.name, e.hardware.name, e.compiler.name, e.compiler.fast_math, e.batch)
-        row = own.get(run.cell.cell_id) or similar.get(key)
-        if row and (known := value(objective, row, run)):
-            found[run.cell.cell_id] = math.log(known)
-    return found
