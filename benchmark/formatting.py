@@ -39,3 +39,10 @@ def finite(values: Mapping[str, Any]) -> dict[str, Any]:
         name: None if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in values.items()
     }
+
+
+def limits_in_words(slo_ms: float | None, ttft_ms: float | None, tpot_ms: float | None) -> str:
+    """Limits of latency, first token and time per token, as a part of a sentence."""
+    given = ((slo_ms, "{} ms"), (ttft_ms, "{} ms to the first token"), (tpot_ms, "{} ms a token"))
+    words = [how.format(significant(limit)) for limit, how in given if limit is not None]
+    return " and ".join([", ".join(words[:-1]), words[-1]] if words[1:] else words)

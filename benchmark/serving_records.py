@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal, NamedTuple, Optional
 
 import numpy as np
@@ -20,11 +21,11 @@ class ServingOptions:
     """How requests arrive and are answered: the fields of conf/scenario/server.yaml."""
 
     rate: PositiveFloat | None = None
-    """Requests per second of one load; null: those of `trace`, or the highest rate within `slo_ms`."""
+    """Requests per second of one load; null: those of `trace`, or the highest rate within the limits."""
     slo_ms: PositiveFloat | None = None
     """Limit of a request's latency, from its scheduled time to its answer."""
     percentile: Annotated[float, Field(ge=50, lt=100)] = 99.0
-    """Percent of the requests that have to keep the limit."""
+    """Percent of the requests that have to keep the limits."""
     ttft_ms: PositiveFloat | None = None
     """Limit of the time from a request's schedule to its first token."""
     tpot_ms: PositiveFloat | None = None
@@ -85,11 +86,6 @@ class ServingOptions:
         given = (self.slo_ms, self.ttft_ms, self.tpot_ms)
         return tuple(float("inf") if limit is None else limit / 1e3 for limit in given)  # type: ignore[return-value]
 
-    @property
-    def limit_ns(self) -> float:
-        """The limit of latency in nanoseconds; infinite without one."""
-        return self.limits[0] * 1e9
-
 
 class Requests(NamedTuple):
     """The requests of one load, in order of arrival."""
@@ -107,6 +103,31 @@ class CallSize(NamedTuple):
     """Requests."""
     prompt: int = 0
     """Tokens of their prompts; 0: as many as the cell has, if any."""
+
+
+class CallTimes(NamedTuple):
+    """How long calls took, from their start."""
+
+    seconds: np.ndarray
+    first_token: np.ndarray
+    """Seconds to the first token; without meaning where it is no generation."""
+    per_token: np.ndarray
+    """Mean seconds per token after the first; not a number where there is none."""
+
+    def slack_s(self, options: ServingOptions) -> np.ndarray:
+        """Seconds that a request may wait for each call and still be within all limits; negative: none."""
+        latency, first_token, per_token = options.limits
+        slack = np.minimum(latency - self.seconds, first_token - self.first_token)
+        return np.where(self.per_token > per_token, -np.inf, slack)
+
+    def those(self, which: np.ndarray) -> CallTimes:
+        """Some of them."""
+        return CallTimes(*(times[which] for times in self))
+
+    @staticmethod
+    def joined(parts: Sequence[CallTimes]) -> CallTimes:
+        """All of several."""
+        return CallTimes(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 class Observed(NamedTuple):
@@ -159,19 +180,24 @@ class Observed(NamedTuple):
 
     def within(self, options: ServingOptions) -> np.ndarray:
         """Which requests were answered within all limits."""
-        latency, first_token, per_token = options.limits
-        kept = self.answered & (self.latencies_s <= latency)
-        return kept & ~(self.first_token_s > first_token) & ~(self.per_token_s > per_token)
+        seconds, first_token = map(self._since_start_s, (self.ended, self.first_token))
+        slack = CallTimes(seconds, first_token, self.per_token_s).slack_s(options)
+        waited = -self._since_start_s(self.scheduled)
+        return np.asarray(self.answered & (waited <= slack))
 
     @property
-    def services(self) -> dict[int, np.ndarray]:
-        """Seconds of the calls, by their room, in order."""
+    def calls(self) -> dict[int, CallTimes]:
+        """The calls, by their room, in order; a call's tokens are those of its first request."""
         begins = np.flatnonzero(self.first & self.answered)
         if not len(begins):
             return {}
-        took = (np.maximum.reduceat(self.ended, begins) - self.started[begins]) / 1e9
-        room = self.room[begins]
-        return {int(size): took[room == size] for size in np.unique(room)}
+        seconds = (np.maximum.reduceat(self.ended, begins) - self.started[begins]) / 1e9
+        first_token, room = self._since_start_s(self.first_token)[begins], self.room[begins]
+        all_calls = CallTimes(seconds, first_token, self.per_token_s[begins])
+        return {int(size): all_calls.those(room == size) for size in np.unique(room)}
+
+    def _since_start_s(self, moments: np.ndarray) -> np.ndarray:
+        return np.asarray((moments - self.started) / 1e9)
 
 
 @frozen
@@ -233,5 +259,5 @@ class Served:
     curve: tuple[Load, ...]
     """Every load point, by rate."""
     found: tuple[float, float, float] | None = None
-    """Highest rate within the limit and its interval; null: no search, or none was found."""
+    """Highest rate within the limits and its interval; null: no search, or none was found."""
     replications: PositiveInt = 1

@@ -35,7 +35,7 @@ HOW: Final = (
     "other_dtype",
     "autocast",
     "compiler_flags",
-    *("slo_ms", "slo_percentile", "arrivals"),
+    *("slo_ms", "ttft_slo_ms", "tpot_slo_ms", "slo_percentile", "arrivals", "lengths"),
     "source",
     "document",
 )

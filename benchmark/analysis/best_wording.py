@@ -129,7 +129,7 @@ def fleet_note(wanted: Wanted) -> str:
         f"Fleet for {wanted.requests_per_s:g} requests/s: a request is one item; each machine runs "
         f"at {wanted.utilisation:.0%} of its measured throughput; {HOURS_A_MONTH} h a month. Batches are "
         "assumed full: p95 excludes the time in the queue. Cells of scenario=server run at all of their "
-        "qps_under_slo, which keeps slo_ms: their p95 includes the queue."
+        "qps_under_slo, which keeps their limits: their p95 includes the queue."
     )
 
 

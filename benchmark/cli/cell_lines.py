@@ -8,7 +8,7 @@ from statistics import geometric_mean
 from typing import Any, Final
 
 from benchmark.cell import Plan
-from benchmark.formatting import counted, significant
+from benchmark.formatting import counted, limits_in_words, significant
 from benchmark.records import Row
 
 _LONG_WAIT_S: Final = 1.0
@@ -91,8 +91,9 @@ def _figure(rows: Sequence[Mapping[str, Any]]) -> str:
         for name in ("qps_under_slo", "latency_p50_ms")
     )
     if rates:
-        limit = f"{rows[0]['slo_percentile']:g} % within {significant(rows[0]['slo_ms'])} ms"
-        return f"{significant(geometric_mean(rates))} requests/s ({limit})"
+        limits = limits_in_words(*(rows[0][name] for name in ("slo_ms", "ttft_slo_ms", "tpot_slo_ms")))
+        share = f"{rows[0]['slo_percentile']:g} % within {limits}"
+        return f"{significant(geometric_mean(rates))} requests/s ({share})"
     return f"p50 {significant(geometric_mean(p50s))} ms" if p50s else "without a latency: generator_late"
 
 

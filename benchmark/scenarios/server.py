@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Final
 
+import numpy as np
+
 from benchmark import request_trace
 from benchmark.measurement import Timing
 from benchmark.protocols import Asking, Compiler, Dataset, Device, Task
@@ -16,7 +18,7 @@ _LEAST_REQUESTS: Final = 20
 
 @frozen
 class Server(ServingOptions):
-    """One load at `rate` or of a trace, or the highest rate at which enough requests keep `slo_ms`."""
+    """One load at `rate` or of a trace, or the highest rate at which enough requests keep the limits."""
 
     name: ClassVar[str] = "server"
     labelled: ClassVar[bool] = False
@@ -49,17 +51,14 @@ class Server(ServingOptions):
         )
 
     def _refuse_load(self) -> str | None:
-        if self.rate is None and not self.replays:
-            if self.ttft_ms is not None or self.tpot_ms is not None:
-                return (
-                    "scenario.ttft_ms and scenario.tpot_ms judge a given load: give scenario.rate=, several "
-                    "after -m, or scenario.trace="
-                )
-            if self.slo_ms is None:
-                return (
-                    "scenario=server: give scenario.rate= for one load, or scenario.slo_ms= or "
-                    "scenario.preset= for the highest rate within it"
-                )
+        if self.rate is None and not self.replays and not np.isfinite(self.limits[:2]).any():
+            return (
+                "a search needs a limit that a waiting request exceeds: give scenario.ttft_ms= or "
+                "scenario.slo_ms= besides scenario.tpot_ms, or scenario.rate= for one load"
+                if self.tpot_ms is not None
+                else "scenario=server: give scenario.rate= for one load, or scenario.slo_ms=, "
+                "scenario.ttft_ms= or scenario.preset= for the highest rate within it"
+            )
         if self.rate is not None and (requests := self.rate * self.duration_s) < _LEAST_REQUESTS:
             return (
                 f"scenario.rate={self.rate:g} gives {requests:.3g} requests in scenario.duration_s="

@@ -69,7 +69,7 @@ def figures(replications: Sequence[Replication], options: ServingOptions) -> Loa
     answered = joined([seen.answered for seen, _ in parts])
     queueing = joined(started)[answered] / 1e6
     service = np.concatenate(
-        [times for seen, _ in parts for times in seen.services.values()] or [np.zeros(0)]
+        [calls.seconds for seen, _ in parts for calls in seen.calls.values()] or [np.zeros(0)]
     )
     lateness = joined([seen.issued - seen.scheduled for seen, _ in parts]) / 1e6
     growing = [seen.growing for seen, _ in parts if seen.growing is not None]

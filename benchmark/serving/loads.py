@@ -1,4 +1,4 @@
-"""Which loads a run makes: one rate, or a search for the highest rate within the limit."""
+"""Which loads a run makes: one rate, or a search for the highest rate within the limits."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Final
 import numpy as np
 
 from benchmark.errors import Incompatible, Saturated
-from benchmark.formatting import significant
+from benchmark.formatting import limits_in_words, significant
 from benchmark.serving.figures import Replication, figures, is_late
 from benchmark.serving.replications import Kept
 from benchmark.serving.requests import Source
-from benchmark.serving_records import Observed, Requests, Served, ServingOptions
-from benchmark.stats.queue_model import QueueModel
+from benchmark.serving_records import CallTimes, Observed, Requests, Served, ServingOptions
+from benchmark.stats.queue_model import Calls, QueueModel
 from benchmark.stats.queueing import highest_load
 from benchmark.stats.rate_search import WARMUP, Next, RateSearch, Trial
 
@@ -50,23 +50,22 @@ def one_load(source: Source, run: Run, kept: Kept, retries: int) -> tuple[Replic
 class Search:
     """The search for the highest rate; replications that are kept already aren't made again."""
 
-    def __init__(self, source: Source, services: Mapping[int, np.ndarray], run: Run, kept: Kept) -> None:
-        """`services` are seconds of calls in a closed loop, by the requests that a call has room for.
+    def __init__(self, source: Source, alone: Mapping[int, CallTimes], run: Run, kept: Kept) -> None:
+        """`alone` are calls in a closed loop, by the requests that a call has room for.
 
         Raises:
-            Saturated: a call alone takes longer than the limit.
+            Saturated: a call alone takes longer than the limits.
         """
         self._source, self._run, self._kept = source, run, kept
         self._options = options = source.options
-        self._limit_s = options.limit_ns / 1e9
-        self._refuse_slow(services)
+        self._refuse_slow(alone[1])
+        known = self._calls(alone)
         self._rates = RateSearch(
             1 - options.percentile / 100,
-            self._limit_s,
             lambda found: QueueModel(
-                options.replicas, options.max_batch, options.max_delay_ms / 1e3, {**services, **found}
+                options.replicas, options.max_batch, options.max_delay_ms / 1e3, {**known, **found}
             ),
-            start=self._first_rate(services),
+            start=self._first_rate(known),
             seconds=options.search_s,
             precision=options.precision,
         )
@@ -77,7 +76,7 @@ class Search:
         """Make the replications; return the rate with its interval, None if the generator was late too often.
 
         Raises:
-            Saturated: no rate keeps the limit.
+            Saturated: no rate keeps the limits.
         """
         for replication in self._kept.all():
             self._add(replication)
@@ -93,10 +92,11 @@ class Search:
         if found:
             return found
         share, _, _ = figures([lowest], self._options).attainment or (0.0, None, None)
+        limits = limits_in_words(self._options.slo_ms, self._options.ttft_ms, self._options.tpot_ms)
         raise Saturated(
-            f"no rate keeps {significant(1e3 * self._limit_s)} ms for {self._options.percentile:g} % of the "
-            f"requests: at {significant(lowest.rate)}/s {share:.1%} were within it: raise scenario.slo_ms, "
-            "or lower scenario.percentile"
+            f"no rate keeps {limits} for {self._options.percentile:g} % of the "
+            f"requests: at {significant(lowest.rate)}/s {share:.1%} were within: raise the limits, or lower "
+            "scenario.percentile"
         )
 
     @property
@@ -105,11 +105,11 @@ class Search:
 
     def _refuse_few(self, rate: float) -> None:
         """Late answers have to be seen: the model of the queue alone is no measurement."""
-        latencies = np.concatenate([one.seen.latencies_s[one.counted] for one in self.replications])
-        if (seen := int((latencies > self._limit_s).sum())) < _LEAST_SEEN:
+        within = np.concatenate([one.seen.within(self._options)[one.counted] for one in self.replications])
+        if (seen := int((~within).sum())) < _LEAST_SEEN:
             raise Incompatible(
                 f"scenario.search_s={self._options.search_s:g} is too short to see a queue at its limit: of "
-                f"{len(latencies)} requests, at about {significant(rate)}/s, {seen} were late: raise it"
+                f"{len(within)} requests, at about {significant(rate)}/s, {seen} were late: raise it"
             )
 
     @property
@@ -136,37 +136,43 @@ class Search:
                 spent_s=replication.length_s,
                 counted_from_s=min(replication.counted_from_s, WARMUP * replication.length_s),
                 arrivals=seen.scheduled / 1e9,
-                latencies=seen.latencies_s,
-                services=seen.services,
+                late=~seen.within(self._options),
+                calls=self._calls(seen.calls),
             )
         )
 
-    def _first_rate(self, services: Mapping[int, np.ndarray]) -> float:
+    def _calls(self, found: Mapping[int, CallTimes]) -> dict[int, Calls]:
+        return {room: Calls(times.seconds, times.slack_s(self._options)) for room, times in found.items()}
+
+    def _first_rate(self, alone: Mapping[int, Calls]) -> float:
         """Where the search begins: the limit of a queue whose calls all take the median."""
         options = self._options
-        medians = {room: float(np.median(seconds)) for room, seconds in services.items()}
+        medians = {room: float(np.median(calls.seconds)) for room, calls in alone.items()}
         capacity = options.replicas * max(room / seconds for room, seconds in medians.items())
         if options.max_batch > 1:
             return _BATCHED_LOAD * capacity
-        load = highest_load(options.replicas, round(self._limit_s / medians[1], 2), options.percentile)
+        limit = max(0.0, 1 + float(np.median(alone[1].slack)) / medians[1])
+        load = highest_load(options.replicas, round(limit, 2), options.percentile)
         return max(_LEAST_LOAD, load) * capacity
 
-    def _refuse_slow(self, services: Mapping[int, np.ndarray]) -> None:
+    def _refuse_slow(self, alone: CallTimes) -> None:
         """A request that waits for nothing takes too long: no load is needed to see that."""
-        alone_ms = 1e3 * float(np.median(services[1])) + self._options.max_delay_ms * (
-            self._options.max_batch > 1
-        )
-        limit_ms = 1e3 * self._limit_s
-        if alone_ms > limit_ms:
-            waits = (
-                f", of it {self._options.max_delay_ms:g} ms scenario.max_delay_ms"
-                if self._options.max_batch > 1
-                else ""
-            )
-            raise Saturated(
-                f"no rate keeps {significant(limit_ms)} ms: one call alone takes {significant(alone_ms)} ms"
-                f"{waits}: raise scenario.slo_ms, or use a faster compiler or model"
-            )
+        options = self._options
+        if options.mixed:  # `alone` are the longest requests: others may keep the limits
+            return
+        delay_ms = options.max_delay_ms if options.max_batch > 1 else 0.0
+        waits = f", of it {delay_ms:g} ms scenario.max_delay_ms" if delay_ms else ""
+        for name, limit_ms, what, seconds, delayed in (
+            ("slo_ms", options.slo_ms, "one call alone takes", alone.seconds, True),
+            ("ttft_ms", options.ttft_ms, "the first token of a call alone takes", alone.first_token, True),
+            ("tpot_ms", options.tpot_ms, "a call alone takes, per token,", alone.per_token, False),
+        ):
+            alone_ms = 1e3 * float(np.median(seconds)) + delay_ms * delayed
+            if limit_ms is not None and alone_ms > limit_ms:
+                raise Saturated(
+                    f"no rate keeps {significant(limit_ms)} ms: {what} {significant(alone_ms)} ms"
+                    f"{waits if delayed else ''}: raise scenario.{name}, or use a faster compiler or model"
+                )
 
 
 def served(  # noqa: PLR0913 - all that a run has

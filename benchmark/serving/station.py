@@ -18,7 +18,7 @@ from benchmark.records import Sampling, Workload
 from benchmark.serving.board import Board
 from benchmark.serving.generator import Generator
 from benchmark.serving.queue import Batching, generate, serve
-from benchmark.serving_records import CallSize, Observed, Requests, ServingOptions
+from benchmark.serving_records import CallSize, CallTimes, Observed, Requests, ServingOptions
 from benchmark.stats.saturation import growth
 from benchmark.timing.copies import First, Replica, Replicas
 from benchmark.timing.noise import Usage, usage
@@ -71,31 +71,31 @@ class _Copy(Replica):
         }
         self._board = board
 
-    def warm_up(self, sampling: Sampling) -> dict[int, np.ndarray]:
-        """Call each size in a closed loop; return the seconds of the calls after the warm-up, by room.
+    def warm_up(self, sampling: Sampling) -> dict[int, CallTimes]:
+        """Call each size in a closed loop; return the calls after the warm-up, by room.
 
         Generations have their full length; of several prompts those of the longest count.
         """
-        found: dict[int, np.ndarray] = {}
+        found: dict[int, CallTimes] = {}
         longest = self._cell.shape.output_length or 1
         for size, generator in sorted(self._generators.items()):
-            found[size.room] = self._seconds(partial(generator, longest), sampling)
+            found[size.room] = self._times(partial(generator, longest), sampling)
         for room, call in () if found else self._calls.items():
-            found[room] = self._seconds(call, sampling)
+            found[room] = self._times(call, sampling)
         return found
 
-    @staticmethod
-    def _seconds(call: Callable[[], Any], sampling: Sampling) -> np.ndarray:
+    def _times(self, call: Callable[[], Any], sampling: Sampling) -> CallTimes:
         calls, began = 0, time.perf_counter()
         while calls < sampling.warmup_calls or time.perf_counter() - began < sampling.warmup_s:
             call()
             calls += 1
-        seconds, began = list[float](), time.perf_counter()
-        while len(seconds) < _SERVICE_CALLS and (not seconds or time.perf_counter() - began < _SERVICE_S):
+        times, began = list[tuple[float, float, float]](), time.perf_counter()
+        while len(times) < _SERVICE_CALLS and (not times or time.perf_counter() - began < _SERVICE_S):
             since = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - since)
-        return np.array(seconds)
+            answer = call()
+            seconds = time.perf_counter() - since
+            times.append((seconds, *_of_tokens(answer if self._generators else ())))
+        return CallTimes(*map(np.array, zip(*times, strict=True)))
 
     def serve(self, batching: Batching) -> None:
         """Answer requests until the load is over."""
@@ -120,10 +120,10 @@ class Station:
         """Load all copies and call each once."""
         return self.replicas.first_call(None)
 
-    def warm_up(self, sampling: Sampling) -> dict[int, np.ndarray]:
-        """Seconds of calls by size, of all copies at the same time."""
-        found: list[dict[int, np.ndarray]] = self._copies.call("warm_up", sampling)
-        return {room: np.concatenate([one[room] for one in found]) for room in found[0]}
+    def warm_up(self, sampling: Sampling) -> dict[int, CallTimes]:
+        """Times of calls by size, of all copies at the same time."""
+        found: list[dict[int, CallTimes]] = self._copies.call("warm_up", sampling)
+        return {room: CallTimes.joined([one[room] for one in found]) for room in found[0]}
 
     def transport_ms(self) -> float:
         """Median time from a request's issue to the start of its call, while copies wait for requests."""
@@ -180,6 +180,12 @@ class Station:
                 board["stopped"] = 1
                 return found
         return growth(np.array(moments), np.array(outstanding), board["issued"])
+
+
+def _of_tokens(moments: Sequence[int]) -> tuple[float, float]:
+    """Seconds to the first token, and per token after it, from the nanoseconds of each."""
+    first, last = (moments[0], moments[-1]) if len(moments) else (0, 0)
+    return first / 1e9, (last - first) / 1e9 / (len(moments) - 1) if len(moments) > 1 else np.nan
 
 
 def _nothing() -> None:

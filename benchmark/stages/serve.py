@@ -21,7 +21,7 @@ from benchmark.serving.loads import Search, one_load, served
 from benchmark.serving.replications import Kept
 from benchmark.serving.requests import Source
 from benchmark.serving.station import Loaded, Station, opened
-from benchmark.serving_records import CallSize, Served, ServingOptions
+from benchmark.serving_records import CallSize, CallTimes, Served, ServingOptions
 from benchmark.stats.intervals import summary
 from benchmark.timing import harness
 from benchmark.timing.noise import Watch
@@ -37,7 +37,7 @@ def serve(
     Finished replications are kept in the folder `loads`, and not made again.
 
     Raises:
-        RunFailure: the model couldn't be loaded or called, no rate keeps the limit, or how its process ended.
+        RunFailure: the model couldn't be loaded or called, no rate keeps the limits, or its process ended.
     """
     sizes = [Loaded(size, workload, artifact.folder) for size, (workload, artifact) in compiled.items()]
     return call(_serve, cell, sizes, loads)
@@ -74,10 +74,10 @@ def _serve(cell: Cell, sizes: Sequence[Loaded], loads: Path) -> Measurement:
     with opened(cell, sizes, options, shares) as station:
         first = station.first_call()
         warming = time.perf_counter()
-        services = station.warm_up(e.sampling)
+        alone = station.warm_up(e.sampling)
         warmup_s = time.perf_counter() - warming
         watch = None if e.hardware.simulated else Watch(e.hardware.state(), station.usage)
-        made = _made(Source(options, cell.shape), services, station, Kept(loads), e.sampling.noise_retries)
+        made = _made(Source(options, cell.shape), alone, station, Kept(loads), e.sampling.noise_retries)
         noise = watch.noise(e.hardware.state(), e.sampling.least_on_cpu) if watch else Noise()
         peak_host_bytes = station.replicas.peak_host_bytes()
         second_answers = station.replicas.second_answers()
@@ -108,14 +108,14 @@ def _options(cell: Cell) -> ServingOptions:
 
 
 def _made(
-    source: Source, services: Mapping[int, np.ndarray], station: Station, kept: Kept, retries: int
+    source: Source, alone: Mapping[int, CallTimes], station: Station, kept: Kept, retries: int
 ) -> _Made:
     """Measure the transport, then run one load, or search."""
     transport_ms, options = station.transport_ms(), source.options
     if options.rate is not None or options.replays:
         load, attempts = one_load(source, station.run, kept, retries)
         return _Made([load], served(options, [load], [load], transport_ms, None, late=False), attempts)
-    search = Search(source, services, station.run, kept)
+    search = Search(source, alone, station.run, kept)
     found = search.made()
     row = search.confirming or search.late
     every = search.replications or search.late

@@ -3,7 +3,7 @@
 One run at one rate is no verdict: at exactly the limit of an M/D/1 queue a run of 60 s passes 56 to 66 % of
 the time, because a crowd of arrivals makes many answers late together. So every rate is tried in several
 replications with arrivals of their own, and all of them decide together. What the arrivals alone explain is
-taken out: a queue with the measured service times gets the same arrivals, and only the difference between its
+taken out: a queue of the measured calls gets the same arrivals, and only the difference between its
 late answers and the real ones is left to chance (a control variate). That difference has a t interval over
 replications.
 """
@@ -15,7 +15,7 @@ from typing import Final, Literal, NamedTuple
 
 import numpy as np
 
-from benchmark.stats.queue_model import QueueModel
+from benchmark.stats.queue_model import Calls, QueueModel
 
 Role = Literal["search", "confirm"]
 Found = tuple[float, float, float]
@@ -41,7 +41,7 @@ _LOWEST: Final = 1e-3
 _STEP: Final = 2.0
 """Greatest factor between the rates tried so far and the next one."""
 _RESAMPLED: Final = 20
-"""Times that the model answers the arrivals of a replication, with other service times."""
+"""Times that the model answers the arrivals of a replication, with other calls."""
 _SHORT, _LONG = 60_000, 300_000
 """Requests of the model's long run, during the search and for its result."""
 _BATCHES: Final = 20
@@ -67,10 +67,10 @@ class Trial(NamedTuple):
     """Requests that arrived before don't count."""
     arrivals: np.ndarray
     """Scheduled seconds of all requests, ascending."""
-    latencies: np.ndarray
-    """Seconds from there to the answer; infinite for a request that was not answered."""
-    services: Mapping[int, np.ndarray]
-    """Seconds of the calls, by the batch that the call had room for."""
+    late: np.ndarray
+    """Whether the answer came too late, or never."""
+    calls: Mapping[int, Calls]
+    """The calls, by the batch that they had room for."""
 
     @property
     def counted(self) -> np.ndarray:
@@ -97,28 +97,27 @@ class _Compared(NamedTuple):
 class RateSearch:
     """Says which rate to try next, and what all trials so far have found."""
 
-    def __init__(  # noqa: PLR0913 - what is searched for, and how long
+    def __init__(
         self,
         allowed: float,
-        limit_s: float,
-        model: Callable[[Mapping[int, np.ndarray]], QueueModel],
+        model: Callable[[Mapping[int, Calls]], QueueModel],
         *,
         start: float,
         seconds: float,
         precision: float,
     ) -> None:
-        """Search for the rate at which a share of `allowed` answers takes longer than `limit_s`.
+        """Search for the rate at which a share of `allowed` answers is late.
 
-        `model` makes the queue of measured service times; `start` is the first rate, in requests per second;
+        `model` makes the queue of measured calls; `start` is the first rate, in requests per second;
         `seconds` is the time for all replications; it ends earlier at a half width of `precision`, a share.
         """
-        self._allowed, self._limit_s, self._model = allowed, limit_s, model
+        self._allowed, self._model = allowed, model
         self._start, self._seconds, self._precision = start, seconds, precision
         self.trials: list[Trial] = []
 
     def add(self, trial: Trial) -> None:
         """Count a replication, made now or before an interruption."""
-        if trial.counted.any() and trial.services:
+        if trial.counted.any() and trial.calls:
             self.trials.append(trial)
 
     @property
@@ -151,17 +150,14 @@ class RateSearch:
         return self._estimate(_LONG).found() if self.trials and self._is_close() else None
 
     def _is_close(self) -> bool:
-        return any(
-            abs(_logit(_share(trial, self._limit_s)) - _logit(self._allowed)) < _CLOSE
-            for trial in self.trials
-        )
+        return any(abs(_logit(_share(trial)) - _logit(self._allowed)) < _CLOSE for trial in self.trials)
 
     def _limited(self, rate: float) -> float:
         rates = [trial.rate for trial in self.trials]
         return min(max(rate, min(rates) / _STEP), max(rates) * _STEP)
 
     def _estimate(self, requests: int) -> _Estimate:
-        return _Estimate(self.trials, self._allowed, self._limit_s, self._model, requests)
+        return _Estimate(self.trials, self._allowed, self._model, requests)
 
 
 class _Estimate:
@@ -171,14 +167,13 @@ class _Estimate:
         self,
         trials: Sequence[Trial],
         allowed: float,
-        limit_s: float,
-        model: Callable[[Mapping[int, np.ndarray]], QueueModel],
+        model: Callable[[Mapping[int, Calls]], QueueModel],
         requests: int,
     ) -> None:
-        self._allowed, self._limit_s = allowed, limit_s
+        self._allowed = allowed
         self._logits: dict[float, float] = {}
         goal = _logit(allowed)
-        distance = np.array([_logit(_share(trial, limit_s)) - goal for trial in trials])
+        distance = np.array([_logit(_share(trial)) - goal for trial in trials])
         near = np.exp(-0.5 * np.square(distance / _NEAR))
         self._weights = near + 1e-6
         closest = [trial for trial, weight in zip(trials, near, strict=True) if weight >= 0.1 * near.max()]
@@ -199,7 +194,7 @@ class _Estimate:
         from scipy.stats import t
 
         rate = self.rate()
-        late = self._queue.late_share(rate, self._limit_s, self._gaps, self._chance)
+        late = self._queue.late_in_the_long_run(rate, self._gaps, self._chance)
         batches = np.array([part.mean() for part in np.array_split(late, _BATCHES)])
         share = float(batches.mean())
         own = float(batches.std(ddof=1)) / np.sqrt(_BATCHES) / max(share * (1 - share), 1e-9)
@@ -215,11 +210,10 @@ class _Estimate:
     def _compare(self, trial: Trial, rng: np.random.Generator) -> _Compared:
         counted = trial.counted
         again = [
-            self._queue.latencies(trial.arrivals, rng.uniform(size=len(trial.arrivals)))[counted]
-            > self._limit_s
+            self._queue.late(trial.arrivals, rng.uniform(size=len(trial.arrivals)))[counted]
             for _ in range(_RESAMPLED)
         ]
-        late = int((trial.latencies[counted] > self._limit_s).sum())
+        late = int(trial.late[counted].sum())
         return _Compared(int(counted.sum()), late, float(np.mean(again)))
 
     def _difference(self) -> tuple[float, float, int]:
@@ -267,21 +261,19 @@ class _Estimate:
         return self._logits[log_rate]
 
     def _logit_of(self, log_rate: float) -> float:
-        late = self._queue.late_share(float(np.exp(log_rate)), self._limit_s, self._gaps, self._chance)
+        late = self._queue.late_in_the_long_run(float(np.exp(log_rate)), self._gaps, self._chance)
         return _logit((late.sum() + 0.5) / (len(late) + 1))
 
 
-def _share(trial: Trial, limit_s: float) -> float:
-    late = trial.latencies[trial.counted] > limit_s
+def _share(trial: Trial) -> float:
+    late = trial.late[trial.counted]
     return float((late.sum() + 0.5) / (len(late) + 1))
 
 
-def _pooled(trials: Sequence[Trial]) -> dict[int, np.ndarray]:
-    sizes = sorted({size for trial in trials for size in trial.services})
-    return {
-        size: np.concatenate([trial.services[size] for trial in trials if size in trial.services])
-        for size in sizes
-    }
+def _pooled(trials: Sequence[Trial]) -> dict[int, Calls]:
+    sizes = sorted({size for trial in trials for size in trial.calls})
+    found = {size: [trial.calls[size] for trial in trials if size in trial.calls] for size in sizes}
+    return {size: Calls(*map(np.concatenate, zip(*parts, strict=True))) for size, parts in found.items()}
 
 
 def _logit(share: float) -> float:

@@ -369,7 +369,7 @@ COLUMNS: Final[tuple[Column, ...]] = (
             "unit that is counted: items, images, or tokens (prompt and generated ones together)",
         ),
         ("output_tokens_per_s", _REAL, "tokens/s", "tokens generated in a second"),
-        ("qps_under_slo", _REAL, "calls/s", "highest rate of calls that keeps `slo_ms`"),
+        ("qps_under_slo", _REAL, "calls/s", "highest rate within the limits of the server scenario"),
         *bounds("qps_under_slo", "calls/s"),
         ("slo_ms", _REAL, "ms", "latency objective of the server scenario"),
         ("speedup_lo", _REAL, "", "speedup over `speedup_against`: lower bound"),

@@ -13,7 +13,7 @@ import sys
 
 import numpy as np
 
-from benchmark.stats.queue_model import QueueModel
+from benchmark.stats.queue_model import Calls, QueueModel
 from benchmark.stats.queueing import highest_load
 from benchmark.stats.rate_search import WARMUP, RateSearch, Trial
 
@@ -31,14 +31,18 @@ def answered(arrivals, servers, service_s):
     return started + service_s - arrivals
 
 
+def equal(count, seconds, slack):
+    """Calls that are all alike."""
+    return Calls(np.full(count, seconds), np.full(count, slack))
+
+
 def searched(servers, limit, percentile, seed, *, rate=100.0, first=1.0, seconds=75.0):  # noqa: PLR0913 - a test's axes
     """One search and the exact rate; the first rate tried is `first` times the exact one."""
     exact = highest_load(servers, limit, percentile)
     service_s = exact * servers / rate
     search = RateSearch(
         1 - percentile / 100,
-        limit * service_s,
-        lambda services: QueueModel(servers, 1, 0.0, services),
+        lambda calls: QueueModel(servers, 1, 0.0, calls),
         start=first * rate,
         seconds=seconds,
         precision=0.03,
@@ -47,9 +51,9 @@ def searched(servers, limit, percentile, seed, *, rate=100.0, first=1.0, seconds
     while wanted := search.next():
         length = search.replication_s
         arrivals = np.sort(rng.uniform(0, length, rng.poisson(wanted.rate * length)))
-        latencies = answered(arrivals, servers, service_s)
-        services = {1: np.full(len(arrivals), service_s)}
-        search.add(Trial(wanted.rate, wanted.role, length, WARMUP * length, arrivals, latencies, services))
+        late = answered(arrivals, servers, service_s) > limit * service_s
+        calls = {1: equal(len(arrivals), service_s, (limit - 1) * service_s)}
+        search.add(Trial(wanted.rate, wanted.role, length, WARMUP * length, arrivals, late, calls))
     return search
 
 

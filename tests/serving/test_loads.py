@@ -11,12 +11,12 @@ from benchmark.serving.figures import Replication, figures, is_late
 from benchmark.serving.loads import Search, one_load
 from benchmark.serving.replications import Kept
 from benchmark.serving.requests import Source
-from benchmark.serving_records import Observed, Requests, ServingOptions
+from benchmark.serving_records import CallTimes, Observed, Requests, ServingOptions
 from tests.benchmarks.rate_search_targets import answered
 
 SERVICE_S = 0.01
 WITHIN = ServingOptions(slo_ms=50.0, percentile=95.0, search_s=60.0)
-SERVICES = {1: np.full(20, SERVICE_S)}
+ALONE = {1: CallTimes(np.full(20, SERVICE_S), np.zeros(20), np.full(20, np.nan))}
 
 
 def of(options):
@@ -51,18 +51,18 @@ class Queue:
 
 def test_a_search_that_was_stopped_goes_on_with_what_it_has(tmp_path):
     whole, stopped = Queue(), Queue(most=4)
-    expected = Search(of(WITHIN), SERVICES, whole, Kept(tmp_path / "whole")).made()
+    expected = Search(of(WITHIN), ALONE, whole, Kept(tmp_path / "whole")).made()
     with pytest.raises(KeyboardInterrupt):
-        Search(of(WITHIN), SERVICES, stopped, Kept(tmp_path / "stopped")).made()
+        Search(of(WITHIN), ALONE, stopped, Kept(tmp_path / "stopped")).made()
     rest = Queue()
-    assert Search(of(WITHIN), SERVICES, rest, Kept(tmp_path / "stopped")).made() == pytest.approx(expected)
+    assert Search(of(WITHIN), ALONE, rest, Kept(tmp_path / "stopped")).made() == pytest.approx(expected)
     assert len(rest.loads) == len(whole.loads) - 4
     assert Kept(tmp_path / "stopped").table().num_rows == len(whole.loads)
 
 
 def test_what_confirms_a_rate_has_other_arrivals_than_what_found_it(tmp_path):
     queue = Queue()
-    search = Search(of(WITHIN), SERVICES, queue, Kept(tmp_path))
+    search = Search(of(WITHIN), ALONE, queue, Kept(tmp_path))
     rate, lo, hi = search.made()
     assert rate == pytest.approx(69.4, rel=0.05)  # 0.6938 of the capacity, 100/s
     assert lo < rate < hi
@@ -80,12 +80,12 @@ def test_a_limit_below_a_call_alone_needs_no_load(tmp_path):
     with pytest.raises(
         Saturated, match=r"no rate keeps 5.00 ms: one call alone takes 10.0 ms: raise scenario"
     ):
-        Search(of(options), SERVICES, queue, Kept(tmp_path))
+        Search(of(options), ALONE, queue, Kept(tmp_path))
     assert not queue.loads
 
 
 def test_a_late_generator_gives_no_rate_and_no_percentile(tmp_path):
-    search = Search(of(WITHIN), SERVICES, Queue(late_ns=3_000_000), Kept(tmp_path))
+    search = Search(of(WITHIN), ALONE, Queue(late_ns=3_000_000), Kept(tmp_path))
     assert search.made() is None
     assert not search.replications
     load = figures(search.late, WITHIN)
@@ -126,7 +126,7 @@ def test_a_search_that_sees_no_late_answers_has_no_rate(tmp_path, limit_ms):
     """A queue this close to its capacity needs minutes to grow as long as the limit allows."""
     options = ServingOptions(slo_ms=limit_ms, percentile=90.0, search_s=8.0)
     with pytest.raises(Incompatible, match=r"scenario.search_s=8 is too short to see a queue at its limit"):
-        Search(of(options), SERVICES, Queue(), Kept(tmp_path)).made()
+        Search(of(options), ALONE, Queue(), Kept(tmp_path)).made()
 
 
 def test_goodput_of_generations_keeps_the_limits_of_first_token_and_time_per_token():
@@ -158,9 +158,47 @@ def test_goodput_of_generations_keeps_the_limits_of_first_token_and_time_per_tok
     assert figures([Replication(40.0, 0.1, 0.0, seen)], ServingOptions(rate=40.0)).attainment is None
 
 
+class Decoder(Queue):
+    """The same queue: each call has its first token after 4 ms, and 2 ms a token."""
+
+    def __call__(self, requests):
+        seen = super().__call__(requests)
+        first_token = seen.started + 4_000_000
+        return seen._replace(output=4 * seen.room, first_token=first_token)
+
+
+DECODES = {1: CallTimes(np.full(20, SERVICE_S), np.full(20, 0.004), np.full(20, 0.002))}
+
+
+def test_a_search_within_a_limit_of_the_first_token_finds_where_the_wait_exceeds_it(tmp_path):
+    # A wait of 40 ms, the limit of the first token without its 4 ms, is that of slo_ms=50 without the call.
+    options = ServingOptions(ttft_ms=44.0, tpot_ms=2.5, percentile=95.0, search_s=60.0)
+    rate, lo, hi = Search(of(options), DECODES, Decoder(), Kept(tmp_path)).made()
+    assert rate == pytest.approx(69.4, rel=0.05)
+    assert lo < 69.4 < hi
+
+
+@pytest.mark.parametrize(
+    ("limits", "sentence"),
+    [
+        (
+            {"ttft_ms": 3.0},
+            "no rate keeps 3.00 ms: the first token of a call alone takes 4.00 ms: raise scenario.ttft_ms",
+        ),
+        (
+            {"ttft_ms": 9.0, "tpot_ms": 1.0},
+            "no rate keeps 1.00 ms: a call alone takes, per token, 2.00 ms: raise scenario.tpot_ms",
+        ),
+    ],
+)
+def test_a_limit_of_tokens_that_a_call_alone_breaks_needs_no_load(tmp_path, limits, sentence):
+    with pytest.raises(Saturated, match=sentence):
+        Search(of(ServingOptions(**limits)), DECODES, Decoder(), Kept(tmp_path))
+
+
 def test_the_service_of_a_call_ends_with_the_last_of_its_requests():
     seen = Queue()(Requests(np.arange(3) * 1_000_000_000))
     batch = seen._replace(
         started=np.full(3, 5), first=np.array([True, False, True]), ended=np.array([25, 105, 55])
     )
-    assert batch.services[1].tolist() == pytest.approx([100e-9, 50e-9])
+    assert batch.calls[1].seconds.tolist() == pytest.approx([100e-9, 50e-9])

@@ -9,6 +9,7 @@ from benchmark.cell import cell_of
 from benchmark.serving.board import Board
 from benchmark.serving.queue import Batching, generate
 from benchmark.serving_records import CallSize, Requests
+from benchmark.stats.queueing import highest_load
 from benchmark.store.results import ResultsStore
 
 SERVER = ("compiler=simulated", "scenario=server", "compiler.item_ms=0", "sampling.warmup_s=0")
@@ -96,6 +97,20 @@ def test_a_trace_of_a_decoder_is_replayed_with_prompts_padded_and_answers_of_the
     assert np.ravel(took) == pytest.approx([2, 0, 8, 16], abs=0.01)
 
 
+def test_the_highest_rate_within_limits_of_tokens_is_searched(loaded):
+    row, _ = loaded(
+        *DECODER,
+        *("scenario.ttft_ms=60", "scenario.tpot_ms=3", "scenario.percentile=90", "scenario.search_s=9"),
+        *("compiler.call_ms=0", "compiler.item_ms=8", "compiler.token_ms=1"),
+    )
+    # 8 ms to the first token and 31 after it: a wait of 52 ms is within the limit.
+    exact = highest_load(1, 1 + 52 / 39, 90) / 0.039
+    assert row["status"] == "ok"
+    assert row["qps_under_slo"] == pytest.approx(exact, rel=0.25)
+    assert row["qps_under_slo_lo"] <= row["qps_under_slo"] <= row["qps_under_slo_hi"]
+    assert (row["slo_ms"], row["ttft_slo_ms"], row["tpot_slo_ms"]) == (None, 60, 3)
+
+
 def test_requests_of_one_call_have_a_prompt_of_the_same_length_and_end_with_their_own_answer():
     board = Board()
     board.prepare(Requests(np.zeros(3, int), np.array([[5, 3], [9, 1], [2, 2]])))
@@ -120,8 +135,8 @@ def test_requests_of_one_call_have_a_prompt_of_the_same_length_and_end_with_thei
     ("overrides", "sentence"),
     [
         (
-            ("scenario.ttft_ms=9",),
-            "scenario.ttft_ms and scenario.tpot_ms judge a given load: give scenario.r",
+            ("scenario.tpot_ms=9",),
+            "a search needs a limit that a waiting request exceeds: give scenario.ttft_ms= or sc",
         ),
         (
             ("scenario.rate=9", "scenario.length_sigma=2"),

@@ -8,7 +8,7 @@ import pytest
 from benchmark.stats.queue_model import QueueModel
 from benchmark.stats.queueing import highest_load
 from benchmark.stats.rate_search import MOST_POINTS, WARMUP, RateSearch, Trial
-from tests.benchmarks.rate_search_targets import answered, searched
+from tests.benchmarks.rate_search_targets import answered, equal, searched
 
 LENGTH_S = 75 / 15
 
@@ -34,17 +34,16 @@ def test_delays_that_no_service_time_shows_lower_the_rate():
     service_s, rng = 0.007, np.random.default_rng(5)
     search = RateSearch(
         0.05,
-        5 * service_s,
-        lambda services: QueueModel(1, 1, 0.0, services),
+        lambda calls: QueueModel(1, 1, 0.0, calls),
         start=80.0,
         seconds=75.0,
         precision=0.03,
     )
     while wanted := search.next():
         arrivals = np.sort(rng.uniform(0, LENGTH_S, rng.poisson(wanted.rate * LENGTH_S)))
-        late = answered(arrivals, 1, service_s) + service_s / 2
-        services = {1: np.full(len(arrivals), service_s)}
-        search.add(Trial(wanted.rate, wanted.role, LENGTH_S, WARMUP * LENGTH_S, arrivals, late, services))
+        late = answered(arrivals, 1, service_s) + service_s / 2 > 5 * service_s
+        calls = {1: equal(len(arrivals), service_s, 4 * service_s)}
+        search.add(Trial(wanted.rate, wanted.role, LENGTH_S, WARMUP * LENGTH_S, arrivals, late, calls))
     rate, lo, hi = search.found()
     exact, naive = (highest_load(1, limit, 95) / service_s for limit in (4.5, 5))
     assert rate == pytest.approx(exact, rel=0.04)
@@ -54,15 +53,13 @@ def test_delays_that_no_service_time_shows_lower_the_rate():
 def test_a_limit_that_no_rate_keeps_ends_the_search_without_a_rate():
     search = RateSearch(
         0.01,
-        0.001,
-        lambda services: QueueModel(1, 1, 0.0, services),
+        lambda calls: QueueModel(1, 1, 0.0, calls),
         start=50.0,
         seconds=20.0,
         precision=0.03,
     )
     while wanted := search.next():
         arrivals = np.linspace(0, 1, 200)
-        search.add(
-            Trial(wanted.rate, wanted.role, 1.0, 0.2, arrivals, np.full(200, 0.01), {1: np.full(200, 0.01)})
-        )
+        calls = {1: equal(200, 0.01, 0.001 - 0.01)}
+        search.add(Trial(wanted.rate, wanted.role, 1.0, 0.2, arrivals, np.ones(200, bool), calls))
     assert search.found() is None
