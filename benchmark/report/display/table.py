@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -286,9 +286,24 @@ def _legend(lines: pd.DataFrame, shown: pd.DataFrame) -> Iterator[str]:
 
 
 def print_table(frame: pd.DataFrame, *, console: Console) -> None:
-    """Print all columns under their own names."""
+    """Print all columns under their own names, in several lines where the width is too small."""
     table = _table(frame, lines=console.is_terminal)
+    if _widths(table, console).maximum > console.width:
+        heads = [_in_lines(str(name), max(map(len, texts), default=0)) for name, texts in _columns(frame)]
+        table = _table(frame, lines=console.is_terminal, heads=heads)
     _print_wide(table, _uncut(table, console), console=console)
+
+
+def _in_lines(name: str, width: int) -> str:
+    """A column's name, broken behind underscores into lines of this width, or of its longest part."""
+    parts = re.findall("[^_]*_?", name)
+    width = max(width, *map(len, parts))
+    lines = [""]
+    for part in parts:
+        if len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def print_records(frame: pd.DataFrame, *, console: Console) -> None:
@@ -324,7 +339,9 @@ def markdown_rows(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _table(frame: pd.DataFrame, *, lines: bool, options: Collection[str] = ()) -> Table:
+def _table(
+    frame: pd.DataFrame, *, lines: bool, options: Collection[str] = (), heads: Sequence[str] = ()
+) -> Table:
     """Figures are aligned right and never wrapped; long names wrap where the width is too small."""
     look = box.SIMPLE_HEAD if lines else None
     table = Table(box=look, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
@@ -335,7 +352,13 @@ def _table(frame: pd.DataFrame, *, lines: bool, options: Collection[str] = ()) -
         whole = figures or name in _WHOLE or any(_FIGURE.fullmatch(row[place]) for row in rows)
         least = min(max(map(len, frame[name])), _LEAST_WIDTH) if name in options else None
         side: Literal["right", "left"] = "right" if figures else "left"
-        table.add_column(Text(name), justify=side, overflow="fold", no_wrap=whole, min_width=least)
+        table.add_column(
+            Text(heads[place] if heads else name),
+            justify=side,
+            overflow="fold",
+            no_wrap=whole,
+            min_width=least,
+        )
     for row in rows:
         table.add_row(*(Text(cell, style=_style(name, cell)) for name, cell in zip(names, row, strict=True)))
     return table
@@ -376,8 +399,11 @@ def _shared(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _texts(frame: pd.DataFrame) -> Iterator[list[str]]:
-    columns = [[_text(str(name), value) for value in frame[name]] for name in frame]
-    return map(list, zip(*columns, strict=True))
+    return map(list, zip(*(texts for _, texts in _columns(frame)), strict=True))
+
+
+def _columns(frame: pd.DataFrame) -> Iterator[tuple[Any, list[str]]]:
+    return ((name, [_text(str(name), value) for value in frame[name]]) for name in frame)
 
 
 def _text(name: str, value: Any) -> str:

@@ -184,6 +184,18 @@ ANSWERED = {
 }
 
 
+def test_names_are_broken_before_values_are():
+    frame = pd.DataFrame({"compiler": ["torchscript"], "throughput_per_s": [3.74], "latency_p50_ms": [267.0]})
+    out = io.StringIO()
+    print_table(frame, console=Console(file=out, width=36))
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    assert lines == [
+        "            throughput_ latency_",
+        "compiler          per_s   p50_ms",
+        "torchscript        3.74      267",
+    ]
+
+
 def test_a_measured_accuracy_stands_with_its_interval_and_its_verdict():
     text = printed(row(**ANSWERED))
     assert "96.10% ±2.1" in text
