@@ -76,6 +76,11 @@ class ServingOptions:
         return self.trace is not None and self.rate is None
 
     @property
+    def searches(self) -> bool:
+        """Whether the highest rate within the limits is looked for."""
+        return self.rate is None and not self.replays
+
+    @property
     def mixed(self) -> bool:
         """Whether requests have different lengths."""
         return self.trace is not None or self.lengths != "fixed"

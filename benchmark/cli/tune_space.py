@@ -24,6 +24,7 @@ from benchmark.identity import options_of
 from benchmark.pipeline.budget import hourly
 from benchmark.pipeline.looks import Wanted
 from benchmark.pipeline.prior import expectations
+from benchmark.serving_records import ServingOptions
 from benchmark.stages.plan import Look as LookAtHost
 from benchmark.stages.plan import plan
 from benchmark.stats.intervals import samples_needed
@@ -154,6 +155,8 @@ def _refuse(planned: Plan, runs: Sequence[PlannedRun], wanted: Wanted) -> None:
             works.setdefault(key, set()).add(one)
         if e.scenario.labelled or e.scenario.training:
             raise ConfigError(f"scenario={e.scenario.name}: tune times calls: choose latency or throughput")
+        if serving := e.scenario.serving:
+            _refuse_under_load(serving, wanted)
     if several := [
         f"{key} {', '.join(sorted(map(str, ones)))}" for key, ones in works.items() if len(ones) > 1
     ]:
@@ -172,6 +175,21 @@ def _refuse(planned: Plan, runs: Sequence[PlannedRun], wanted: Wanted) -> None:
                 f"({machines}): set budget.usd_per_hour=, or hardware.instance_type= to one of "
                 "benchmark/cloud/prices.csv"
             )
+
+
+def _refuse_under_load(serving: ServingOptions, wanted: Wanted) -> None:
+    """Refuse a latency where the rate is searched, and a rate where it is given."""
+    rates = {*wanted.objectives} - {"latency"}
+    if serving.searches and not rates == {*wanted.objectives}:
+        raise ConfigError(
+            "--objective latency: scenario=server searches the highest rate within its limits: use "
+            "--objective throughput, or give scenario.rate="
+        )
+    if rates and not serving.searches:
+        raise ConfigError(
+            f"--objective {','.join(wanted.objectives)}: this load has the same rate for all candidates: use "
+            "--objective latency, or a limit such as scenario.slo_ms= without a rate"
+        )
 
 
 def proposals(found: Space) -> Proposals | None:

@@ -22,8 +22,8 @@ from benchmark.tuning.race import Round
 Objective = Literal["latency", "throughput", "usd"]
 
 _COLUMNS: Final = (
-    *("run_id", "status", "stage", "error", "stage_seconds", "cosine"),
-    *("latency_p50_ms", "latency_p95_ms", "throughput_per_s"),
+    *("run_id", "status", "stage", "error", "stage_seconds", "cosine", "noise_flags"),
+    *("latency_p50_ms", "latency_p95_ms", "throughput_per_s", "qps_under_slo"),
 )
 _WAITS: Final = frozenset({"wait", "plan"})
 _MAKES: Final = ("build", "compile")
@@ -112,19 +112,27 @@ def look(row: Mapping[str, Any], run: PlannedRun, wanted: Wanted) -> Look:
         return Look((), refused=f"cosine {found} is below {wanted.cosine_floor:g}")
     values = tuple(value(objective, row, run) for objective in wanted.objectives)
     if None in values:
-        return Look((), refused=f"its row has no {wanted.objectives[values.index(None)]}")
+        flags = row["noise_flags"] or ()
+        why = f"its row has no {wanted.objectives[values.index(None)]}"
+        return Look((), refused=", ".join([why, *flags]), perhaps="generator_late" in flags)
     if wanted.p95 and row["latency_p95_ms"] is None:
         return Look((), refused="its row has no p95: too few calls; raise sampling.max_s")
     return Look(tuple(one for one in values if one is not None), p95_ms=row["latency_p95_ms"])
 
 
 def value(objective: Objective, row: Mapping[str, Any], run: PlannedRun) -> float | None:
-    """An objective of a row as a number of which less is better: ms, seconds a unit, dollars a million."""
+    """An objective of a row as a number of which less is better: ms, seconds a unit, dollars a million.
+
+    The throughput of a search under load is the rate that it found.
+    """
     if objective == "latency":
         return float(row["latency_p50_ms"]) if row["latency_p50_ms"] else None
-    if not row["throughput_per_s"]:
+    rate = row["throughput_per_s"]
+    if run.cell.experiment.scenario.serving:
+        rate = row["qps_under_slo"] and row["qps_under_slo"] * run.cell.experiment.batch
+    if not rate:
         return None
-    unit_s = 1 / float(row["throughput_per_s"])
+    unit_s = 1 / float(rate)
     if objective == "throughput":
         return unit_s
     usd_per_hour = hourly(run)

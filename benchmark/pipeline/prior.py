@@ -33,7 +33,7 @@ class Setup(NamedTuple):
 
     cell_id: str
     work: tuple[Any, ...]
-    """Model and sizes but for the batch."""
+    """Model, scenario and sizes but for the batch."""
     arithmetic: Arithmetic
     compiler: str
     threads: int | None
@@ -52,8 +52,18 @@ class Setup(NamedTuple):
 
 _SIZES: Final = ("sequence_length", "image_size", "input_length", "output_length")
 _COLUMNS: Final = (
-    *("cell_id", "model", *_SIZES, "hardware", "fast_math", "quantization", "compiler", "threads"),
-    *("batch_size", "latency_p50_ms", "throughput_per_s", "roofline_fraction"),
+    *(
+        "cell_id",
+        "model",
+        "scenario",
+        *_SIZES,
+        "hardware",
+        "fast_math",
+        "quantization",
+        "compiler",
+        "threads",
+    ),
+    *("batch_size", "latency_p50_ms", "throughput_per_s", "qps_under_slo", "roofline_fraction"),
 )
 
 
@@ -89,22 +99,24 @@ class Prior:
         for row in rows:
             self._add(row)
 
-    def expected(self, setup: Setup) -> Mapping[str, float] | None:
-        """`latency_p50_ms` and `throughput_per_s` of this cell; None: nothing is known."""
+    def expected(self, setup: Setup) -> Mapping[str, Any] | None:
+        """Figures of this cell, as a row has them; None: nothing is known."""
         if row := self._own.get(setup.cell_id):
             return row
         if batches := self._kinds.get(setup.kind):
             nearest = min(batches, key=lambda batch: abs(math.log(batch / setup.batch_size)))
-            return _figures(
-                batches[nearest]["latency_p50_ms"] * setup.batch_size / nearest,
-                batches[nearest]["throughput_per_s"],
-            )
+            row, times = batches[nearest], setup.batch_size / nearest
+            return {**row, "latency_p50_ms": row["latency_p50_ms"] * times}
         roofline = self._rooflines.get(setup.place)
         share = self._share(setup)
         if roofline is None or share is None:
             return None
         shortest_ms, units = roofline
-        return _figures(shortest_ms * setup.batch_size / share, 1e3 * units * share / shortest_ms)
+        return {
+            "latency_p50_ms": shortest_ms * setup.batch_size / share,
+            "throughput_per_s": 1e3 * units * share / shortest_ms,
+            "qps_under_slo": None,
+        }
 
     def _add(self, row: Mapping[str, Any]) -> None:
         setup = _setup_of_row(row)
@@ -124,15 +136,11 @@ class Prior:
         return max(others, default=None)
 
 
-def _figures(p50_ms: float, throughput_per_s: float) -> dict[str, float]:
-    return {"latency_p50_ms": p50_ms, "throughput_per_s": throughput_per_s}
-
-
 def _setup_of(run: PlannedRun) -> Setup:
     e, shape = run.cell.experiment, run.cell.shape
     return Setup(
         cell_id=run.cell.cell_id,
-        work=(e.model.name, *(getattr(shape, name) for name in _SIZES)),
+        work=(e.model.name, e.scenario.name, *(getattr(shape, name) for name in _SIZES)),
         arithmetic=Arithmetic(
             e.hardware.name, e.compiler.fast_math, options_of(e.compiler).get("quantization", "none")
         ),
@@ -145,7 +153,7 @@ def _setup_of(run: PlannedRun) -> Setup:
 def _setup_of_row(row: Mapping[str, Any]) -> Setup:
     return Setup(
         cell_id=row["cell_id"],
-        work=tuple(row[name] for name in ("model", *_SIZES)),
+        work=tuple(row[name] for name in ("model", "scenario", *_SIZES)),
         arithmetic=Arithmetic(row["hardware"], row["fast_math"], row["quantization"] or "none"),
         compiler=row["compiler"],
         threads=row["threads"],

@@ -51,7 +51,7 @@ class Server(ServingOptions):
         )
 
     def _refuse_load(self) -> str | None:
-        if self.rate is None and not self.replays and not np.isfinite(self.limits[:2]).any():
+        if self.searches and not np.isfinite(self.limits[:2]).any():
             return (
                 "a search needs a limit that a waiting request exceeds: give scenario.ttft_ms= or "
                 "scenario.slo_ms= besides scenario.tpot_ms, or scenario.rate= for one load"

@@ -112,7 +112,7 @@ def _made(
 ) -> _Made:
     """Measure the transport, then run one load, or search."""
     transport_ms, options = station.transport_ms(), source.options
-    if options.rate is not None or options.replays:
+    if not options.searches:
         load, attempts = one_load(source, station.run, kept, retries)
         return _Made([load], served(options, [load], [load], transport_ms, None, late=False), attempts)
     search = Search(source, alone, station.run, kept)

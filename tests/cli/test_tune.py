@@ -187,6 +187,11 @@ REFUSED = {
     "--minutes 1e-05: one look at each of 9 candidates takes about": [*NINE, "--minutes=.00001"],
     "--tolerance 0: must be above 0": [*NINE, "--tolerance=0"],
     "--cosine-floor 2: must be from -1 to 1": [*NINE, "--cosine-floor=2"],
+    "--objective latency: scenario=server searches": [*NINE, "scenario=server", "scenario.slo_ms=9"],
+    "--objective throughput: this load has the same rate for all candidates": [
+        *(*NINE, "scenario=server", "scenario.rate=9"),
+        "--objective=throughput",
+    ],
 }
 
 

@@ -11,14 +11,22 @@ EXACT = Arithmetic("cpu", "none", "none")
 
 def row(**values):
     sizes = dict.fromkeys(("sequence_length", "image_size", "input_length", "output_length"))
-    how = {"hardware": "cpu", "fast_math": "none", "quantization": None, "compiler": "eager", "threads": 1}
+    how = {
+        "scenario": "latency",
+        "qps_under_slo": None,
+        "hardware": "cpu",
+        "fast_math": "none",
+        "quantization": None,
+        "compiler": "eager",
+        "threads": 1,
+    }
     figures = {"latency_p50_ms": 10.0, "throughput_per_s": 100.0, "roofline_fraction": None}
     usual = {"cell_id": "a", "model": "bert", "batch_size": 1, **sizes, **how, **figures}
     return {**usual, **values}
 
 
 def cell(**values):
-    usual = Setup("new", ("bert", None, None, None, None), EXACT, "eager", 1, 1)
+    usual = Setup("new", ("bert", "latency", None, None, None, None), EXACT, "eager", 1, 1)
     return usual._replace(**values)
 
 
