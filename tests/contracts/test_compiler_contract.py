@@ -46,7 +46,7 @@ WRONG = {("openvino", "timesformer_tiny")}
 distance between two inputs' answers (torchscript 5e-8, onnxruntime 4e-7). Its fused attention is wrong where
 TimeSformer has as many frames as heads; with its internal property SNIPPETS_MODE=DISABLE it is right."""
 SLOW = {"aot_inductor": ("none",), "inductor": ("none",)}
-"""Those that call a C++ compiler, half a minute each time, do with bert_tiny and these."""
+"""Those that call a C++ compiler, half a minute each time, do with vit_tiny and these."""
 OPTIONS = {
     "eager": ("dtype=bf16",),
     "torchscript": ("dtype=bf16", "fast_math=matmult"),
@@ -83,7 +83,7 @@ def combinations():
             yield pytest.param((name, hardware, "bert_tiny", "fast_math=none"), marks=marks, id=name)
             continue
         hard = dict.fromkeys(HARD.get(name, ()), ("none",))
-        for model, casts in ({"bert_tiny": SLOW[name]} if name in SLOW else MODELS | hard).items():
+        for model, casts in ({"vit_tiny": SLOW[name]} if name in SLOW else MODELS | hard).items():
             possible = [cast for cast in casts if kind(fast_math=cast).refuse(hardware) is None]
             others = OPTIONS.get(name, ()) if model == "bert_tiny" else ()
             for option in (*(f"fast_math={cast}" for cast in possible), *others):
@@ -191,7 +191,7 @@ def test_every_call_was_timed(made):
 @pytest.mark.real
 def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, in_a_child):
     """By default its static program answers them, in the shape it was compiled for."""
-    words = ("model=bert_tiny", "compiler=aot_inductor", "seq_len=32")
+    words = ("model=vit_tiny", "compiler=aot_inductor")
     planned, *_ = plan([experiment(*words)], lambda _: {}).runs
     if planned.fate != "run":
         pytest.skip(planned.reason)
@@ -204,7 +204,7 @@ def test_aot_inductor_refuses_inputs_of_another_shape(experiment, cache, in_a_ch
 
 @pytest.mark.real
 def test_inductor_finds_its_code_in_the_artefact(experiment, cache, in_a_child):
-    planned, *_ = plan([experiment("model=bert_tiny", "compiler=inductor", "seq_len=32")], lambda _: {}).runs
+    planned, *_ = plan([experiment("model=vit_tiny", "compiler=inductor")], lambda _: {}).runs
     if planned.fate != "run":
         pytest.skip(planned.reason)
     workload = build(planned.cell, planned.environment, cache, in_a_child)
