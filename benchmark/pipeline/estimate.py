@@ -150,12 +150,13 @@ def estimate(run: PlannedRun, past: Durations) -> Estimate:
     start_s = past.start(case)
     if start_s is None:
         start_s = _START_S if e.hardware.isolated else 0.0
-    if known := past.process(case, e.sampling):
+    serving = e.scenario.serving  # takes as long as its options say, whatever earlier runs with others took
+    if not serving and (known := past.process(case, e.sampling)):
         return Estimate(known.value, start_s, known)
     overhead_s = past.overhead(case)
     if overhead_s is None:
         overhead_s = _OVERHEAD_S if e.hardware.isolated else _INLINE_S
-    least_s = 0.0 if e.hardware.simulated else _least_s(run, past.call(case) or 0.0)
+    least_s = 0.0 if e.hardware.simulated and not serving else _least_s(run, past.call(case) or 0.0)
     return Estimate(overhead_s + least_s, start_s)
 
 
@@ -204,6 +205,8 @@ def _least_s(run: PlannedRun, call_s: float) -> float:
     e = run.cell.experiment
     if training := e.scenario.training:
         return call_s * training.steps_of(training.items, e.batch)
+    if serving := e.scenario.serving:
+        return e.sampling.warmup_s + (serving.search_s if serving.searches else serving.duration_s)
     sampling, apart_s = e.sampling, call_s / (e.scenario.replicas * e.scenario.workers)
     warmup_s = max(sampling.warmup_s, sampling.warmup_calls * apart_s)
     calls_s = max(sampling.min_s, sampling.min_calls * apart_s)

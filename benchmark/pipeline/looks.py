@@ -104,7 +104,8 @@ def look(row: Mapping[str, Any], run: PlannedRun, wanted: Wanted) -> Look:
     """What a row says about its candidate."""
     if row["status"] != "ok":
         error = str(row["error"] or "").partition("\n")[0]
-        chance = row["status"] == "crashed" and row["stage"] == "measure"
+        # A search under load may have been too short by chance.
+        chance = row["status"] in {"crashed", "incompatible"} and row["stage"] == "measure"
         return Look((), refused=f"{row['status']} at {row['stage']}: {error}", perhaps=chance)
     cosine = row["cosine"]
     if wanted.cosine_floor is not None and (cosine is None or cosine < wanted.cosine_floor):

@@ -109,6 +109,14 @@ def test_a_device_that_computes_nothing_takes_no_time(simulated, ahead):
     assert found.measure_s < 1.0
 
 
+def test_a_load_takes_as_long_as_its_options_say(simulated, ahead):
+    asked = "scenario=server", "sampling.warmup_s=0.5"
+    load = simulated(*asked, "scenario.rate=9", "scenario.duration_s=40")
+    search = simulated(*asked, "scenario.slo_ms=9", "scenario.search_s=20")
+    assert ahead(load).measure_s == pytest.approx(40.5, abs=0.3)
+    assert ahead(search).measure_s == pytest.approx(20.5, abs=0.3)
+
+
 def test_dollars_are_those_of_all_seconds(on_cpu, ahead):
     found = ahead(on_cpu("budget.usd_per_hour=3600"), on_cpu("budget.usd_per_hour=3600", "batch=2"))
     assert found.usd == pytest.approx(found.seconds)
