@@ -91,7 +91,7 @@ def _figure(rows: Sequence[Mapping[str, Any]]) -> str:
         for name in ("qps_under_slo", "latency_p50_ms")
     )
     if rates:
-        limits = limits_in_words(*(rows[0][name] for name in ("slo_ms", "ttft_slo_ms", "tpot_slo_ms")))
+        limits = limits_in_words(*(rows[0].get(name) for name in ("slo_ms", "ttft_slo_ms", "tpot_slo_ms")))
         share = f"{rows[0]['slo_percentile']:g} % within {limits}"
         return f"{significant(geometric_mean(rates))} requests/s ({share})"
     return f"p50 {significant(geometric_mean(p50s))} ms" if p50s else "without a latency: generator_late"

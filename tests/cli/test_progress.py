@@ -97,6 +97,22 @@ def test_the_line_of_a_cell_says_what_it_took_and_what_was_lost(display, values,
     assert printed.getvalue().splitlines()[-1].endswith(f": ok p50 1.23 ms ({course})")
 
 
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"slo_ms": 50.0}, "50.0 ms"),
+        (
+            {"slo_ms": None, "ttft_slo_ms": 900.0, "tpot_slo_ms": 70.0},
+            "900 ms to the first token and 70.0 ms a token",
+        ),
+    ],
+)
+def test_a_rate_that_was_found_stands_with_its_limits(display, limits, words):
+    shown, runs, printed = display
+    shown.finished(finished(runs[0], qps_under_slo=42.0, slo_percentile=99.0, **limits))
+    assert f": ok 42.0 requests/s (99 % within {words}) (" in printed.getvalue()
+
+
 def test_a_command_that_is_waited_for_is_named_once(display):
     shown, runs, printed = display
     for since in ("14:00:00", "14:00:07"):
