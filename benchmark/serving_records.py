@@ -260,7 +260,8 @@ class Served:
     load: Load
     """The load that the row is about: of a search the confirming one."""
     transport_ms: NonNegativeFloat
-    """Median time from a request's issue to the start of its call, where a copy waits for it."""
+    """Median time from a request's issue to the start of its call, where a copy waits for it: in the load
+    itself, else before calls that do nothing."""
     curve: tuple[Load, ...]
     """Every load point, by rate."""
     found: tuple[float, float, float] | None = None

@@ -14,6 +14,8 @@ _LATE_SHARE: Final = 0.05
 _LATE_MS: Final = 0.2
 """Without a limit: lateness that is no reason for a flag, as a quiet host has it."""
 _LEAST_ACHIEVED: Final = 0.99
+_LEAST_IDLE: Final = 10
+"""Requests that must have found an idle copy, for a median of what the transport took."""
 _WINDOWS: Final = 10
 """Parts of a single replication whose shares give the attainment its interval."""
 
@@ -91,6 +93,20 @@ def figures(replications: Sequence[Replication], options: ServingOptions) -> Loa
         growing=float(np.mean(growing)) if growing else None,
         late=late,
     )
+
+
+def transport_ms(replications: Sequence[Replication]) -> float | None:
+    """Median time from the issue of a request to its call, where all earlier ones had their answer.
+
+    It grows with the time that a copy had slept. None where too few requests came so.
+    """
+    found = []
+    for seen in (one.seen for one in replications):
+        ended = np.where(seen.answered, seen.ended, np.iinfo(np.int64).max)
+        before = np.maximum.accumulate(np.append(0, ended))[:-1]
+        found.append((seen.started - seen.issued)[seen.answered & (seen.issued > before)])
+    idle = np.concatenate(found)
+    return float(np.median(idle)) / 1e6 if len(idle) >= _LEAST_IDLE else None
 
 
 def outstanding(replication: Replication) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmark.errors import Incompatible, Saturated
 from benchmark.formatting import limits_in_words, significant
-from benchmark.serving.figures import Replication, figures, is_late
+from benchmark.serving.figures import Replication, figures, is_late, transport_ms
 from benchmark.serving.replications import Kept
 from benchmark.serving.requests import Source
 from benchmark.serving_records import CallTimes, Observed, Requests, Served, ServingOptions
@@ -179,19 +179,23 @@ def served(  # noqa: PLR0913 - all that a run has
     options: ServingOptions,
     row: Sequence[Replication],
     every: Sequence[Replication],
-    transport_ms: float,
+    null_ms: float,
     found: tuple[float, float, float] | None,
     *,
     late: bool,
 ) -> Served:
-    """What a run found: `row` are the replications that it is about, `every` all that were made."""
+    """What a run found: `row` are the replications that it is about, `every` all that were made.
+
+    `null_ms` is what the transport took before calls that did nothing.
+    """
+    seen_ms = transport_ms(row) if options.max_batch == 1 else None  # a batch waits to be filled
     by_rate: dict[float, list[Replication]] = {}
     for one in every:
         by_rate.setdefault(one.rate, []).append(one)
     load = figures(row, options)
     return Served(
         load=replace(load, late=True, latency_ms=(), attainment=None) if late else load,
-        transport_ms=transport_ms,
+        transport_ms=null_ms if seen_ms is None else seen_ms,
         curve=tuple(figures(by_rate[rate], options) for rate in sorted(by_rate)),
         found=found,
         replications=len(row),

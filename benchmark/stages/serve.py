@@ -111,15 +111,15 @@ def _made(
     source: Source, alone: Mapping[int, CallTimes], station: Station, kept: Kept, retries: int
 ) -> _Made:
     """Measure the transport, then run one load, or search."""
-    transport_ms, options = station.transport_ms(), source.options
+    null_ms, options = station.transport_ms(), source.options
     if not options.searches:
         load, attempts = one_load(source, station.run, kept, retries)
-        return _Made([load], served(options, [load], [load], transport_ms, None, late=False), attempts)
+        return _Made([load], served(options, [load], [load], null_ms, None, late=False), attempts)
     search = Search(source, alone, station.run, kept)
     found = search.made()
     row = search.confirming or search.late
     every = search.replications or search.late
-    made = served(options, row, every, transport_ms, found, late=found is None)
+    made = served(options, row, every, null_ms, found, late=found is None)
     return _Made(row, made, 1)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from benchmark.errors import Incompatible, Saturated
 from benchmark.records import Shape
-from benchmark.serving.figures import Replication, figures, is_late
+from benchmark.serving.figures import Replication, figures, is_late, transport_ms
 from benchmark.serving.loads import Search, one_load
 from benchmark.serving.replications import Kept
 from benchmark.serving.requests import Source
@@ -111,6 +111,16 @@ def test_little_s_law_holds_for_what_is_counted():
     assert most == 1
     assert load.queueing_ms == pytest.approx((0, 0), abs=1e-6)
     assert load.attainment is None
+
+
+def test_the_transport_is_what_an_idle_copy_takes_to_begin():
+    """Every other request finds a call under way: it says nothing of the transport."""
+    schedule = (np.repeat(np.arange(20), 2) * 50e6 + np.tile([0, 4e6], 20)).astype(np.int64)
+    seen = Queue()(Requests(schedule))
+    seen = seen._replace(issued=seen.scheduled - 70_000)
+    assert transport_ms([Replication(40.0, 1.0, 0.0, seen)]) == pytest.approx(0.07)
+    few = Queue()(Requests(schedule[:18]))
+    assert transport_ms([Replication(40.0, 1.0, 0.0, few)]) is None
 
 
 def test_goodput_counts_what_is_within_the_limit():
