@@ -118,13 +118,14 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     shown = shown[
         [*(name for name in shown if name not in _LAST), *(name for name in shown if name in _LAST)]
     ]
-    shared = _shared(shown)
+    answered = accuracy.columns(lines)
     shown, options = _with_options(shown, swept_options), [*swept_options]
+    shown = _with_check(_with_check(shown, check), answered)
+    names = {**headers, **_CHECK}
+    shared = _above(shown, names, console)
     if shared or len(lines) < len(frame):
         console.print(Text(_heading(len(frame), len(lines), shared), style="dim"))
-    answered = accuracy.columns(lines)
-    shown = _with_check(_with_check(shown, check), answered)
-    shown = shown.drop(columns=list(shared)).rename(columns={**headers, **_CHECK})
+    shown = shown.drop(columns=list(shared)).rename(columns=names)
     table = _table(shown, lines=console.is_terminal, options=options)
     if _widths(table, console).maximum > console.width:
         narrow, hidden = _narrowed(shown), list[str]()
@@ -350,7 +351,8 @@ def _table(
     for place, name in enumerate(names):
         figures = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
         whole = figures or name in _WHOLE or any(_FIGURE.fullmatch(row[place]) for row in rows)
-        least = min(max(map(len, frame[name])), _LEAST_WIDTH) if name in options else None
+        most = _LEAST_WIDTH if name in options else _FOLDED_WIDTH
+        least = None if whole else min(max((len(row[place]) for row in rows), default=0), most)
         side: Literal["right", "left"] = "right" if figures else "left"
         table.add_column(
             Text(heads[place] if heads else name),
@@ -378,6 +380,10 @@ def _narrowed(frame: pd.DataFrame) -> pd.DataFrame:
 def _heading(rows: int, lines: int, shared: Mapping[str, str]) -> str:
     """How many rows a table shows, and the values that all of them have."""
     text = counted(rows, "row")
+    if rows == 1:
+        return (
+            f"1 row, {', '.join(f'{_condition_on(name, value)}={value}' for name, value in shared.items())}"
+        )
     if lines < rows:
         text += f" in {counted(lines, 'line')} (one per cell)"
     if not shared:
@@ -391,9 +397,17 @@ def _condition_on(name: str, value: str) -> str:
     return "quantization" if name == "fast_math" and value not in get_args(FastMath) else name
 
 
-def _shared(frame: pd.DataFrame) -> dict[str, str]:
-    if len(frame) < 2:  # noqa: PLR2004 - one row shares nothing
-        return {}
+def _above(frame: pd.DataFrame, names: Mapping[str, str], console: Console) -> dict[str, str]:
+    """Values that stand above the table: those that all rows share; of one row all, where they don't fit."""
+    if len(frame) == 1:
+        alone = frame.rename(columns=names)
+        if _least(alone, _table(alone, lines=console.is_terminal), console) <= console.width:
+            return {}
+    return _values(frame)
+
+
+def _values(frame: pd.DataFrame) -> dict[str, str]:
+    """Values of the usual axes that all rows have."""
     values = {name: {_text(name, value) for value in frame[name]} for name in axes.USUAL if name in frame}
     return {name: texts.pop() for name, texts in values.items() if len(texts) == 1}
 

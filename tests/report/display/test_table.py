@@ -168,6 +168,12 @@ def test_a_narrow_terminal_cuts_no_figure(width):
     assert {"1000", "123.456", "few", "98765"} <= {*words}
 
 
+def test_one_row_that_is_too_wide_has_its_names_above():
+    shown = printed(row(model="smollm2_135m", **ANSWERED))
+    assert shown.startswith("1 row, model=smollm2_135m, hardware=cpu, compiler=torchscript")
+    assert max(map(len, shown.splitlines())) <= 80
+
+
 ANSWERED = {
     "metric": "accuracy",
     "metric_value": 0.961,
