@@ -34,8 +34,7 @@ def build(cell: Cell, environment: Environment, cache: Entries, call: Call) -> W
     e = cell.experiment
     if e.hardware.simulated:
         return _imagined(cell, environment)
-    reader = ("gguf",) if e.weights.endswith(GGUF) else ()
-    versions = {name: environment.versions[name] for name in (*e.task.libraries, *reader)}
+    versions = versions_of_reference(cell, environment)
     weights = _weights(cell, versions, cache, call)
     reference = _reference(cell, versions, weights, cache, call)
     load = partial(e.task.module, weights.folder, cell.shape)
@@ -128,6 +127,13 @@ def _imagined(cell: Cell, environment: Environment) -> Workload:
 
 def _nothing() -> None:
     """The module of a simulated workload."""
+
+
+def versions_of_reference(cell: Cell, environment: Environment) -> dict[str, str]:
+    """Versions of the libraries that weights and reference are made with, whatever compiles the model."""
+    e = cell.experiment
+    reader = ("gguf",) if e.weights.endswith(GGUF) else ()
+    return {name: environment.versions[name] for name in (*e.task.libraries, *reader)}
 
 
 def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call) -> _Weights:

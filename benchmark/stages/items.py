@@ -18,6 +18,7 @@ from benchmark.labelled.answers import Blocks
 from benchmark.labelled.exam import Exam
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Workload
+from benchmark.stages.build import versions_of_reference
 
 _BATCH = 8
 """Of the reference: one for cells of every batch."""
@@ -48,7 +49,7 @@ def prepare_exam(  # noqa: PLR0913, PLR0917 - what it needs of each stage before
         "code": code_digest(e.task),
         "labelled": source_digest(frozenset({"benchmark.labelled.exam", "benchmark.labelled.head"})),
         "sizes": cell.shape.axes,
-        "versions": dict(environment.versions),
+        "versions": versions_of_reference(cell, environment),
         "dataset": {**options_of(e.labelled_data), "files": e.labelled_data.digest()},
     }
     head = None

@@ -8,8 +8,9 @@ from importlib import metadata
 import pytest
 
 from benchmark.cache.compile_cache import CompileCache
+from benchmark.cell import cell_of, environment_of
 from benchmark.errors import Crashed, Incompatible, Unavailable
-from benchmark.stages.build import build
+from benchmark.stages.build import build, versions_of_reference
 from benchmark.stages.plan import plan
 
 
@@ -98,6 +99,12 @@ def test_another_compiler_shares_weights_and_reference(on_cpu, built, compose):
     first = built(on_cpu)
     other = built(replace(on_cpu, compiler=compose("compiler=onnxruntime").compiler))
     assert (other.reference, other.weights_digest) == (first.reference, first.weights_digest)
+
+
+def test_the_compiler_s_version_does_not_count_for_the_reference_and_its_answers(on_cpu):
+    libraries = dict.fromkeys(on_cpu.task.libraries, "1.0")
+    environment = environment_of(on_cpu.hardware.facts(), {**libraries, "onnxruntime": "2.0"}, {})
+    assert versions_of_reference(cell_of(on_cpu), environment) == libraries
 
 
 @pytest.mark.parametrize("change", ["seed", "architecture"])
