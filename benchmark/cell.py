@@ -19,6 +19,7 @@ from benchmark.config.experiment import Experiment
 from benchmark.config.grid import Excluded
 from benchmark.errors import Dominated, Incompatible, RunFailure, Unavailable
 from benchmark.identity import hashed, options_of, weights_digest
+from benchmark.models.gguf_header import SUFFIX as GGUF
 from benchmark.paths import CampaignPaths
 from benchmark.placement import of_copy
 from benchmark.records import DeviceFacts, Exhausted, Shape, frozen
@@ -347,6 +348,13 @@ def environment_of(
     return Environment(
         environment_id=hashed(content), facts=facts, versions=dict(versions), settings=dict(settings)
     )
+
+
+def versions_of_reference(cell: Cell, environment: Environment) -> dict[str, str]:
+    """Versions of the libraries that weights and reference are made with, whatever compiles the model."""
+    e = cell.experiment
+    reader = ("gguf",) if e.weights.endswith(GGUF) else ()
+    return {name: environment.versions[name] for name in (*e.task.libraries, *reader)}
 
 
 def run_id(campaign: str, cell: Cell, environment: Environment, repeat: int = 0) -> str:

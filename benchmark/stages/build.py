@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from benchmark.cache.compile_cache import Entries, Entry
 from benchmark.cache.manifest import content_key
-from benchmark.cell import Cell, Environment, stated_parameters
+from benchmark.cell import Cell, Environment, stated_parameters, versions_of_reference
 from benchmark.errors import BenchmarkError, Incompatible, Unavailable, missing_library
 from benchmark.execution.failures import cause, describe, is_ours
 from benchmark.identity import code_digest, no_weights, options_of, source_digest, weights_digest
@@ -127,13 +127,6 @@ def _imagined(cell: Cell, environment: Environment) -> Workload:
 
 def _nothing() -> None:
     """The module of a simulated workload."""
-
-
-def versions_of_reference(cell: Cell, environment: Environment) -> dict[str, str]:
-    """Versions of the libraries that weights and reference are made with, whatever compiles the model."""
-    e = cell.experiment
-    reader = ("gguf",) if e.weights.endswith(GGUF) else ()
-    return {name: environment.versions[name] for name in (*e.task.libraries, *reader)}
 
 
 def _weights(cell: Cell, versions: Mapping[str, str], cache: Entries, call: Call) -> _Weights:

@@ -11,14 +11,13 @@ import numpy as np
 
 from benchmark.cache.compile_cache import Entries
 from benchmark.cache.manifest import entry_key
-from benchmark.cell import Cell, Environment
+from benchmark.cell import Cell, Environment, versions_of_reference
 from benchmark.identity import code_digest, options_of, source_digest
 from benchmark.items import Items
 from benchmark.labelled.answers import Blocks
 from benchmark.labelled.exam import Exam
 from benchmark.protocols import Call
 from benchmark.records import Artifact, Workload
-from benchmark.stages.build import versions_of_reference
 
 _BATCH = 8
 """Of the reference: one for cells of every batch."""

@@ -8,9 +8,9 @@ from importlib import metadata
 import pytest
 
 from benchmark.cache.compile_cache import CompileCache
-from benchmark.cell import cell_of, environment_of
+from benchmark.cell import cell_of, environment_of, versions_of_reference
 from benchmark.errors import Crashed, Incompatible, Unavailable
-from benchmark.stages.build import build, versions_of_reference
+from benchmark.stages.build import build
 from benchmark.stages.plan import plan
 
 
