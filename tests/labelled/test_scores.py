@@ -112,6 +112,9 @@ def test_a_smaller_perplexity_is_better():
     assert found.columns["accuracy_verdict"] == "worse"
     assert found.columns["reference_ratio"] < 0.99
     assert "accuracy" not in found.columns
+    rounded = score({**base, "nll": base["nll"] * 1.000001}, base, "perplexity", 0).columns
+    assert rounded["metric_difference_lo"] > 0
+    assert rounded["accuracy_verdict"] == "no measurable difference"
     assert (
         score({**base, "nll": base["nll"] * 0.8}, base, "perplexity", 0).columns["accuracy_verdict"]
         == "better"
