@@ -182,8 +182,13 @@ class ProgressDisplay:
 
 def time_ahead(ahead: Forecast) -> str:
     """How long a grid takes, and what that rests on."""
-    seconds = f"{'at least' if ahead.at_least else 'about'} {duration(ahead.seconds)}"
+    seconds = estimated(ahead.seconds, at_least=ahead.at_least)
     return f"{seconds if round(ahead.seconds) else 'less than 1 s'}, {ahead.basis}"
+
+
+def estimated(seconds: float, *, at_least: bool) -> str:
+    """A time that was estimated; `at_least`: from the minimum times of a sampling."""
+    return f"{'at least' if at_least else 'about'} {duration(seconds)}"
 
 
 def labels(runs: Sequence[PlannedRun]) -> dict[str, str]:

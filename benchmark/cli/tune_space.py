@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow.compute as pc
 
 from benchmark.cell import Plan, PlannedRun
-from benchmark.cli.progress import duration, labels
+from benchmark.cli.progress import estimated, labels
 from benchmark.cli.run import ahead_of, cached, refuse_different_places, refuse_hopeless, workers_of
 from benchmark.cli.start import set_environment
 from benchmark.config.experiment import Experiment
@@ -80,7 +80,7 @@ class Space(NamedTuple):
 
     def looking(self, seconds: float) -> str:
         """How long looks take, as a part of a sentence."""
-        return f"{'at least' if self.at_least else 'about'} {duration(seconds)}"
+        return estimated(seconds, at_least=self.at_least)
 
 
 def space(experiments: Sequence[Experiment], wanted: Wanted, look: LookAtHost) -> Space:

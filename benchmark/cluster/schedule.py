@@ -39,9 +39,9 @@ _TICK_S: Final = 0.25
 _LOOK_S: Final = 1.0
 """How often the living nodes are looked at."""
 _MOST_LOSSES: Final = 3
+"""A run whose process is lost so often is a crash."""
 _LONGEST_UNPLACED_S: Final = 30.0
 """Until a run for which Ray has no node, though one seems to be there, counts as lost."""
-"""A run whose process is lost so often is a crash."""
 _AT_ONCE: Final = 2
 """Tasks of runs that compute nothing for each node: it has the next one while the results of one travel."""
 _ENDING_S: Final = 10.0

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any, Final, NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmark.cell import PlannedRun
@@ -17,7 +18,7 @@ from benchmark.store.results import ResultsStore
 from benchmark.store.selection import OWN
 
 _MOST: Final = 4000
-"""Newest rows that are read."""
+"""Newest rows that are read: of the models in question, and of all."""
 
 
 class Arithmetic(NamedTuple):
@@ -49,21 +50,16 @@ class Setup(NamedTuple):
         """Cells of one place have the same roofline, for each item of a batch."""
         return self.work, self.arithmetic, self.threads
 
+    def distance(self, other: Setup) -> tuple[bool, float]:
+        """How little a row of the same kind says: another number of threads counts more than any batch."""
+        return self.threads != other.threads, abs(math.log(self.batch_size / other.batch_size))
+
 
 _SIZES: Final = ("sequence_length", "image_size", "input_length", "output_length")
 _COLUMNS: Final = (
-    *(
-        "cell_id",
-        "model",
-        "scenario",
-        *_SIZES,
-        "hardware",
-        "fast_math",
-        "quantization",
-        "compiler",
-        "threads",
-    ),
-    *("batch_size", "latency_p50_ms", "throughput_per_s", "qps_under_slo", "roofline_fraction"),
+    *("cell_id", "model", "scenario", *_SIZES, "hardware", "threads", "batch_size"),
+    *("compiler", "fast_math", "quantization"),
+    *("latency_p50_ms", "throughput_per_s", "qps_under_slo", "roofline_fraction"),
 )
 
 
@@ -71,7 +67,13 @@ def expectations(store: ResultsStore, runs: Sequence[PlannedRun], objective: Obj
     """Logarithm of an objective by earlier rows, by cell_id; cells of which nothing is known are absent."""
     if not store.exists:
         return {}
-    rows = store.recent(_COLUMNS, OWN & (pc.field("status") == "ok"), _MOST).to_pylist()
+    done = OWN & (pc.field("status") == "ok")
+    of_models = pc.field("model").isin(pa.array(sorted({run.cell.experiment.model.name for run in runs})))
+    rows = (
+        row
+        for chosen in (done, done & of_models)
+        for row in store.recent(_COLUMNS, chosen, _MOST).to_pylist()
+    )
     prior = Prior(row for row in rows if row["latency_p50_ms"] and row["throughput_per_s"])
     found = {}
     for run in runs:
@@ -82,17 +84,18 @@ def expectations(store: ResultsStore, runs: Sequence[PlannedRun], objective: Obj
 
 
 class Prior:
-    """Latency and throughput that rows let one expect.
+    """Expects what the nearest row says.
 
-    Known best is the cell itself, then its kind at another batch or number of threads, scaled by the batch.
-    Else the roofline: rows of other compilers show the shortest time that the machine allows, and rows of
-    other models the share of it that this compiler reaches; without them it is that of the best compiler.
+    The cell's own row comes first, then one of its kind: with as many threads if there is one, at the nearest
+    batch, scaled by it. Else the roofline decides: rows of other compilers say the shortest time that the
+    machine allows, rows of other models say which share of it this compiler reaches. Without the latter it is
+    expected to reach what the best compiler does.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """`rows` are ok ones with a latency and a throughput, oldest first."""
         self._own: dict[str, Mapping[str, Any]] = {}
-        self._kinds: dict[tuple[Any, ...], dict[int, Mapping[str, Any]]] = defaultdict(dict)
+        self._kinds: dict[tuple[Any, ...], dict[Setup, Mapping[str, Any]]] = defaultdict(dict)
         self._rooflines: dict[tuple[Any, ...], tuple[float, float]] = {}
         """Shortest ms, and units of the throughput, for each item."""
         self._shares: dict[tuple[Any, ...], list[float]] = defaultdict(list)
@@ -103,10 +106,10 @@ class Prior:
         """Figures of this cell, as a row has them; None: nothing is known."""
         if row := self._own.get(setup.cell_id):
             return row
-        if batches := self._kinds.get(setup.kind):
-            nearest = min(batches, key=lambda batch: abs(math.log(batch / setup.batch_size)))
-            row, times = batches[nearest], setup.batch_size / nearest
-            return {**row, "latency_p50_ms": row["latency_p50_ms"] * times}
+        if known := self._kinds.get(setup.kind):
+            nearest = min(reversed(known), key=setup.distance)
+            times = setup.batch_size / nearest.batch_size
+            return {**known[nearest], "latency_p50_ms": known[nearest]["latency_p50_ms"] * times}
         roofline = self._rooflines.get(setup.place)
         share = self._share(setup)
         if roofline is None or share is None:
@@ -120,7 +123,8 @@ class Prior:
 
     def _add(self, row: Mapping[str, Any]) -> None:
         setup = _setup_of_row(row)
-        self._own[setup.cell_id] = self._kinds[setup.kind][setup.batch_size] = row
+        self._kinds[setup.kind].pop(setup, None)  # the newest stands last
+        self._own[setup.cell_id] = self._kinds[setup.kind][setup] = row
         if share := row["roofline_fraction"]:
             p50_ms, batch = row["latency_p50_ms"], setup.batch_size
             units = row["throughput_per_s"] * p50_ms / 1e3 / batch

@@ -325,6 +325,14 @@ def test_an_accuracy_floor_counts_what_another_scenario_measured_of_the_same_art
     assert len(answer.cells) == 2
 
 
+@pytest.mark.parametrize("name", ["slo_ms", "ttft_slo_ms", "tpot_slo_ms", "lengths"])
+def test_loads_with_other_limits_or_lengths_are_other_cells(name):
+    server = {"scenario": "server", "throughput_per_s": 59.0, "latency_p95_ms": 10.0}
+    given = ["fixed", "uniform"] if name == "lengths" else [50.0, 20.0]
+    ((answer,), _) = asked(*({**server, name: value} for value in given))
+    assert len(answer.cells) == 2
+
+
 def test_a_fleet_uses_the_rate_that_keeps_its_limit_under_load():
     closed = {"latency_p95_ms": 10.0, "throughput_per_s": 100.0}
     server = {"scenario": "server", "batch_size": 2, "throughput_per_s": 59.0, "slo_ms": 50.0}

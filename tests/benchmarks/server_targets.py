@@ -3,7 +3,8 @@
     python -m tests.benchmarks.server_targets [loads] [transport] [searches] [curves] [--compile] [--store S]
 
 loads: a stall of 500 ms, the generator's lateness and its gaps.
-transport: a small BERT and BERT base at few requests a second against scenario=latency.
+transport: a small BERT and BERT base at few requests a second, against scenario=latency, and against
+calls by hand with pauses between them.
 searches: in real time on a device of constant service time, against the exact limit of M/D/c.
 curves: highest rates of a small BERT and of BERT base, with dynamic batching and without it;
 `report server` draws them. `--compile` only fills the cache for them.
@@ -16,13 +17,22 @@ import json
 import subprocess
 import sys
 import time
+import warnings
 from itertools import count
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from scipy.stats import kstest
 
+from benchmark.cache.compile_cache import CompileCache
+from benchmark.config.sweep import grid
+from benchmark.execution.forkserver import inline
+from benchmark.stages.build import build
+from benchmark.stages.compile import compile_
+from benchmark.stages.plan import plan
 from benchmark.stats.queueing import highest_load
 from benchmark.store.results import ResultsStore
+from benchmark.timing.session import load
 
 NUMBER = count()
 PERCENTILE = 90
@@ -76,7 +86,7 @@ def loads(commands):
         steady,
         f"lateness p50 {1e3 * steady['lateness_p50_ms']:.0f} us, "
         f"p99 {1e3 * steady['lateness_p99_ms']:.0f} us; "
-        f"gaps of issued requests: KS p = {chance:.2f}",
+        f"gaps of issued requests: KS p = {chance:.2f}; transport_ms {steady['transport_ms']:.3f}",
     )
 
 
@@ -93,6 +103,35 @@ def transport(commands):
             f"{1e3 * gap:+.0f} us, {gap / alone['latency_p50_ms']:+.1%}; "
             f"call p50 {served['service_p50_ms']:.3f}, transport_ms {served['transport_ms']:.3f}",
         )
+        busy, rested = by_hand(cell, 1 / rate)
+        print(
+            f"  by hand: call p50 {busy:.3f} ms back to back, {rested:.3f} ms with pauses of {1 / rate:g} s"
+        )
+
+
+def by_hand(cell, pause_s):
+    """Medians of calls of one process, in ms: one after the other, and each after a pause; in turns."""
+    with TemporaryDirectory() as folder:
+        cache = CompileCache(folder)
+        cache.prepare()
+        (run,) = plan(grid([*cell, "sampling.repeats=1"]), lambda _: {}).runs
+        e = run.cell.experiment
+        workload = build(run.cell, run.environment, cache, inline)
+        artifact = compile_(run.cell, workload, run.environment, cache, inline)
+        session, _ = load(e.hardware, e.compiler, workload, artifact.folder)
+        medians = [[p50_ms(session.run, pause) for pause in (0, pause_s)] for _ in range(3)]
+    return np.median(medians, axis=0)
+
+
+def p50_ms(call, pause_s):
+    """Of calls of ten seconds, pauses included."""
+    found, ends = [], time.perf_counter() + 10
+    while time.perf_counter() < ends:
+        time.sleep(pause_s)
+        since = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - since)
+    return 1e3 * float(np.median(found))
 
 
 def searches(commands):
@@ -133,6 +172,7 @@ def curves(commands):
 
 
 if __name__ == "__main__":
+    warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

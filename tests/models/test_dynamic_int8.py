@@ -70,13 +70,7 @@ def test_a_torch_without_it_is_named(monkeypatch):
 @pytest.mark.real
 @pytest.mark.parametrize("compiler", ["eager", "torchscript"])
 def test_a_row_says_that_it_computed_in_int8(compiler, compose, run_cells):
-    asked = (
-        f"compiler={compiler}",
-        "compiler.quantization=int8",
-        "model=bert_tiny",
-        "seq_len=16",
-        "hardware.threads=1",
-    )
+    asked = (f"compiler={compiler}", "compiler.quantization=int8", "model=bert_tiny", "seq_len=16")
     (row,) = run_cells(compose(*asked, "sampling=once"))
     assert (row["status"], row["quantization"], row["matmul_dtype"]) == ("ok", "int8", "int8"), row["error"]
     assert 0.9 < row["cosine"] < 0.99999

@@ -115,6 +115,7 @@ def test_a_load_takes_as_long_as_its_options_say(simulated, ahead):
     search = simulated(*asked, "scenario.slo_ms=9", "scenario.search_s=20")
     assert ahead(load).measure_s == pytest.approx(40.5, abs=0.3)
     assert ahead(search).measure_s == pytest.approx(20.5, abs=0.3)
+    assert 20.5 <= ahead(search, past=measured(load, search.sampling)).measure_s < 23
 
 
 def test_dollars_are_those_of_all_seconds(on_cpu, ahead):

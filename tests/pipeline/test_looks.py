@@ -37,8 +37,10 @@ def test_a_search_under_load_counts_by_the_rate_that_it_found():
     assert found("throughput", searching, qps_under_slo=40.0).values == pytest.approx((1 / 80,))
 
 
-def test_a_late_generator_may_be_chance_and_a_wrong_answer_is_none():
+def test_a_late_generator_and_a_short_search_may_be_chance_and_a_wrong_answer_is_none():
     late = found("throughput", ServingOptions(slo_ms=50.0), noise_flags=["generator_late"])
     assert (late.refused, late.perhaps) == ("its row has no throughput, generator_late", True)
+    short = found("throughput", status="incompatible", stage="measure", error="too short")
+    assert (short.refused, short.perhaps) == ("incompatible at measure: too short", True)
     wrong = found("latency", status="accuracy_fail", stage="verify", error="the error is large")
     assert (wrong.refused, wrong.perhaps) == ("accuracy_fail at verify: the error is large", False)

@@ -46,6 +46,12 @@ def test_another_batch_is_scaled_and_the_nearest_counts():
     assert expected(*rows, batch_size=2) == (20, 100)
 
 
+def test_a_row_with_as_many_threads_counts_before_one_of_a_nearer_batch():
+    rows = row(threads=2, batch_size=8, latency_p50_ms=40.0), row(cell_id="b")
+    assert expected(*rows, threads=2)[0] == 5
+    assert expected(*rows, threads=4)[0] == 10
+
+
 def test_arithmetic_and_sizes_are_never_taken_for_another():
     assert expected(row(quantization="int8")) is None
     assert expected(row(sequence_length=512)) is None

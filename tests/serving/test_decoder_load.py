@@ -17,7 +17,7 @@ def test_a_decoder_answers_requests_of_mixed_lengths(compose, run_cells, tmp_pat
     experiment = compose(
         *("model=llama_tiny", "compiler=eager", "scenario=server", "input_length=32", "output_length=8"),
         *(f"scenario.trace={trace}", "scenario.prompt_lengths=[8]", "scenario.max_batch=2"),
-        *("scenario.ttft_ms=5000", "sampling.warmup_s=0", "hardware.threads=1"),
+        *("scenario.ttft_ms=5000", "sampling.warmup_s=0"),
     )
     (row,) = run_cells(experiment)
     assert row["status"] == "ok"  # also of the answers that were made after the short generations

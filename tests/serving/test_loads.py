@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
 from benchmark.errors import Incompatible, Saturated
 from benchmark.records import Shape
+from benchmark.serving.board import Board
 from benchmark.serving.figures import Replication, figures, is_late, transport_ms
+from benchmark.serving.generator import Generator
 from benchmark.serving.loads import Search, one_load
 from benchmark.serving.replications import Kept
 from benchmark.serving.requests import Source
@@ -91,6 +95,18 @@ def test_a_late_generator_gives_no_rate_and_no_percentile(tmp_path):
     load = figures(search.late, WITHIN)
     assert load.late
     assert load.latency_ms == ()
+
+
+def test_a_generator_without_the_right_to_run_first_works_as_well(monkeypatch):
+    asked = []
+
+    def refused(*arguments):
+        asked.append(arguments)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused, raising=False)
+    Generator(Board())
+    assert [of for of, *_ in asked] == [0]
 
 
 def test_one_load_is_made_again_while_its_generator_is_late(tmp_path):
@@ -204,6 +220,14 @@ def test_a_search_within_a_limit_of_the_first_token_finds_where_the_wait_exceeds
 def test_a_limit_of_tokens_that_a_call_alone_breaks_needs_no_load(tmp_path, limits, sentence):
     with pytest.raises(Saturated, match=sentence):
         Search(of(ServingOptions(**limits)), DECODES, Decoder(), Kept(tmp_path))
+
+
+def test_the_longest_request_alone_says_nothing_of_mixed_ones(tmp_path):
+    queue = Decoder(most=0)
+    limits = ServingOptions(ttft_ms=3.0, lengths="uniform")
+    search = Search(of(limits), DECODES, queue, Kept(tmp_path))
+    with pytest.raises(KeyboardInterrupt):  # it begins, instead of refusing
+        search.made()
 
 
 def test_the_service_of_a_call_ends_with_the_last_of_its_requests():

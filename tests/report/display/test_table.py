@@ -174,6 +174,16 @@ def test_one_row_that_is_too_wide_has_its_names_above():
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_a_name_keeps_four_characters_of_a_line():
+    found = {**ANSWERED, "metric": "perplexity", "metric_value": 27.3, "metric_value_lo": 22.2}
+    shown = printed(
+        row(model="smollm2_135m", latency_p50_ms=4372.0, **found),
+        row(cell_id="b", model="bert_base", hardware="inf2", compiler="onnxruntime", **found),
+    )
+    words = {word for line in shown.splitlines() for word in line.split()}
+    assert {"smol", "bert", "torc", "onnx"} <= {word[:4] for word in words}
+
+
 ANSWERED = {
     "metric": "accuracy",
     "metric_value": 0.961,
