@@ -98,18 +98,21 @@ def _product_rates(device: str, medium: str, seconds: float) -> dict[str, float]
 
 
 def _best_product(dtype: torch.dtype, device: str, seconds: float) -> tuple[float, float]:
-    """Most operations per second over sizes, and how many cores that product kept busy."""
+    """Most operations per second over sizes, and how many cores the largest product kept busy.
+
+    Small products may run on one thread, and be the fastest all the same where cores share their units.
+    """
     ends = time.perf_counter() + seconds
-    size, best = _SMALLEST, (0.0, 0.0)
+    size, best = _SMALLEST, 0.0
     while True:
         a, b = (torch.rand(size, size, device=device).to(dtype) for _ in range(2))
         product = partial(torch.mm, a, b, out=torch.empty_like(a))
         _timed(product, device)  # warms up
         fastest_s, cores = _fastest(repeat(product), device, (ends - time.perf_counter()) / 3)
-        best = max(best, (2 * size**3 / fastest_s, cores))
+        best = max(best, 2 * size**3 / fastest_s)
         size *= 2
         if size > _LARGEST or time.perf_counter() + 2 * 8 * fastest_s > ends:
-            return best
+            return best, cores
 
 
 def _copy_rates(device: str, seconds: float) -> tuple[tuple[int, float], ...]:

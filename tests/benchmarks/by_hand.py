@@ -4,8 +4,9 @@
 
 In each turn every compiler is timed by this program (a fresh child, as a run has) and by `hand_loop.py` (a
 fresh interpreter, which imports nothing of this program), in an order that swaps. Then the loop by hand runs
-with one setting changed. Ratios are of one turn; their medians are printed. A busy host has two more options:
-one thread on both sides, and the 10th percentile, of calls that nothing interrupted.
+with one setting changed. Ratios are of one turn; their medians are printed. On a host whose speed changes
+within a turn, `fastest / fastest` is steadier: the fastest process of each side. A busy host has two more
+options: one thread on both sides, and the 10th percentile, of calls that nothing interrupted.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ ENVIRONMENTS = {
 }
 """Settings that are environment variables; all others are arguments of the loop."""
 _TORCH = ("precision=medium", "channels_last", "no_grad")
-_ALL = ("threads=1", f"threads={machine.usable_cores()}", "flush_denormals", *ENVIRONMENTS)
+_ALL = ("threads=1", f"threads={machine.usable_cores()}", "flush_denormals", "collect", *ENVIRONMENTS)
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "eager": (*_ALL, *_TORCH),
     "torchscript": (*_ALL, *_TORCH),
     "onnxruntime": (*_ALL, "io_binding", "no_spinning"),
-    "openvino": (*_ALL, "inputs_once", "no_pinning"),
+    "openvino": (*_ALL, "inputs_once", "no_pinning", "inference_precision=bf16"),
 }
 IMAGES_ONLY = {"channels_last"}
 
@@ -116,7 +117,8 @@ def subjects(model: str, compilers: Iterable[str], look: Look) -> Iterator[tuple
             folder = Path(place, "by_hand")
             folder.mkdir()
             workload = made[0].workload
-            shutil.copy(workload.weights / "config.json", folder)
+            for file in ("config.json", "model.safetensors"):
+                shutil.copy(workload.weights / file, folder)
             shutil.copy(workload.reference / "inputs.safetensors", folder)
             if {"onnxruntime", "openvino"} & {*compilers}:
                 by_hand(folder, "export")
@@ -142,10 +144,12 @@ def compare(model: str, compilers: Iterable[str], turns: int, setting_turns: int
                         took = by_hand(folder, one.compiler, setting, *look.arguments)
                         others[one.compiler, setting].append(took / hand[one.compiler][turn])
     print(f"\n{model}: by the tool and by hand, {turns} turns")
-    print("| compiler | by hand ms | tool ms | tool / hand | least | greatest |\n" + "| --- " * 6 + "|")
+    print("| compiler | by hand ms | tool ms | tool / hand | least | greatest | fastest / fastest |")
+    print("| --- " * 7 + "|")
     for name in (one.compiler for one in made):
         ratios = [ours / theirs for ours, theirs in zip(tool[name], hand[name], strict=True)]
-        figures = (median(hand[name]), median(tool[name]), median(ratios), min(ratios), max(ratios))
+        fastest = min(tool[name]) / min(hand[name])
+        figures = (median(hand[name]), median(tool[name]), median(ratios), min(ratios), max(ratios), fastest)
         print(f"| {name} |", " | ".join(f"{figure:.3g}" for figure in figures[:2]), end=" | ")
         print(" | ".join(f"{figure:.3f}" for figure in figures[2:]), "|")
     print(f"\n{model}: by hand with one setting / without, {min(turns, setting_turns)} turns")

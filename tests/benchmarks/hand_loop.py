@@ -2,13 +2,15 @@
 
 python hand_loop.py FOLDER eager|torchscript|onnxruntime|openvino [SETTING ...] [--seconds S]
 
-The folder has config.json, inputs.safetensors (their values) and, for the last two, model.onnx or model.xml,
-which `export` in place of a compiler writes. Nothing of the benchmark is imported.
+The folder has config.json, model.safetensors, inputs.safetensors (their values) and, for the last two,
+model.onnx or model.xml, which `export` in place of a compiler writes. Nothing of the benchmark is imported.
+The garbage collector is off in the timed calls, as it is in `timeit`; the setting `collect` leaves it on.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import statistics
 import time
 import warnings
@@ -24,13 +26,13 @@ Settings = Mapping[str, str]
 
 
 def network(folder: Path) -> Any:
-    """The model that config.json describes, with random weights and a head as there."""
+    """The model of the folder. Weights count: compilers leave out biases of zero, which a new model has."""
     import transformers
 
     config = transformers.AutoConfig.from_pretrained(folder)
     images = hasattr(config, "num_channels")
     head = "AutoModelForImageClassification" if images else "AutoModelForSequenceClassification"
-    return getattr(transformers, head).from_config(config).eval()
+    return getattr(transformers, head).from_pretrained(folder).eval()
 
 
 def inputs(folder: Path, kind: str) -> Mapping[str, Any]:
@@ -96,10 +98,14 @@ def of_onnxruntime(folder: Path, _: str, settings: Settings) -> Callable[[], Any
 
 
 def of_openvino(folder: Path, _: str, settings: Settings) -> Callable[[], Any]:
-    """A compiled model for latency, whose request shares memory with its inputs and answers."""
+    """A compiled model for latency, whose request shares memory with its inputs and answers.
+
+    In fp32, as the tool's fast_math=none: OpenVINO's own choice is bf16 on CPUs that multiply in it.
+    """
     import openvino
 
-    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    precision = settings.get("inference_precision", "f32")
+    properties: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     if "threads" in settings:
         properties["INFERENCE_NUM_THREADS"] = int(settings["threads"])
     if "flush_denormals" in settings:
@@ -141,8 +147,10 @@ def export(folder: Path) -> None:
     openvino.save_model(converted, folder / "model.xml", compress_to_fp16=False)
 
 
-def timed(call: Callable[[], Any], seconds: float) -> list[float]:
+def timed(call: Callable[[], Any], seconds: float, settings: Settings) -> list[float]:
     """Milliseconds of each call after the warm-up."""
+    if "collect" not in settings:
+        gc.disable()
     until = time.perf_counter() + WARMUP_S
     while time.perf_counter() < until:
         call()
@@ -175,7 +183,7 @@ def main() -> None:
         return
     warnings.simplefilter("ignore")
     settings = {name: value for name, _, value in (one.partition("=") for one in asked.settings)}
-    took = timed(LOOPS[asked.compiler](asked.folder, asked.compiler, settings), asked.seconds)
+    took = timed(LOOPS[asked.compiler](asked.folder, asked.compiler, settings), asked.seconds, settings)
     print(statistics.quantiles(took, n=100)[asked.percentile - 1])
 
 
