@@ -39,11 +39,11 @@ _NO_SCALE = 0.5
 
 try:
     from transformers import conversion_mapping, initialization
-except ImportError:  # transformers before 5 has neither
-    initialization = None
-else:
+
     # Built here, in the server that children are forked from. Each child would compile 900 patterns, 0.2 s.
     conversion_mapping.get_checkpoint_conversion_mapping("bert")
+except (ImportError, AttributeError):  # transformers before 5 has neither
+    initialization = None
 
 
 class Positional(torch.nn.Module):  # type: ignore[misc]

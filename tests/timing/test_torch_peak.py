@@ -8,7 +8,7 @@ from benchmark.errors import Unavailable
 
 pytestmark = pytest.mark.real
 
-SMALL, MIDDLE, LARGE = 128, 256, 512
+MIDDLE, LARGE = 256, 512
 
 
 @pytest.fixture
