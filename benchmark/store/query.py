@@ -33,7 +33,7 @@ _ALIASES = {
     },
     **{
         f"{name}{unit}": f"latency_{name}_ms"
-        for name in ("mean", "p50", "p90", "p95", "p99")
+        for name in ("min", "mean", "p50", "p90", "p95", "p99")
         for unit in ("", "_ms")
     },
     "per_s": "throughput_per_s",

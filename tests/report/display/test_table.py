@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from benchmark.report.display.table import NEEDED, print_rows, print_table
+from benchmark.report.display.table import NEEDED, markdown_usual, print_rows, print_table
 
 
 def row(**values):
@@ -74,6 +74,32 @@ def test_doubts_are_marked_and_explained(values, mark, meaning):
 def test_an_interval_below_a_per_cent_or_above_a_half_is_said_to_be():
     assert "<1%" in printed(row(latency_p50_ms_lo=9.99, latency_p50_ms_hi=10.01))
     assert ">50%" in printed(row(latency_p50_ms_hi=31.0))
+
+
+def test_the_lowest_latency_stands_beside_a_median_that_is_not_known_well():
+    wide = row(latency_min_ms=7.0, latency_p50_ms_lo=8.0, latency_p50_ms_hi=12.0)
+    text = printed(wide, row(latency_min_ms=9.5, cell_id="y"))
+    assert "7.00 10.0 20%° 12.0" in text
+    assert "9.50 10.0 5%°  12.0" in text
+    assert "min: lowest latency" in text
+    assert "min" not in printed(row(latency_min_ms=9.5))
+    assert "latency_min_ms" in markdown_usual(pd.DataFrame([wide]))
+    assert "latency_min_ms" not in markdown_usual(pd.DataFrame([row(latency_min_ms=9.5)]))
+
+
+def test_the_lowest_latency_has_room_where_all_answers_agree():
+    wide = row(latency_min_ms=7.0, latency_p50_ms_lo=8.0, latency_p50_ms_hi=12.0, compiler="aot_inductor")
+    lines = [wide, {**wide, "cell_id": "y", "compiler": "eager", "steady": False}]
+    lines += [{**wide, "cell_id": "z", "model": "vit_tiny", "batch_size": 4, "sequence_length": 16}]
+    text = printed(*lines)
+    assert "all with hardware=cpu and fast_math=none, cosine 0.9999 or more" in " ".join(text.split())
+    assert "min: lowest latency" in text
+    assert "cosine status" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "0.999999 ok" in printed(*lines, width=120)
+    lines[0]["cosine"] = 0.98
+    assert "0.980000" in printed(*lines)
+    assert "min: lowest latency" not in printed(*lines)
 
 
 def test_lines_are_compared_with_eager_of_their_machine_else_with_the_slowest():
