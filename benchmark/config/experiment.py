@@ -296,6 +296,7 @@ class Gate:
         for slot, seam in _PLUGINS.items():
             typed_plugin = partial(_plugin, slot, seam, mistakes)
             made[slot] = None if slot in absent else self._once(slot, raw.get(slot), typed_plugin)
+        mistakes += _too_many_processes(made["sampling"], made["overrides"])
         store, cache = made.pop("store"), made.pop("cache")
         made["store_root"] = _normal(store.root) if store else None
         made["cache_root"] = _normal(cache.root) if cache else None
@@ -371,6 +372,19 @@ def _infinite(raw: Any, key: str = "") -> Iterator[str]:
     items = raw.items() if isinstance(raw, dict) else enumerate(raw) if isinstance(raw, list) else ()
     for name, value in items:
         yield from _infinite(value, f"{key}.{name}" if key else str(name))
+
+
+def _too_many_processes(sampling: Sampling | None, overrides: Iterable[str]) -> Iterator[str]:
+    """Refuse more processes at least than at most, where they were asked for.
+
+    `sampling.repeats=1` alone is meant as it stands, though a YAML's minimum is greater.
+    """
+    asked = any(word.lstrip("+").startswith("sampling.min_repeats=") for word in overrides)
+    if sampling and asked and sampling.min_repeats > sampling.repeats:
+        yield (
+            f"sampling.min_repeats={sampling.min_repeats}: is above sampling.repeats={sampling.repeats}: "
+            "lower this, or raise that"
+        )
 
 
 def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
@@ -451,7 +465,8 @@ def _sentence(error: Any, prefix: str, kind: type) -> str:
     if error["type"] == "dataclass_type":
         return f"{key}={_spelled(error['input'])}: should be a mapping from options to values"
     message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"].removeprefix("Value error, "))
-    if error["type"] in {"int_type", "float_type"} and re.fullmatch(r"[\d.]+", str(error["input"])):
+    number = isinstance(error["input"], str) and re.fullmatch(r"[\d.]+", error["input"])
+    if error["type"] in {"int_type", "float_type"} and number:
         message += ", is a text: leave out the quotes"
     return f"{key}={_spelled(error['input'])}: {message}"
 

@@ -269,6 +269,7 @@ def test_callbacks_hear_of_the_end_of_a_grid_and_of_a_run(cells, tmp_path):
             ["-m", 'batch="1","2"'],
             "error: batch=1: should be a valid integer, is a text: leave out the quotes",
         ),
+        (["sampling.min_repeats=9"], "error: sampling.min_repeats=9: is above sampling.repeats="),
         (["--package", "model"], "error: --package: works only with --cfg"),
         (["--bogus"], "error: --bogus: there is no such flag; --hydra-help lists them"),
         (["--info", "batch=1"], "error: argument --info/-i: invalid choice: 'batch=1'"),
@@ -281,6 +282,10 @@ def test_callbacks_hear_of_the_end_of_a_grid_and_of_a_run(cells, tmp_path):
 )
 def test_nothing_of_the_command_line_is_dropped(cells, arguments, start):
     assert cells(*arguments).startswith(start)
+
+
+def test_a_fraction_is_not_called_a_text(cells):
+    assert cells("sampling.repeats=1.5").strip() == "error: sampling.repeats=1.5: should be a valid integer"
 
 
 def test_an_error_of_a_launcher_is_one_line(cells):
