@@ -285,7 +285,7 @@ def test_nothing_of_the_command_line_is_dropped(cells, arguments, start):
 
 
 def test_a_fraction_is_not_called_a_text(cells):
-    assert cells("sampling.repeats=1.5").strip() == "error: sampling.repeats=1.5: should be a valid integer"
+    assert cells("sampling.max_calls=1.5") == "error: sampling.max_calls=1.5: should be a valid integer"
 
 
 def test_an_error_of_a_launcher_is_one_line(cells):
