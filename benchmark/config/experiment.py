@@ -8,19 +8,19 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SkipValidation, ValidationError
 
-from benchmark.config.folder import options, read_from, search_path
+from benchmark.config.folder import read_from, search_path
+from benchmark.config.mistakes import ELSEWHERE, name_for_a_section, sentence, spelled, unknown
 from benchmark.config.plugins import TARGET, plugin_class, stray
 from benchmark.errors import ConfigError
 from benchmark.host.packages import SCHEME, located
@@ -28,7 +28,6 @@ from benchmark.models.architectures import image_edge, most_tokens
 from benchmark.precision import Tolerance
 from benchmark.protocols import Compiler, Dataset, Device, Scenario, Task
 from benchmark.records import Model, Sampling, frozen
-from benchmark.spelling import did_you_mean
 
 T = TypeVar("T")
 
@@ -43,8 +42,6 @@ ALGEBRA = ("pair", "include", "exclude")
 """Keys that add cells to the product of a grid's axes or remove some. The sweeper reads them."""
 NOT_OF_A_CELL = frozenset({"hydra", *ALGEBRA})
 """Keys of a composed configuration that don't describe a cell."""
-_ELSEWHERE = {"store_root": "store.root", "cache_root": "cache.root", "cache_remote": "cache.remote"}
-"""Fields of an experiment, and their keys in YAML where these differ."""
 
 
 @frozen
@@ -203,10 +200,6 @@ class Experiment:
         return json.dumps(self.composed, sort_keys=True)
 
 
-_TYPES_OF_LISTS = frozenset({"too_short", "too_long", "list_type", "tuple_type", "missing_argument"})
-"""Mistakes in a list that pydantic finds where a list is right."""
-_TYPES_OF_ONE_VALUE = frozenset({"int_type", "int_parsing", "float_type", "float_parsing", "literal_error"})
-"""Mistakes in a text with commas that pydantic finds where a number or one of some words is right."""
 _SECTIONS: Mapping[str, type] = {
     "model": Model,
     "sampling": Sampling,
@@ -221,7 +214,7 @@ _SECTIONS: Mapping[str, type] = {
 _PLAIN_FIELDS = [
     str(field.name)
     for field in fields(Experiment)
-    if field.name not in {*_SECTIONS, *_PLUGINS, *_ELSEWHERE, "environment", "overrides", "composed"}
+    if field.name not in {*_SECTIONS, *_PLUGINS, *ELSEWHERE, "environment", "overrides", "composed"}
 ]
 """Fields of an experiment whose values stand at the top level of the YAML."""
 
@@ -306,7 +299,7 @@ class Gate:
             made["weights"] = str(located(weights)) if weights.startswith(SCHEME) else weights
         if isinstance(folder := made.get("output_folder"), str):
             made["output_folder"] = _normal(folder)
-        failed = {name for name in [*_SECTIONS, *_PLUGINS, *_ELSEWHERE] if made.get(name) is None} - absent
+        failed = {name for name in [*_SECTIONS, *_PLUGINS, *ELSEWHERE] if made.get(name) is None} - absent
         experiment = _typed(Experiment, made, "", mistakes, reported=failed)
         if mistakes:
             raise ConfigError("\n".join(mistakes))
@@ -358,11 +351,7 @@ def _unknown_keys(raw: Mapping[str, Any]) -> Iterator[str]:
         if key == "experiment":
             yield "experiment: its YAML sets nothing: let it begin with the line `# @package _global_`"
         elif key not in known:
-            yield _unknown(key, key, known)
-
-
-def _unknown(key: str, name: str, known: Iterable[str]) -> str:
-    return f"{key}: unknown key; " + (did_you_mean(name, known) or f"known: {', '.join(known)}")
+            yield unknown(key, key, known)
 
 
 def _infinite(raw: Any, key: str = "") -> Iterator[str]:
@@ -390,7 +379,7 @@ def _too_many_processes(sampling: Sampling | None, overrides: Iterable[str]) -> 
 def _plugin(key: str, seam: type, mistakes: list[str], raw: Any) -> Any:
     """Object of the class that `_target_` names; the other keys of the YAML are its fields."""
     if not isinstance(raw, dict) or not isinstance(raw.get("_target_"), str):
-        mistakes.append(_name_for_a_section(key, raw, "a mapping with a `_target_`"))
+        mistakes.append(name_for_a_section(key, raw, "a mapping with a `_target_`"))
         return None
     target = raw["_target_"]
     try:
@@ -427,7 +416,7 @@ def _unhashable(key: str, plugin: Any) -> Iterator[str]:
         except TypeError:
             kind = "mapping" if isinstance(value, Mapping) else type(value).__name__
             yield (
-                f"{key}.{field.name}={_spelled(value)}: is a {kind}; an option of a plug-in is a "
+                f"{key}.{field.name}={spelled(value)}: is a {kind}; an option of a plug-in is a "
                 "single value or a list, which its class declares as a tuple"
             )
 
@@ -438,68 +427,13 @@ def _typed(
     """Instance of `kind` from a mapping. Mistakes become sentences, except in `reported` fields."""
     if not isinstance(raw, Mapping):
         keys = ", ".join(f"{prefix}.{field.name}" for field in fields(kind))  # type: ignore[arg-type]
-        mistakes.append(_name_for_a_section(prefix, raw, f"a mapping; its keys: {keys}"))
+        mistakes.append(name_for_a_section(prefix, raw, f"a mapping; its keys: {keys}"))
         return None
     try:
         return kind(**raw)
     except ValidationError as invalid:
         errors = [error for error in invalid.errors() if error["loc"][0] not in reported]
-        mistakes.extend(_sentence(error, prefix, kind) for error in errors)
+        mistakes.extend(sentence(error, prefix, kind) for error in errors)
     except TypeError as error:  # a plug-in that isn't a pydantic dataclass
         mistakes.append(f"{prefix}: {error}")
     return None
-
-
-def _sentence(error: Any, prefix: str, kind: type) -> str:
-    key = ".".join(str(part) for part in (prefix, *error["loc"]) if part != "")
-    key = _ELSEWHERE.get(key, key)
-    if error["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-        *path, name = error["loc"]
-        return _unknown(key, str(name), _fields_at(kind, path))
-    if error["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
-        return f"{key}: is missing"
-    if isinstance(error["input"], list) and error["type"] not in _TYPES_OF_LISTS:
-        return list_for_one_value(key, [_spelled(value) for value in error["input"]])
-    if isinstance(error["input"], str) and "," in error["input"] and error["type"] in _TYPES_OF_ONE_VALUE:
-        return list_for_one_value(key, error["input"].split(","), error["input"])
-    if error["type"] == "dataclass_type":
-        return f"{key}={_spelled(error['input'])}: should be a mapping from options to values"
-    message = re.sub(r"^(?:Input|\w+) should ", "should ", error["msg"].removeprefix("Value error, "))
-    number = isinstance(error["input"], str) and re.fullmatch(r"[\d.]+", error["input"])
-    if error["type"] in {"int_type", "float_type"} and number:
-        message += ", is a text: leave out the quotes"
-    return f"{key}={_spelled(error['input'])}: {message}"
-
-
-def _fields_at(kind: Any, path: Sequence[Any]) -> tuple[str, ...]:
-    """Names of the fields of a record, or of the one at this path in it."""
-    for name in path:
-        annotation = kind.__pydantic_fields__[name].annotation
-        kind = next(filter(is_dataclass, (annotation, *get_args(annotation))))
-    return tuple(getattr(kind, "__pydantic_fields__", ()))
-
-
-def _name_for_a_section(key: str, raw: Any, expected: str) -> str:
-    """Message for a name, or several, where the content of a group is meant."""
-    if not isinstance(raw, str) or not raw or not options(key):
-        return f"{key}={_spelled(raw)}: should be {expected}"
-    if "," in raw:
-        return list_for_one_value(key, raw.split(","), raw)
-    return (
-        f"{key}={raw}: a YAML chooses a name in its defaults list: write `defaults: [override /{key}: {raw}]`"
-    )
-
-
-def list_for_one_value(key: str, values: Sequence[str], written: str = "") -> str:
-    """Message for a list where one value is meant: how to sweep, or to pair, the values."""
-    joined = ",".join(map(str.strip, values))
-    return (
-        f"{key}={written or f'[{joined}]'}: should be one value: to sweep write {key}={joined} after -m, or "
-        f'{key}: "{joined}" in hydra.sweeper.params; to pair it with another key write '
-        f"pair: [{{{key}: [{joined}], ...: [...]}}]"
-    )
-
-
-def _spelled(value: Any) -> str:
-    """A value as YAML spells it."""
-    return json.dumps(value) if value is None or isinstance(value, bool) else str(value)[:200]

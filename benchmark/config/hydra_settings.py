@@ -14,7 +14,8 @@ from hydra.types import RunMode
 from hydra.utils import get_class
 from omegaconf import DictConfig, OmegaConf
 
-from benchmark.config.experiment import ALGEBRA, list_for_one_value
+from benchmark.config.experiment import ALGEBRA
+from benchmark.config.mistakes import list_for_one_value
 from benchmark.errors import ConfigError
 from benchmark.spelling import did_you_mean
 
