@@ -133,7 +133,7 @@ def print_rows(frame: pd.DataFrame, *, console: Console) -> None:
     shared = _above(shown, names, console)
     shown = shown.drop(columns=list(shared)).rename(columns=names)
     shown, agreement = _with_room(shown, lines, console)
-    if shared or len(lines) < len(frame):
+    if shared or agreement or len(lines) < len(frame):
         heading = _heading(len(frame), len(lines), shared) + agreement
         console.print(Text(heading, style="dim"))
     table = _table(shown, lines=console.is_terminal, options=options)

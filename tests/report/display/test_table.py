@@ -97,6 +97,10 @@ def test_the_lowest_latency_has_room_where_all_answers_agree():
     assert "cosine status" not in text
     assert max(map(len, text.splitlines())) <= 80
     assert "0.999999 ok" in printed(*lines, width=120)
+    unlike = {"hardware": "inf2", "fast_math": "all", "steady": False}
+    assert printed(*lines, {**lines[2], **unlike, "cell_id": "w"}, width=92).startswith(
+        "4 rows, cosine 0.9999 or more"
+    )
     lines[0]["cosine"] = 0.98
     assert "0.980000" in printed(*lines)
     assert "min: lowest latency" not in printed(*lines)
