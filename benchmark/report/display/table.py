@@ -91,7 +91,7 @@ _WIDEST = 0.5
 """Half width above which an interval is no figure to go by."""
 _WIDE = 0.1
 """Half width above which the lowest latency stands beside the median. Of the same cells of two commands, on a
-host whose speed changes, the medians differed by 13 to 16 %, the lowest latencies by 2 to 8 % (2026-12)."""
+host whose speed changes, the medians differed by 13 to 16 %, the lowest latencies by 1 to 8 % (2026-12)."""
 _NOT_APPLICABLE = "N/A"
 """Word for `incompatible` in tables, as in the published ones."""
 _SAME_ANSWERS = 0.9999
