@@ -165,7 +165,7 @@ def expected_processes(run: PlannedRun, past: Durations) -> float:
 
     The middle of the fewest and the most; with rows of the same sampling, halfway from there to theirs. A
     host that is steadier or less steady than it was then asks for fewer or more: the same twelve cells took
-    65 s and 154 s (2026-12).
+    65 s and 88 s (`tests/benchmarks/eta.py`, 2026-12).
     """
     sampling = run.cell.experiment.sampling
     least = min(sampling.min_repeats, sampling.repeats)

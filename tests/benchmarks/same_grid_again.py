@@ -39,8 +39,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="again-") as folder:
         walls = [run(Path(folder), asked.overrides, f"run{number}") for number in range(asked.times + 1)]
         rows = to_frame(ResultsStore(f"{folder}/outputs/results").table([*NEEDED]))
-    lines = in_lines_of_cells(rows[(rows["campaign"] != "run0") & (rows["status"] == "ok")])
-    runs = {str(name): cells for name, cells in lines.groupby("campaign")}
+    lines = in_lines_of_cells(rows[rows["status"] == "ok"])
+    runs = {f"run{number}": lines[lines["campaign"] == f"run{number}"] for number in range(1, len(walls))}
     for (name, cells), wall in zip(runs.items(), walls[1:], strict=True):
         print(f"{name}: {len(cells)} cells in {wall:.0f} s, {widths(cells[WIDTH])}")
     print(*agreement(runs), sep="\n")

@@ -82,3 +82,11 @@ def test_conditions_of_the_command_line_narrow_the_rows(tmp_path):
 def test_a_mistake_in_a_reports_sql_names_its_key_and_files_are_out_of_reach(tmp_path, report, message):
     with pytest.raises(ConfigError, match=message):
         asked(store_of(tmp_path, {}), report)
+
+
+@pytest.mark.parametrize(
+    ("header", "column"),
+    [("min", "latency_min_ms"), ("p50", "latency_p50_ms"), ("per_s", "throughput_per_s")],
+)
+def test_a_header_of_a_table_names_its_column(header, column):
+    assert query.column(header) == column
